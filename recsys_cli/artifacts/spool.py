@@ -1,0 +1,263 @@
+"""The log of what the server received: append-only segments of JSON lines that are on disk before they count.
+
+Each server process appends to segments of its own, so writers never meet. A line is an object with a `t`: `event`
+(columns of EVENT_COLUMNS), `item` (a change of the catalogue), or another word that its readers know. Readers keep a
+`Position`, the offset reached in each segment; the update worker stores its own in the database, in the transaction
+that takes the events, and each version's manifest says which position its histories include.
+
+Lines never move: a person is forgotten by overwriting their lines with blanks (`blank`), which readers skip, and by a
+new `epoch`, at which readers drop what they remember and read again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import RecsysError, StoreError
+from ..files import explain_os, fsync_dir, open_private, private_dir, write_atomic
+
+Position = dict[str, int]  # segment name -> bytes read
+
+ROTATE_BYTES = 8 << 20
+ROTATE_SECONDS = 3600.0
+_READ_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole lines of one segment, `data` ending in a newline, and the offset after them."""
+
+    segment: str
+    start: int
+    end: int
+    data: bytes
+
+    def lines(self) -> list[bytes]:
+        """The lines that are not blanked."""
+        return [line for line in self.data.split(b"\n") if line and not line.isspace()]
+
+
+class Spool:
+    """All segments of one artifacts directory, for readers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def segments(self) -> dict[str, int]:
+        """Segment names, oldest first, with their sizes in bytes."""
+        if not self.path.is_dir():
+            return {}
+        sizes: dict[str, int] = {}
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.name.endswith(".jsonl"):
+                    try:
+                        sizes[entry.name] = entry.stat().st_size
+                    except FileNotFoundError:
+                        continue  # removed by the worker since it was listed
+        return dict(sorted(sizes.items()))
+
+    def read(self, position: Position) -> Iterator[Chunk]:
+        """Whole lines after `position`, segment by segment; a last line without its newline is not yet there."""
+        for segment, size in self.segments().items():
+            offset = position.get(segment, 0)
+            while offset < size:
+                chunk = self._chunk(segment, offset)
+                if chunk is None:
+                    break
+                yield chunk
+                offset = chunk.end
+
+    def _chunk(self, segment: str, offset: int) -> Chunk | None:
+        want = _READ_BYTES
+        try:
+            with (self.path / segment).open("rb") as f:
+                while True:
+                    f.seek(offset)
+                    data = f.read(want)
+                    end = data.rfind(b"\n") + 1
+                    if end or len(data) < want:
+                        break
+                    want *= 2  # one line longer than we read at a time
+        except FileNotFoundError:
+            return None
+        return Chunk(segment, offset, offset + end, data[:end]) if end else None
+
+    def backlog(self, position: Position) -> int:
+        """Bytes that a reader at `position` has not read."""
+        return sum(max(size - position.get(name, 0), 0) for name, size in self.segments().items())
+
+    def epoch(self) -> str:
+        """Changes whenever lines were blanked; readers then drop what they remember and read again."""
+        try:
+            return (self.path / "epoch").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+
+    def blank(self, belongs: Callable[[bytes], bool]) -> int:
+        """Overwrite with blanks, on disk, every whole line for which `belongs` is true; return how many.
+
+        Offsets stay what they were, so nobody's position changes and writers need not stop.
+        """
+        count = 0
+        for segment in self.segments():
+            try:
+                fd = os.open(self.path / segment, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                count += sum(_blank_lines(fd, chunk, belongs) for chunk in self._all(segment))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        if count:
+            self.new_epoch()
+        return count
+
+    def _all(self, segment: str) -> Iterator[Chunk]:
+        offset = 0
+        while (chunk := self._chunk(segment, offset)) is not None:
+            yield chunk
+            offset = chunk.end
+
+    def new_epoch(self) -> None:
+        """Make every reader drop what it remembers and read again."""
+        private_dir(self.path)
+        write_atomic(self.path / "epoch", secrets.token_hex(8).encode())
+
+    def remove_drained(self, drained: Position, older_than: float) -> list[str]:
+        """Delete segments that were read to their end, have no writer and were last written before `older_than`.
+
+        Parameters
+        ----------
+        older_than
+            Epoch seconds. Servers that swap to a version trained before the last drain read back that far.
+        """
+        gone: list[str] = []
+        for segment, size in self.segments().items():
+            path = self.path / segment
+            if size > drained.get(segment, 0) or path.stat().st_mtime > older_than:
+                continue
+            with path.open("rb") as f:
+                try:
+                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # its server still writes to it
+                if path.stat().st_size <= drained.get(segment, 0):
+                    path.unlink()
+                    gone.append(segment)
+        return gone
+
+
+def _blank_lines(fd: int, chunk: Chunk, belongs: Callable[[bytes], bool]) -> int:
+    count, offset = 0, chunk.start
+    for line in chunk.data.split(b"\n"):
+        if line and not line.isspace() and belongs(line):
+            os.pwrite(fd, b" " * len(line), offset)
+            count += 1
+        offset += len(line) + 1
+    return count
+
+
+@dataclass
+class _Entry:
+    data: bytes
+    done: bool = False
+    error: RecsysError | None = None
+
+
+@dataclass
+class SpoolWriter:
+    """Appends lines to this process's own segment; safe to use from many threads.
+
+    Threads that arrive while one is flushing share the next flush (group commit), so the price of `fsync` is paid
+    once for all of them.
+    """
+
+    path: Path
+    _queue: list[_Entry] = field(default_factory=list)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+    _io: threading.Lock = field(default_factory=threading.Lock)
+    _fd: int = -1
+    _size: int = 0
+    _opened: float = 0.0
+
+    def append(self, lines: list[bytes]) -> None:
+        """Return once all lines, JSON without line breaks, are on disk.
+
+        Raises
+        ------
+        StoreError
+            They are not, and will not be.
+        """
+        entry = _Entry(b"".join(line + b"\n" for line in lines))
+        with self._mutex:
+            self._queue.append(entry)
+        with self._io:
+            if not entry.done:
+                with self._mutex:
+                    batch, self._queue = self._queue, []
+                self._flush(batch)
+        if entry.error is not None:
+            raise entry.error
+
+    def close(self) -> None:
+        """Let go of the segment."""
+        with self._io:
+            self._close()
+
+    def _flush(self, batch: list[_Entry]) -> None:
+        data = b"".join(e.data for e in batch)
+        error: RecsysError | None = None
+        try:
+            self._ready()
+            _write_all(self._fd, data)
+            os.fdatasync(self._fd)
+            self._size += len(data)
+        except OSError as e:
+            error = explain_os(e, self.path)
+            self._give_up()
+        except StoreError as e:
+            error = e
+        for entry in batch:
+            entry.done, entry.error = True, error
+
+    def _ready(self) -> None:
+        full = self._size >= ROTATE_BYTES or time.monotonic() - self._opened > ROTATE_SECONDS
+        if self._fd >= 0 and full:
+            self._close()
+        if self._fd < 0:
+            private_dir(self.path.parent)
+            private_dir(self.path)
+            name = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            self._fd = open_private(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+            # The lock says "someone writes here"; the kernel drops it however this process ends.
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            fsync_dir(self.path)
+            self._size, self._opened = 0, time.monotonic()
+
+    def _give_up(self) -> None:
+        """Cut off what was half written, or the next line would be glued to it; then leave the segment."""
+        if self._fd >= 0:
+            try:
+                os.ftruncate(self._fd, self._size)
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

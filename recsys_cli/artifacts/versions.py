@@ -1,0 +1,327 @@
+"""Immutable, checksummed versions and the pointer to the current one.
+
+    model_artifacts/
+      current              the name of the served version, replaced by one rename
+      versions/v000007/    manifest.json and the files it lists with their SHA-256
+      spool/               see `spool`
+      .lock                held while a version is published or removed
+
+A version is written into a hidden draft directory, flushed to disk, renamed into place and only then pointed to:
+killed at any moment, either the old or the new version is current, and both are whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
+from ..files import explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
+
+FORMAT = 1  # of what is inside a version; a reader refuses a higher one
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"v(\d{6,})(?:-r(\d+))?")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published version: its directory and its manifest."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def file(self, name: str) -> Path:
+        """Path of one of the files in the manifest."""
+        return self.path / name
+
+    def verify(self) -> None:
+        """Read every file and compare it with the manifest.
+
+        Raises
+        ------
+        CorruptArtifact
+            When a file is missing, too short or changed.
+        """
+        for name, entry in self.manifest["files"].items():
+            path = self.path / name
+            if not path.is_file() or path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
+                raise CorruptArtifact(
+                    f"{path} is not what version {self.name} was published with.",
+                    "Run recsys train, which publishes a whole one; until then the previous version is used.",
+                )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A version being written: put files under `path`, then hand it to `Artifacts.publish`."""
+
+    path: Path
+
+
+class Artifacts:
+    """The artifacts directory.
+
+    Parameters
+    ----------
+    root
+        Made, 0700, when something is first written.
+    """
+
+    def __init__(self, root: Path, *, lock_timeout: float = 600.0) -> None:
+        self.root = root
+        self.versions_dir = root / "versions"
+        self.spool_dir = root / "spool"
+        self._lock_timeout = lock_timeout
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Names of all published versions, oldest first."""
+        if not self.versions_dir.is_dir():
+            return []
+        return sorted((p.name for p in self.versions_dir.iterdir() if _NAME.fullmatch(p.name)), key=_order)
+
+    def current_name(self) -> str | None:
+        """The name in the pointer; empty when the pointer is damaged, None when there is none."""
+        try:
+            name, _, check = (self.root / "current").read_text(encoding="ascii").partition(" ")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            return ""
+        # Checked, because one flipped bit can turn the pointer into the name of another version.
+        return name if _NAME.fullmatch(name) and check == _digest(name.encode())[:16] else ""
+
+    def open(self, name: str, *, verify: bool = True) -> Version:
+        """One version by name.
+
+        Raises
+        ------
+        NotFound
+            No such version.
+        CorruptArtifact
+            Its manifest or, with `verify`, one of its files is damaged.
+        """
+        path = self.versions_dir / name
+        if not _NAME.fullmatch(name) or not path.is_dir():
+            raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
+        version = Version(path, _read_manifest(path))
+        if verify:
+            version.verify()
+        return version
+
+    def current(self, *, verify: bool = True, damaged: Callable[[CorruptArtifact], None] | None = None) -> Version:
+        """The served version; when it is damaged, the newest older one that is whole.
+
+        Parameters
+        ----------
+        damaged
+            Told about each version that was passed over.
+
+        Raises
+        ------
+        NoModel
+            Nothing usable has been published.
+        """
+        pointed = self.current_name()
+        if pointed is None:
+            raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
+        for name in self._candidates(pointed):
+            try:
+                return self.open(name, verify=verify)
+            except CorruptArtifact as e:
+                if damaged:
+                    damaged(e)
+            except NotFound:
+                continue  # removed between listing and opening
+        raise NoModel(f"No version in {self.versions_dir} is whole.", "Run recsys train.")
+
+    def _candidates(self, pointed: str) -> list[str]:
+        """The pointed-to version, then older ones (newest first); all when the pointer itself is damaged."""
+        names = self.names()[::-1]
+        if not pointed:
+            return names
+        return [pointed] + [n for n in names if _order(n) < _order(pointed)]
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def exclusive(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Publish, forget or prune alone; others wait their turn."""
+        private_dir(self.root)
+        with locked(
+            self.root / ".lock",
+            timeout=self._lock_timeout,
+            waiting=waiting,
+            busy=lambda who: StoreBusy(f"{self.root} is in use by {who}.", "Wait for it to end and run again."),
+        ):
+            yield
+
+    @contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """A hidden directory to write a version into; removed at the end unless it was published."""
+        private_dir(self.root)
+        private_dir(self.versions_dir)
+        path = self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
+        private_dir(path)
+        try:
+            yield Draft(path)
+        except OSError as e:
+            raise explain_os(e, path) from e
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def publish(self, draft: Draft, manifest: dict[str, Any], *, promote: bool = True) -> Version:
+        """Make the draft a version and, with `promote`, the current one. Call it inside `exclusive`.
+
+        Parameters
+        ----------
+        manifest
+            Everything but `name`, `format`, `created_at` and `files`, which are added.
+        """
+        self._sweep()
+        name = self._next_name()
+        manifest = manifest | {
+            "name": name,
+            "format": FORMAT,
+            "created_at": int(time.time()),
+            "files": _seal(draft.path),
+        }
+        return self._install(draft, name, manifest, promote)
+
+    def replace(self, old: str, draft: Draft, manifest: dict[str, Any]) -> Version:
+        """Put `draft` in the place of version `old`, which is removed; for forgetting a person. Inside `exclusive`.
+
+        The new version is named after the old one (v000007 becomes v000007-r1): a name never changes its content.
+        """
+        match = _NAME.fullmatch(old)
+        assert match is not None, old
+        name = f"v{match[1]}-r{int(match[2] or 0) + 1}"
+        manifest = manifest | {"name": name, "files": _seal(draft.path)}
+        version = self._install(draft, name, manifest, promote=self.current_name() == old)
+        self.remove(old)
+        return version
+
+    def _install(self, draft: Draft, name: str, manifest: dict[str, Any], promote: bool) -> Version:
+        try:
+            write_atomic(draft.path / MANIFEST, _dump_manifest(manifest))
+            target = self.versions_dir / name
+            draft.path.rename(target)
+            fsync_dir(self.versions_dir)
+        except OSError as e:
+            raise explain_os(e, draft.path) from None
+        if promote:
+            self.point_to(name)
+        return Version(target, manifest)
+
+    def point_to(self, name: str) -> None:
+        """Make an existing version the current one. Inside `exclusive`."""
+        if not (self.versions_dir / name / MANIFEST).is_file():
+            raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
+        write_atomic(self.root / "current", f"{name} {_digest(name.encode())[:16]}".encode())
+
+    def remove(self, name: str) -> None:
+        """Delete a version that is not current. Inside `exclusive`."""
+        if name == self.current_name():
+            raise ArtifactError(f"Version {name} is being served.", "Make another one current first.")
+        path = self.versions_dir / name
+        doomed = self.versions_dir / f".doomed-{name}-{secrets.token_hex(4)}"
+        if path.is_dir():
+            # Renamed first: killed half way, what is left is no version that fails its checks, only litter.
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove all but the newest `keep` versions, the current one and its parent. Inside `exclusive`."""
+        names, current = self.names(), self.current_name()
+        spared = set(names[-max(keep, 1) :]) | {current}
+        if current in names:
+            spared.add(_read_manifest(self.versions_dir / str(current)).get("parent"))
+        gone = [n for n in names if n not in spared]
+        for name in gone:
+            self.remove(name)
+        return gone
+
+    def _next_name(self) -> str:
+        return f"v{max((_order(n)[0] for n in self.names()), default=0) + 1:06d}"
+
+    def _sweep(self) -> None:
+        """Remove drafts and doomed versions left behind by killed processes."""
+        for path in self.versions_dir.glob(".doomed-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.versions_dir.glob(".draft-*"):
+            if not _alive(int(path.name.split("-")[1])):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _order(name: str) -> tuple[int, int]:
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True).encode()
+
+
+def _dump_manifest(manifest: dict[str, Any]) -> bytes:
+    """The manifest with a checksum of its own, over everything else in it."""
+    plain = json.loads(json.dumps(manifest))
+    return json.dumps(plain | {"checksum": _digest(_canonical(plain))}, indent=1, sort_keys=True).encode()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.pop("checksum", "") != _digest(_canonical(manifest)):
+        raise CorruptArtifact(f"The manifest of {path} cannot be read.", "Run recsys train.")
+    if manifest.get("format", 0) > FORMAT:
+        raise ArtifactError(
+            f"{path} was written by a newer recsys (format {manifest['format']}, this one reads {FORMAT}).",
+            "Upgrade recsys.",
+        )
+    return manifest
+
+
+def _seal(path: Path) -> dict[str, dict[str, Any]]:
+    """Flush every file of a draft to disk, make it private, and list it with size and SHA-256."""
+    sealed: dict[str, dict[str, Any]] = {}
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        if file.name == MANIFEST:
+            continue
+        file.chmod(0o600)
+        fsync_file(file)
+        sealed[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    for folder in [path, *(p for p in path.rglob("*") if p.is_dir())]:
+        folder.chmod(0o700)
+        fsync_dir(folder)
+    return sealed

@@ -1,0 +1,107 @@
+"""What all commands share: the state options, settings, progress and printing of results."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichBars
+
+from ..progress import Progress
+from ..settings import Settings, load
+
+STATE = "State"
+DbOption = Annotated[
+    Path | None, typer.Option("--db", help="The DuckDB file. [default: recsys.duckdb]", rich_help_panel=STATE)
+]
+ArtifactsOption = Annotated[
+    Path | None,
+    typer.Option("--artifacts", help="Directory of versions. [default: model_artifacts]", rich_help_panel=STATE),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file. [default: recsys.toml]", rich_help_panel=STATE)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command: its settings, and how it shows things."""
+
+    settings: Settings
+    as_json: bool
+    out: Console
+    err: Console
+
+    @property
+    def progress(self) -> Progress:
+        """Bars on a terminal, plain lines in cron; on standard error, so that results can be piped."""
+        return BarProgress(self.err) if self.err.is_terminal else LineProgress(self.err)
+
+    def waiting(self, text: str) -> None:
+        """Say that the command waits for another."""
+        self.err.print(text, highlight=False, markup=False)
+
+    def emit(self, result: Any, render: Callable[[Console], None]) -> None:
+        """Print a result: as JSON when asked for, else as `render` draws it."""
+        if self.as_json:
+            options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
+            sys.stdout.write(orjson.dumps(result, option=options, default=str).decode() + "\n")
+        else:
+            render(self.out)
+
+
+def start(
+    db: Path | None, artifacts: Path | None, config: Path | None, as_json: bool = False, **flags: Any
+) -> Run:
+    """Read the settings; `flags` are by setting name with `__` for the dot, None where not given."""
+    named = {name.replace("__", "."): value for name, value in flags.items()}
+    settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
+    return Run(settings, as_json, Console(soft_wrap=not sys.stdout.isatty()), Console(stderr=True, soft_wrap=True))
+
+
+class BarProgress(Progress):
+    """A live bar for each stage."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        if total is not None:
+            columns.insert(3, MofNCompleteColumn())
+        with RichBars(*columns, console=self._console, transient=True) as bars:
+            task = bars.add_task(text, total=total)
+            started = time.monotonic()
+            yield lambda done: bars.advance(task, done)
+        self._console.print(f"[green]✓[/] {text} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
+
+class LineProgress(Progress):
+    """One line when a stage has ended, fit for a log file."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        started = time.monotonic()
+        yield lambda done: None
+        self.note(f"{text}: {time.monotonic() - started:.1f} s")
+
+    def note(self, text: str) -> None:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._console.print(f"{stamp} {text}", highlight=False, markup=False)

@@ -1,0 +1,67 @@
+"""The `recsys` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import orjson
+import typer
+
+from .. import __version__
+from ..errors import RecsysError
+from . import demo, recommend, status, train
+
+app = typer.Typer(
+    name="recsys",
+    help="The recommender a small shop runs itself. Nothing leaves the box.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"recsys {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """The recommender a small shop runs itself. Nothing leaves the box."""
+
+
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("recommend")(recommend.recommend)
+app.command("similar")(recommend.similar)
+app.command("status")(status.status)
+
+
+def main() -> None:
+    """Run a command; every error we know ends as a sentence and an exit code."""
+    os.umask(0o077)
+    try:
+        app()
+    except RecsysError as e:
+        if "--json" in sys.argv:
+            sys.stderr.write(orjson.dumps(e.body()).decode() + "\n")
+        else:
+            sys.stderr.write(f"recsys: {e}\n")
+        sys.exit(e.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, say) has gone; dup so that the flush at exit does not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.stderr.write("recsys: interrupted; nothing half done was kept.\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Names of people that say nothing without a key.
+
+Artifacts know customers only by `user_key`: SHA-256 over a secret and the user id, cut to 128 bits (what is cut off
+makes extending a known hash impossible). The secret is a file beside the database, so copies of the artifacts
+alone name nobody. DuckDB computes the same for whole columns: `sha256(secret || user_id)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StoreError
+from .files import explain_os, private_dir, write_atomic
+
+UserKeys = NDArray[np.uint64]  # shape (n, 2): high and low half, big-endian order
+
+
+def secret_path(db: Path) -> Path:
+    """Where the secret of this database is kept."""
+    return db.with_name(db.name + ".key")
+
+
+def load_secret(db: Path, *, create: bool = False) -> str:
+    """The secret that goes with a database, 64 hex digits; made on first use when `create`.
+
+    Raises
+    ------
+    StoreError
+        When it is missing or damaged: without it nobody can be found in the artifacts.
+    """
+    path = secret_path(db)
+    if create and not path.exists():
+        private_dir(path.parent)
+        _create(path)
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise StoreError(
+            f"The key file {path} is missing.", "Restore it from a backup, or run recsys ingest and recsys train."
+        ) from None
+    except OSError as e:
+        raise explain_os(e, path) from None
+    if len(secret) != 64:
+        raise StoreError(f"The key file {path} is damaged.", "Restore it from a backup.")
+    return secret
+
+
+def _create(path: Path) -> None:
+    """Write a new secret unless another process was quicker; both then read the same one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    write_atomic(draft, secrets.token_hex(32).encode())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def user_key(secret: str, user_id: str) -> tuple[int, int]:
+    """The two halves of one customer's key."""
+    digest = hashlib.sha256((secret + user_id).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:16], "big")
+
+
+def user_keys(secret: str, user_ids: Sequence[str]) -> UserKeys:
+    """Keys of a few customers, shape (n, 2); whole columns are hashed in the store."""
+    return np.array([user_key(secret, u) for u in user_ids], dtype=np.uint64).reshape(-1, 2)
+
+
+def find_key(keys: UserKeys, key: tuple[int, int]) -> int:
+    """Row of `key` in keys sorted by both halves, or -1."""
+    high, low = np.uint64(key[0]), np.uint64(key[1])
+    row = int(np.searchsorted(keys[:, 0], high))
+    while row < len(keys) and keys[row, 0] == high:
+        if keys[row, 1] == low:
+            return row
+        row += 1
+    return -1
+
+
+

@@ -1,0 +1,263 @@
+"""The nouns everything else speaks of, and every column name, once.
+
+Events and items live in DuckDB and Arrow under these names. In memory a customer is a *history*: a stretch of
+parallel arrays (item, time, type, quantity), oldest first. `Histories` holds many of them in compressed rows;
+`Interactions` adds who they belong to. Models never see anything else of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+DAY = 86_400
+
+PURCHASE, VIEW, CART, REFUND = "purchase", "view", "cart", "refund"
+CLICK, IMPRESSION, LIKE, DISLIKE = "click", "impression", "like", "dislike"
+EVENT_TYPES = (PURCHASE, VIEW, CART, REFUND, CLICK, IMPRESSION, LIKE, DISLIKE)
+
+# Column name -> DuckDB type, in the order of the tables. `ts` is epoch seconds, UTC; `qty` is never negative (a
+# negative quantity in a file is a refund); `price` is per unit, in the shop's currency.
+EVENT_COLUMNS: Mapping[str, str] = {
+    "user_id": "VARCHAR",
+    "item_id": "VARCHAR",
+    "ts": "BIGINT",
+    "qty": "INTEGER",
+    "event_type": "VARCHAR",
+    "order_id": "VARCHAR",
+    "session_id": "VARCHAR",
+    "event_id": "VARCHAR",
+    "price": "DOUBLE",
+    "currency": "VARCHAR",
+    "position": "INTEGER",
+    "request_id": "VARCHAR",
+}
+ITEM_COLUMNS: Mapping[str, str] = {
+    "item_id": "VARCHAR",
+    "category": "VARCHAR",
+    "brand": "VARCHAR",
+    "price": "DOUBLE",
+    "img_url": "VARCHAR",
+    "title": "VARCHAR",
+    "description": "VARCHAR",
+    "tags": "VARCHAR",
+    "url": "VARCHAR",
+    "availability": "BOOLEAN",
+    "created_at": "BIGINT",
+    "region": "VARCHAR",
+    "margin": "DOUBLE",
+}
+USER_COLUMNS: Mapping[str, str] = {"user_id": "VARCHAR", "consent": "VARCHAR"}
+ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that we have no name for
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class IdMap:
+    """Ids in the order of their codes: the id of code 3 is `ids[3]`.
+
+    Parameters
+    ----------
+    ids
+        Unique strings without nulls.
+    """
+
+    ids: pa.StringArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def codes(self, ids: Sequence[str] | pa.Array) -> Int32:
+        """Codes of `ids`, -1 for those not in the map; shape (len(ids),)."""
+        values = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
+        found = pc.fill_null(pc.index_in(values, value_set=self.ids), -1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int32)
+
+    def take(self, codes: NDArray[np.integer]) -> pa.StringArray:
+        """Ids of `codes`, which must all be known."""
+        return self.ids.take(pa.array(codes))
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Many histories, row after row, each oldest first.
+
+    Parameters
+    ----------
+    indptr
+        int64, shape (rows + 1,): row r is the slice indptr[r]:indptr[r+1] of the arrays below.
+    item
+        int32 item codes.
+    ts
+        int64 epoch seconds, UTC.
+    kind
+        uint8, index into `kinds`.
+    qty
+        float32, at least 0.
+    kinds
+        Names of the event types.
+    kind_weight
+        float32, shape (len(kinds),): what one event of each type weighs (setting `events.weights`).
+    """
+
+    indptr: Int64
+    item: Int32
+    ts: Int64
+    kind: NDArray[np.uint8]
+    qty: Float32
+    kinds: tuple[str, ...]
+    kind_weight: Float32
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def n_events(self) -> int:
+        """Events in all rows together."""
+        return int(self.indptr[-1] - self.indptr[0])
+
+    @cached_property
+    def row_of_event(self) -> Int32:
+        """int32, shape (n_events,): the row each event belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.indptr))
+
+    def rows(self, rows: NDArray[np.integer]) -> Histories:
+        """The histories of these rows, in this order (a copy)."""
+        take, indptr = _row_slices(self.indptr, rows)
+        return Histories(
+            indptr, self.item[take], self.ts[take], self.kind[take], self.qty[take], self.kinds, self.kind_weight
+        )
+
+    def where(self, keep: NDArray[np.bool_]) -> Histories:
+        """The same rows with only the events that `keep` marks; shape of `keep` (n_events,)."""
+        return Histories(
+            _kept_indptr(self.indptr, keep),
+            self.item[keep],
+            self.ts[keep],
+            self.kind[keep],
+            self.qty[keep],
+            self.kinds,
+            self.kind_weight,
+        )
+
+    def is_kind(self, *names: str) -> NDArray[np.bool_]:
+        """Which events are of one of these types; shape (n_events,)."""
+        wanted = np.array([k in names for k in self.kinds], dtype=np.bool_)
+        return wanted[self.kind] if len(wanted) else np.zeros(len(self.kind), dtype=np.bool_)
+
+    @staticmethod
+    def of(
+        items: Sequence[Sequence[int]],
+        *,
+        ts: int = 0,
+        kinds: tuple[str, ...] = (PURCHASE,),
+        kind_weight: Float32 | None = None,
+    ) -> Histories:
+        """Histories from lists of item codes, each bought once at `ts`: for baskets, and for small hands-on use."""
+        lengths = np.fromiter((len(h) for h in items), dtype=np.int64, count=len(items))
+        flat = np.fromiter((i for h in items for i in h), dtype=np.int32, count=int(lengths.sum()))
+        weight = np.ones(len(kinds), dtype=np.float32) if kind_weight is None else kind_weight
+        return Histories(
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+            flat,
+            np.full(len(flat), ts, dtype=np.int64),
+            np.zeros(len(flat), dtype=np.uint8),
+            np.ones(len(flat), dtype=np.float32),
+            kinds,
+            weight,
+        )
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Everything that happened between customers and items, as the store knew it at one moment.
+
+    Parameters
+    ----------
+    histories
+        One row per customer, in the order of `users`.
+    users, items
+        Who and what the codes stand for. `items` holds the whole catalogue, sold or not.
+    basket
+        int32, shape (n_events,): events with the same number were in one order (or, lacking that, one session);
+        -1 where neither is known. Parallel to the histories' events.
+    end
+        Epoch seconds of the newest event; the time that ages are counted from.
+    """
+
+    histories: Histories
+    users: IdMap
+    items: IdMap
+    basket: Int32
+    end: int
+
+    @property
+    def n_users(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.items)
+
+    def where(self, keep: NDArray[np.bool_]) -> Interactions:
+        """Only the events that `keep` marks; users and items keep their codes."""
+        kept = self.histories.where(keep)
+        end = int(kept.ts.max()) if len(kept.ts) else self.end
+        return replace(self, histories=kept, basket=self.basket[keep], end=end)
+
+    def before(self, ts: int) -> Interactions:
+        """What was known just before `ts` (epoch seconds)."""
+        return self.where(self.histories.ts < ts)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a model is fitted on.
+
+    Parameters
+    ----------
+    interactions
+        See `Interactions`.
+    catalogue
+        Arrow table, row i is item code i: the columns of ITEM_COLUMNS, `attributes` (JSON), `first_seen` (epoch
+        seconds of the first event, null when none). Unknown values are null.
+    """
+
+    interactions: Interactions
+    catalogue: pa.Table
+
+    def before(self, ts: int) -> Dataset:
+        """The same catalogue with only the events before `ts`."""
+        return replace(self, interactions=self.interactions.before(ts))
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One line of an answer: which item, how strongly, and which source proposed it."""
+
+    item_id: str
+    score: float
+    source: str
+    fallback: bool = False
+
+
+def _row_slices(indptr: Int64, rows: NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """Positions of all events of `rows`, one row after the other, and the new indptr."""
+    start, stop = indptr[rows], indptr[np.asarray(rows) + 1]
+    lengths = stop - start
+    out = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return np.arange(out[-1], dtype=np.int64) + np.repeat(start - out[:-1], lengths), out
+
+
+def _kept_indptr(indptr: Int64, keep: NDArray[np.bool_]) -> Int64:
+    kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
+    return kept[indptr]

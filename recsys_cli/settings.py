@@ -1,0 +1,243 @@
+"""Every setting, once: name, default, environment variable and help all come from the dataclasses below.
+
+A setting is read in this order: flag, environment (`RECSYS_…`), `recsys.toml`, default. Settings are read once, by
+the command line, and passed on as values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+
+def _s(default: Any, help: str) -> Any:
+    """A field with its help text; containers are copied for each instance."""
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """The DuckDB file."""
+
+    lock_timeout: float = _s(600.0, "Seconds to wait for another command that is using the database.")
+    memory_limit: str = _s("1500MB", "Memory DuckDB may use before it spills to disk.")
+    threads: int = _s(0, "Threads DuckDB may use; 0 means all cores.")
+
+
+@dataclass(frozen=True)
+class EventSettings:
+    """What events mean."""
+
+    weights: dict[str, float] = _s(
+        {
+            "purchase": 1.0,
+            "cart": 0.3,
+            "like": 0.5,
+            "view": 0.05,
+            "click": 0.05,
+            "refund": -1.0,
+            "dislike": -1.0,
+            "impression": 0.0,
+        },
+        "Weight of one event of each type in what models learn; types not named weigh 0.",
+    )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training and its evaluation."""
+
+    model: str = _s("als", "Model to train when none is named and no tuning has chosen one.")
+    seed: int = _s(42, "Seed of everything random.")
+    threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.")
+    keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How the past is split from the future."""
+
+    window_days: float = _s(0.0, "Days at the end held out for evaluation; 0 chooses from the data.")
+    max_users: int = _s(20_000, "Customers evaluated at most (a seeded sample beyond).")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one run; see `load`."""
+
+    db: Path = _s(Path("recsys.duckdb"), "The DuckDB file.")
+    artifacts: Path = _s(Path("model_artifacts"), "The directory of published versions and the event spool.")
+    store: StoreSettings = StoreSettings()
+    events: EventSettings = field(default_factory=EventSettings)
+    train: TrainSettings = TrainSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One row of the table of settings."""
+
+    name: str
+    default: Any
+    env: str
+    help: str
+    type: Any
+
+
+def table(cls: type = Settings, prefix: str = "") -> list[SettingRow]:
+    """All settings in the order they are written above."""
+    hints = typing.get_type_hints(cls)
+    rows: list[SettingRow] = []
+    for f in dataclasses.fields(cls):
+        kind = hints[f.name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            rows += table(kind, f"{prefix}{f.name}.")
+            continue
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        name = f"{prefix}{f.name}"
+        env = "RECSYS_" + name.upper().replace(".", "_")
+        rows.append(SettingRow(name, default, env, f.metadata["help"], kind))
+    return rows
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings of one run.
+
+    Parameters
+    ----------
+    flags
+        Dotted setting name to value; None values were not given on the command line.
+    config
+        The TOML file; default is `$RECSYS_CONFIG`, else `recsys.toml` where the command is run, if there is one.
+    environ
+        Default is the process's environment.
+
+    Raises
+    ------
+    UsageError
+        For an unreadable file, a name that is no setting, or a value of the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    rows = {row.name: row for row in table()}
+    values: dict[str, Any] = {}
+    for name, value in _from_toml(config, environ).items():
+        values[name] = _coerce(_row(rows, name, "recsys.toml"), value, "recsys.toml")
+    for row in rows.values():
+        if row.env in environ:
+            values[row.name] = _coerce(row, environ[row.env], f"environment variable {row.env}")
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _coerce(_row(rows, name, "flags"), value, f"flag for {name}")
+    return typing.cast(Settings, _build(Settings, values, ""))
+
+
+def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
+    if name in rows:
+        return rows[name]
+    near = difflib.get_close_matches(name, rows, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else "The README lists all settings."
+    raise UsageError(f"'{name}' in {where} is no setting.", hint)
+
+
+def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    named = config or (Path(environ["RECSYS_CONFIG"]) if environ.get("RECSYS_CONFIG") else None)
+    path = named or Path("recsys.toml")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named is None:
+            return {}
+        raise UsageError(f"There is no settings file {path}.", "Name one that exists with --config.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"The settings file {path} cannot be read: {e}.", "Mend it, or move it away.") from None
+    return _flatten(tree, {row.name for row in table()})
+
+
+def _flatten(tree: Mapping[str, Any], names: set[str], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name not in names:
+            flat |= _flatten(value, names, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        kind, name = hints[f.name], f"{prefix}{f.name}"
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            given[f.name] = _build(kind, values, f"{name}.")
+        elif name in values:
+            given[f.name] = values[name]
+    return cls(**given)
+
+
+def _coerce(row: SettingRow, value: Any, where: str) -> Any:
+    """The value as the setting's type; strings come from the environment and from flags."""
+    try:
+        coerced = _as(row.type, value)
+    except (TypeError, ValueError):
+        kind = getattr(row.type, "__name__", str(row.type))
+        raise UsageError(
+            f"{value!r} ({where}) is no {kind}.", f"Setting {row.name}: {row.help} Default: {row.default}."
+        ) from None
+    # A table of defaults is amended, not replaced: setting one weight must not silently drop the others.
+    return {**row.default, **coerced} if isinstance(row.default, dict) else coerced
+
+
+def _as(kind: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in args if a is not type(None)]
+        return None if value in (None, "") else _as(inner[0], value)
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_as(args[0], p.strip() if isinstance(p, str) else p) for p in parts)
+    if origin is dict:
+        pairs = dict(p.split("=", 1) for p in value.split(",") if p) if isinstance(value, str) else value
+        return {str(k).strip(): _as(args[1], v) for k, v in pairs.items()}
+    if origin is list:
+        return [_as(args[0], v) for v in value]
+    if kind is bool:
+        return _as_bool(value)
+    if kind is Path:
+        return Path(value)
+    if kind is Any:
+        return value
+    if kind is str and not isinstance(value, str):
+        raise TypeError
+    if kind in (int, float) and isinstance(value, bool):
+        raise TypeError
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return kind(value)
+
+
+def _as_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise ValueError

@@ -1,0 +1,376 @@
+"""Writing what came in, exactly once: events by content with their multiplicity, items and users as upserts.
+
+Every function here runs inside the caller's transaction, so that a batch, its rejected rows and whatever else must
+agree with it (the spool position, say) become visible together or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, PURCHASE, USER_COLUMNS
+
+# Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 1 GB.
+CHUNK_EVENTS = 12_000_000
+
+# What makes two events without an id the same sale. The rest (position, request, currency) is not compared: an export
+# that has gained such a column since the last one would double every row.
+CONTENT = ("user_id", "item_id", "ts", "event_type", "qty", "order_id", "session_id", "price")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What became of the rows of one merge; `read` is `new` and `known` together.
+
+    Parameters
+    ----------
+    read
+        Rows offered.
+    new
+        Rows that changed the table: inserted or, of items and users, changed an existing one.
+    known
+        Rows that were in the table already, or twice in what was offered.
+    changed
+        How many of `new` changed an existing row.
+    retired
+        Items that a full catalogue no longer has.
+    """
+
+    read: int
+    new: int
+    known: int
+    changed: int = 0
+    retired: int = 0
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All that is written inside, or none of it."""
+    con.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        _rollback(con)
+        raise
+    con.execute("COMMIT")
+
+
+def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.TransactionException:
+        pass  # DuckDB has already taken it back
+
+
+def merge_events(
+    con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batch_id: int | None = None
+) -> Merged:
+    """Add the events that are not in the store yet.
+
+    An event with an `event_id` is known when that id is. Any other is compared by its content and how often it
+    occurs: two equal lines in one export are two sales, the same two lines in the next export are none.
+
+    Parameters
+    ----------
+    events
+        A table or view of this connection, or an Arrow table, with any of EVENT_COLUMNS; `user_id`, `item_id` and
+        `ts` must be there and without nulls. Lacking columns are null, `qty` 1, `event_type` purchase.
+    batch_id
+        The batch they came with; see `open_batch`.
+
+    Returns
+    -------
+    Merged
+    """
+    with _offered(con, events) as offered:
+        have = _columns_of(con, offered)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {_event_list(have)} FROM {offered}")
+    try:
+        read = _count(con, "SELECT count(*) FROM incoming")
+        new = _insert_identified(con, batch_id) if "event_id" in have else 0
+        for low, high in _time_chunks(con):
+            new += _insert_by_content(con, low, high, batch_id)
+        return Merged(read, new, read - new)
+    finally:
+        con.execute("DROP TABLE IF EXISTS incoming")
+
+
+def _event_list(have: set[str]) -> str:
+    """Select list that gives every event column its type and default."""
+    defaults = {"qty": "1", "event_type": f"'{PURCHASE}'"}
+
+    def column(name: str, kind: str) -> str:
+        value = f"{_q(name)}::{kind}" if name in have else f"NULL::{kind}"
+        return f"coalesce({value}, {defaults[name]}) AS {name}" if name in defaults else f"{value} AS {name}"
+
+    return ", ".join(column(name, kind) for name, kind in EVENT_COLUMNS.items())
+
+
+def _insert_identified(con: duckdb.DuckDBPyConnection, batch_id: int | None) -> int:
+    """Events with an id: the first of each id that the store does not have."""
+    if not _count(con, "SELECT count(*) FROM (SELECT 1 FROM incoming WHERE event_id IS NOT NULL LIMIT 1)"):
+        return 0
+    return _insert(
+        con,
+        """SELECT * EXCLUDE (n, r) FROM (
+             SELECT *, rowid AS r, row_number() OVER (PARTITION BY event_id ORDER BY rowid) AS n
+             FROM incoming WHERE event_id IS NOT NULL
+           ) WHERE n = 1 AND event_id NOT IN (SELECT event_id FROM events WHERE event_id IS NOT NULL)
+           ORDER BY r""",
+        batch_id,
+    )
+
+
+def _insert_by_content(con: duckdb.DuckDBPyConnection, low: int, high: int, batch_id: int | None) -> int:
+    """Events without an id and `low <= ts < high`: as many of each content as the store lacks."""
+    here = f"event_id IS NULL AND ts >= {low} AND ts < {high}"
+    if not _count(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {here} LIMIT 1)"):
+        return _insert(con, f"SELECT * FROM incoming WHERE {here} ORDER BY rowid", batch_id)
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE lacking AS
+            SELECT k, (sum(a) - sum(b))::BIGINT AS take, sum(b) > 0 AS some FROM (
+              SELECT {_content_key()} AS k, 1 AS a, 0 AS b FROM incoming WHERE {here}
+              UNION ALL
+              SELECT {_content_key()} AS k, 0 AS a, 1 AS b FROM events WHERE {here}
+            ) GROUP BY k HAVING sum(a) > sum(b)"""
+    )
+    try:
+        if not _count(con, "SELECT count(*) FROM lacking"):
+            return 0
+        return _insert(
+            con,
+            f"""SELECT * EXCLUDE (r, k, take, some) FROM (
+                  SELECT i.*, l.take, l.some FROM (
+                    SELECT *, rowid AS r, {_content_key()} AS k FROM incoming WHERE {here}
+                  ) i JOIN lacking l USING (k)
+                ) QUALIFY NOT some OR row_number() OVER (PARTITION BY CASE WHEN some THEN k END ORDER BY r) <= take
+                ORDER BY r"""
+            if _count(con, "SELECT count(*) FROM lacking WHERE some")
+            else f"""SELECT * EXCLUDE (r, k) FROM (
+                       SELECT *, rowid AS r, {_content_key()} AS k FROM incoming WHERE {here}
+                     ) WHERE k IN (SELECT k FROM lacking) ORDER BY r""",
+            batch_id,
+        )
+    finally:
+        con.execute("DROP TABLE IF EXISTS lacking")
+
+
+def _content_key() -> str:
+    """128 bits over the content. Nulls and separators are control characters, which no accepted id contains."""
+    parts = ", ".join(f"coalesce({name}::VARCHAR, chr(30))" for name in CONTENT)
+    return f"md5_number(concat_ws(chr(31), {parts}))"
+
+
+def _time_chunks(con: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
+    """Stretches of time that hold all incoming events without an id, few enough in each to compare at once."""
+    row = con.execute("SELECT count(*), min(ts), max(ts) FROM incoming WHERE event_id IS NULL").fetchone()
+    if row is None or not row[0]:
+        return []
+    pieces = -(-row[0] // CHUNK_EVENTS)
+    if pieces == 1:
+        return [(row[1], row[2] + 1)]
+    at = [i / pieces for i in range(1, pieces)]
+    cuts = con.execute(f"SELECT quantile_disc(ts, {at}) FROM incoming WHERE event_id IS NULL").fetchone()
+    assert cuts is not None
+    edges = sorted({row[1], *cuts[0], row[2] + 1})
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def _insert(con: duckdb.DuckDBPyConnection, query: str, batch_id: int | None) -> int:
+    names = ", ".join(EVENT_COLUMNS)
+    batch = "NULL" if batch_id is None else str(int(batch_id))
+    return _count(con, f"INSERT INTO events ({names}, batch_id) SELECT {names}, {batch} FROM ({query})")
+
+
+def merge_items(
+    con: duckdb.DuckDBPyConnection,
+    items: str | pa.Table,
+    *,
+    replace: bool = False,
+    now: int | None = None,
+) -> Merged:
+    """Add and change items; what is null in `items` stays what it was. Changes of price and availability are kept.
+
+    Parameters
+    ----------
+    items
+        A table or view of this connection, or an Arrow table, with `item_id` and any other of ITEM_COLUMNS and
+        `attributes` (a JSON object, merged key by key). Of several rows of one item the last counts.
+    replace
+        `items` is the whole catalogue: retire what it lacks. An item that is offered again is no longer retired.
+    now
+        Epoch seconds of the change; default is the clock.
+    """
+    at = int(time.time()) if now is None else now
+    counts = _upsert(con, items, "items", "item_id", dict(ITEM_COLUMNS), at)
+    retired = 0
+    if replace:
+        retired = _count(
+            con,
+            f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL AND item_id NOT IN (SELECT item_id FROM offer)",
+        )
+    con.execute("DROP TABLE IF EXISTS offer")
+    return Merged(*counts, retired=retired)
+
+
+def merge_users(con: duckdb.DuckDBPyConnection, users: str | pa.Table) -> Merged:
+    """Add and change users, as `merge_items` does items."""
+    counts = _upsert(con, users, "users", "user_id", dict(USER_COLUMNS), 0)
+    con.execute("DROP TABLE IF EXISTS offer")
+    return Merged(*counts)
+
+
+def _upsert(
+    con: duckdb.DuckDBPyConnection,
+    rows: str | pa.Table,
+    table: str,
+    key: str,
+    columns: dict[str, str],
+    now: int,
+) -> tuple[int, int, int, int]:
+    """Counts read, new, known, changed; leaves the rows that counted in the temporary table `offer`."""
+    columns = {**columns, ATTRIBUTES: "VARCHAR"}
+    with _offered(con, rows) as offered:
+        have = _columns_of(con, offered)
+        given = [name for name in columns if name in have]
+        picked = ", ".join(f"{_q(name)}::{columns[name]} AS {name}" for name in given)
+        read = _count(con, f"SELECT count(*) FROM {offered}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE offer AS SELECT {picked} FROM {offered}")
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE offer AS SELECT * EXCLUDE (r, n) FROM (
+              SELECT *, rowid AS r, row_number() OVER (PARTITION BY {key} ORDER BY rowid DESC) AS n FROM offer
+            ) WHERE n = 1 ORDER BY r"""
+    )
+    changed = _change(con, table, key, [name for name in given if name != key], now)
+    names = ", ".join(given)
+    if table == "items":
+        _note_history(con, given, now, f"{key} NOT IN (SELECT {key} FROM {table})")
+    inserted = _count(
+        con,
+        f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {key} NOT IN (SELECT {key} FROM {table})",
+    )
+    return read, inserted + changed, read - inserted - changed, changed
+
+
+def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[str], now: int) -> int:
+    """Change the rows that differ; returns how many."""
+    new = {name: f"coalesce(o.{name}, t.{name})" for name in given}
+    if ATTRIBUTES in new:
+        new[ATTRIBUTES] = (
+            f"CASE WHEN o.{ATTRIBUTES} IS NULL THEN t.{ATTRIBUTES} WHEN t.{ATTRIBUTES} IS NULL THEN o.{ATTRIBUTES} "
+            f"ELSE json_merge_patch(t.{ATTRIBUTES}, o.{ATTRIBUTES})::VARCHAR END"
+        )
+    differs = [f"{new[name]} IS DISTINCT FROM t.{name}" for name in given]
+    sets = [f"{name} = d.{name}" for name in given]
+    if table == "items":
+        differs.append("t.retired_at IS NOT NULL")
+        sets.append("retired_at = NULL")
+    if not differs:
+        return 0
+    picked = "".join(f", {expression} AS {name}" for name, expression in new.items())
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE differing AS SELECT t.{key}{picked} FROM offer o JOIN {table} t USING ({key}) "
+        f"WHERE {' OR '.join(differs)}"
+    )
+    if table == "items":
+        tracked = [name for name in ("price", "availability") if name in given]
+        moved = " OR ".join(f"o.{name} IS DISTINCT FROM t.{name} AND o.{name} IS NOT NULL" for name in tracked)
+        if moved:
+            moving = f"{key} IN (SELECT o.{key} FROM offer o JOIN items t USING ({key}) WHERE {moved})"
+            _note_history(con, given, now, moving)
+    con.execute(f"UPDATE {table} SET {', '.join(sets)} FROM differing d WHERE {table}.{key} = d.{key}")
+    changed = _count(con, "SELECT count(*) FROM differing")
+    con.execute("DROP TABLE differing")
+    return changed
+
+
+def _note_history(con: duckdb.DuckDBPyConnection, given: list[str], now: int, where: str) -> None:
+    """Remember the offered price and availability of the items `where` holds for."""
+    tracked = [name for name in ("price", "availability") if name in given]
+    if tracked:
+        some = " OR ".join(f"{name} IS NOT NULL" for name in tracked)
+        con.execute(
+            f"INSERT INTO item_history (item_id, ts, {', '.join(tracked)}) "
+            f"SELECT item_id, {int(now)}, {', '.join(tracked)} FROM offer WHERE ({some}) AND {where}"
+        )
+
+
+def open_batch(con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: str, size: int) -> int:
+    """Begin the record of one file or drain; returns its number.
+
+    Parameters
+    ----------
+    source
+        File name, or where else it came from.
+    kind
+        events, items or users.
+    sha256
+        What tells this content, taken in this way, from all others.
+    size
+        Bytes.
+    """
+    batch_id = _count(con, "SELECT coalesce(max(batch_id), 0) + 1 FROM batches")
+    con.execute(
+        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at) VALUES (?, ?, ?, ?, ?, ?)",
+        [batch_id, source, kind, sha256, size, int(time.time())],
+    )
+    return batch_id
+
+
+def close_batch(con: duckdb.DuckDBPyConnection, batch_id: int, merged: Merged, rejected: int) -> None:
+    """Complete the record with what became of the rows."""
+    con.execute(
+        "UPDATE batches SET read = ?, new = ?, known = ?, rejected = ? WHERE batch_id = ?",
+        [merged.read + rejected, merged.new, merged.known, rejected, batch_id],
+    )
+
+
+def find_batch(con: duckdb.DuckDBPyConnection, sha256: str) -> dict[str, int] | None:
+    """Record of the content taken before, or None."""
+    found = con.execute(
+        "SELECT batch_id, started_at, read, new, known, rejected FROM batches WHERE content_sha256 = ? "
+        "AND read IS NOT NULL ORDER BY batch_id DESC LIMIT 1",
+        [sha256],
+    )
+    row = found.fetchone()
+    names = [d[0] for d in found.description]
+    return dict(zip(names, row, strict=True)) if row else None
+
+
+def set_state(con: duckdb.DuckDBPyConnection, values: Mapping[str, str]) -> None:
+    """Remember small facts by name."""
+    for name, value in values.items():
+        con.execute("DELETE FROM state WHERE name = ?", [name])
+        con.execute("INSERT INTO state VALUES (?, ?)", [name, value])
+
+
+@contextmanager
+def _offered(con: duckdb.DuckDBPyConnection, rows: str | pa.Table) -> Iterator[str]:
+    """Name under which SQL can read `rows`."""
+    if isinstance(rows, str):
+        yield _q(rows)
+        return
+    con.register("offered_arrow", rows)
+    try:
+        yield "offered_arrow"
+    finally:
+        con.unregister("offered_arrow")
+
+
+def _columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
+    return {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+
+
+def _q(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = con.execute(query).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

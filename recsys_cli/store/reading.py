@@ -1,0 +1,179 @@
+"""What the rest of the product learns from the database: Arrow and NumPy, never rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..errors import NotEnoughData
+from ..identity import UserKeys
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The store at one moment, all read in one transaction.
+
+    Parameters
+    ----------
+    data
+        Interactions and catalogue.
+    keys
+        Keyed hash of each user of `data`, in their order, shape (n_users, 2).
+    spool
+        Up to where the spool has been taken into the store; see `artifacts.spool.Position`.
+    events
+        Rows in the table of events, whatever their type.
+    """
+
+    data: Dataset
+    keys: UserKeys
+    spool: dict[str, int]
+    events: int
+
+    @staticmethod
+    def read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float]) -> Snapshot:
+        """Read everything that training, evaluation and publishing need.
+
+        Parameters
+        ----------
+        secret
+            See `identity.load_secret`.
+        weights
+            Weight of each event type; types without one, or with 0, are left in the database.
+
+        Raises
+        ------
+        NotEnoughData
+            When there is no event with a weight.
+        """
+        con.execute("BEGIN")
+        try:
+            return _read(con, secret, weights)
+        finally:
+            con.execute("ROLLBACK")
+
+
+def _read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float]) -> Snapshot:
+    kinds = tuple(name for name, weight in weights.items() if weight)
+    con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, code UTINYINT)")
+    con.executemany("INSERT INTO kind_codes VALUES (?, ?)", [[name, code] for code, name in enumerate(kinds)])
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE user_codes AS
+           SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
+           FROM (SELECT DISTINCT user_id FROM events JOIN kind_codes USING (event_type))"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE item_codes AS
+           SELECT item_id, (row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS code
+           FROM (SELECT item_id FROM items UNION SELECT item_id FROM events)"""
+    )
+    users, keys = _users(con, secret)
+    items = IdMap(_string_column(con, "SELECT item_id FROM item_codes ORDER BY code"))
+    histories, basket = _histories(con, len(users), kinds, weights)
+    if not histories.n_events:
+        raise NotEnoughData(
+            "The database holds no event to learn from.", "Run recsys ingest FILE with purchases or views."
+        )
+    interactions = Interactions(histories, users, items, basket, int(histories.ts.max()))
+    return Snapshot(Dataset(interactions, _catalogue(con)), keys, spool_position(con), count(con, "events"))
+
+
+def _users(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[IdMap, UserKeys]:
+    """Users by code, and `identity.user_key` of each, computed by DuckDB for the whole column."""
+    table = con.sql(
+        """WITH hashed AS (SELECT code, user_id, sha256(? || user_id) AS h FROM user_codes)
+           SELECT user_id, ('0x' || h[1:16])::UBIGINT AS high, ('0x' || h[17:32])::UBIGINT AS low
+           FROM hashed ORDER BY code""",
+        params=[secret],
+    ).to_arrow_table()
+    keys = np.stack([table["high"].to_numpy(), table["low"].to_numpy()], axis=1)
+    return IdMap(table["user_id"].combine_chunks()), keys.astype(np.uint64)
+
+
+def _histories(
+    con: duckdb.DuckDBPyConnection, n_users: int, kinds: tuple[str, ...], weights: Mapping[str, float]
+) -> tuple[Histories, NDArray[np.int32]]:
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE basket_codes AS
+           SELECT basket, (row_number() OVER (ORDER BY basket) - 1)::INTEGER AS code FROM (
+             SELECT DISTINCT coalesce('o' || order_id, 's' || session_id) AS basket FROM events)
+           WHERE basket IS NOT NULL"""
+    )
+    # Within a second, events keep the order they were written in: a basket's lines, a session's clicks.
+    table = con.sql(
+        """SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
+                  coalesce(b.code, -1)::INTEGER AS basket
+           FROM events e JOIN kind_codes k USING (event_type) JOIN user_codes u USING (user_id)
+           JOIN item_codes i USING (item_id)
+           LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)
+           ORDER BY u.code, e.ts, e.rowid"""
+    ).to_arrow_table()
+    user = table["user"].to_numpy()
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(user, minlength=n_users))])
+    histories = Histories(
+        indptr.astype(np.int64),
+        table["item"].to_numpy().astype(np.int32, copy=False),
+        table["ts"].to_numpy().astype(np.int64, copy=False),
+        table["kind"].to_numpy().astype(np.uint8, copy=False),
+        table["qty"].to_numpy().astype(np.float32, copy=False),
+        kinds,
+        np.array([weights[k] for k in kinds], dtype=np.float32),
+    )
+    return histories, table["basket"].to_numpy().astype(np.int32, copy=False)
+
+
+def _catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    columns = ", ".join(f"i.{name}" for name in ITEM_COLUMNS if name != "item_id")
+    return con.sql(
+        f"""SELECT c.item_id, {columns}, i.{ATTRIBUTES}, i.retired_at, s.first_seen
+            FROM item_codes c LEFT JOIN items i USING (item_id)
+            LEFT JOIN (SELECT item_id, min(ts) AS first_seen FROM events GROUP BY item_id) s USING (item_id)
+            ORDER BY c.code"""
+    ).to_arrow_table()
+
+
+def _string_column(con: duckdb.DuckDBPyConnection, query: str) -> pa.StringArray:
+    return con.sql(query).to_arrow_table().column(0).combine_chunks()
+
+
+def spool_position(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Up to where each spool segment has been taken into the store."""
+    return dict(con.execute("SELECT segment, bytes FROM spool_position").fetchall())
+
+
+def count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Rows of a table (a name of ours, never of the user's)."""
+    row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What `recsys status` says of the database."""
+
+    events: int
+    items: int
+    users: int
+    first_ts: int | None
+    last_ts: int | None
+    by_type: dict[str, int]
+    rejected: int
+    catalogue: int
+
+
+def summary(con: duckdb.DuckDBPyConnection) -> StoreSummary:
+    """Counts and the span of time."""
+    row = con.execute(
+        "SELECT count(*), count(DISTINCT item_id), count(DISTINCT user_id), min(ts), max(ts) FROM events"
+    ).fetchone()
+    assert row is not None
+    types = con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    events, items, users, first, last = row
+    return StoreSummary(events, items, users, first, last, dict(types), count(con, "rejected"), count(con, "items"))
