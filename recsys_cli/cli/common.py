@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBars
 
+from ..errors import UsageError
 from ..progress import Progress
 from ..settings import Settings, load
 
@@ -105,3 +106,22 @@ class LineProgress(Progress):
     def note(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._console.print(f"{stamp} {text}", highlight=False, markup=False)
+
+
+def key_values(pairs: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` arguments as a dictionary.
+
+    Raises
+    ------
+    UsageError
+        An argument without `=`, or a key given twice.
+    """
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"'{pair}' is not KEY=VALUE.", "Write it like --set factors=64.")
+        if key.strip() in values:
+            raise UsageError(f"'{key.strip()}' is given twice.", "Give it once.")
+        values[key.strip()] = value.strip()
+    return values

@@ -1,0 +1,38 @@
+"""`recsys demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .common import JsonOption, start
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where to put the demo's database and model. [default: a temporary one]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole way on the sample shop: ingest, train, judge, recommend."""
+    from ..demo import DemoShop, run_demo
+    from .tables import item_table, leaderboard
+
+    with DemoShop.at(folder) as shop:
+        run = start(shop.db, shop.artifacts, None, as_json)
+        shown = run_demo(shop, run.settings, run.progress)
+
+        def render(out: Console) -> None:
+            out.print(Text(shown.ingested))
+            if shown.report:
+                out.print(leaderboard(shown.report))
+            out.print(item_table(f"What customer {shown.user_id} did last", shown.history, history=True))
+            out.print(item_table(f"Recommended to {shown.user_id}", shown.recommended))
+            out.print(item_table(f"Like {shown.item_title}", shown.similar))
+            out.print(Text("\n".join(["", "Next:", *shop.next_steps(shown)])), highlight=False)
+
+        run.emit(shown.as_dict(), render)

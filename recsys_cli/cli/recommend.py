@@ -1,0 +1,106 @@
+"""`recsys recommend` and `recsys similar`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import UsageError
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+
+if TYPE_CHECKING:
+    from ..serving.engine import Engine
+
+CountOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
+
+
+def recommend(
+    user: Annotated[str | None, typer.Argument(help="Customer id.", show_default=False)] = None,
+    k: CountOption = 10,
+    every: Annotated[bool, typer.Option("--all", help="A list for every customer, into --out.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Parquet or CSV file for --all (user_id, item_id, rank, score, source).")
+    ] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Keep what the customer already bought.")] = False,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to one customer, or to all of them at once."""
+    run = start(db, artifacts, config, as_json)
+    if every == (user is not None) or every != (out is not None):
+        raise UsageError(
+            "Name one customer, or ask for everybody.", "Type recsys recommend USER, or recsys recommend --all --out FILE."
+        )
+    if out is not None:
+        _everybody(run, out, k, repeat)
+    else:
+        assert user is not None
+        _one(run, user, k, repeat)
+
+
+def _one(run: Run, user: str, k: int, repeat: bool) -> None:
+    from ..serving.engine import Request
+    from .tables import item_table
+
+    engine = open_engine(run)
+    answer = engine.recommend(Request(user_id=user, k=k, repeat=repeat))
+    rows = engine.describe(answer)
+
+    def render(console: Console) -> None:
+        title = f"For {user}" if answer.known else f"{user} is not known: popular items"
+        console.print(item_table(title, rows))
+
+    run.emit({"user_id": user, "known": answer.known, "version": engine.version, "items": rows}, render)
+
+
+def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
+    from ..batch import recommend_all
+    from ..identity import load_secret
+    from ..store import Store
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    secret = load_secret(run.settings.db)
+    done = recommend_all(store, open_engine(run), secret, out, k=k, repeat=repeat, progress=run.progress)
+
+    def render(console: Console) -> None:
+        text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."
+        console.print(text, highlight=False, markup=False)
+
+    run.emit(done, render)
+
+
+def similar(
+    item: Annotated[str, typer.Argument(help="Item id.", show_default=False)],
+    k: CountOption = 10,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the items most like one."""
+    run = start(db, artifacts, config, as_json)
+    from .tables import item_table
+
+    engine = open_engine(run)
+    rows = engine.describe(engine.similar(item, k))
+    run.emit(
+        {"item_id": item, "version": engine.version, "items": rows},
+        lambda console: console.print(item_table(f"Like {item}", rows)),
+    )
+
+
+def open_engine(run: Run) -> Engine:
+    """The engine on the current version."""
+    from ..artifacts import Artifacts
+    from ..identity import load_secret
+    from ..serving.engine import Engine
+
+    version = Artifacts(run.settings.artifacts).current(damaged=lambda e: run.waiting(str(e)))
+    return Engine.open(version, load_secret(run.settings.db))
+
+

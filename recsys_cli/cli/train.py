@@ -1,0 +1,51 @@
+"""`recsys train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, key_values, start
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Model to train. [default: what recsys tune chose, else the setting train.model]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
+    run = start(db, artifacts, config, as_json, train__seed=seed)
+    from ..artifacts import Artifacts
+    from ..store import Store
+    from ..training import choose, train
+    from .tables import leaderboard
+
+    recipe = choose(run.settings, model, key_values(set_ or []))
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    done = train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress)
+
+    def render(out: Console) -> None:
+        if done.report:
+            out.print(leaderboard(done.report))
+        else:
+            out.print("Not judged: the data has no later part with customers who came back.")
+        out.print(f"Published [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
+
+    result = {
+        "version": done.version.name,
+        "model": recipe.as_dict(),
+        "metrics": done.report.as_dict() if done.report else None,
+        "seconds": round(done.seconds, 2),
+    }
+    run.emit(result, render)

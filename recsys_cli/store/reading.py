@@ -29,15 +29,24 @@ class Snapshot:
         Up to where the spool has been taken into the store; see `artifacts.spool.Position`.
     events
         Rows in the table of events, whatever their type.
+    watermark
+        See `watermark`.
     """
 
     data: Dataset
     keys: UserKeys
     spool: dict[str, int]
     events: int
+    watermark: dict[str, int]
 
     @staticmethod
-    def read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float]) -> Snapshot:
+    def read(
+        con: duckdb.DuckDBPyConnection,
+        secret: str,
+        weights: Mapping[str, float],
+        *,
+        item_order: pa.Array | None = None,
+    ) -> Snapshot:
         """Read everything that training, evaluation and publishing need.
 
         Parameters
@@ -46,6 +55,9 @@ class Snapshot:
             See `identity.load_secret`.
         weights
             Weight of each event type; types without one, or with 0, are left in the database.
+        item_order
+            Item ids that keep the codes they have there, whether the store still has them or not; all others come
+            after them. An update keeps the codes of the version it grows from.
 
         Raises
         ------
@@ -54,12 +66,14 @@ class Snapshot:
         """
         con.execute("BEGIN")
         try:
-            return _read(con, secret, weights)
+            return _read(con, secret, weights, item_order)
         finally:
             con.execute("ROLLBACK")
 
 
-def _read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float]) -> Snapshot:
+def _read(
+    con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float], item_order: pa.Array | None
+) -> Snapshot:
     kinds = tuple(name for name, weight in weights.items() if weight)
     con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, code UTINYINT)")
     con.executemany("INSERT INTO kind_codes VALUES (?, ?)", [[name, code] for code, name in enumerate(kinds)])
@@ -68,11 +82,7 @@ def _read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, flo
            SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
            FROM (SELECT DISTINCT user_id FROM events JOIN kind_codes USING (event_type))"""
     )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE item_codes AS
-           SELECT item_id, (row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS code
-           FROM (SELECT item_id FROM items UNION SELECT item_id FROM events)"""
-    )
+    _code_items(con, item_order)
     users, keys = _users(con, secret)
     items = IdMap(_string_column(con, "SELECT item_id FROM item_codes ORDER BY code"))
     histories, basket = _histories(con, len(users), kinds, weights)
@@ -81,7 +91,25 @@ def _read(con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, flo
             "The database holds no event to learn from.", "Run recsys ingest FILE with purchases or views."
         )
     interactions = Interactions(histories, users, items, basket, int(histories.ts.max()))
-    return Snapshot(Dataset(interactions, _catalogue(con)), keys, spool_position(con), count(con, "events"))
+    return Snapshot(
+        Dataset(interactions, _catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
+    )
+
+
+def _code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> None:
+    """Give every item of the store its code: those of `item_order` theirs, the others the next ones, by id."""
+    given = pa.array([], pa.string()) if item_order is None else item_order
+    con.register("given_order", pa.table({"item_id": given, "code": pa.array(np.arange(len(given), dtype=np.int32))}))
+    try:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE item_codes AS
+                SELECT item_id, code FROM given_order UNION ALL
+                SELECT item_id, ({len(given)} + row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS code
+                FROM (SELECT item_id FROM items UNION SELECT item_id FROM events)
+                WHERE item_id NOT IN (SELECT item_id FROM given_order)"""
+        )
+    finally:
+        con.unregister("given_order")
 
 
 def _users(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[IdMap, UserKeys]:
@@ -147,6 +175,18 @@ def spool_position(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(con.execute("SELECT segment, bytes FROM spool_position").fetchall())
 
 
+def watermark(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How far the store has come, in a moment: equal watermarks mean that nothing came in between.
+
+    `batch` is the last batch that may have changed something, `events` the rows in their table.
+    """
+    row = con.execute(
+        "SELECT coalesce(max(batch_id), 0) FROM batches WHERE new > 0 OR kind IS DISTINCT FROM 'events'"
+    ).fetchone()
+    assert row is not None
+    return {"batch": int(row[0]), "events": count(con, "events")}
+
+
 def count(con: duckdb.DuckDBPyConnection, table: str) -> int:
     """Rows of a table (a name of ours, never of the user's)."""
     row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
@@ -177,3 +217,14 @@ def summary(con: duckdb.DuckDBPyConnection) -> StoreSummary:
     types = con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
     events, items, users, first, last = row
     return StoreSummary(events, items, users, first, last, dict(types), count(con, "rejected"), count(con, "items"))
+
+
+def user_ids(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[pa.StringArray, UserKeys]:
+    """Everybody with an event, sorted, and `identity.user_key` of each, shape (n, 2)."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE user_codes AS
+           SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
+           FROM (SELECT DISTINCT user_id FROM events)"""
+    )
+    users, keys = _users(con, secret)
+    return users.ids, keys

@@ -1,0 +1,129 @@
+"""The sample shop from files to recommendations: what `recsys demo` does and shows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .artifacts import Artifacts
+from .errors import InputError
+from .evaluation import Report
+from .files import private_dir
+from .identity import load_secret
+from .ingest import IngestReport, ingest_file
+from .progress import Progress
+from .serving.engine import Engine, Request
+from .settings import Settings
+from .store import Store
+from .training import choose, train
+
+
+@dataclass(frozen=True)
+class DemoShop:
+    """Where the demo keeps its state, and where the sample files are."""
+
+    db: Path
+    artifacts: Path
+    kept: bool
+
+    @staticmethod
+    @contextmanager
+    def at(folder: Path | None) -> Iterator[DemoShop]:
+        """A shop in the named folder, or in a temporary one that is removed at the end."""
+        if folder is not None:
+            private_dir(folder)
+            yield DemoShop(folder / "recsys.duckdb", folder / "model_artifacts", True)
+            return
+        with tempfile.TemporaryDirectory(prefix="recsys-demo-") as name:
+            yield DemoShop(Path(name) / "recsys.duckdb", Path(name) / "model_artifacts", False)
+
+    def next_steps(self, shown: Shown) -> list[str]:
+        """What to type next."""
+        state = f"--db {self.db} --artifacts {self.artifacts}"
+        steps = [
+            f"  recsys recommend {shown.user_id} {state}",
+            f"  recsys serve {state}",
+        ]
+        own = ["  recsys ingest your_orders.csv your_products.csv", "  recsys train", "  recsys serve"]
+        look = ["Look around in this shop:", *steps] if self.kept else ["Keep this shop: recsys demo --folder demo-shop"]
+        return [*look, "With your own files:", *own]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The result of a demo."""
+
+    ingested: str
+    version: str
+    report: Report | None
+    user_id: str
+    history: list[dict[str, Any]]
+    recommended: list[dict[str, Any]]
+    item_title: str
+    similar: list[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "metrics": self.report.as_dict() if self.report else None,
+            "user_id": self.user_id,
+            "history": self.history,
+            "recommended": self.recommended,
+            "similar": self.similar,
+        }
+
+
+def sample_files() -> list[Path]:
+    """The sample shop's catalogue, customers and events: in the installed package, or in a source tree.
+
+    Raises
+    ------
+    InputError
+        When neither has them.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here / "sample_data", here.parent / "sample_data"):
+        files = [folder / name for name in ("items.csv", "users.csv", "events.csv")]
+        if all(f.is_file() for f in files):
+            return files
+    raise InputError(f"The sample shop is not in {here.parent}.", "Install recsys again, or clone it.")
+
+
+def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
+    """Ingest the sample shop, train on it and look at one customer and one product; may be repeated."""
+    store = Store(shop.db, settings.store)
+    reports: list[IngestReport] = []
+    for file in sample_files():
+        with progress.stage(f"Ingesting {file.name}"):
+            reports.append(ingest_file(store, file, settings))
+    artifacts = Artifacts(shop.artifacts)
+    trained = train(store, artifacts, settings, choose(settings, None, {}), progress)
+    engine = Engine.open(trained.version, load_secret(shop.db))
+    user = _customer(store)
+    recommended = engine.describe(engine.recommend(Request(user_id=user, k=8)))
+    best = recommended[0]
+    return Shown(
+        ingested="\n".join(r.sentence() for r in reports),
+        version=trained.version.name,
+        report=trained.report,
+        user_id=user,
+        history=engine.history(user, 8),
+        recommended=recommended,
+        item_title=str(best.get("title") or best["item_id"]),
+        similar=engine.describe(engine.similar(best["item_id"], 5)),
+    )
+
+
+def _customer(store: Store) -> str:
+    """A customer with a history worth looking at: the first of those with about fifteen purchases."""
+    with store.reading() as con:
+        row = con.execute(
+            """SELECT user_id FROM events WHERE event_type = 'purchase'
+               GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - 15), user_id LIMIT 1"""
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
