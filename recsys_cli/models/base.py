@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -45,7 +45,8 @@ class ModelConfig:
     tau_days: float = hyper(
         0.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(10, 1000, True)
     )
-    qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.", Range(0, 1))
+    qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.")
+    repeat_power: float = hyper(0.0, "Weight grows with the number of events of the same item to this power.")
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -111,6 +112,8 @@ class Model(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]]
     capabilities: ClassVar[Capabilities]
+    # Which axes of each array of `state` run over items; "indptr" for the row pointer of a sparse matrix over items.
+    item_axes: ClassVar[Mapping[str, tuple[int, ...] | Literal["indptr"]]] = {}
 
     def __init__(self, config: ModelConfig, n_items: int) -> None:
         self.config = config
@@ -147,6 +150,29 @@ class Model(ABC):
     def from_state(cls, config: Any, n_items: int, state: State) -> Self:
         """The model that `state` came from; arrays may be memory-mapped and read-only."""
 
+    def grow(self, data: Dataset, now: int) -> Self:
+        """This model for a catalogue that has gained items at its end, without fitting it again.
+
+        Parameters
+        ----------
+        data
+            Everything known now. Codes below `n_items` mean what they meant at fitting; `data` has as many items
+            or more.
+        now
+            Epoch seconds that ages are counted from.
+
+        Returns
+        -------
+        The grown model. Items it can say nothing of score zero until the next fit.
+        """
+        n_items = data.interactions.n_items
+        state = self.state()
+        arrays = {
+            name: lengthen(array, self.item_axes.get(name, ()), self.n_items, n_items)
+            for name, array in state.arrays.items()
+        }
+        return type(self).from_state(self.config, n_items, State(arrays, state.meta))
+
     @abstractmethod
     def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
         """Scores of all items, float32, shape (rows, n_items); `weights` are the weighted histories."""
@@ -164,13 +190,15 @@ class Model(ABC):
         Returns
         -------
         float32, shape (len(histories), n_items), finite. Higher is better; not comparable between models or rows.
-        A row with an empty history is all zeros for a personal model.
+        Exactly 0 says that the model has no opinion of the item; a row with an empty history is all zeros for a
+        personal model.
         """
         return self._score(self.weights(histories, now), histories, now)
 
     def weights(self, histories: Histories, now: int) -> sp.csr_matrix:
         """Histories as weights under this model's config; see `weigh`."""
-        return weigh(histories, self.n_items, now, self.config.tau_days, self.config.qty_power)
+        config = self.config
+        return weigh(histories, self.n_items, config.tau_days, config.qty_power, config.repeat_power)
 
     def item_vectors(self) -> Float32 | None:
         """Shape (n_items, d) when `capabilities.vectors`."""
@@ -214,6 +242,7 @@ class Model(ABC):
         Returns
         -------
         int32 codes and float32 scores, both of shape (rows, k), padded with -1 and -inf when there are fewer.
+        Items with a score of exactly 0 are not recommended: a model without an opinion leaves the place to others.
         """
         rows = len(histories)
         items = np.full((rows, k), -1, dtype=np.int32)
@@ -221,6 +250,7 @@ class Model(ABC):
         for start in range(0, rows, BLOCK):
             block = np.arange(start, min(start + BLOCK, rows))
             dense = self.score(histories.rows(block), now)
+            dense[dense == 0] = -np.inf
             if exclude is not None:
                 mask_nonzeros(dense, exclude[block])
             if allowed is not None:
@@ -230,28 +260,63 @@ class Model(ABC):
 
 
 def weigh(
-    histories: Histories, n_items: int, now: int, tau_days: float = 0.0, qty_power: float = 0.0
+    histories: Histories, n_items: int, tau_days: float = 0.0, qty_power: float = 0.0, repeat_power: float = 0.0
 ) -> sp.csr_matrix:
-    """Histories as a matrix of weights: type times quantity^power times exp(-age / tau), summed per item.
+    """Histories as a matrix of weights: the strongest event of each item, aged, times its number of events^power.
+
+    One event weighs its type's weight, times quantity^`qty_power`, times exp(-age / tau). Ages are counted from the
+    newest event of the same history: on one list that is the same as counting from now, but a customer who was
+    away for years keeps a history instead of seeing it shrink to nothing.
 
     Returns
     -------
     float32 CSR of shape (rows, n_items), sorted indices, only positive entries: what was returned or disliked as
     often as bought is as if it had never been.
     """
-    weight = histories.kind_weight[histories.kind] if len(histories.kind) else np.zeros(0, np.float32)
-    if qty_power:
-        weight = weight * np.maximum(histories.qty, np.float32(1)) ** np.float32(qty_power)
+    rows = len(histories)
+    if not histories.n_events:
+        return sp.csr_matrix((rows, n_items), dtype=np.float32)
+    plain = histories.kind_weight[histories.kind]
+    quantity = np.maximum(histories.qty, np.float32(1))
+    weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
     if tau_days:
-        age = np.maximum(now - histories.ts, 0) / (tau_days * DAY)
-        weight = weight * np.exp(-age).astype(np.float32)
-    matrix = sp.csr_matrix(
-        (weight.astype(np.float32), histories.item, histories.indptr), shape=(len(histories), n_items)
-    )
-    matrix.sum_duplicates()
-    matrix.data[matrix.data < 1e-12] = 0.0
-    matrix.eliminate_zeros()
+        weight = weight * _ageing(histories, tau_days)
+    key = histories.row_of_event.astype(np.int64) * n_items + histories.item
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), key[1:] != key[:-1]]))
+    net = np.add.reduceat((plain * quantity)[order], first)
+    data = np.maximum.reduceat(weight[order], first).astype(np.float32)
+    if repeat_power:
+        data *= np.add.reduceat((plain[order] > 0).astype(np.float32), first) ** np.float32(repeat_power)
+    keep = (net > 1e-6) & (data > 0)
+    key = key[first][keep]
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(key // n_items, minlength=rows))])
+    matrix = sp.csr_matrix((data[keep], (key % n_items).astype(np.int32), indptr), shape=(rows, n_items))
+    matrix.has_sorted_indices = True
     return matrix
+
+
+def _ageing(histories: Histories, tau_days: float) -> Float32:
+    """exp(-age / tau) of every event, by the newest event of its own history."""
+    length = np.diff(histories.indptr)
+    filled = length > 0
+    newest = np.repeat(histories.ts[histories.indptr[1:][filled] - 1], length[filled])
+    age = (newest - histories.ts) / (tau_days * DAY)
+    # Clipped, because what has aged to an exact zero would read as never bought.
+    return np.exp(-np.clip(age, 0, 60)).astype(np.float32)
+
+
+def lengthen(
+    array: NDArray[Any], axes: tuple[int, ...] | Literal["indptr"], old: int, new: int
+) -> NDArray[Any]:
+    """`array` with `new` instead of `old` items along `axes`; the added entries are zero (rows, for a row pointer)."""
+    if not axes or new == old:
+        return array
+    if axes == "indptr":
+        return np.concatenate([array, np.full(new - old, array[-1], dtype=array.dtype)])
+    width = [(0, new - old) if axis in axes else (0, 0) for axis in range(array.ndim)]
+    return np.pad(array, width)
 
 
 def mask_nonzeros(dense: Float32, mask: sp.csr_matrix) -> None:
