@@ -19,6 +19,7 @@ from .progress import Progress
 from .serving.engine import Engine, Request
 from .settings import Settings
 from .store import Store
+from .store.reading import customer_with
 from .training import choose, train
 
 
@@ -103,7 +104,8 @@ def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
     artifacts = Artifacts(shop.artifacts)
     trained = train(store, artifacts, settings, choose(settings, None, {}), progress)
     engine = Engine.open(trained.version, load_secret(shop.db))
-    user = _customer(store)
+    with store.reading() as con:
+        user = customer_with(con, purchases=15)
     recommended = engine.describe(engine.recommend(Request(user_id=user, k=8)))
     best = recommended[0]
     return Shown(
@@ -116,14 +118,3 @@ def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
         item_title=str(best.get("title") or best["item_id"]),
         similar=engine.describe(engine.similar(best["item_id"], 5)),
     )
-
-
-def _customer(store: Store) -> str:
-    """A customer with a history worth looking at: the first of those with about fifteen purchases."""
-    with store.reading() as con:
-        row = con.execute(
-            """SELECT user_id FROM events WHERE event_type = 'purchase'
-               GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - 15), user_id LIMIT 1"""
-        ).fetchone()
-    assert row is not None
-    return str(row[0])

@@ -228,3 +228,21 @@ def user_ids(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[pa.StringArra
     )
     users, keys = _users(con, secret)
     return users.ids, keys
+
+
+def customer_with(con: duckdb.DuckDBPyConnection, *, purchases: int) -> str:
+    """The first customer whose number of different purchased items is nearest to `purchases`.
+
+    Raises
+    ------
+    NotEnoughData
+        Nobody bought anything.
+    """
+    row = con.execute(
+        """SELECT user_id FROM events WHERE event_type = 'purchase'
+           GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - ?), user_id LIMIT 1""",
+        [purchases],
+    ).fetchone()
+    if row is None:
+        raise NotEnoughData("The database holds no purchase.", "Run recsys ingest FILE with purchases.")
+    return str(row[0])

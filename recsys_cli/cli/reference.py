@@ -1,0 +1,103 @@
+"""The README's command reference and table of settings, made from the program itself.
+
+    python -m recsys_cli.cli.reference README.md           rewrite the generated parts
+    python -m recsys_cli.cli.reference --check README.md   fail when they are not what the program says
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import typer.main
+
+from ..settings import table
+
+
+def commands() -> str:
+    """All commands with their arguments and options, as Markdown."""
+    root = typer.main.get_command(_app())
+    return "\n\n".join(_section(path, command) for path, command in _walk(root, "recsys")) + "\n"
+
+
+def settings() -> str:
+    """All settings, as a Markdown table."""
+    rows = ["| setting | default | environment | what |", "| --- | --- | --- | --- |"]
+    for row in table():
+        default = "" if row.default in ("", None, ()) else f"`{_plain(row.default)}`"
+        rows.append(f"| `{row.name}` | {_cell(default)} | `{row.env}` | {_cell(row.help)} |")
+    return "\n".join(rows) + "\n"
+
+
+def rewritten(readme: str) -> str:
+    """The README with its generated parts made anew."""
+    for marker, text in (("commands", commands()), ("settings", settings())):
+        pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+        readme = pattern.sub(lambda m, text=text: f"{m[1]}{text}{m[2]}", readme)  # type: ignore[misc]
+    return readme
+
+
+def _app() -> typer.Typer:
+    from .main import app
+
+    return app
+
+
+def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from _walk(child, f"{path} {name}")
+    else:
+        yield path, command
+
+
+def _section(path: str, command: click.Command) -> str:
+    arguments, options = [], []
+    for p in command.params:
+        if isinstance(p, click.Option):
+            options.append(_option(p))
+        else:
+            name = (p.name or "").upper() + ("…" if p.nargs < 0 else "")
+            arguments.append(name if p.required else f"[{name}]")
+    lines = [f"### `{' '.join([path, *arguments])}`", "", (command.help or "").strip()]
+    shown = [o for o in options if o]
+    return "\n".join([*lines, "", *shown]) if shown else "\n".join(lines)
+
+
+def _option(option: click.Option) -> str:
+    if option.hidden or option.name in ("db", "artifacts", "config", "as_json", "help"):
+        return ""  # the same on every command; the README says so once
+    flags = ", ".join(f"`{o}`" for o in [*option.opts, *option.secondary_opts])
+    return f"- {flags}: {option.help or ''}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(str(v) for v in value)
+    return str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite, or with `--check` compare."""
+    path = Path(arguments[-1])
+    old = path.read_text(encoding="utf-8")
+    new = rewritten(old)
+    if "--check" in arguments:
+        if old != new:
+            sys.stderr.write(f"{path} is not what the program says: run python -m recsys_cli.cli.reference {path}\n")
+        return int(old != new)
+    path.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
