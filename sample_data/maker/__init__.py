@@ -1,0 +1,1 @@
+"""Parts of the sample shop's generator: the range, its pictures, its customers and what they do."""
