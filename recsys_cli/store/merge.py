@@ -1,14 +1,15 @@
-"""Writing what came in, exactly once: events by content with their multiplicity, items and users as upserts.
+"""Writing what came in, exactly once: events by content and multiplicity, items and users as upserts.
 
-Every function here runs inside the caller's transaction, so that a batch, its rejected rows and whatever else must
-agree with it (the spool position, say) become visible together or not at all.
+Every function here runs inside the caller's transaction, so that a batch, its rejected rows and whatever
+else must agree with it (the spool position, say) become visible together or not at all.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -19,8 +20,8 @@ from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, PURCHASE, USER_COL
 # Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 1 GB.
 CHUNK_EVENTS = 12_000_000
 
-# What makes two events without an id the same sale. The rest (position, request, currency) is not compared: an export
-# that has gained such a column since the last one would double every row.
+# What makes two events without an id the same sale. The rest (position, request, currency) is not compared:
+# an export that has gained such a column since the last one would double every row.
 CONTENT = ("user_id", "item_id", "ts", "event_type", "qty", "order_id", "session_id", "price")
 
 
@@ -62,10 +63,8 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:
-    try:
+    with suppress(duckdb.TransactionException):  # DuckDB may have taken it back already
         con.execute("ROLLBACK")
-    except duckdb.TransactionException:
-        pass  # DuckDB has already taken it back
 
 
 def merge_events(
@@ -73,14 +72,15 @@ def merge_events(
 ) -> Merged:
     """Add the events that are not in the store yet.
 
-    An event with an `event_id` is known when that id is. Any other is compared by its content and how often it
-    occurs: two equal lines in one export are two sales, the same two lines in the next export are none.
+    An event with an `event_id` is known when that id is. Any other is compared by its content and how often
+    it occurs: two equal lines in one export are two sales, the same two lines in the next export are none.
 
     Parameters
     ----------
     events
-        A table or view of this connection, or an Arrow table, with any of EVENT_COLUMNS; `user_id`, `item_id` and
-        `ts` must be there and without nulls. Lacking columns are null, `qty` 1, `event_type` purchase.
+        A table or view of this connection, or an Arrow table, with any of EVENT_COLUMNS; `user_id`, `item_id`
+        and `ts` must be there and without nulls. Lacking columns are null, `qty` 1, `event_type` purchase. A
+        column `row_number`, if there is one, gives the order, which events of one second keep.
     batch_id
         The batch they came with; see `open_batch`.
 
@@ -90,15 +90,18 @@ def merge_events(
     """
     with _offered(con, events) as offered:
         have = _columns_of(con, offered)
-        con.execute(f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {_event_list(have)} FROM {offered}")
-    try:
+        # What has its own order is read where it is; 10 million rows are not copied for nothing.
+        order = "row_number" if "row_number" in have else "row_number() OVER ()"
+        shape = "VIEW" if "row_number" in have and isinstance(events, str) else "TABLE"
+        picked = f"SELECT {_event_list(have)}, {order} AS r FROM {offered}"
+        con.execute(f"CREATE OR REPLACE TEMP {shape} incoming AS {picked}")
         read = _count(con, "SELECT count(*) FROM incoming")
         new = _insert_identified(con, batch_id) if "event_id" in have else 0
         for low, high in _time_chunks(con):
             new += _insert_by_content(con, low, high, batch_id)
-        return Merged(read, new, read - new)
-    finally:
-        con.execute("DROP TABLE IF EXISTS incoming")
+        con.execute("DROP TABLE IF EXISTS lacking")
+        con.execute(f"DROP {shape} incoming")
+    return Merged(read, new, read - new)
 
 
 def _event_list(have: set[str]) -> str:
@@ -118,8 +121,8 @@ def _insert_identified(con: duckdb.DuckDBPyConnection, batch_id: int | None) -> 
         return 0
     return _insert(
         con,
-        """SELECT * EXCLUDE (n, r) FROM (
-             SELECT *, rowid AS r, row_number() OVER (PARTITION BY event_id ORDER BY rowid) AS n
+        """SELECT * EXCLUDE (n) FROM (
+             SELECT *, row_number() OVER (PARTITION BY event_id ORDER BY r) AS n
              FROM incoming WHERE event_id IS NOT NULL
            ) WHERE n = 1 AND event_id NOT IN (SELECT event_id FROM events WHERE event_id IS NOT NULL)
            ORDER BY r""",
@@ -131,55 +134,51 @@ def _insert_by_content(con: duckdb.DuckDBPyConnection, low: int, high: int, batc
     """Events without an id and `low <= ts < high`: as many of each content as the store lacks."""
     here = f"event_id IS NULL AND ts >= {low} AND ts < {high}"
     if not _count(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {here} LIMIT 1)"):
-        return _insert(con, f"SELECT * FROM incoming WHERE {here} ORDER BY rowid", batch_id)
+        return _insert(con, f"SELECT * FROM incoming WHERE {here}", batch_id)
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE lacking AS
-            SELECT k, (sum(a) - sum(b))::BIGINT AS take, sum(b) > 0 AS some FROM (
+            SELECT k, (sum(a) - sum(b))::BIGINT AS take, sum(b) > 0 AS partly FROM (
               SELECT {_content_key()} AS k, 1 AS a, 0 AS b FROM incoming WHERE {here}
               UNION ALL
               SELECT {_content_key()} AS k, 0 AS a, 1 AS b FROM events WHERE {here}
             ) GROUP BY k HAVING sum(a) > sum(b)"""
     )
-    try:
-        if not _count(con, "SELECT count(*) FROM lacking"):
-            return 0
+    if not _count(con, "SELECT count(*) FROM lacking"):
+        return 0
+    keyed = f"SELECT *, {_content_key()} AS k FROM incoming WHERE {here}"
+    if not _count(con, "SELECT count(*) FROM lacking WHERE partly"):
         return _insert(
-            con,
-            f"""SELECT * EXCLUDE (r, k, take, some) FROM (
-                  SELECT i.*, l.take, l.some FROM (
-                    SELECT *, rowid AS r, {_content_key()} AS k FROM incoming WHERE {here}
-                  ) i JOIN lacking l USING (k)
-                ) QUALIFY NOT some OR row_number() OVER (PARTITION BY CASE WHEN some THEN k END ORDER BY r) <= take
-                ORDER BY r"""
-            if _count(con, "SELECT count(*) FROM lacking WHERE some")
-            else f"""SELECT * EXCLUDE (r, k) FROM (
-                       SELECT *, rowid AS r, {_content_key()} AS k FROM incoming WHERE {here}
-                     ) WHERE k IN (SELECT k FROM lacking) ORDER BY r""",
-            batch_id,
+            con, f"SELECT * FROM ({keyed}) WHERE k IN (SELECT k FROM lacking) ORDER BY r", batch_id
         )
-    finally:
-        con.execute("DROP TABLE IF EXISTS lacking")
+    copy = "row_number() OVER (PARTITION BY CASE WHEN l.partly THEN i.k END ORDER BY i.r)"
+    return _insert(
+        con,
+        f"""SELECT * FROM (
+              SELECT i.*, l.take, l.partly, {copy} AS copy FROM ({keyed}) i JOIN lacking l USING (k)
+            ) WHERE NOT partly OR copy <= take ORDER BY r""",
+        batch_id,
+    )
 
 
 def _content_key() -> str:
-    """128 bits over the content. Nulls and separators are control characters, which no accepted id contains."""
+    """128 bits over the content; nulls and separators are control characters, which no id contains."""
     parts = ", ".join(f"coalesce({name}::VARCHAR, chr(30))" for name in CONTENT)
     return f"md5_number(concat_ws(chr(31), {parts}))"
 
 
 def _time_chunks(con: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
-    """Stretches of time that hold all incoming events without an id, few enough in each to compare at once."""
-    row = con.execute("SELECT count(*), min(ts), max(ts) FROM incoming WHERE event_id IS NULL").fetchone()
-    if row is None or not row[0]:
+    """Stretches of time with all incoming events without an id, few enough in each to compare at once."""
+    rows = con.execute("SELECT count(*), min(ts), max(ts) FROM incoming WHERE event_id IS NULL").fetchall()
+    n, first, last = rows[0]
+    if not n:
         return []
-    pieces = -(-row[0] // CHUNK_EVENTS)
+    pieces = -(-n // CHUNK_EVENTS)
     if pieces == 1:
-        return [(row[1], row[2] + 1)]
+        return [(first, last + 1)]
     at = [i / pieces for i in range(1, pieces)]
-    cuts = con.execute(f"SELECT quantile_disc(ts, {at}) FROM incoming WHERE event_id IS NULL").fetchone()
-    assert cuts is not None
-    edges = sorted({row[1], *cuts[0], row[2] + 1})
-    return list(zip(edges, edges[1:], strict=False))
+    cuts = con.execute(f"SELECT quantile_disc(ts, {at}) FROM incoming WHERE event_id IS NULL").fetchall()
+    edges = sorted({first, *cuts[0][0], last + 1})
+    return list(itertools.pairwise(edges))
 
 
 def _insert(con: duckdb.DuckDBPyConnection, query: str, batch_id: int | None) -> int:
@@ -195,15 +194,17 @@ def merge_items(
     replace: bool = False,
     now: int | None = None,
 ) -> Merged:
-    """Add and change items; what is null in `items` stays what it was. Changes of price and availability are kept.
+    """Add and change items; what is null in `items` stays what it was.
+
+    Every change of price and availability is kept in item_history.
 
     Parameters
     ----------
     items
-        A table or view of this connection, or an Arrow table, with `item_id` and any other of ITEM_COLUMNS and
-        `attributes` (a JSON object, merged key by key). Of several rows of one item the last counts.
+        A table or view of this connection, or an Arrow table, with `item_id` and any other of ITEM_COLUMNS
+        and `attributes` (a JSON object, merged key by key). Of several rows of one item the last counts.
     replace
-        `items` is the whole catalogue: retire what it lacks. An item that is offered again is no longer retired.
+        `items` is the whole catalogue: retire what it lacks. An item offered again is no longer retired.
     now
         Epoch seconds of the change; default is the clock.
     """
@@ -213,7 +214,8 @@ def merge_items(
     if replace:
         retired = _count(
             con,
-            f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL AND item_id NOT IN (SELECT item_id FROM offer)",
+            f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL "
+            "AND item_id NOT IN (SELECT item_id FROM offer)",
         )
     con.execute("DROP TABLE IF EXISTS offer")
     return Merged(*counts, retired=retired)
@@ -251,10 +253,8 @@ def _upsert(
     names = ", ".join(given)
     if table == "items":
         _note_history(con, given, now, f"{key} NOT IN (SELECT {key} FROM {table})")
-    inserted = _count(
-        con,
-        f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {key} NOT IN (SELECT {key} FROM {table})",
-    )
+    fresh = f"{key} NOT IN (SELECT {key} FROM {table})"
+    inserted = _count(con, f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {fresh}")
     return read, inserted + changed, read - inserted - changed, changed
 
 
@@ -263,7 +263,8 @@ def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[st
     new = {name: f"coalesce(o.{name}, t.{name})" for name in given}
     if ATTRIBUTES in new:
         new[ATTRIBUTES] = (
-            f"CASE WHEN o.{ATTRIBUTES} IS NULL THEN t.{ATTRIBUTES} WHEN t.{ATTRIBUTES} IS NULL THEN o.{ATTRIBUTES} "
+            f"CASE WHEN o.{ATTRIBUTES} IS NULL THEN t.{ATTRIBUTES} "
+            f"WHEN t.{ATTRIBUTES} IS NULL THEN o.{ATTRIBUTES} "
             f"ELSE json_merge_patch(t.{ATTRIBUTES}, o.{ATTRIBUTES})::VARCHAR END"
         )
     differs = [f"{new[name]} IS DISTINCT FROM t.{name}" for name in given]
@@ -275,12 +276,14 @@ def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[st
         return 0
     picked = "".join(f", {expression} AS {name}" for name, expression in new.items())
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE differing AS SELECT t.{key}{picked} FROM offer o JOIN {table} t USING ({key}) "
-        f"WHERE {' OR '.join(differs)}"
+        f"CREATE OR REPLACE TEMP TABLE differing AS SELECT t.{key}{picked} "
+        f"FROM offer o JOIN {table} t USING ({key}) WHERE {' OR '.join(differs)}"
     )
     if table == "items":
         tracked = [name for name in ("price", "availability") if name in given]
-        moved = " OR ".join(f"o.{name} IS DISTINCT FROM t.{name} AND o.{name} IS NOT NULL" for name in tracked)
+        moved = " OR ".join(
+            f"(o.{name} IS NOT NULL AND o.{name} IS DISTINCT FROM t.{name})" for name in tracked
+        )
         if moved:
             moving = f"{key} IN (SELECT o.{key} FROM offer o JOIN items t USING ({key}) WHERE {moved})"
             _note_history(con, given, now, moving)
@@ -317,7 +320,8 @@ def open_batch(con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: s
     """
     batch_id = _count(con, "SELECT coalesce(max(batch_id), 0) + 1 FROM batches")
     con.execute(
-        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
         [batch_id, source, kind, sha256, size, int(time.time())],
     )
     return batch_id
@@ -333,14 +337,13 @@ def close_batch(con: duckdb.DuckDBPyConnection, batch_id: int, merged: Merged, r
 
 def find_batch(con: duckdb.DuckDBPyConnection, sha256: str) -> dict[str, int] | None:
     """Record of the content taken before, or None."""
-    found = con.execute(
-        "SELECT batch_id, started_at, read, new, known, rejected FROM batches WHERE content_sha256 = ? "
-        "AND read IS NOT NULL ORDER BY batch_id DESC LIMIT 1",
+    names = ("batch_id", "started_at", "read", "new", "known", "rejected")
+    rows = con.execute(
+        f"SELECT {', '.join(names)} FROM batches WHERE content_sha256 = ? AND read IS NOT NULL "
+        "ORDER BY batch_id DESC LIMIT 1",
         [sha256],
-    )
-    row = found.fetchone()
-    names = [d[0] for d in found.description]
-    return dict(zip(names, row, strict=True)) if row else None
+    ).fetchall()
+    return dict(zip(names, rows[0], strict=True)) if rows else None
 
 
 def set_state(con: duckdb.DuckDBPyConnection, values: Mapping[str, str]) -> None:
@@ -372,5 +375,6 @@ def _q(name: str) -> str:
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = con.execute(query).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    """The one number a query gives. All is fetched: an unread result blocks the connection."""
+    rows = con.execute(query).fetchall()
+    return int(rows[0][0]) if rows and rows[0][0] is not None else 0

@@ -37,8 +37,13 @@ def first_tables(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE state (name VARCHAR, value VARCHAR)")
 
 
+def item_history(con: duckdb.DuckDBPyConnection) -> None:
+    """What items cost, and whether they could be had, over time."""
+    con.execute("CREATE TABLE item_history (item_id VARCHAR, ts BIGINT, price DOUBLE, availability BOOLEAN)")
+
+
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables,)
+STEPS: tuple[Step, ...] = (first_tables, item_history)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
