@@ -85,6 +85,12 @@ class CorruptArtifact(ArtifactError):
     code = "corrupt_artifact"
 
 
+class Superseded(ArtifactError):
+    """Another version was published while this one was being made from the one before."""
+
+    code, http_status = "superseded", 409
+
+
 class NotEnoughData(RecsysError):
     """The store holds too little to do what was asked."""
 

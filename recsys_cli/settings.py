@@ -74,6 +74,14 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """The update worker."""
+
+    interval: float = _s(60.0, "Seconds from the start of one pass to the start of the next.")
+    keep_spool_hours: float = _s(24.0, "Hours after which what was drained from the spool is deleted.")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one run; see `load`."""
 
@@ -83,6 +91,7 @@ class Settings:
     events: EventSettings = field(default_factory=EventSettings)
     train: TrainSettings = TrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    update: UpdateSettings = UpdateSettings()
 
 
 @dataclass(frozen=True)

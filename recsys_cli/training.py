@@ -9,6 +9,7 @@ from typing import Any
 
 from .artifacts import Artifacts, Version
 from .artifacts.bundle import Bundle, sort_by_key, write_bundle
+from .errors import Superseded
 from .evaluation import Report, evaluate, holdout
 from .identity import load_secret
 from .index import ItemIndex
@@ -140,6 +141,8 @@ def publish_version(
     progress: Progress = SILENT,
     promote: bool = True,
     notes: Mapping[str, Any] | None = None,
+    base: Version | None = None,
+    pointer: str | None = None,
 ) -> Version:
     """Write, seal and publish a version of `model` with the customers and items of `snapshot`.
 
@@ -153,6 +156,14 @@ def publish_version(
         Make it the one that is served.
     notes
         More for the manifest.
+    base, pointer
+        The version this one was grown from, and what `current` held when it was read: growing takes time, and what
+        others publish meanwhile must not be replaced by something made from an older version.
+
+    Raises
+    ------
+    Superseded
+        `current` is no longer `pointer`; nothing was published.
     """
     with progress.stage("Publishing"), artifacts.draft() as draft:
         vectors = model.item_vectors()
@@ -160,7 +171,11 @@ def publish_version(
         if vectors is not None:
             ItemIndex.build(vectors).save(draft.path / INDEX_FILE)
         with artifacts.exclusive(waiting=progress.note):
+            if base is not None and artifacts.current_name() != pointer:
+                raise Superseded(f"{artifacts.current_name()} was published meanwhile.", "Run the command again.")
             manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
+            if base is not None:
+                manifest["parent"] = base.name
             version = artifacts.publish(draft, manifest, promote=promote)
             artifacts.prune(settings.train.keep)
     return version
@@ -200,6 +215,7 @@ def _manifest(
             "first_ts": int(seen.histories.ts.min()),
             "last_ts": seen.end,
             "store_events": snapshot.events,
+            "watermark": snapshot.watermark,
         },
         "spool": snapshot.spool,
     }
