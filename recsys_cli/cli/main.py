@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError
-from . import demo, recommend, status, train
+from . import demo, recommend, status, train, update_worker
 
 app = typer.Typer(
     name="recsys",
@@ -41,6 +41,7 @@ app.command("train")(train.train)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
 app.command("status")(status.status)
+app.command("update-worker")(update_worker.update_worker)
 
 
 def main() -> None:

@@ -1,0 +1,97 @@
+"""`recsys update-worker`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..errors import RecsysError
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+
+if TYPE_CHECKING:
+    from ..updates import Pass
+
+
+def update_worker(
+    once: Annotated[bool, typer.Option("--once", help="One pass, then end; for cron.")] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option("--interval", min=0.1, help="Seconds from one pass to the next. [default: 60]"),
+    ] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take what the server received into the database, and publish what is new without retraining.
+
+    Safe under cron: a second one started meanwhile says so and ends.
+    """
+    run = start(db, artifacts, config, as_json, update__interval=interval)
+    from ..artifacts import Artifacts
+    from ..store import Store
+    from ..updates import AnotherWorker, alone, loop, recorded_pass
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
+    try:
+        with alone(published):
+            if once:
+                _show(run, recorded_pass(store, published, run.settings, run.progress))
+                return
+            loop(
+                store,
+                published,
+                run.settings,
+                run.progress,
+                done=lambda done: _log(run, done),
+                failed=lambda e: run.progress.note(f"The pass failed: {e}"),
+            )
+    except AnotherWorker as e:
+        _say(run, e)
+
+
+def _show(run: Run, done: Pass) -> None:
+    run.emit(_as_dict(done), lambda out: out.print(sentence(done), highlight=False, markup=False))
+
+
+def _log(run: Run, done: Pass) -> None:
+    """One line for each pass that did something: a log of 1,440 lines a day that say nothing helps nobody."""
+    if run.as_json:
+        run.emit(_as_dict(done), lambda out: None)
+    elif done.outcome != "nothing new" or done.taken != type(done.taken)() or done.removed:
+        run.progress.note(sentence(done))
+
+
+def _say(run: Run, e: RecsysError) -> None:
+    run.emit({"outcome": "another worker"}, lambda out: out.print(str(e), highlight=False, markup=False))
+
+
+def _as_dict(done: Pass) -> dict[str, Any]:
+    return asdict(done)
+
+
+def sentence(done: Pass) -> str:
+    """What a pass did, in one line."""
+    taken, parts = done.taken, []
+    counts = (
+        (taken.events, "new event", "from the server"),
+        (taken.known_events, "event", "known already"),
+        (taken.items, "change", "of the catalogue"),
+        (taken.guests, "event", "of guests left to the server"),
+        (taken.rejected, "line", "rejected"),
+    )
+    for count, noun, rest in counts:
+        if count:
+            parts.append(f"{count:,} {noun}{'s' if count != 1 else ''} {rest}")
+    if done.outcome == "published":
+        parts.append(f"published {done.version} with {done.new_events:,} more events and {done.new_items:,} new items")
+    elif done.outcome == "drained":
+        parts.append("there is no model yet: run recsys train")
+    elif not parts:
+        parts.append(f"nothing new; {done.version} stays" if done.version else "nothing new")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]} ({done.seconds:.1f} s)."

@@ -1,0 +1,198 @@
+"""Taking the server's log into the tables: parsed, checked and merged in SQL, together with how far it was read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS
+from .merge import Merged, close_batch, merge_events, merge_items, open_batch
+
+LINES = pa.schema([("segment", pa.string()), ("place", pa.int64()), ("line", pa.string())])
+
+_EVENT = {"t": "VARCHAR", **EVENT_COLUMNS}
+_ITEM = {"t": "VARCHAR", **ITEM_COLUMNS, ATTRIBUTES: "VARCHAR", "ts": "BIGINT", "retired": "BOOLEAN"}
+_NOT_OURS = ("merge",)  # words of the log that only the servers need
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of the lines.
+
+    Parameters
+    ----------
+    events, known_events
+        New in the store; there already.
+    items
+        Catalogue entries added or changed.
+    guests
+        Events of sessions without a customer: the server used them, the store keeps only customers.
+    rejected
+        Lines that are no event and no item; kept aside with the reason.
+    """
+
+    events: int = 0
+    known_events: int = 0
+    items: int = 0
+    guests: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(
+            self.events + other.events,
+            self.known_events + other.known_events,
+            self.items + other.items,
+            self.guests + other.guests,
+            self.rejected + other.rejected,
+        )
+
+
+def take_lines(con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping[str, int]) -> Taken:
+    """Merge lines of the log and remember the position after them; inside the caller's transaction.
+
+    Parameters
+    ----------
+    lines
+        Columns of LINES: segment, byte offset of the line in it, the line (JSON; blanked ones are skipped).
+    reached
+        For each segment of `lines`, the offset after the last of them.
+
+    Notes
+    -----
+    An event keeps the id its sender gave it. One without an id counts by its content if it belongs to an order (the
+    shop's export may bring the same sale), else by its place in the log, which no other event shares.
+    """
+    con.register("offered_lines", lines)
+    try:
+        _sort_out(con)
+    finally:
+        con.unregister("offered_lines")
+    try:
+        taken = _events(con, reached) + _items(con)
+    finally:
+        for name in ("spooled", "spooled_events", "spooled_items", "spooled_bad"):
+            con.execute(f"DROP TABLE IF EXISTS {name}")
+    _remember(con, reached)
+    return taken
+
+
+def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
+    """Split the lines into tables of events, items and bad lines."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE spooled AS
+           SELECT segment, place, line,
+                  CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line ->> '$.t' END AS t
+           FROM offered_lines WHERE trim(line) <> ''"""
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_events AS {_parsed(_EVENT, 'event')}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_items AS {_parsed(_ITEM, 'item')}")
+    known = ", ".join(f"'{t}'" for t in ("event", "item", *_NOT_OURS))
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE spooled_bad AS
+           SELECT segment, place, 'not an event or item' AS reason, t AS detail, line FROM spooled
+           WHERE t IS NULL OR t NOT IN ({known})
+           UNION ALL
+           SELECT segment, place, 'field missing or of the wrong type',
+                  CASE WHEN coalesce(item_id, '') = '' THEN 'item_id' WHEN ts IS NULL THEN 'ts' ELSE 'user_id' END, line
+           FROM spooled_events
+           WHERE coalesce(item_id, '') = '' OR ts IS NULL
+              OR (coalesce(user_id, '') = '' AND coalesce(session_id, '') = '')
+           UNION ALL
+           SELECT segment, place, 'field missing or of the wrong type', 'item_id', line FROM spooled_items
+           WHERE coalesce(item_id, '') = ''"""
+    )
+
+
+def _parsed(columns: Mapping[str, str], t: str) -> str:
+    shape = json.dumps(dict(columns)).replace("'", "''")
+    return (
+        f"SELECT segment, place, line, unnest(json_transform(line, '{shape}')) FROM spooled "
+        f"WHERE t = '{t}' ORDER BY segment, place"
+    )
+
+
+def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> Taken:
+    offered, bad = _count(con, "spooled_events"), _count(con, "spooled_bad")
+    if not offered and not bad:
+        return Taken()
+    batch = open_batch(con, "spool", "events", _name_of(reached), 0)
+    guests = _count(con, "spooled_events WHERE coalesce(user_id, '') = '' AND coalesce(session_id, '') <> ''")
+    con.execute(
+        """INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
+           SELECT ?, segment, place, reason, detail, line FROM spooled_bad""",
+        [batch],
+    )
+    names = ", ".join(name for name in EVENT_COLUMNS if name != "event_id")
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE spooled_good AS
+            SELECT {names}, CASE WHEN event_id <> '' THEN event_id WHEN order_id <> '' THEN NULL
+                            ELSE segment || ':' || place END AS event_id
+            FROM spooled_events
+            WHERE coalesce(user_id, '') <> '' AND coalesce(item_id, '') <> '' AND ts IS NOT NULL
+            ORDER BY segment, place"""
+    )
+    try:
+        merged = merge_events(con, "spooled_good", batch_id=batch)
+    finally:
+        con.execute("DROP TABLE IF EXISTS spooled_good")
+    close_batch(con, batch, merged, bad)
+    return Taken(merged.new, merged.known, 0, guests, bad)
+
+
+def _items(con: duckdb.DuckDBPyConnection) -> Taken:
+    """Changes of the catalogue, in the order they were received."""
+    if not _count(con, "spooled_items WHERE coalesce(item_id, '') <> ''"):
+        return Taken()
+    names = ", ".join((*ITEM_COLUMNS, ATTRIBUTES))
+    good = "coalesce(item_id, '') <> ''"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE spooled_changes AS
+            SELECT {names} FROM spooled_items WHERE {good} AND retired IS NOT TRUE
+            ORDER BY ts, segment, place"""
+    )
+    try:
+        merged = merge_items(con, "spooled_changes")
+    finally:
+        con.execute("DROP TABLE IF EXISTS spooled_changes")
+    gone = con.execute(
+        f"""UPDATE items SET retired_at = ? WHERE retired_at IS NULL AND item_id IN (
+              SELECT item_id FROM spooled_items WHERE {good}
+              GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place)))""",
+        [int(time.time())],
+    ).fetchall()
+    retired = int(gone[0][0])
+    changes = merged.new + retired
+    if changes:
+        batch = open_batch(con, "spool", "items", "", 0)
+        close_batch(con, batch, Merged(merged.read + retired, changes, merged.known), 0)
+    return Taken(items=changes)
+
+
+def _remember(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> None:
+    table = pa.table({"segment": list(reached), "bytes": pa.array(list(reached.values()), pa.int64())})
+    con.register("reached", table)
+    try:
+        con.execute("DELETE FROM spool_position WHERE segment IN (SELECT segment FROM reached)")
+        con.execute("INSERT INTO spool_position SELECT segment, bytes FROM reached")
+    finally:
+        con.unregister("reached")
+
+
+def forget_segments(con: duckdb.DuckDBPyConnection, keep: list[str]) -> None:
+    """Drop the positions of segments that are no longer there."""
+    con.execute("DELETE FROM spool_position WHERE segment NOT IN (SELECT unnest(?::VARCHAR[]))", [keep])
+
+
+def _name_of(reached: Mapping[str, int]) -> str:
+    """What tells this stretch of the log from all others."""
+    return hashlib.sha256(json.dumps(dict(reached), sort_keys=True).encode()).hexdigest()
+
+
+def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])

@@ -1,0 +1,76 @@
+"""The server's log into the store: every acknowledged line once, whatever is killed when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..artifacts import Position, Spool
+from ..artifacts.spool import Chunk
+from ..store import Store
+from ..store.lines import LINES, Taken, forget_segments, take_lines
+from ..store.merge import transaction
+from ..store.reading import spool_position
+
+# Bytes of the log taken in one transaction: a week's backlog must not need a week's memory.
+BATCH_BYTES = 32 << 20
+
+
+def drain(store: Store, spool: Spool) -> Taken:
+    """Take everything in the spool that the store has not taken yet.
+
+    The lines and the position after them are written in one transaction, so a drain that is killed has taken a batch
+    whole or not at all, and the next one goes on from there.
+
+    Raises
+    ------
+    StoreBusy, StoreError
+    """
+    taken = Taken()
+    with store.writing() as con:
+        position = spool_position(con)
+        for chunks in _batches(spool, position):
+            lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
+            with transaction(con):
+                taken = taken + take_lines(con, lines, reached)
+        gone = position.keys() - spool.segments().keys()
+        if gone:
+            with transaction(con):
+                forget_segments(con, list(spool.segments()))
+    return taken
+
+
+def remove_old_segments(spool: Spool, position: Position, keep_hours: float) -> list[str]:
+    """Delete segments that were drained long enough ago for every server to have read them; returns their names."""
+    return spool.remove_drained(position, time.time() - keep_hours * 3600)
+
+
+def _batches(spool: Spool, position: Position) -> Iterator[list[Chunk]]:
+    batch: list[Chunk] = []
+    size = 0
+    for chunk in spool.read(position):
+        batch.append(chunk)
+        size += len(chunk.data)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _table(chunks: list[Chunk]) -> pa.Table:
+    """The chunks' lines as a table of `store.lines.LINES`."""
+    return pa.concat_tables([_lines(chunk) for chunk in chunks])
+
+
+def _lines(chunk: Chunk) -> pa.Table:
+    raw = pa.array(chunk.data.split(b"\n")[:-1], pa.binary())
+    length = pc.binary_length(raw).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    place = chunk.start + np.concatenate([np.zeros(1, np.int64), np.cumsum(length)[:-1]])
+    # What is not UTF-8 was not written by our server; it must end as a rejected line, not stop the drain.
+    text = pa.array(chunk.data.decode("utf-8", errors="replace").split("\n")[:-1], pa.string())
+    return pa.table([pa.array([chunk.segment] * len(raw), pa.string()), pa.array(place), text], schema=LINES)
