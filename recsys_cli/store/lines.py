@@ -73,11 +73,10 @@ def take_lines(con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    try:
-        taken = _events(con, reached) + _items(con)
-    finally:
-        for name in ("spooled", "spooled_events", "spooled_items", "spooled_bad"):
-            con.execute(f"DROP TABLE IF EXISTS {name}")
+    taken = _events(con, reached) + _items(con)
+    # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
+    for name in ("spooled", "spooled_events", "spooled_items", "spooled_bad"):
+        con.execute(f"DROP TABLE {name}")
     _remember(con, reached)
     return taken
 
@@ -137,10 +136,8 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> Taken
             WHERE coalesce(user_id, '') <> '' AND coalesce(item_id, '') <> '' AND ts IS NOT NULL
             ORDER BY segment, place"""
     )
-    try:
-        merged = merge_events(con, "spooled_good", batch_id=batch)
-    finally:
-        con.execute("DROP TABLE IF EXISTS spooled_good")
+    merged = merge_events(con, "spooled_good", batch_id=batch)
+    con.execute("DROP TABLE spooled_good")
     close_batch(con, batch, merged, bad)
     return Taken(merged.new, merged.known, 0, guests, bad)
 
@@ -149,17 +146,23 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
     """Changes of the catalogue, in the order they were received."""
     if not _count(con, "spooled_items WHERE coalesce(item_id, '') <> ''"):
         return Taken()
-    names = ", ".join((*ITEM_COLUMNS, ATTRIBUTES))
     good = "coalesce(item_id, '') <> ''"
+    # Merging takes one row an item; several partial changes in one drain must not undo each other.
+    last = ", ".join(
+        f"arg_max({name}, (ts, segment, place)) FILTER ({name} IS NOT NULL) AS {name}"
+        for name in ITEM_COLUMNS
+        if name != "item_id"
+    )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE spooled_changes AS
-            SELECT {names} FROM spooled_items WHERE {good} AND retired IS NOT TRUE
-            ORDER BY ts, segment, place"""
+            SELECT item_id, {last},
+                   list_reduce(list({ATTRIBUTES}::JSON ORDER BY ts, segment, place) FILTER ({ATTRIBUTES} IS NOT NULL),
+                               lambda a, b: json_merge_patch(a, b))::VARCHAR AS {ATTRIBUTES}
+            FROM spooled_items WHERE {good} AND retired IS NOT TRUE
+            GROUP BY item_id ORDER BY item_id"""
     )
-    try:
-        merged = merge_items(con, "spooled_changes")
-    finally:
-        con.execute("DROP TABLE IF EXISTS spooled_changes")
+    merged = merge_items(con, "spooled_changes")
+    con.execute("DROP TABLE spooled_changes")
     gone = con.execute(
         f"""UPDATE items SET retired_at = ? WHERE retired_at IS NULL AND item_id IN (
               SELECT item_id FROM spooled_items WHERE {good}

@@ -1,0 +1,138 @@
+"""The server's log arrives in the store once, line for line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recsys_cli.artifacts import Spool, SpoolWriter
+from recsys_cli.settings import StoreSettings
+from recsys_cli.store import Store
+from recsys_cli.store.reading import spool_position, watermark
+from recsys_cli.updates.drain import drain, remove_old_segments
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "shop.duckdb", StoreSettings(lock_timeout=5))
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> SpoolWriter:
+    return SpoolWriter(tmp_path / "artifacts" / "spool")
+
+
+def event(**values: object) -> bytes:
+    return json.dumps({"t": "event", "user_id": "u", "item_id": "i", "ts": 1_700_000_000} | values).encode()
+
+
+def rows(store: Store, query: str) -> list[tuple[object, ...]]:
+    with store.reading() as con:
+        return con.execute(query).fetchall()
+
+
+def test_each_line_arrives_once(store: Store, writer: SpoolWriter) -> None:
+    spool = Spool(writer.path)
+    writer.append([event(user_id=f"u{i}", ts=1_700_000_000 + i, event_type="view") for i in range(100)])
+    assert drain(store, spool).events == 100
+    assert drain(store, spool).events == 0
+    writer.append([event(user_id="late", qty=3, event_id="sent-by-the-shop")])
+    assert drain(store, spool).events == 1
+    assert rows(store, "SELECT count(*), sum(qty) FROM events") == [(101, 103)]
+    assert rows(store, "SELECT event_id FROM events WHERE user_id = 'late'") == [("sent-by-the-shop",)]
+
+
+def test_the_same_click_twice_is_two_clicks_but_the_same_event_id_is_one(store: Store, writer: SpoolWriter) -> None:
+    spool = Spool(writer.path)
+    for _ in range(2):
+        writer.append([event(), event(), event(event_id="x")])
+        drain(store, spool)
+    assert rows(store, "SELECT count(*) FROM events") == [(5,)]
+
+
+def test_a_line_of_an_order_that_an_export_brought_is_known(store: Store, writer: SpoolWriter) -> None:
+    with store.writing() as con:
+        con.execute(
+            "INSERT INTO events (user_id, item_id, ts, qty, event_type, order_id) "
+            "VALUES ('u', 'i', 1700000000, 1, 'purchase', 'o1')"
+        )
+    writer.append([event(order_id="o1"), event(order_id="o2")])
+    taken = drain(store, Spool(writer.path))
+    assert (taken.events, taken.known_events) == (1, 1)
+
+
+def test_guests_stay_with_the_server_and_nonsense_is_kept_with_its_reason(store: Store, writer: SpoolWriter) -> None:
+    guest = json.dumps({"t": "event", "session_id": "s", "item_id": "i", "ts": 5}).encode()
+    merge = json.dumps({"t": "merge", "session_id": "s", "user_id": "u", "ts": 6}).encode()
+    bad = [b"{half", b"[1]", b'{"t":"what"}', event(ts="soon"), event(item_id=None), event(user_id=None)]
+    writer.append([guest, merge, *bad, event()])
+    taken = drain(store, Spool(writer.path))
+    assert (taken.events, taken.guests, taken.rejected) == (1, 1, 6)
+    kept = rows(store, "SELECT reason, detail, raw FROM rejected ORDER BY row_number")
+    assert [detail for _, detail, _ in kept] == [None, None, "what", "ts", "item_id", "user_id"]
+    assert kept[0] == ("not an event or item", None, "{half")
+
+
+def test_items_change_in_the_order_they_were_sent(store: Store, writer: SpoolWriter) -> None:
+    def item(ts: int, **values: object) -> bytes:
+        return json.dumps({"t": "item", "ts": ts, **values}).encode()
+
+    writer.append(
+        [
+            item(1, item_id="a", title="First", price=2.5, attributes={"colour": "red"}),
+            item(2, item_id="a", title="Second"),
+            item(3, item_id="b", title="Gone"),
+            item(4, item_id="b", retired=True),
+            item(5, item_id="c", retired=True),
+            item(6, item_id="c", title="Back"),
+        ]
+    )
+    drain(store, Spool(writer.path))
+    found = rows(store, "SELECT item_id, title, price, retired_at IS NOT NULL FROM items ORDER BY item_id")
+    assert found == [("a", "Second", 2.5, False), ("b", "Gone", None, True), ("c", "Back", None, False)]
+
+
+def test_blanked_lines_and_broken_text_do_not_stop_the_drain(store: Store, writer: SpoolWriter) -> None:
+    writer.append([event(user_id="gone"), b'{"t":"event","user_id":"\xff","item_id":"i","ts":1}', event(user_id="stays")])
+    spool = Spool(writer.path)
+    assert spool.blank(lambda line: b"gone" in line) == 1
+    assert drain(store, spool).events == 2
+    assert rows(store, "SELECT count(*) FROM events WHERE user_id = 'gone'") == [(0,)]
+
+
+def test_position_and_lines_are_kept_or_lost_together(store: Store, writer: SpoolWriter, tmp_path: Path) -> None:
+    writer.append([event()])
+    with store.writing() as con:
+        con.execute("DROP TABLE batches")  # the drain fails half way
+    with pytest.raises(Exception, match="batches"):
+        drain(store, Spool(writer.path))
+    with store.writing() as con:
+        assert con.execute("SELECT count(*) FROM events").fetchall() == [(0,)]
+        assert spool_position(con) == {}
+
+
+def test_drained_segments_are_removed_when_old_and_left_by_their_server(store: Store, writer: SpoolWriter) -> None:
+    writer.append([event()])
+    spool = Spool(writer.path)
+    drain(store, spool)
+    with store.reading() as con:
+        position = spool_position(con)
+    assert remove_old_segments(spool, position, keep_hours=0) == []  # its server still writes
+    writer.close()
+    assert remove_old_segments(spool, position, keep_hours=1) == []
+    assert len(remove_old_segments(spool, position, keep_hours=0)) == 1
+    drain(store, spool)
+    with store.reading() as con:
+        assert spool_position(con) == {}
+
+
+def test_the_watermark_moves_with_what_changed_and_only_then(store: Store, writer: SpoolWriter) -> None:
+    marks = []
+    for lines in ([event(event_id="a")], [event(event_id="a")], [event(event_id="b")]):
+        writer.append(lines)
+        drain(store, Spool(writer.path))
+        with store.reading() as con:
+            marks.append(watermark(con))
+    assert marks[0] == marks[1] != marks[2]
