@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
@@ -147,13 +148,13 @@ def load(
     rows = {row.name: row for row in table()}
     values: dict[str, Any] = {}
     for name, value in _from_toml(config, environ).items():
-        values[name] = _coerce(_row(rows, name, "recsys.toml"), value, "recsys.toml")
+        _put(values, _row(rows, name, "recsys.toml"), value, "recsys.toml")
     for row in rows.values():
-        if row.env in environ:
-            values[row.name] = _coerce(row, environ[row.env], f"environment variable {row.env}")
+        if environ.get(row.env):  # an empty variable is what a compose file makes of one that is not set
+            _put(values, row, environ[row.env], f"environment variable {row.env}")
     for name, value in (flags or {}).items():
         if value is not None:
-            values[name] = _coerce(_row(rows, name, "flags"), value, f"flag for {name}")
+            _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
     return typing.cast(Settings, _build(Settings, values, ""))
 
 
@@ -169,7 +170,7 @@ def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any
     named = config or (Path(environ["RECSYS_CONFIG"]) if environ.get("RECSYS_CONFIG") else None)
     path = named or Path("recsys.toml")
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if named is None:
             return {}
@@ -202,17 +203,18 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     return cls(**given)
 
 
-def _coerce(row: SettingRow, value: Any, where: str) -> Any:
-    """The value as the setting's type; strings come from the environment and from flags."""
+def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> None:
+    """Take over the value as the setting's type; strings come from the environment and from flags."""
     try:
         coerced = _as(row.type, value)
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         kind = getattr(row.type, "__name__", str(row.type))
         raise UsageError(
             f"{value!r} ({where}) is no {kind}.", f"Setting {row.name}: {row.help} Default: {row.default}."
         ) from None
-    # A table of defaults is amended, not replaced: setting one weight must not silently drop the others.
-    return {**row.default, **coerced} if isinstance(row.default, dict) else coerced
+    # A table is amended, not replaced: setting one weight must not silently drop the others.
+    amends = isinstance(row.default, dict)
+    values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced
 
 
 def _as(kind: Any, value: Any) -> Any:
@@ -221,16 +223,20 @@ def _as(kind: Any, value: Any) -> Any:
         inner = [a for a in args if a is not type(None)]
         return None if value in (None, "") else _as(inner[0], value)
     if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        return tuple(_as(args[0], p.strip() if isinstance(p, str) else p) for p in parts)
+        return tuple(_as(args[0], p) for p in _parts(value))
     if origin is dict:
-        pairs = dict(p.split("=", 1) for p in value.split(",") if p) if isinstance(value, str) else value
-        return {str(k).strip(): _as(args[1], v) for k, v in pairs.items()}
+        pairs = dict(p.split("=", 1) for p in _parts(value)) if isinstance(value, str) else value
+        named = {str(k).strip(): _as(args[1], v) for k, v in pairs.items()}
+        if "" in named:
+            raise ValueError
+        return named
     if origin is list:
-        return [_as(args[0], v) for v in value]
+        return [_as(args[0], p) for p in _parts(value)]
     if kind is bool:
         return _as_bool(value)
     if kind is Path:
+        if value == "":  # Path("") is the working directory
+            raise ValueError
         return Path(value)
     if kind is Any:
         return value
@@ -240,7 +246,14 @@ def _as(kind: Any, value: Any) -> Any:
         raise TypeError
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise ValueError
+    if kind is float and not math.isfinite(float(value)):
+        raise ValueError
     return kind(value)
+
+
+def _parts(value: Any) -> list[Any]:
+    """The elements of a list, which the environment and flags write with commas."""
+    return [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else list(value)
 
 
 def _as_bool(value: Any) -> bool:

@@ -1,0 +1,89 @@
+"""What all tests share: a clean environment, a place of their own, and the real command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from recsys_cli.artifacts import Artifacts
+from recsys_cli.settings import Settings, StoreSettings, load
+from recsys_cli.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+# The same examples in every run: a red build is red for everyone. RECSYS_HYPOTHESIS=search looks for new ones.
+_quiet = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("repeat", derandomize=True, max_examples=60, database=None, **_quiet)
+settings.register_profile("search", max_examples=1000, **_quiet)
+settings.load_profile(os.environ.get("RECSYS_HYPOTHESIS", "repeat"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the person who runs the tests reaches them; the umask is put back."""
+    for name in [n for n in os.environ if n.startswith("RECSYS_")]:
+        monkeypatch.delenv(name)
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def values() -> Settings:
+    """All settings at their defaults."""
+    return load(environ={})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store that does not exist yet and waits half a second for its turn."""
+    return Store(tmp_path / "shop" / "shop.duckdb", StoreSettings(lock_timeout=0.5, threads=2))
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """An artifacts directory that does not exist yet."""
+    return Artifacts(tmp_path / "model_artifacts", lock_timeout=5)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data sets beside the repository."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not in {folder}")
+    return folder
+
+
+Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def recsys(tmp_path: Path) -> Recsys:
+    """Run the real command in an empty directory: `recsys("train", "--json", RECSYS_DB="x.duckdb")`."""
+
+    def run(
+        *args: str, timeout: float = 60, cwd: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
+        return subprocess.run(
+            [sys.executable, "-m", "recsys_cli.cli.main", *args],
+            cwd=cwd or tmp_path,
+            env=clean | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
