@@ -20,6 +20,7 @@ from ..errors import UsageError
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset, Float32, Histories, Int32
 
+PARTITION_CELLS = 1 << 22  # scores ordered at a time: their positions take eight bytes each
 BLOCK = 1024  # histories scored densely at a time: 1024 x 100,000 items x 4 bytes = 400 MB
 
 
@@ -325,22 +326,48 @@ def mask_nonzeros(dense: Float32, mask: sp.csr_matrix) -> None:
     dense[rows, mask.indices] = -np.inf
 
 
+def contains(matrix: sp.csr_matrix, items: Int32) -> NDArray[np.bool_]:
+    """Which of `items`, shape (rows, n), are among the non-zeros of their row of `matrix`; -1 never is."""
+    width = np.int64(matrix.shape[1] + 1)
+    held = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)) * width + matrix.indices
+    asked = np.arange(len(items), dtype=np.int64)[:, None] * width + items
+    return np.isin(asked, held) & (items >= 0)
+
+
 def top_k(dense: Float32, k: int) -> tuple[Int32, Float32]:
     """The k largest of every row, largest first, ties by lower code; -1 where a row has fewer finite entries."""
     rows, n = dense.shape
     items = np.full((rows, k), -1, dtype=np.int32)
     scores = np.full((rows, k), -np.inf, dtype=np.float32)
     short = min(k, n)
-    if short == 0 or rows == 0:
+    if short == 0:
         return items, scores
-    part = np.argpartition(dense, n - short, axis=1)[:, n - short :] if short < n else np.tile(np.arange(n), (rows, 1))
-    part = np.sort(part, axis=1)
-    values = np.take_along_axis(dense, part, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    best = np.take_along_axis(values, order, axis=1)
-    scores[:, :short] = best
-    items[:, :short] = np.where(np.isneginf(best), -1, np.take_along_axis(part, order, axis=1))
+    step = max(1, PARTITION_CELLS // n)
+    for start in range(0, rows, step):
+        block = slice(start, start + step)
+        part = _largest(dense[block], short)
+        values = np.take_along_axis(dense[block], part, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        best = np.take_along_axis(values, order, axis=1)
+        scores[block, :short] = best
+        items[block, :short] = np.where(np.isneginf(best), -1, np.take_along_axis(part, order, axis=1))
     return items, scores
+
+
+def _largest(dense: Float32, k: int) -> NDArray[np.intp]:
+    """Columns of the k largest of every row, ascending; of equal ones at the border the first, as a sort has it."""
+    rows, n = dense.shape
+    if k == n:
+        return np.tile(np.arange(n), (rows, 1))
+    part = np.argpartition(dense, n - k, axis=1)[:, n - k :]
+    border = np.take_along_axis(dense, part[:, :1], axis=1)
+    # Neighbourhood models score most items 0, so that the border is a tie of thousands: partition takes any of them.
+    tied = np.flatnonzero((np.count_nonzero(dense >= border, axis=1) > k) & ~np.isneginf(border[:, 0]))
+    if len(tied):
+        above, equal = dense[tied] > border[tied], dense[tied] == border[tied]
+        room = k - np.count_nonzero(above, axis=1, keepdims=True)
+        part[tied] = np.nonzero(above | (equal & (np.cumsum(equal, axis=1) <= room)))[1].reshape(-1, k)
+    return np.sort(part, axis=1)
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:

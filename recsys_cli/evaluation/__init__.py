@@ -1,0 +1,19 @@
+"""The future judges: hide the last part of time, recommend, compare."""
+
+from .evaluate import Task, evaluate, per_user, recommend
+from .report import Interval, Report
+from .split import Split, holdout, last_split, random_split, time_split
+
+__all__ = [
+    "Interval",
+    "Report",
+    "Split",
+    "Task",
+    "evaluate",
+    "holdout",
+    "last_split",
+    "per_user",
+    "random_split",
+    "recommend",
+    "time_split",
+]

@@ -1,0 +1,131 @@
+"""What everybody buys: the floor that every other model is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..errors import NotEnoughData
+from ..progress import SILENT, Progress
+from ..schema import DAY, Dataset, Float32, Histories, Int32, Interactions
+from .base import Capabilities, Model, ModelConfig, Range, State, contains, hyper, top_k
+from .clock import usable_time
+
+_ROWS = 1024
+_ALL_TIME = 1e-3  # share of all-time popularity: orders what has not been sold lately
+
+
+@dataclass(frozen=True)
+class PopularConfig(ModelConfig):
+    """Hyperparameters of `Popular`."""
+
+    tau_days: float = hyper(
+        14.0, "Days after which a sale counts 1/e; 0 for popularity of all time.", Range(0.5, 400, True)
+    )
+
+
+class Popular(Model):
+    """Items by their sales, newer ones counting more.
+
+    Parameters
+    ----------
+    popularity
+        float32, shape (n_items,), at least 0, summing to 1.
+    """
+
+    name: ClassVar[str] = "popular"
+    Config: ClassVar[type[ModelConfig]] = PopularConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(personal=False)
+    item_axes: ClassVar[dict[str, tuple[int, ...]]] = {"popularity": (0,)}
+    config: PopularConfig
+
+    def __init__(self, config: ModelConfig, popularity: Float32) -> None:
+        super().__init__(config, len(popularity))
+        self.popularity = popularity
+
+    @classmethod
+    def fit(
+        cls,
+        data: Dataset,
+        config: PopularConfig,
+        *,
+        seed: int = 42,
+        threads: int = 0,
+        progress: Progress = SILENT,
+    ) -> Self:
+        counts = popularity(data.interactions, config.tau_days, config.qty_power)
+        if not counts.any():
+            raise NotEnoughData("There is no purchase to learn from.", "Run recsys ingest FILE with purchases.")
+        return cls(config, counts.astype(np.float32))
+
+    def state(self) -> State:
+        return State({"popularity": self.popularity})
+
+    @classmethod
+    def from_state(cls, config: Any, n_items: int, state: State) -> Self:
+        return cls(config, state.arrays["popularity"])
+
+    def grow(self, data: Dataset, now: int) -> Self:
+        """Counted anew: what sold since is what popularity is about."""
+        return type(self).fit(data, self.config)
+
+    def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
+        return np.repeat(self.popularity[None, :], len(histories), axis=0)
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        now: int,
+        *,
+        exclude: sp.csr_matrix | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Int32, Float32]:
+        """As `Model.recommend`, walking down one list that is the same for all."""
+        chosen = self.popularity > 0 if allowed is None else (self.popularity > 0) & allowed
+        order = np.flatnonzero(chosen).astype(np.int32)
+        order = order[np.argsort(-self.popularity[order], kind="stable")]
+        rows = len(histories)
+        items = np.full((rows, k), -1, dtype=np.int32)
+        scores = np.full((rows, k), -np.inf, dtype=np.float32)
+        taken = np.zeros(rows, np.int64) if exclude is None else np.diff(exclude.indptr).astype(np.int64)
+        by_length = np.argsort(taken, kind="stable")
+        for start in range(0, rows, _ROWS):
+            block = by_length[start : start + _ROWS]
+            head = np.repeat(order[None, : k + int(taken[block].max())], len(block), axis=0)
+            values = self.popularity[head]
+            if exclude is not None:
+                values[contains(exclude[block], head)] = -np.inf
+            place, best = top_k(values, k)
+            if head.shape[1]:
+                items[block] = np.where(place < 0, -1, np.take_along_axis(head, np.maximum(place, 0), axis=1))
+            scores[block] = best
+        return items, scores
+
+    def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
+        """None: popularity does not know what is alike."""
+        return np.full((len(items), k), -1, np.int32), np.full((len(items), k), -np.inf, np.float32)
+
+
+def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0.0) -> NDArray[np.float64]:
+    """Share of each item in all aged positive weight, float64 of shape (n_items,), summing to 1 or all zeros.
+
+    Times that cannot be believed (see `clock`) are not aged by.
+    """
+    h = interactions.histories
+    weight = np.maximum(h.kind_weight, 0)[h.kind].astype(np.float64)
+    if qty_power:
+        weight *= np.maximum(h.qty, 1) ** qty_power
+    counts = np.bincount(h.item, weight, minlength=interactions.n_items)
+    if tau_days and usable_time(h):
+        # From the newest event on, so that an old export is aged by its own clock.
+        aged = weight * np.exp(-np.clip((interactions.end - h.ts) / (tau_days * DAY), 0, 700))
+        recent = np.bincount(h.item, aged, minlength=interactions.n_items)
+        if recent.sum() > 0:
+            counts = recent / recent.sum() + _ALL_TIME * counts / max(counts.sum(), 1e-12)
+    total = float(counts.sum())
+    return np.asarray(counts / total if total > 0 else counts, dtype=np.float64)

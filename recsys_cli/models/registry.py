@@ -1,0 +1,54 @@
+"""Every model by name. A new one needs its file and one line here; the contract tests enrol it by themselves."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptArtifact, UsageError
+from .als import ALS
+from .base import Model, State
+from .popular import Popular
+
+if TYPE_CHECKING:
+    from ..artifacts.bundle import Bundle
+
+MODELS: dict[str, type[Model]] = {
+    cls.name: cls
+    for cls in (
+        Popular,
+        ALS,
+    )
+}
+
+
+def get(name: str) -> type[Model]:
+    """The model class of this name.
+
+    Raises
+    ------
+    UsageError
+        There is none; the message lists those that there are.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    near = difflib.get_close_matches(name, MODELS, n=1)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    raise UsageError(f"There is no model '{name}'.", f"{hint}There are: {', '.join(MODELS)}.")
+
+
+def load(bundle: Bundle) -> Model:
+    """The fitted model of a version.
+
+    Raises
+    ------
+    CorruptArtifact
+        The version names a model or hyperparameter that this release does not have, or lacks an array.
+    """
+    try:
+        cls = get(bundle.model_name)
+        config = cls.Config.from_values(bundle.model_config)
+        return cls.from_state(config, len(bundle.catalogue), State(bundle.model_arrays, bundle.model_meta))
+    except (UsageError, KeyError) as e:
+        what = f"The model {bundle.model_name} of this version cannot be read: {e}."
+        raise CorruptArtifact(what, "Run recsys train.") from None
