@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import RecsysError, StoreError
@@ -19,13 +19,13 @@ PRIVATE_FILE, PRIVATE_DIR = 0o600, 0o700
 
 def private_dir(path: Path) -> Path:
     """Make the directory (and its parents) if need be; the directory itself is only for its owner."""
-    if not path.is_dir():
-        try:
+    try:
+        if not path.is_dir():
             path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
-        except OSError as e:
-            raise explain_os(e, path) from None
-        # mkdir's mode is cut by the umask but never widened; an inherited ACL could still widen it.
-        path.chmod(PRIVATE_DIR)
+            # mkdir's mode is cut by the umask but never widened; an inherited ACL could still widen it.
+            path.chmod(PRIVATE_DIR)
+    except OSError as e:
+        raise explain_os(e, path) from None
     return path
 
 
@@ -46,7 +46,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         draft.replace(path)
         fsync_dir(path.parent)
     except OSError as e:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise explain_os(e, path) from None
 
 
@@ -117,8 +118,27 @@ def locked(
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
+        if not shared:
+            os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process here."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _holder(fd: int) -> str:
+    """Who holds the lock. Readers leave no name, and the name of the last writer must not stand for theirs."""
+    name = os.pread(fd, 32, 0).decode(errors="replace").strip()
+    return f"process {name}" if name.isdecimal() and alive(int(name)) else "another process"
 
 
 def _wait(
@@ -134,8 +154,7 @@ def _wait(
             fcntl.flock(fd, mode | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            who = f"process {holder}" if holder else "another process"
+            who = _holder(fd)
             if time.monotonic() >= deadline:
                 raise busy(who) from None
             if waiting and not told:

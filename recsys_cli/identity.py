@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StoreError
-from .files import explain_os, private_dir, write_atomic
+from .files import explain_os, fsync_dir, private_dir, write_atomic
 
 UserKeys = NDArray[np.uint64]  # shape (n, 2): high and low half, big-endian order
 
@@ -40,16 +41,16 @@ def load_secret(db: Path, *, create: bool = False) -> str:
         private_dir(path.parent)
         _create(path)
     try:
-        secret = path.read_text(encoding="ascii").strip()
+        secret = path.read_bytes().strip()
     except FileNotFoundError:
         raise StoreError(
             f"The key file {path} is missing.", "Restore it from a backup, or run recsys ingest and recsys train."
         ) from None
     except OSError as e:
         raise explain_os(e, path) from None
-    if len(secret) != 64:
+    if not re.fullmatch(rb"[0-9a-f]{64}", secret):
         raise StoreError(f"The key file {path} is damaged.", "Restore it from a backup.")
-    return secret
+    return secret.decode()
 
 
 def _create(path: Path) -> None:
@@ -58,8 +59,11 @@ def _create(path: Path) -> None:
     write_atomic(draft, secrets.token_hex(32).encode())
     try:
         os.link(draft, path)
+        fsync_dir(path.parent)
     except FileExistsError:
         return
+    except OSError as e:
+        raise explain_os(e, path) from None
     finally:
         draft.unlink(missing_ok=True)
 
@@ -86,4 +90,15 @@ def find_key(keys: UserKeys, key: tuple[int, int]) -> int:
     return -1
 
 
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
+
+def pseudonym(secret: str, user: str) -> str:
+    """The id under which an e-mail address is kept as a customer; what is no e-mail address stays as it is.
+
+    Ingest does the same for whole columns, so every command that takes a customer takes the address again.
+    """
+    text = user.strip()
+    if not _EMAIL.fullmatch(text):
+        return user
+    return "mail-" + hashlib.sha256(f"{secret}email:{text.lower()}".encode()).hexdigest()[:32]

@@ -78,7 +78,7 @@ class IdMap:
 
     def codes(self, ids: Sequence[str] | pa.Array) -> Int32:
         """Codes of `ids`, -1 for those not in the map; shape (len(ids),)."""
-        values = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
+        values = ids.cast(pa.string()) if isinstance(ids, pa.Array) else _as_strings(ids)
         found = pc.fill_null(pc.index_in(values, value_set=self.ids), -1)
         return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int32)
 
@@ -248,6 +248,13 @@ class Recommendation:
     score: float
     source: str
     fallback: bool = False
+
+
+def _as_strings(ids: Sequence[str]) -> pa.StringArray:
+    try:
+        return pa.array(ids, pa.string())
+    except UnicodeEncodeError:  # an argument in a broken encoding, which is no id of anything
+        return pa.array([None if any("\ud800" <= c <= "\udfff" for c in i) else i for i in ids], pa.string())
 
 
 def _row_slices(indptr: Int64, rows: NDArray[np.integer]) -> tuple[Int64, Int64]:

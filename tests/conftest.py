@@ -18,7 +18,7 @@ from recsys_cli.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-# The same examples in every run: a red build is red for everyone. RECSYS_HYPOTHESIS=search looks for new ones.
+# The same examples in every run. RECSYS_HYPOTHESIS=search looks for new ones.
 _quiet = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -72,9 +72,7 @@ Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 def recsys(tmp_path: Path) -> Recsys:
     """Run the real command in an empty directory: `recsys("train", "--json", RECSYS_DB="x.duckdb")`."""
 
-    def run(
-        *args: str, timeout: float = 60, cwd: Path | None = None, **env: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*args: str, timeout: float = 60, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
         return subprocess.run(
             [sys.executable, "-m", "recsys_cli.cli.main", *args],
