@@ -1,0 +1,128 @@
+"""What is asked of the engine, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schema import Float32, Int32, Recommendation
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which items may be in an answer; empty and None do not restrict.
+
+    Parameters
+    ----------
+    category, brand, region
+        Any of these. An item without a region is for all regions.
+    min_price, max_price
+        Inclusive; an item without a price passes neither.
+    exclude
+        Item ids to leave out.
+    include
+        Only these item ids.
+    """
+
+    category: tuple[str, ...] = ()
+    brand: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    min_price: float | None = None
+    max_price: float | None = None
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """For whom, how many, and under which conditions.
+
+    Parameters
+    ----------
+    user_id, session_id
+        The customer, the guest, or both: then the session's clicks are the newest part of the history.
+    items
+        A basket, counted as the newest part of the history.
+    k, offset
+        `k` items from position `offset` on.
+    repeat
+        Keep what was already bought.
+    explain
+        Say why, for every item.
+    """
+
+    user_id: str | None = None
+    session_id: str | None = None
+    items: tuple[str, ...] = ()
+    k: int = 10
+    offset: int = 0
+    filters: Filters = NO_FILTERS
+    repeat: bool = False
+    explain: bool = False
+
+
+@dataclass(slots=True)
+class Answer:
+    """A list of items, best first, as codes of one version.
+
+    Parameters
+    ----------
+    codes, scores, sources
+        Parallel. A source is the name of what proposed the item.
+    fallbacks
+        Parallel: the item is there because nothing better was known.
+    known
+        There was a history to go by.
+    version
+        Name of the version that answered.
+    item_ids
+        Parallel to `codes`.
+    reasons
+        Parallel when asked for: why, in a sentence, from what happened.
+    stages
+        When asked for: what the answer went through, with counts.
+    """
+
+    codes: list[int]
+    scores: list[float]
+    sources: list[str]
+    fallbacks: list[bool]
+    known: bool
+    version: str
+    item_ids: list[str]
+    reasons: list[str] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def fallback(self) -> bool:
+        """Everything in the answer is a fallback."""
+        return all(self.fallbacks)
+
+    @property
+    def items(self) -> list[Recommendation]:
+        """The lines of the answer."""
+        rows = zip(self.item_ids, self.scores, self.sources, self.fallbacks, strict=True)
+        return [Recommendation(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lists for many customers: rows are customers, columns positions, -1 where a list is short.
+
+    Unpacks into `codes, scores, sources`, the last as strings.
+    """
+
+    codes: Int32
+    scores: Float32
+    source: NDArray[np.uint8]
+    source_names: tuple[str, ...]
+    known: NDArray[np.bool_]
+
+    def __iter__(self) -> Any:
+        yield from (self.codes, self.scores, np.array(self.source_names)[self.source])
