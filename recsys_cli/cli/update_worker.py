@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..errors import RecsysError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start

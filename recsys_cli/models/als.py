@@ -13,6 +13,7 @@ from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
 from .base import Capabilities, ModelConfig, Range, hyper, weigh
+from .growing import Buyers, half_step, sampled_gram, sampled_rows
 from .vectors import VectorModel
 
 _LARGE = 3_000_000
@@ -76,8 +77,11 @@ class ALS(VectorModel):
         vectors[np.bincount(seen.indices, minlength=n_items) == 0] = 0
         return cls(config, vectors)
 
-    def _fold_in(self, weights: sp.csr_matrix) -> Float32:
-        """Solve (Y'Y + reg I + alpha sum w y y') x = alpha sum w y for every row, in padded batches."""
+    def _fold_in(self, weights: sp.csr_matrix, *, seen: float = 0.0) -> Float32:
+        """Solve (Y'Y + reg I + alpha sum w y y') x = sum (seen + alpha w) y for every row, in padded batches.
+
+        The fit has `seen` 1. Scoring takes 0, so that what is long ago fades out altogether.
+        """
         d = self.item_factors.shape[1]
         out = np.zeros((weights.shape[0], d), dtype=np.float32)
         length = np.diff(weights.indptr)
@@ -93,11 +97,11 @@ class ALS(VectorModel):
                 ahead = order[start : start + most]
                 cost = length[ahead] * np.arange(1, len(ahead) + 1) * d
                 rows = ahead[: max(1, int(np.searchsorted(cost, _PADDED)))]
-                out[rows] = self._solve(weights, rows, int(length[rows[-1]]), gram)
+                out[rows] = self._solve(weights, rows, int(length[rows[-1]]), gram, np.float32(seen))
                 start += len(rows)
         return out
 
-    def _solve(self, weights: sp.csr_matrix, rows: Any, width: int, gram: Float32) -> Float32:
+    def _solve(self, weights: sp.csr_matrix, rows: Any, width: int, gram: Float32, seen: np.float32) -> Float32:
         start, stop = weights.indptr[rows], weights.indptr[rows + 1]
         place = start[:, None] + np.arange(width)
         real = place < stop[:, None]
@@ -105,7 +109,7 @@ class ALS(VectorModel):
         w = np.where(real, weights.data[place], 0).astype(np.float32) * np.float32(self.config.alpha)
         y = self.item_factors[weights.indices[place]]
         left = np.swapaxes(y * w[:, :, None], 1, 2) @ y + gram
-        right = (w[:, None, :] @ y)[:, 0, :]
+        right = ((w + seen * real)[:, None, :] @ y)[:, 0, :]
         return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
 
     def fold_in(self, items: Int32, weights: Float32) -> Float32:
@@ -121,6 +125,16 @@ class ALS(VectorModel):
             ridge = max(self.config.regularization, 1e-3) * np.eye(y.shape[1])
             self._gram_cache: Float32 = (y.T @ y + ridge).astype(np.float32)
         return self._gram_cache
+
+    def vectors_from_buyers(
+        self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32
+    ) -> Float32:
+        """The half step for items that the fit itself takes; see `growing`."""
+        sample = self._fold_in(weights[sampled_rows(weights)], seen=1.0)
+        users = self._fold_in(weights[buyers.rows], seen=1.0)
+        gram, ridge = sampled_gram(sample, weights), max(self.config.regularization, 1e-3)
+        with threadpool_limits(1, "blas"):
+            return half_step(users, buyers, gram, exposure, prior, self.config.alpha, ridge)
 
     def explain(self, history: Histories, item: int, now: int) -> list[tuple[int, float]]:
         """Hu et al. section 5: the score is a sum over the history, y_i' W w_j y_j."""

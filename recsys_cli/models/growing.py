@@ -8,66 +8,90 @@ it was first seen. And what its content lets expect stands in for what its few b
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from ..schema import Dataset, Float32, Int32, Interactions
+from .base import weigh
 from .content import content_vectors
 
+if TYPE_CHECKING:
+    from .vectors import VectorModel
+
 _SAMPLE = 20_000  # customers that stand for all in the penalty
+_COLD_SCALE = 0.8  # content alone, at full length, took more places of the lists than it earned (Online Retail)
 
 
-class Foldable(Protocol):
-    """What the half step needs of a model."""
-
-    item_factors: Float32
-
-    def training_weights(self, data: Interactions) -> sp.csr_matrix:
-        """Weights that the fit saw, shape (n_users, n_items)."""
-
-    def training_vectors(self, weights: sp.csr_matrix) -> Float32:
-        """Customers' vectors as the fit would solve for them."""
-
-    @property
-    def ridge(self) -> float:
-        """Weight of the penalty on long vectors."""
-
-    @property
-    def gain(self) -> float:
-        """How much more than an unseen pair a pair of weight 1 counts."""
-
-
-def grown_vectors(model: Foldable, data: Dataset, trained: np.ndarray, n_fitted: int) -> Float32:
+def grown_vectors(model: VectorModel, data: Dataset, n_before: int) -> Float32:
     """All item vectors, with those of items not seen at fitting filled in.
 
     Parameters
     ----------
     model
         Already padded to the catalogue of `data`.
-    trained
-        bool, shape (n_items,): items that the fit had events of.
-    n_fitted
-        Items at fitting. What was on offer then and never sold stays without a vector until somebody buys it.
+    n_before
+        Items before padding. What was on offer at fitting and never sold stays without a vector until somebody
+        buys it.
 
     Returns
     -------
     float32, shape (n_items, d).
     """
     seen = data.interactions
-    weights = model.training_weights(seen)
+    weights = weigh(seen.histories, seen.n_items, 0.0, model.config.qty_power, model.config.repeat_power)
     support = np.bincount(weights.indices, minlength=seen.n_items)
-    bought = np.flatnonzero(~trained & (support > 0)).astype(np.int32)
-    offered = np.flatnonzero(~trained & (support == 0) & (np.arange(seen.n_items) >= n_fitted)).astype(np.int32)
     vectors = np.array(model.item_factors, dtype=np.float32)
+    waiting = (np.arange(seen.n_items) >= n_before) | vectors.any(axis=1)
+    bought = np.flatnonzero(~model.trained & (support > 0)).astype(np.int32)
+    offered = np.flatnonzero(~model.trained & (support == 0) & waiting).astype(np.int32)
     codes = np.concatenate([bought, offered])
     if not len(codes):
         return vectors
-    vectors[codes] = content_vectors(data.catalogue, vectors, np.where(trained, support, 0), codes)
+    content = content_vectors(data.catalogue, vectors, np.where(model.trained, support, 0), codes)
+    vectors[codes] = content * np.float32(_COLD_SCALE)
     if len(bought):
-        vectors[bought] = _half_step(model, weights, bought, vectors[bought], _exposure(seen, bought))
+        who = Buyers.of(weights, bought)
+        vectors[bought] = model.vectors_from_buyers(weights, who, content[: len(bought)], _exposure(seen, bought))
     return vectors
+
+
+@dataclass(frozen=True)
+class Buyers:
+    """Who bought each of some items, item after item.
+
+    Parameters
+    ----------
+    rows
+        Customers, each once, shape (n_buyers,): rows of the weights.
+    indptr
+        Shape (n_items + 1,): item i's pairs are indptr[i]:indptr[i+1] of the arrays below.
+    who
+        Index into `rows` of each pair.
+    weight
+        Weight of each pair.
+    """
+
+    rows: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+    who: NDArray[np.int64]
+    weight: Float32
+
+    @staticmethod
+    def of(weights: sp.csr_matrix, codes: Int32) -> Buyers:
+        """The buyers of `codes` by weights of shape (n_users, n_items)."""
+        place = np.full(weights.shape[1], -1, dtype=np.int64)
+        place[codes] = np.arange(len(codes))
+        item = place[weights.indices]
+        entry = np.flatnonzero(item >= 0)
+        entry = entry[np.argsort(item[entry], kind="stable")]
+        row = np.searchsorted(weights.indptr, entry, side="right") - 1
+        rows, who = np.unique(row, return_inverse=True)
+        indptr = np.searchsorted(item[entry], np.arange(len(codes) + 1))
+        return Buyers(rows, indptr.astype(np.int64), who.astype(np.int64), weights.data[entry])
 
 
 def _exposure(data: Interactions, codes: Int32) -> Float32:
@@ -80,33 +104,69 @@ def _exposure(data: Interactions, codes: Int32) -> Float32:
     return np.asarray(np.maximum(since, 1) / max(len(ts), 1), dtype=np.float32)
 
 
-def _half_step(
-    model: Foldable, weights: sp.csr_matrix, codes: Int32, prior: Float32, exposure: Float32
+def half_step(
+    users: Float32,
+    buyers: Buyers,
+    gram: NDArray[np.float64],
+    exposure: Float32,
+    prior: Float32,
+    gain: float,
+    ridge: float,
 ) -> Float32:
-    """Solve (e X'X + reg I + gain sum w x x') y = sum (1 + gain w) x + reg prior for each item."""
-    place = np.full(weights.shape[1], -1, dtype=np.int64)
-    place[codes] = np.arange(len(codes))
-    entry = np.flatnonzero(place[weights.indices] >= 0)
-    row = np.searchsorted(weights.indptr, entry, side="right") - 1
-    buyers, who = np.unique(row, return_inverse=True)
-    vectors = model.training_vectors(weights[buyers])
-    gram = _gram(model, weights)
-    order = np.argsort(place[weights.indices[entry]], kind="stable")
-    start = np.searchsorted(place[weights.indices[entry]][order], np.arange(len(codes) + 1))
-    ridge, out = max(model.ridge, 1e-3), np.empty_like(prior)
-    for i in range(len(codes)):
-        mine = order[start[i] : start[i + 1]]
-        x = vectors[who[mine]].astype(np.float64)
-        w = model.gain * weights.data[entry[mine]].astype(np.float64)
+    """Solve (e X'X + ridge I + gain sum w x x') y = sum (1 + gain w) x + ridge prior for each item.
+
+    Parameters
+    ----------
+    users
+        Vectors of `buyers.rows` as the fit would solve for them, shape (n_buyers, d).
+    gram
+        X'X over all customers, shape (d, d); see `sampled_gram`.
+    exposure, prior
+        e of each item, shape (n,), and what its content lets expect, shape (n, d).
+
+    Returns
+    -------
+    float32, shape (n, d).
+    """
+    out = np.empty_like(prior)
+    for i in range(len(prior)):
+        pairs = slice(buyers.indptr[i], buyers.indptr[i + 1])
+        x = users[buyers.who[pairs]].astype(np.float64)
+        w = gain * buyers.weight[pairs].astype(np.float64)
         left = exposure[i] * gram + (x * w[:, None]).T @ x
         left[np.diag_indices_from(left)] += ridge
         out[i] = np.linalg.solve(left, (1 + w) @ x + ridge * prior[i])
     return out
 
 
-def _gram(model: Foldable, weights: sp.csr_matrix) -> np.ndarray:
-    """X'X over all customers, from an evenly spread sample of them."""
+def sampled_rows(weights: sp.csr_matrix) -> NDArray[np.int64]:
+    """Customers, evenly spread over all with a history, that stand for all of them."""
     filled = np.flatnonzero(np.diff(weights.indptr))
-    sample = filled[:: max(len(filled) // _SAMPLE, 1)]
-    x = model.training_vectors(weights[sample]).astype(np.float64)
-    return np.asarray((x.T @ x) * (len(filled) / max(len(sample), 1)))
+    return filled[:: max(len(filled) // _SAMPLE, 1)]
+
+
+def sampled_gram(users: Float32, weights: sp.csr_matrix) -> NDArray[np.float64]:
+    """X'X over all customers, from the vectors of `sampled_rows`; float64, shape (d, d)."""
+    x = users.astype(np.float64)
+    filled = np.count_nonzero(np.diff(weights.indptr))
+    return np.asarray((x.T @ x) * (filled / max(len(x), 1)))
+
+
+def company(vectors: Float32, weights: sp.csr_matrix, buyers: Buyers, prior: Float32) -> Float32:
+    """Vectors in the midst of what else the buyers bought, as long as the known items' are in the middle.
+
+    For models without a step of their own. One buyer's company counts as much as the content.
+
+    Returns
+    -------
+    float32, shape (n, d).
+    """
+    theirs = weights[buyers.rows]
+    mean = theirs @ vectors
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    pairs = sp.csr_matrix((buyers.weight, buyers.who, buyers.indptr), shape=(len(prior), len(buyers.rows)))
+    length = np.linalg.norm(prior, axis=1, keepdims=True)
+    out = pairs @ mean + prior / np.where(length > 0, length, 1)
+    known = np.linalg.norm(vectors[vectors.any(axis=1)], axis=1)
+    out *= (np.median(known) if len(known) else 0) / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+    return np.asarray(out, dtype=np.float32)

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..schema import Float32, Histories, Int32
+from ..schema import Dataset, Float32, Histories, Int32
 from .base import Model, ModelConfig, State, contains, top_k
+from .growing import Buyers, company, grown_vectors
 
 _DENSE_ITEMS = 5_000  # up to here one matrix product and a partial sort are as fast as faiss
 _SEARCH_ROWS = 4096
@@ -24,20 +25,49 @@ class VectorModel(Model):
     ----------
     item_factors
         float32, shape (n_items, d); zeros for items that the model knows nothing of.
+    trained
+        bool, shape (n_items,): vectors that come from the fit; the others were filled in by `grow`. By default
+        those that are not zero.
     """
 
-    item_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"item_factors": (0,)}
+    item_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"item_factors": (0,), "trained": (0,)}
 
-    def __init__(self, config: ModelConfig, item_factors: Float32) -> None:
+    def __init__(
+        self, config: ModelConfig, item_factors: Float32, trained: NDArray[np.bool_] | None = None
+    ) -> None:
         super().__init__(config, len(item_factors))
         self.item_factors = item_factors
+        self.trained: NDArray[np.bool_] = np.any(item_factors, axis=1) if trained is None else trained
 
     def state(self) -> State:
-        return State({"item_factors": self.item_factors})
+        return State({"item_factors": self.item_factors, "trained": self.trained})
 
     @classmethod
     def from_state(cls, config: Any, n_items: int, state: State) -> Self:
-        return cls(config, state.arrays["item_factors"])
+        return cls(config, state.arrays["item_factors"], state.arrays["trained"])
+
+    def grow(self, data: Dataset, now: int) -> Self:
+        """As `Model.grow`; items that the fit did not see get vectors from their buyers and their content."""
+        padded = super().grow(data, now)
+        return type(self)(self.config, grown_vectors(padded, data, self.n_items), padded.trained)
+
+    def vectors_from_buyers(
+        self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32
+    ) -> Float32:
+        """Vectors of items that the fit did not see, from who bought them.
+
+        Parameters
+        ----------
+        weights
+            Everybody's weights, not aged, shape (n_users, n_items).
+        buyers
+            Who bought the n items.
+        prior
+            float32, shape (n, d): vectors that their content lets expect, zeros where it says nothing.
+        exposure
+            float32, shape (n,): share of all events since the first of each item.
+        """
+        return company(self.item_factors, weights, buyers, prior)
 
     @abstractmethod
     def _fold_in(self, weights: sp.csr_matrix) -> Float32:
