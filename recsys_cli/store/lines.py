@@ -53,7 +53,9 @@ class Taken:
         )
 
 
-def take_lines(con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping[str, int]) -> Taken:
+def take_lines(
+    con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping[str, int], *, user: str = "user_id"
+) -> Taken:
     """Merge lines of the log and remember the position after them; inside the caller's transaction.
 
     Parameters
@@ -62,6 +64,8 @@ def take_lines(con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping
         Columns of LINES: segment, byte offset of the line in it, the line (JSON; blanked ones are skipped).
     reached
         For each segment of `lines`, the offset after the last of them.
+    user
+        SQL that makes the customer's id from the column user_id.
 
     Notes
     -----
@@ -73,7 +77,7 @@ def take_lines(con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    taken = _events(con, reached) + _items(con)
+    taken = _events(con, reached, user) + _items(con)
     # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
     for name in ("spooled", "spooled_events", "spooled_items", "spooled_bad"):
         con.execute(f"DROP TABLE {name}")
@@ -116,7 +120,7 @@ def _parsed(columns: Mapping[str, str], t: str) -> str:
     )
 
 
-def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> Taken:
+def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: str) -> Taken:
     offered, bad = _count(con, "spooled_events"), _count(con, "spooled_bad")
     if not offered and not bad:
         return Taken()
@@ -127,13 +131,13 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> Taken
            SELECT ?, segment, place, reason, detail, line FROM spooled_bad""",
         [batch],
     )
-    names = ", ".join(name for name in EVENT_COLUMNS if name != "event_id")
+    names = ", ".join(name for name in EVENT_COLUMNS if name not in ("user_id", "event_id"))
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE spooled_good AS
-            SELECT {names}, CASE WHEN event_id <> '' THEN event_id WHEN order_id <> '' THEN NULL
+            SELECT {user} AS user_id, {names}, CASE WHEN event_id <> '' THEN event_id WHEN order_id <> '' THEN NULL
                             ELSE segment || ':' || place END AS event_id
             FROM spooled_events
-            WHERE coalesce(user_id, '') <> '' AND coalesce(item_id, '') <> '' AND ts IS NOT NULL
+            WHERE coalesce(spooled_events.user_id, '') <> '' AND coalesce(item_id, '') <> '' AND ts IS NOT NULL
             ORDER BY segment, place"""
     )
     merged = merge_events(con, "spooled_good", batch_id=batch)

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from ..artifacts import Position, Spool
 from ..artifacts.spool import Chunk
+from ..identity import load_secret
+from ..ingest.values import pseudonym
 from ..store import Store
 from ..store.lines import LINES, Taken, forget_segments, take_lines
 from ..store.merge import transaction
@@ -20,23 +22,29 @@ from ..store.reading import spool_position
 BATCH_BYTES = 32 << 20
 
 
-def drain(store: Store, spool: Spool) -> Taken:
+def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     """Take everything in the spool that the store has not taken yet.
 
     The lines and the position after them are written in one transaction, so a drain that is killed has taken a batch
     whole or not at all, and the next one goes on from there.
+
+    Parameters
+    ----------
+    hash_emails
+        Keep customers whose id is an e-mail address under its pseudonym, as ingest does; see `identity.pseudonym`.
 
     Raises
     ------
     StoreBusy, StoreError
     """
     taken = Taken()
+    user = pseudonym("trim(user_id)", load_secret(store.path, create=True)) if hash_emails else "trim(user_id)"
     with store.writing() as con:
         position = spool_position(con)
         for chunks in _batches(spool, position):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
-                taken = taken + take_lines(con, lines, reached)
+                taken = taken + take_lines(con, lines, reached, user=user)
         gone = position.keys() - spool.segments().keys()
         if gone:
             with transaction(con):

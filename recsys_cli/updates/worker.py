@@ -12,6 +12,7 @@ from ..artifacts import Artifacts, Position, Spool, Version
 from ..artifacts.bundle import read_bundle
 from ..errors import CorruptArtifact, NoModel, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
+from ..gdpr import suppression
 from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -94,7 +95,7 @@ def run_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: P
     taken = Taken()
     if spool.backlog(position):
         with progress.stage("Taking in what the server received"):
-            taken = drain(store, spool)
+            taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
         position, mark = look(store)
     done = _freshen(store, artifacts, settings, mark, progress)
     removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
@@ -165,6 +166,7 @@ def fold(
     from ..training import publish_version
 
     bundle = read_bundle(base.path)
+    erasures = suppression.mark(settings.db)
     with progress.stage("Reading events"), store.reading() as con:
         snapshot = Snapshot.read(
             con, load_secret(settings.db), settings.events.weights, item_order=bundle.items().ids
@@ -182,6 +184,7 @@ def fold(
         pointer=pointer,
         metrics=base.manifest["metrics"],
         settings=settings,
+        erasures=erasures,
         progress=progress,
         notes={"trained": trained(base)},
     )

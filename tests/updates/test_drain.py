@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.artifacts import Spool, SpoolWriter
-from recsys_cli.settings import StoreSettings
+from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.store import Store
 from recsys_cli.store.reading import spool_position, watermark
 from recsys_cli.updates.drain import drain, remove_old_segments
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "shop.duckdb", StoreSettings(lock_timeout=5))
 
 
 @pytest.fixture
@@ -94,8 +89,17 @@ def test_items_change_in_the_order_they_were_sent(store: Store, writer: SpoolWri
     assert found == [("a", "Second", 2.5, False), ("b", "Gone", None, True), ("c", "Back", None, False)]
 
 
+def test_an_address_is_kept_under_the_same_pseudonym_as_by_ingest(store: Store, writer: SpoolWriter) -> None:
+    writer.append([event(user_id="Ann@Example.org ")])
+    drain(store, Spool(writer.path))
+    expected = pseudonym(load_secret(store.path), "ann@example.org")
+    assert expected.startswith("mail-")
+    assert rows(store, "SELECT user_id FROM events") == [(expected,)]
+
+
 def test_blanked_lines_and_broken_text_do_not_stop_the_drain(store: Store, writer: SpoolWriter) -> None:
-    writer.append([event(user_id="gone"), b'{"t":"event","user_id":"\xff","item_id":"i","ts":1}', event(user_id="stays")])
+    broken = b'{"t":"event","user_id":"\xff","item_id":"i","ts":1}'
+    writer.append([event(user_id="gone"), broken, event(user_id="stays")])
     spool = Spool(writer.path)
     assert spool.blank(lambda line: b"gone" in line) == 1
     assert drain(store, spool).events == 2

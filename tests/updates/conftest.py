@@ -1,0 +1,84 @@
+"""A small shop with two kinds of customers: those who buy a0…a9 and those who buy b0…b9."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from recsys_cli.artifacts import Artifacts, SpoolWriter, Version
+from recsys_cli.settings import Settings, load
+from recsys_cli.store import Store
+from recsys_cli.store.merge import merge_events, merge_items, transaction
+
+T0 = 1_700_000_000
+DAY = 86_400
+
+
+Line = Callable[..., bytes]
+
+
+@pytest.fixture()
+def line() -> Line:
+    """Makes one event as the server writes it."""
+    return lambda **values: json.dumps({"t": "event", "event_type": "purchase", "qty": 1} | values).encode()
+
+
+@pytest.fixture()
+def values(tmp_path: Path) -> Settings:
+    return load(
+        {
+            "db": str(tmp_path / "shop" / "shop.duckdb"),
+            "artifacts": str(tmp_path / "model_artifacts"),
+            "train.threads": 1,
+            "store.lock_timeout": 5,
+        },
+        environ={},
+    )
+
+
+@pytest.fixture()
+def store(values: Settings) -> Store:
+    return Store(values.db, values.store)
+
+
+@pytest.fixture()
+def writer(artifacts: Artifacts) -> SpoolWriter:
+    return SpoolWriter(artifacts.spool_dir)
+
+
+@pytest.fixture()
+def shop(store: Store) -> Store:
+    """40 customers who each bought 6 of the 10 items of their kind, over 40 days."""
+    rows = [
+        (f"{kind}-user{u}", f"{kind}{(u + i) % 10}", T0 + DAY * (6 * i + u % 6), f"{kind}{u}-{i}")
+        for kind in "ab"
+        for u in range(20)
+        for i in range(6)
+    ]
+    names = ("user_id", "item_id", "ts", "order_id")
+    events = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    items = pa.table(
+        {
+            "item_id": [f"{kind}{i}" for kind in "ab" for i in range(10)],
+            "title": [f"{word} number {i}" for word in ("apple", "brush") for i in range(10)],
+            "category": ["fruit"] * 10 + ["tools"] * 10,
+        }
+    )
+    with store.writing() as con, transaction(con):
+        merge_events(con, events)
+        merge_items(con, items)
+    return store
+
+
+@pytest.fixture()
+def train(shop: Store, artifacts: Artifacts, values: Settings) -> Callable[[], Version]:
+    """Train and publish."""
+    from recsys_cli.training import Recipe
+    from recsys_cli.training import train as run
+
+    config = {"factors": 4, "iterations": 10, "tau_days": 0}
+    return lambda: run(shop, artifacts, values, Recipe.of("als", config)).version
