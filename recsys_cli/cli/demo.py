@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """Show the whole way on the sample shop: ingest, train, judge, recommend."""
     from ..demo import DemoShop, run_demo
-    from .tables import item_table, leaderboard
+    from .boards import leaderboard
+    from .tables import item_table
 
     with DemoShop.at(folder) as shop:
         run = start(shop.db, shop.artifacts, None, as_json)

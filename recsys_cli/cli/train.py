@@ -29,7 +29,7 @@ def train(
     from ..artifacts import Artifacts
     from ..store import Store
     from ..training import choose, train
-    from .tables import leaderboard
+    from .boards import leaderboard
 
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)

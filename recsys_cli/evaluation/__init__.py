@@ -2,7 +2,7 @@
 
 from .evaluate import Task, evaluate, per_user, recommend
 from .report import Interval, Report
-from .split import Split, holdout, last_split, random_split, time_split
+from .split import Split, holdout, last_split, random_split, rolling, time_split
 
 __all__ = [
     "Interval",
@@ -15,5 +15,6 @@ __all__ = [
     "per_user",
     "random_split",
     "recommend",
+    "rolling",
     "time_split",
 ]

@@ -167,3 +167,25 @@ def random_split(data: Dataset, seed: int = 42) -> Split:
 def _hidden(data: Dataset, hide: NDArray[np.bool_], by: By) -> Split:
     train = Dataset(data.interactions.where(~hide), data.catalogue)
     return Split(train, data.interactions.end + 1, data.interactions.histories.where(hide), by)
+
+
+def rolling(data: Dataset, n: int, window_days: float = 0.0) -> list[Split]:
+    """Up to n splits, each of what was known before the one in front of it: the latest window first.
+
+    Windows in which fewer than some thirty customers can be judged are left out, but never the latest.
+    """
+    first = holdout(data, window_days)
+    if first is None:
+        return []
+    splits = [first]
+    for _ in range(n - 1):
+        newest = splits[-1]
+        days = window_days or (default_window(data) if newest.by == "time" else 0.0)
+        past = newest.train.interactions.histories
+        if past.n_events < 2:
+            break
+        older = holdout(newest.train, days, by=newest.by)
+        if older is None or len(older.judged(older.wanted(), _FEW_USERS, 0)) < _FEW_USERS:
+            break
+        splits.append(older)
+    return splits

@@ -113,12 +113,18 @@ class Model(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]]
     capabilities: ClassVar[Capabilities]
+    needs: ClassVar[str] = ""  # optional library to import, beyond what is always installed
     # Which axes of each array of `state` run over items; "indptr" for the row pointer of a sparse matrix over items.
     item_axes: ClassVar[Mapping[str, tuple[int, ...] | Literal["indptr"]]] = {}
 
     def __init__(self, config: ModelConfig, n_items: int) -> None:
         self.config = config
         self.n_items = n_items
+
+    @classmethod
+    def affordable(cls, data: Dataset) -> bool:
+        """Whether data of this size can be fitted in some minutes on two cores and within four gigabytes."""
+        return True
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,100 @@
+"""The tables of evaluation and tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..evaluation import Interval, Report
+from ..tuning.study import Tried
+
+_FIGURES = ("hr@10", "ndcg@10", "recall@10", "mrr@10", "hr@20", "ndcg@20")
+_LISTS = {"coverage@10": "coverage", "gini@10": "gini", "novelty@10": "novelty", "diversity@10": "diversity"}
+
+
+def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
+    """Models by NDCG@10 with 95 % intervals; with `full` also lists, cost and segments."""
+    order = sorted(report.metrics, key=lambda name: -report.metrics[name]["ndcg@10"].value)
+    parts: list[RenderableType] = [_metrics(report, order)]
+    if full:
+        parts += [_lists(report, order), _segments(report, order)] if report.segments else [_lists(report, order)]
+    if report.split.get("note"):
+        parts.append(Text(report.split["note"], style="yellow"))
+    return Group(*parts)
+
+
+def _metrics(report: Report, order: list[str]) -> Table:
+    split = report.split
+    how = f"last {split['window_days']:.0f} days" if split["by"] == "time" else f"split by {split['by']}"
+    repeat = ", repeats count" if split["repeat"] else ", new items only"
+    table = _table(f"{split['users']:,} customers, {how}{repeat}, full catalogue", ["model", *_FIGURES, "vs popular"])
+    for name in order:
+        found = report.metrics[name]
+        gain = report.differences.get(name, {}).get("popular", {}).get("ndcg@10")
+        table.add_row(Text(name), *(_interval(found[f], f == "ndcg@10") for f in _FIGURES), _gain(gain))
+    return table
+
+
+def _lists(report: Report, order: list[str]) -> Table:
+    columns = ["model", *_LISTS.values(), "fallback", "fit s", "score s", "MB"]
+    table = _table("Lists and cost", columns)
+    for name in order:
+        lists, cost = report.lists.get(name, {}), report.cost.get(name, {})
+        cells = [f"{lists[key]:.3f}" if key in lists else "" for key in _LISTS]
+        cells.append(f"{lists.get('fallback_share', 0):.1%}")
+        cells += [_number(cost, "fit_seconds", 1), _number(cost, "score_seconds", 1), _number(cost, "memory_mb", 0)]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _segments(report: Report, order: list[str]) -> Table:
+    names = list(dict.fromkeys(s for name in order for s in report.segments.get(name, {})))
+    sizes = {s: next(report.segments[n][s]["users"] for n in order if s in report.segments.get(n, {})) for s in names}
+    table = _table("NDCG@10 by segment", ["model", *(f"{s} ({sizes[s]:,.0f})" for s in names)])
+    for name in order:
+        own = report.segments.get(name, {})
+        table.add_row(Text(name), *(f"{own[s]['ndcg@10']:.4f}" if s in own else "" for s in names))
+    return table
+
+
+def trials(tried: Iterable[Tried], rows: int = 12) -> Table:
+    """The best trials so far, best first."""
+    best = sorted(tried, key=lambda t: (t.finished, t.score), reverse=True)[:rows]
+    table = _table("Trials", ["#", "model", "score", "s", "hyperparameters"])
+    for t in best:
+        score = f"{t.score:.4f}" if t.finished else f"({t.score:.4f})"
+        table.add_row(str(t.number), Text(t.model), score, f"{t.seconds:.1f}", Text(settings_line(t.config)))
+    return table
+
+
+def settings_line(config: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in config.items() if _short(v))
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, (int, float, str))
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None)
+    for name in columns:
+        left = name in ("model", "hyperparameters")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    return table
+
+
+def _interval(found: Interval, whole: bool) -> str:
+    return f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})" if whole else f"{found.value:.4f}"
+
+
+def _gain(found: Interval | None) -> str:
+    return "" if found is None else f"{found.value:+.4f} ({found.low:+.4f}–{found.high:+.4f})"
+
+
+def _number(cost: Mapping[str, float], key: str, digits: int) -> str:
+    return f"{cost[key]:.{digits}f}" if key in cost else ""

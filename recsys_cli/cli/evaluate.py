@@ -1,0 +1,74 @@
+"""`recsys evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import NoModel
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts
+
+
+class By(StrEnum):
+    """How the future is hidden."""
+
+    time = "time"
+    last = "last"
+    random = "random"
+
+
+def evaluate(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", help="Models to compare, comma-separated. [default: all this data size allows]"),
+    ] = None,
+    by: Annotated[
+        By | None, typer.Option("--by", help="Hide the last part of time, each last event, or a random fifth.")
+    ] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,
+    window_days: Annotated[float | None, typer.Option("--window-days", help="Days held out.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare models by what they would have recommended for the last part of time."""
+    run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
+    from ..artifacts import Artifacts
+    from ..store import Store
+    from ..training import read_snapshot
+    from ..tuning.compare import compare
+    from .boards import leaderboard
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    data = read_snapshot(store, run.settings, run.progress).data
+    report = compare(
+        data,
+        run.settings,
+        split_names(models),
+        served=served_recipe(Artifacts(run.settings.artifacts)),
+        by=by.value if by else None,
+        repeat=repeat,
+        progress=run.progress,
+    )
+    run.emit(report.as_dict(), lambda out: out.print(leaderboard(report, full=True)))
+
+
+def split_names(values: list[str] | None) -> list[str]:
+    """Names given as repeated or comma-separated options."""
+    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+
+
+def served_recipe(artifacts: Artifacts) -> dict[str, Any] | None:
+    """Name and config of the model being served, None when there is none yet."""
+    try:
+        recipe: dict[str, Any] = artifacts.current(verify=False).manifest["model"]
+    except NoModel:
+        return None
+    return recipe

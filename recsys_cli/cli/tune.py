@@ -1,0 +1,98 @@
+"""`recsys tune`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+from .evaluate import split_names
+
+if TYPE_CHECKING:
+    from ..tuning.study import Tried
+    from ..tuning.tune import Tuned
+
+
+def tune(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", help="Models that compete, comma-separated. [default: all this data size allows]"),
+    ] = None,
+    metric: Annotated[str, typer.Option("--metric", help="What to maximise.")] = "ndcg@10",
+    trials: Annotated[int, typer.Option("--trials", min=0, help="Stop at so many trials in all; 0: no limit.")] = 0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Stop after so many seconds; 0: no limit.")] = 0.0,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Trials at a time.")] = 1,
+    window_days: Annotated[float | None, typer.Option("--window-days", help="Days in each window.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the model and hyperparameters that foresee best in this shop; train uses them next."""
+    run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
+    from ..store import Store
+    from ..training import read_snapshot
+    from ..tuning.tune import tune
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    data = read_snapshot(store, run.settings, run.progress).data
+    board = Board(run)
+    with board.live:
+        tuned = tune(
+            data,
+            run.settings.artifacts,
+            models=split_names(models),
+            metric=metric,
+            trials=trials,
+            timeout=timeout,
+            jobs=jobs,
+            seed=run.settings.train.seed,
+            window_days=run.settings.evaluation.window_days,
+            watch=board.add,
+        )
+    run.emit(_result(tuned), lambda out: _render(out, tuned))
+
+
+class Board:
+    """Trials as they come: a live table on a terminal, a line each in a log."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._tried: list[Tried] = []
+        self.live: Any = Live(console=run.err, transient=True) if run.err.is_terminal else nullcontext()
+
+    def add(self, tried: Tried) -> None:
+        """Show one more."""
+        from .boards import settings_line, trials
+
+        self._tried.append(tried)
+        if isinstance(self.live, Live):
+            self.live.update(trials(self._tried))
+        else:
+            values = " ".join(f"{v:.4f}" for v in tried.values)
+            end = "" if tried.finished else " (pruned)"
+            self._run.progress.note(f"trial {tried.number} {tried.model} {values}{end} {settings_line(tried.config)}")
+
+
+def _result(tuned: Tuned) -> dict[str, Any]:
+    trials = [vars(t) for t in tuned.tried]
+    return {"choice": tuned.choice.as_dict(), "report": tuned.report.as_dict(), "trials": trials}
+
+
+def _render(out: Console, tuned: Tuned) -> None:
+    from .boards import leaderboard, settings_line, trials
+
+    out.print(trials(tuned.tried))
+    out.print(leaderboard(tuned.report))
+    choice = tuned.choice
+    if choice.importance:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in choice.importance.items())
+        out.print(f"What mattered for {choice.name}: {shares}.", highlight=False, markup=False)
+    line = f"Chosen: {choice.name} {settings_line(choice.config)} ({choice.trials} trials, {choice.seconds:.0f} s)."
+    out.print(line, highlight=False, markup=False)
+    out.print("Run recsys train to fit and publish it.", highlight=False)

@@ -1,0 +1,78 @@
+"""All models side by side on the same hidden future: what `recsys evaluate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import NotEnoughData
+from ..evaluation import Report, holdout
+from ..evaluation.leaderboard import leaderboard
+from ..evaluation.split import By
+from ..models import registry
+from ..models.base import Model, ModelConfig
+from ..progress import SILENT, Progress
+from ..schema import Dataset
+from ..settings import Settings
+from .choice import load_choice
+from .shortlist import affordable
+
+SERVED, TUNED = "served", "tuned"
+
+
+def compare(
+    data: Dataset,
+    settings: Settings,
+    names: Sequence[str] = (),
+    *,
+    served: Mapping[str, Any] | None = None,
+    by: By | None = None,
+    repeat: bool = False,
+    progress: Progress = SILENT,
+) -> Report:
+    """Fit models on the past and judge them by the rest.
+
+    Parameters
+    ----------
+    names
+        Registered models; empty takes all that data of this size allows.
+    served
+        {"name", "config"} of the version being served: fitted anew on the past and put beside the others.
+    by
+        How the future is hidden; None chooses.
+
+    Raises
+    ------
+    NotEnoughData
+        Nobody can be judged.
+    UsageError
+        No such model.
+    """
+    split = holdout(data, settings.evaluation.window_days, by=by, seed=settings.train.seed)
+    if split is None:
+        raise NotEnoughData(
+            "Too few customers came back in the part held out to judge a model by.",
+            "Ingest a longer stretch of time, or choose another --by.",
+        )
+    return leaderboard(
+        split,
+        recipes(data, settings.artifacts, names, served),
+        seed=settings.train.seed,
+        threads=settings.train.threads,
+        max_users=settings.evaluation.max_users,
+        repeat=repeat,
+        progress=progress,
+    )
+
+
+def recipes(
+    data: Dataset, root: Path, names: Sequence[str], served: Mapping[str, Any] | None
+) -> dict[str, tuple[type[Model], ModelConfig]]:
+    """Names on the board to what to fit: defaults, and beside them what tuning chose and what is served."""
+    chosen = {name: (registry.get(name), registry.get(name).Config()) for name in names or affordable(data)}
+    for label, recipe in ((TUNED, load_choice(root)), (SERVED, served)):
+        if recipe is not None and (not names or recipe["name"] in names):
+            cls = registry.get(recipe["name"])
+            chosen[label] = (cls, cls.Config.from_values(recipe["config"]))
+    return chosen

@@ -1,0 +1,61 @@
+"""How good a recipe is: its metric on several earlier windows, cheapest first, so that hopeless ones stop soon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..evaluation import Split, Task, per_user, recommend
+from ..models.base import Model, ModelConfig
+from ..models.popular import Popular, PopularConfig
+from ..schema import Dataset
+
+_SAMPLE_EVENTS = 1_000_000  # a rung on a sample is worth it when the whole has several times as many
+_USERS = 3_000  # judged in each window
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One window to be judged by: what to fit on, whom to ask, and the popular items that fill short lists."""
+
+    train: Dataset
+    task: Task
+    floor: Model
+
+    @staticmethod
+    def of(split: Split, seed: int) -> Rung:
+        task = Task.of(split, max_users=_USERS, seed=seed)
+        return Rung(split.train, task, Popular.fit(split.train, PopularConfig()))
+
+
+def rungs(splits: list[Split], seed: int) -> list[Rung]:
+    """Rungs of these windows; where the data is large, one on a sample of the customers comes first."""
+    found = [Rung.of(split, seed) for split in splits]
+    if splits and splits[0].train.interactions.histories.n_events > 3 * _SAMPLE_EVENTS:
+        found.insert(0, Rung.of(sample(splits[0], _SAMPLE_EVENTS, seed), seed))
+    return found
+
+
+def sample(split: Split, events: int, seed: int) -> Split:
+    """The split with the whole histories of about so many events' worth of customers."""
+    h = split.train.interactions.histories
+    share = min(1.0, events / max(h.n_events, 1))
+    chosen = np.random.default_rng(seed).random(len(h)) < share
+    train = Dataset(split.train.interactions.where(chosen[h.row_of_event]), split.train.catalogue)
+    future = split.future.where(chosen[split.future.row_of_event])
+    return Split(train, split.cut, future, split.by)
+
+
+def climb(
+    cls: type[Model], config: ModelConfig, steps: list[Rung], metric: str, *, seed: int, threads: int
+) -> Iterator[tuple[float, ModelConfig]]:
+    """The metric on one rung after the other, and the config as fitting settled it.
+
+    Stop asking and the rest is not computed.
+    """
+    for step in steps:
+        model = cls.fit(step.train, config, seed=seed, threads=threads)
+        lists = recommend(model, step.floor, step.task, 20)
+        yield float(per_user(lists.items, step.task)[metric].mean()), model.config
