@@ -85,10 +85,15 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     (path / "model.json").write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     _save_arrays(path / "model", bundle.model_arrays)
     _save_arrays(path / "shelves", bundle.shelves)
-    held = {name: getattr(bundle.histories, name) for name in _HISTORY_ARRAYS}
-    _save_arrays(path / "histories", held | {"keys": bundle.keys})
+    write_histories(path, bundle.keys, bundle.histories)
     with pa.OSFile(str(path / "catalogue.arrow"), "wb") as sink, pa.ipc.new_file(sink, bundle.catalogue.schema) as w:
         w.write_table(bundle.catalogue.combine_chunks())
+
+
+def write_histories(path: Path, keys: UserKeys, histories: Histories) -> None:
+    """Write `histories/` under `path`, where there must be none: everything a version holds of people."""
+    held = {name: getattr(histories, name) for name in _HISTORY_ARRAYS}
+    _save_arrays(path / "histories", held | {"keys": keys})
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -119,14 +124,14 @@ def read_bundle(path: Path) -> Bundle:
             now=document["now"],
             shelves=_load_arrays(path / "shelves"),
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as e:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as e:
         raise CorruptArtifact(f"{path} cannot be read: {e}.", "Run recsys train.") from None
 
 
 def _save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     path.mkdir(mode=0o700)
     for name, array in arrays.items():
-        np.save(path / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        np.save(path / f"{name}.npy", np.asarray(array, order="C"), allow_pickle=False)
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:

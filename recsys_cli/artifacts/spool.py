@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,9 +105,10 @@ class Spool:
     def blank(self, belongs: Callable[[bytes], bool]) -> int:
         """Overwrite with blanks, on disk, every whole line for which `belongs` is true; return how many.
 
-        Offsets stay what they were, so nobody's position changes and writers need not stop.
+        Offsets stay what they were, so nobody's position changes and writers need not stop. Half a line that a killed
+        server left behind is cut off.
         """
-        count = 0
+        count, seen = 0, False
         for segment in self.segments():
             try:
                 fd = os.open(self.path / segment, os.O_RDWR | os.O_CLOEXEC)
@@ -114,10 +116,12 @@ class Spool:
                 continue
             try:
                 count += sum(_blank_lines(fd, chunk, belongs) for chunk in self._all(segment))
+                _cut_torn_tail(fd)
                 os.fsync(fd)
+                seen = True
             finally:
                 os.close(fd)
-        if count:
+        if seen:  # even if nothing was blanked: we may have been killed between blanking and this
             self.new_epoch()
         return count
 
@@ -141,18 +145,21 @@ class Spool:
             Epoch seconds. Servers that swap to a version trained before the last drain read back that far.
         """
         gone: list[str] = []
-        for segment, size in self.segments().items():
+        for segment in self.segments():
             path = self.path / segment
-            if size > drained.get(segment, 0) or path.stat().st_mtime > older_than:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
                 continue
-            with path.open("rb") as f:
-                try:
-                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+            try:
+                if not _cut_torn_tail(fd):
                     continue  # its server still writes to it
-                if path.stat().st_size <= drained.get(segment, 0):
+                now = os.fstat(fd)
+                if now.st_size <= drained.get(segment, 0) and now.st_mtime <= older_than:
                     path.unlink()
                     gone.append(segment)
+            finally:
+                os.close(fd)
         return gone
 
 
@@ -164,6 +171,28 @@ def _blank_lines(fd: int, chunk: Chunk, belongs: Callable[[bytes], bool]) -> int
             count += 1
         offset += len(line) + 1
     return count
+
+
+def _cut_torn_tail(fd: int) -> bool:
+    """Lock a segment that nobody writes to and cut off half a line at its end; False when its writer lives.
+
+    Nobody was told that such a line is kept, no reader gets it, and neither blanking nor draining would ever end it.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    size = end = os.fstat(fd).st_size
+    while end:
+        start = max(end - 65_536, 0)
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(fd, end)
+    return True
 
 
 @dataclass
@@ -185,6 +214,7 @@ class SpoolWriter:
     _queue: list[_Entry] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _io: threading.Lock = field(default_factory=threading.Lock)
+    _name: str = ""
     _fd: int = -1
     _size: int = 0
     _opened: float = 0.0
@@ -215,41 +245,53 @@ class SpoolWriter:
 
     def _flush(self, batch: list[_Entry]) -> None:
         data = b"".join(e.data for e in batch)
-        error: RecsysError | None = None
+        error: RecsysError | None = StoreError("Writing to the spool was interrupted.", "Send it again.")
         try:
             self._ready()
             _write_all(self._fd, data)
             os.fdatasync(self._fd)
             self._size += len(data)
+            error = None
         except OSError as e:
             error = explain_os(e, self.path)
-            self._give_up()
         except StoreError as e:
             error = e
-        for entry in batch:
-            entry.done, entry.error = True, error
+        finally:
+            # Whatever happened, nobody who waits for this flush may take it for done.
+            if error is not None:
+                self._give_up()
+            for entry in batch:
+                entry.done, entry.error = True, error
 
     def _ready(self) -> None:
         full = self._size >= ROTATE_BYTES or time.monotonic() - self._opened > ROTATE_SECONDS
-        if self._fd >= 0 and full:
+        if full or not self._in_place():
             self._close()
-        if self._fd < 0:
+        while self._fd < 0:
             private_dir(self.path.parent)
             private_dir(self.path)
-            name = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._fd = open_private(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+            self._name = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            self._size, self._opened = 0, time.monotonic()
+            self._fd = open_private(self.path / self._name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
             # The lock says "someone writes here"; the kernel drops it however this process ends.
             fcntl.flock(self._fd, fcntl.LOCK_SH)
             fsync_dir(self.path)
-            self._size, self._opened = 0, time.monotonic()
+            if not self._in_place():  # the worker removed it, empty as it was, before it was locked
+                self._close()
+
+    def _in_place(self) -> bool:
+        """Whether readers will find what we write: the directory may have been moved away or restored."""
+        try:
+            return self._fd >= 0 and os.path.samestat(os.fstat(self._fd), (self.path / self._name).stat())
+        except FileNotFoundError:
+            return False
 
     def _give_up(self) -> None:
         """Cut off what was half written, or the next line would be glued to it; then leave the segment."""
         if self._fd >= 0:
-            try:
+            with suppress(OSError):
                 os.ftruncate(self._fd, self._size)
-            finally:
-                self._close()
+            self._close()
 
     def _close(self) -> None:
         if self._fd >= 0:

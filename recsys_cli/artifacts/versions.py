@@ -12,6 +12,7 @@ killed at any moment, either the old or the new version is current, and both are
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from ..files import explain_os, fsync_dir, fsync_file, locked, private_dir, sha2
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
+_LAST = "last-removed"
 _NAME = re.compile(r"v(\d{6,})(?:-r(\d+))?")
 
 
@@ -58,7 +61,11 @@ class Version:
         """
         for name, entry in self.manifest["files"].items():
             path = self.path / name
-            if not path.is_file() or path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
+            try:
+                whole = path.stat().st_size == entry["bytes"] and sha256_of(path) == entry["sha256"]
+            except OSError:
+                whole = False
+            if not whole:
                 raise CorruptArtifact(
                     f"{path} is not what version {self.name} was published with.",
                     "Run recsys train, which publishes a whole one; until then the previous version is used.",
@@ -117,12 +124,16 @@ class Artifacts:
             Its manifest or, with `verify`, one of its files is damaged.
         """
         path = self.versions_dir / name
-        if not _NAME.fullmatch(name) or not path.is_dir():
-            raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
-        version = Version(path, _read_manifest(path))
-        if verify:
-            version.verify()
-        return version
+        try:
+            if _NAME.fullmatch(name) and path.is_dir():
+                version = Version(path, _read_manifest(path))
+                if verify:
+                    version.verify()
+                return version
+        except CorruptArtifact:
+            if path.is_dir():
+                raise  # else it was removed while we read it
+        raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
 
     def current(self, *, verify: bool = True, damaged: Callable[[CorruptArtifact], None] | None = None) -> Version:
         """The served version; when it is damaged, the newest older one that is whole.
@@ -137,31 +148,43 @@ class Artifacts:
         NoModel
             Nothing usable has been published.
         """
+        tell = damaged or (lambda e: None)
         pointed = self.current_name()
+        while pointed:
+            try:
+                return self.open(pointed, verify=verify)
+            except CorruptArtifact as e:
+                tell(e)
+                break
+            except NotFound as e:
+                before, pointed = pointed, self.current_name()
+                if pointed == before:  # else it was replaced since we read its name
+                    tell(CorruptArtifact(e.message, "Run recsys train."))
+                    break
         if pointed is None:
             raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
-        for name in self._candidates(pointed):
+        if not pointed:
+            tell(CorruptArtifact(f"The pointer {self.root / 'current'} is damaged.", "Run recsys train."))
+        return self._newest_whole(pointed, verify, tell)
+
+    def _newest_whole(self, pointed: str, verify: bool, tell: Callable[[CorruptArtifact], None]) -> Version:
+        """The newest whole version older than the one pointed to; of all when the pointer itself is damaged."""
+        for name in reversed(self.names()):
+            if pointed and _order(name) >= _order(pointed):
+                continue
             try:
                 return self.open(name, verify=verify)
             except CorruptArtifact as e:
-                if damaged:
-                    damaged(e)
+                tell(e)
             except NotFound:
                 continue  # removed between listing and opening
         raise NoModel(f"No version in {self.versions_dir} is whole.", "Run recsys train.")
-
-    def _candidates(self, pointed: str) -> list[str]:
-        """The pointed-to version, then older ones (newest first); all when the pointer itself is damaged."""
-        names = self.names()[::-1]
-        if not pointed:
-            return names
-        return [pointed] + [n for n in names if _order(n) < _order(pointed)]
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def exclusive(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Publish, forget or prune alone; others wait their turn."""
+        """Publish, forget or prune alone, after what killed processes left behind is swept; others wait their turn."""
         private_dir(self.root)
         with locked(
             self.root / ".lock",
@@ -169,6 +192,7 @@ class Artifacts:
             waiting=waiting,
             busy=lambda who: StoreBusy(f"{self.root} is in use by {who}.", "Wait for it to end and run again."),
         ):
+            self.sweep()
             yield
 
     @contextmanager
@@ -176,14 +200,27 @@ class Artifacts:
         """A hidden directory to write a version into; removed at the end unless it was published."""
         private_dir(self.root)
         private_dir(self.versions_dir)
-        path = self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
-        private_dir(path)
+        path, lock = self._new_draft()
         try:
             yield Draft(path)
         except OSError as e:
             raise explain_os(e, path) from e
         finally:
             shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+    def _new_draft(self) -> tuple[Path, int]:
+        """A draft directory and the lock on it, which tells `sweep` in any process or container that it is alive."""
+        while True:
+            path = private_dir(self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}")
+            try:
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # swept before it was locked
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.is_dir():
+                return path, lock
+            os.close(lock)
 
     def publish(self, draft: Draft, manifest: dict[str, Any], *, promote: bool = True) -> Version:
         """Make the draft a version and, with `promote`, the current one. Call it inside `exclusive`.
@@ -193,7 +230,6 @@ class Artifacts:
         manifest
             Everything but `name`, `format`, `created_at` and `files`, which are added.
         """
-        self._sweep()
         name = self._next_name()
         manifest = manifest | {
             "name": name,
@@ -230,7 +266,7 @@ class Artifacts:
 
     def point_to(self, name: str) -> None:
         """Make an existing version the current one. Inside `exclusive`."""
-        if not (self.versions_dir / name / MANIFEST).is_file():
+        if not _NAME.fullmatch(name) or not (self.versions_dir / name / MANIFEST).is_file():
             raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
         write_atomic(self.root / "current", f"{name} {_digest(name.encode())[:16]}".encode())
 
@@ -241,6 +277,9 @@ class Artifacts:
         path = self.versions_dir / name
         doomed = self.versions_dir / f".doomed-{name}-{secrets.token_hex(4)}"
         if path.is_dir():
+            if _order(name) == max(map(_order, self.names())):
+                # The number is not given out again: a name never changes its content.
+                write_atomic(self.versions_dir / _LAST, str(_order(name)[0]).encode())
             # Renamed first: killed half way, what is left is no version that fails its checks, only litter.
             path.rename(doomed)
             shutil.rmtree(doomed)
@@ -248,24 +287,44 @@ class Artifacts:
     def prune(self, keep: int) -> list[str]:
         """Remove all but the newest `keep` versions, the current one and its parent. Inside `exclusive`."""
         names, current = self.names(), self.current_name()
-        spared = set(names[-max(keep, 1) :]) | {current}
-        if current in names:
-            spared.add(_read_manifest(self.versions_dir / str(current)).get("parent"))
-        gone = [n for n in names if n not in spared]
+        spared = {current, *names[-max(keep, 1) :]}
+        parent = self._parent(current) if current in names else None
+        gone = [n for n in names if n not in spared and _order(n)[0] != _order(parent or "")[0]]
         for name in gone:
             self.remove(name)
         return gone
 
-    def _next_name(self) -> str:
-        return f"v{max((_order(n)[0] for n in self.names()), default=0) + 1:06d}"
+    def _parent(self, name: str | None) -> str | None:
+        """What the manifest says `name` came from; since then that may have been replaced under the same number."""
+        try:
+            parent = _read_manifest(self.versions_dir / str(name)).get("parent")
+        except CorruptArtifact:
+            return None
+        return str(parent) if parent else None
 
-    def _sweep(self) -> None:
-        """Remove drafts and doomed versions left behind by killed processes."""
+    def _next_name(self) -> str:
+        return f"v{max([self._last_removed(), *(_order(n)[0] for n in self.names())]) + 1:06d}"
+
+    def _last_removed(self) -> int:
+        try:
+            return int((self.versions_dir / _LAST).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def sweep(self) -> None:
+        """Finish what killed processes began: drafts, doomed and replaced versions. Inside `exclusive`."""
         for path in self.versions_dir.glob(".doomed-*"):
             shutil.rmtree(path, ignore_errors=True)
         for path in self.versions_dir.glob(".draft-*"):
-            if not _alive(int(path.name.split("-")[1])):
-                shutil.rmtree(path, ignore_errors=True)
+            _remove_unless_locked(path)
+        for path in (*self.root.glob(".current.*.tmp"), *self.versions_dir.glob(f".{_LAST}.*.tmp")):
+            path.unlink(missing_ok=True)
+        names = self.names()
+        for name, newer in pairwise(names):
+            if _order(name)[0] == _order(newer)[0]:  # killed half way through `replace`
+                if name == self.current_name():
+                    self.point_to(newer)
+                self.remove(name)
 
 
 def _order(name: str) -> tuple[int, int]:
@@ -273,14 +332,18 @@ def _order(name: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
 
 
-def _alive(pid: int) -> bool:
+def _remove_unless_locked(path: Path) -> None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # published or removed since it was listed
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        pass  # its writer lives
+    finally:
+        os.close(lock)
 
 
 def _digest(data: bytes) -> str:

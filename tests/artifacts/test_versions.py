@@ -1,0 +1,439 @@
+"""Versions: published whole, never changed, found again whatever breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from recsys_cli.artifacts import Artifacts, Version
+from recsys_cli.errors import ArtifactError, CorruptArtifact, NoModel, NotFound, RecsysError, StoreBusy
+
+
+def publish(artifacts: Artifacts, content: bytes, *, promote: bool = True, **manifest: Any) -> Version:
+    with artifacts.draft() as draft:
+        (draft.path / "sub").mkdir()
+        (draft.path / "sub" / "a.bin").write_bytes(content)
+        (draft.path / "b.bin").write_bytes(content[::-1])
+        with artifacts.exclusive():
+            return artifacts.publish(draft, manifest, promote=promote)
+
+
+def replace(artifacts: Artifacts, old: str, content: bytes, **manifest: Any) -> Version:
+    with artifacts.exclusive(), artifacts.draft() as draft:
+        (draft.path / "b.bin").write_bytes(content[::-1])
+        return artifacts.replace(old, draft, manifest)
+
+
+def content(version: Version) -> bytes:
+    return version.file("b.bin").read_bytes()[::-1]
+
+
+def hidden(artifacts: Artifacts) -> list[str]:
+    return [p.name for p in artifacts.versions_dir.iterdir() if p.name.startswith(".")]
+
+
+def spoil(path: Path, how: str) -> None:
+    """Break a file in one of the ways that disks and people do."""
+    if how == "flip":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data)
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "directory":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.unlink()
+
+
+HOW = ("flip", "cut", "empty", "directory", "delete")
+
+
+class TestPublish:
+    def test_what_was_written_is_found_again(self, artifacts: Artifacts) -> None:
+        made = publish(artifacts, b"hello", kind="train", metrics={"hr@10": 0.5})
+        found = artifacts.current()
+        assert found == made
+        assert content(found) == b"hello"
+        assert found.name == "v000001"
+        assert found.manifest["kind"] == "train"
+        assert found.manifest["metrics"] == {"hr@10": 0.5}
+        assert set(found.manifest["files"]) == {"b.bin", "sub/a.bin"}
+        assert abs(found.manifest["created_at"] - time.time()) < 60
+        assert hidden(artifacts) == []
+
+    def test_everything_is_private(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"hello")
+        modes = {p: stat.S_IMODE(p.stat().st_mode) for p in [artifacts.root, *artifacts.root.rglob("*")]}
+        assert {p.name: oct(m) for p, m in modes.items() if m != (0o700 if p.is_dir() else 0o600)} == {}
+
+    def test_not_promoted(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"one")
+        assert publish(artifacts, b"two", promote=False).name == "v000002"
+        assert content(artifacts.current()) == b"one"
+        with artifacts.exclusive():
+            artifacts.point_to("v000002")
+        assert content(artifacts.current()) == b"two"
+
+    def test_a_draft_given_up_leaves_nothing(self, artifacts: Artifacts) -> None:
+        with pytest.raises(ZeroDivisionError), artifacts.draft() as draft:
+            (draft.path / "x").write_bytes(b"x")
+            raise ZeroDivisionError
+        assert hidden(artifacts) == artifacts.names() == []
+
+    def test_a_draft_of_another_living_writer_is_left_alone(self, artifacts: Artifacts) -> None:
+        """Told by a lock and not by the process number, which means nothing in the container next door."""
+        with artifacts.draft() as slow:
+            renamed = slow.path.with_name(".draft-999999999-abc")
+            slow.path.rename(renamed)
+            publish(artifacts, b"quick")
+            assert renamed.is_dir()
+        publish(artifacts, b"later")
+        assert hidden(artifacts) == []
+
+    def test_one_at_a_time(self, artifacts: Artifacts) -> None:
+        second, told = Artifacts(artifacts.root, lock_timeout=0.2), []
+        with (
+            artifacts.exclusive(),
+            pytest.raises(StoreBusy, match=f"is in use by process {os.getpid()}"),
+            second.exclusive(waiting=told.append),
+        ):
+            pass
+        assert len(told) == 1
+
+    def test_a_full_disk_changes_nothing(self, artifacts: Artifacts) -> None:
+        before = publish(artifacts, b"one")
+        code = (
+            "import resource, signal, sys; from pathlib import Path; from recsys_cli.artifacts import Artifacts\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "a = Artifacts(Path(sys.argv[1]))\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+            "with a.draft() as d, a.exclusive():\n"
+            "    (d.path / 'x').write_bytes(b'x' * 999)\n"
+            "    a.publish(d, {'notes': 'y' * 2000})\n"
+        )
+        run = subprocess.run([sys.executable, "-c", code, str(artifacts.root)], capture_output=True, text=True)
+        assert "cannot be used: File too large" in run.stderr
+        assert artifacts.current() == before
+        assert artifacts.names() == ["v000001"]
+        assert hidden(artifacts) == []
+
+
+class TestReading:
+    def test_nothing_yet(self, artifacts: Artifacts) -> None:
+        with pytest.raises(NoModel, match="No model has been trained yet"):
+            artifacts.current()
+        assert artifacts.names() == []
+        assert not artifacts.root.exists(), "reading makes nothing"
+
+    @pytest.mark.parametrize("name", ["v000002", "", "..", "v1", "../v000001", "v000001/", ".draft-1-2"])
+    def test_no_such_version(self, artifacts: Artifacts, name: str) -> None:
+        publish(artifacts, b"one")
+        with pytest.raises(NotFound, match="There is no version"):
+            artifacts.open(name)
+        with artifacts.exclusive(), pytest.raises(NotFound):
+            artifacts.point_to(name)
+
+    @pytest.mark.parametrize("how", HOW)
+    @pytest.mark.parametrize("file", ["b.bin", "sub/a.bin", "manifest.json"])
+    def test_a_damaged_version_is_passed_over(self, artifacts: Artifacts, file: str, how: str) -> None:
+        publish(artifacts, b"one")
+        spoil(publish(artifacts, b"two").path / file, how)
+        told: list[CorruptArtifact] = []
+        assert content(artifacts.current(damaged=told.append)) == b"one"
+        assert [("v000002" in str(e)) for e in told] == [True]
+        with pytest.raises(CorruptArtifact):
+            artifacts.open("v000002")
+        assert content(publish(artifacts, b"three")) == b"three", "training goes on"
+
+    @pytest.mark.parametrize("pointer", [b"", b"v000001", b"v000001 0000000000000000", b"\xff", b"v000009 x", b"../x"])
+    def test_a_damaged_pointer(self, artifacts: Artifacts, pointer: bytes) -> None:
+        publish(artifacts, b"one")
+        publish(artifacts, b"two")
+        (artifacts.root / "current").write_bytes(pointer)
+        told: list[CorruptArtifact] = []
+        assert content(artifacts.current(damaged=told.append)) == b"two"
+        assert "current is damaged" in str(told[0])
+
+    def test_a_version_deleted_by_hand_is_told(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"one")
+        shutil.rmtree(publish(artifacts, b"two").path)
+        told: list[CorruptArtifact] = []
+        assert content(artifacts.current(damaged=told.append)) == b"one"
+        assert "There is no version 'v000002'" in str(told[0])
+
+    def test_nothing_whole_is_left(self, artifacts: Artifacts) -> None:
+        spoil(publish(artifacts, b"one").path / "b.bin", "cut")
+        with pytest.raises(NoModel, match="is whole"):
+            artifacts.current()
+
+    def test_a_newer_format_is_refused_and_not_called_damaged(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"one")
+        with artifacts.draft() as draft, artifacts.exclusive():
+            artifacts.replace("v000001", draft, {"format": 99})
+        with pytest.raises(ArtifactError, match="written by a newer recsys") as e:
+            artifacts.current()
+        assert not isinstance(e.value, CorruptArtifact)
+
+    def test_readers_never_miss_a_version_that_is_being_replaced(self, artifacts: Artifacts) -> None:
+        """A reader that has read the pointer, and then finds that version gone, reads the pointer again."""
+        publish(artifacts, b"0")
+        stop, wrong = threading.Event(), []
+
+        def read() -> None:
+            reader = Artifacts(artifacts.root)
+            while not stop.is_set():
+                try:
+                    reader.current(damaged=wrong.append)
+                except RecsysError as e:
+                    wrong.append(e)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for t in threads:
+            t.start()
+        for n in range(40):
+            if n % 2:
+                replace(artifacts, artifacts.current().name, b"%d" % n, format=1)
+            else:
+                publish(artifacts, b"%d" % n)
+            with artifacts.exclusive():
+                artifacts.prune(1)
+        stop.set()
+        for t in threads:
+            t.join()
+        assert wrong == []
+
+
+class TestRemoving:
+    def test_the_current_one_and_its_parent_stay(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"1")
+        publish(artifacts, b"2", parent="v000001")
+        for n in range(3, 6):
+            publish(artifacts, b"%d" % n, promote=False)
+        with artifacts.exclusive():
+            assert artifacts.prune(1) == ["v000003", "v000004"]
+        assert artifacts.names() == ["v000001", "v000002", "v000005"]
+
+    def test_the_parent_stays_under_its_new_name(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"1")
+        publish(artifacts, b"2", parent="v000001")
+        publish(artifacts, b"3", promote=False)
+        replace(artifacts, "v000001", b"1 without somebody")
+        with artifacts.exclusive():
+            assert artifacts.prune(1) == []
+        assert artifacts.names() == ["v000001-r1", "v000002", "v000003"]
+
+    def test_pruning_goes_on_when_the_current_one_is_damaged(self, artifacts: Artifacts) -> None:
+        for n in range(4):
+            publish(artifacts, b"%d" % n)
+        spoil(artifacts.versions_dir / "v000004" / "manifest.json", "cut")
+        with artifacts.exclusive():
+            assert artifacts.prune(2) == ["v000001", "v000002"]
+
+    def test_the_served_one_cannot_be_removed(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"1")
+        with artifacts.exclusive(), pytest.raises(ArtifactError, match="is being served"):
+            artifacts.remove("v000001")
+
+    def test_a_name_is_never_given_twice(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"1")
+        publish(artifacts, b"2", promote=False)
+        with artifacts.exclusive():
+            artifacts.remove("v000002")
+        assert publish(artifacts, b"3").name == "v000003"
+
+    def test_forgetting_that_was_killed_half_way_is_finished(self, artifacts: Artifacts) -> None:
+        """Both names stand there: the old one, with the person in it, must not be what the next run goes on with."""
+        publish(artifacts, b"with")
+        old = artifacts.versions_dir / "v000001"
+        shutil.copytree(old, old.with_name("kept"))
+        replace(artifacts, "v000001", b"without", format=1)
+        with artifacts.exclusive():  # put things as they are between the rename and the pointer
+            old.with_name("kept").rename(old)
+            artifacts.point_to("v000001")
+        with artifacts.exclusive():
+            assert artifacts.names() == ["v000001-r1"]
+        assert content(artifacts.current()) == b"without"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from recsys_cli.artifacts import Artifacts
+a = Artifacts(Path(sys.argv[1]))
+print("go", flush=True)
+n = 0
+while True:
+    n += 1
+    with a.draft() as d:
+        for f in range(5):
+            (d.path / f"{f}.bin").write_bytes(bytes([n % 256]) * 50_000)
+        with a.exclusive():
+            if n % 3 == 0 and (name := a.current_name()):
+                a.replace(name, d, {"format": 1, "n": n % 256})
+            else:
+                a.publish(d, {"n": n % 256, "parent": a.current_name()})
+            a.prune(2)
+"""
+
+
+def test_kill_9_while_publishing(artifacts: Artifacts) -> None:
+    """Killed at any moment the current version is whole, and the next one sweeps up."""
+    for attempt in range(10):
+        writer = subprocess.Popen([sys.executable, "-c", KILLED, str(artifacts.root)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(0.01 + 0.013 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        if artifacts.current_name() is None:
+            continue
+        told: list[CorruptArtifact] = []
+        version = artifacts.current(damaged=told.append)
+        assert told == []
+        expected = bytes([version.manifest["n"]]) * 50_000
+        assert all(version.file(f"{f}.bin").read_bytes() == expected for f in range(5))
+    last = publish(artifacts, b"end")
+    assert artifacts.current() == last
+    assert [n for n in hidden(artifacts) if re.match(r"\.(draft|doomed)", n)] == []
+    assert len({n.split("-")[0] for n in artifacts.names()}) == len(artifacts.names()), "one revision of each"
+
+
+class Life(RuleBasedStateMachine):
+    """Everything that can happen to the versions, beside a dictionary that says what must be there."""
+
+    names = Bundle("names")
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.artifacts = Artifacts(Path(self.folder.name) / "a")
+        self.there: dict[str, bytes] = {}
+        self.ever: set[str] = set()
+        self.whole: set[str] = set()
+        self.pointed: str | None = None
+        self.parents: dict[str, str | None] = {}
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def _added(self, version: Version, data: bytes) -> str:
+        assert version.name not in self.ever
+        self.ever.add(version.name)
+        self.there[version.name] = data
+        self.whole.add(version.name)
+        return version.name
+
+    @rule(target=names, data=st.binary(min_size=1, max_size=9), promote=st.booleans())
+    def publish(self, data: bytes, promote: bool) -> str:
+        parent = self.pointed or None
+        name = self._added(publish(self.artifacts, data, promote=promote, parent=parent), data)
+        self.parents[name] = parent
+        if promote:
+            self.pointed = name
+        return name
+
+    @rule(target=names, old=consumes(names), data=st.binary(min_size=1, max_size=9))
+    def replace(self, old: str, data: bytes) -> Any:
+        if old not in self.there:
+            return multiple()
+        name = self._added(replace(self.artifacts, old, data, format=1, parent=self.parents[old]), data)
+        self.parents[name] = self.parents[old]
+        del self.there[old]
+        if self.pointed == old:
+            self.pointed = name
+        return name
+
+    @rule(name=names)
+    def point_to(self, name: str) -> None:
+        if (self.artifacts.versions_dir / name / "manifest.json").is_file():
+            with self.artifacts.exclusive():
+                self.artifacts.point_to(name)
+            self.pointed = name
+
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        if name in self.there and name != self.pointed:
+            with self.artifacts.exclusive():
+                self.artifacts.remove(name)
+            del self.there[name]
+
+    @rule(keep=st.integers(1, 3))
+    def prune(self, keep: int) -> None:
+        with self.artifacts.exclusive():
+            gone = self.artifacts.prune(keep)
+        newest = self._ordered()[-keep:]
+        parent = self.parents.get(self.pointed or "")
+        assert not set(gone) & {*newest, self.pointed}
+        for name in gone:
+            assert parent is None or name.split("-")[0] != parent.split("-")[0] or self.pointed not in self.whole
+            del self.there[name]
+        assert len(self.there) <= keep + 2
+
+    @rule(name=names, file=st.sampled_from(["b.bin", "manifest.json"]), how=st.sampled_from(HOW))
+    def damage(self, name: str, file: str, how: str) -> None:
+        path = self.artifacts.versions_dir / name / file
+        if name in self.there and path.is_file() and path.stat().st_size:
+            spoil(path, how)
+            self.whole.discard(name)
+
+    @rule(data=st.binary(max_size=30))
+    def damage_the_pointer(self, data: bytes) -> None:
+        if self.pointed:
+            (self.artifacts.root / "current").write_bytes(data)
+            self.pointed = ""
+
+    @rule(kind=st.sampled_from([".draft-1-ab", ".doomed-v000001-ab"]))
+    def litter(self, kind: str) -> None:
+        if self.artifacts.versions_dir.is_dir():
+            (self.artifacts.versions_dir / kind).mkdir(exist_ok=True)
+
+    def _ordered(self) -> list[str]:
+        def order(name: str) -> tuple[int, int]:
+            number, _, revision = name[1:].partition("-r")
+            return int(number), int(revision or 0)
+
+        return sorted(self.there, key=order)
+
+    @invariant()
+    def all_and_only_what_is_there(self) -> None:
+        assert self.artifacts.names() == self._ordered()
+
+    @invariant()
+    def the_current_one_is_whole(self) -> None:
+        names = self._ordered()
+        if self.pointed:
+            names = names[: names.index(self.pointed) + 1]
+        usable = [n for n in names if n in self.whole]
+        if self.pointed is None or not usable:
+            with pytest.raises(NoModel):
+                self.artifacts.current()
+            return
+        version = self.artifacts.current()
+        assert version.name == usable[-1]
+        assert content(version) == self.there[version.name]
+        assert json.loads((version.path / "manifest.json").read_text())["name"] == version.name
+
+
+Life.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+TestLife = Life.TestCase
