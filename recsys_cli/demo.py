@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from .errors import InputError
 from .evaluation import Report
 from .files import private_dir
 from .identity import load_secret
-from .ingest import IngestReport, ingest_file
+from .ingest import ingest
 from .progress import Progress
 from .serving.engine import Engine, Request
 from .settings import Settings
@@ -97,10 +97,8 @@ def sample_files() -> list[Path]:
 def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
     """Ingest the sample shop, train on it and look at one customer and one product; may be repeated."""
     store = Store(shop.db, settings.store)
-    reports: list[IngestReport] = []
-    for file in sample_files():
-        with progress.stage(f"Ingesting {file.name}"):
-            reports.append(ingest_file(store, file, settings))
+    here = replace(settings, db=shop.db, artifacts=shop.artifacts)
+    ingested = ingest(here, sample_files(), progress=progress)
     artifacts = Artifacts(shop.artifacts)
     trained = train(store, artifacts, settings, choose(settings, None, {}), progress)
     engine = Engine.open(trained.version, load_secret(shop.db))
@@ -109,7 +107,7 @@ def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
     recommended = engine.describe(engine.recommend(Request(user_id=user, k=8)))
     best = recommended[0]
     return Shown(
-        ingested="\n".join(r.sentence() for r in reports),
+        ingested="\n".join(file.sentence() for file in ingested.files),
         version=trained.version.name,
         report=trained.report,
         user_id=user,

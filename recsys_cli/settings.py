@@ -83,6 +83,61 @@ class UpdateSettings:
 
 
 @dataclass(frozen=True)
+class IngestSettings:
+    """How exports are read."""
+
+    timezone: str = _s("UTC", "Time zone of times that do not name one (Europe/Berlin, say).")
+    date_order: str = _s("auto", "Dates like 03/04/2025: dmy, mdy, or auto to find out from the file.")
+    decimal: str = _s("auto", "Decimal sign of numbers: point, comma, or auto to find out from the file.")
+    emails: str = _s("hash", "E-mail addresses as customer ids: hash keeps a keyed hash of them, keep the address.")
+    earliest: str = _s("1995-01-01", "Events before this day are rejected: empty dates often read as 1970.")
+    future_hours: float = _s(24.0, "Events later than this from now are rejected.")
+    max_id: int = _s(256, "Longest id taken, in characters.")
+    cancelled: tuple[str, ...] = _s(
+        ("C[0-9]*",),
+        "Patterns of order numbers that are cancellations, whose lines are refunds; ignored in files where most "
+        "orders match.",
+    )
+    non_products: tuple[str, ...] = _s(
+        ("POST", "POSTAGE", "SHIPPING", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK", "ADJUST*", "gift_*"),
+        "Patterns of item ids that are no products (postage, fees, vouchers), whatever their case.",
+    )
+    non_product_titles: tuple[str, ...] = _s(
+        ("postage", "dotcom postage", "carriage", "shipping", "manual", "discount", "samples", "bank charges",
+         "adjust bad debt", "amazon fee", "*gift voucher*", "this is a test product*"),
+        "Patterns of titles that are no products, on lines whose item id has fewer than four digits.",
+    )  # fmt: skip
+    map_events: dict[str, str] = _s({}, "Field to column of event files, as with --map; used where a file has them.")
+    map_items: dict[str, str] = _s({}, "Field to column of item files.")
+    map_users: dict[str, str] = _s({}, "Field to column of user files.")
+    preset: str = _s("auto", "Platform whose exports are expected: auto finds out from the columns.")
+    quiet_seconds: float = _s(5.0, "Watched files that changed within this time are still being written.")
+
+
+@dataclass(frozen=True)
+class GdprSettings:
+    """Rights of the people whose data this is."""
+
+    suppress: bool = _s(True, "Keep erased people out when an old export or a backup brings their old events back.")
+    suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for that.")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """The HTTP server."""
+
+    host: str = _s("127.0.0.1", "Address to listen on.")
+    port: int = _s(8000, "Port to listen on; 0 takes a free one.")
+    workers: int = _s(1, "Processes that answer.")
+    images: Path | None = _s(None, "Folder shown under /sample-images/; by default the sample shop's, where it is used.")
+    cors_origins: tuple[str, ...] = _s((), "Web origins whose pages may ask the server, as https://shop.example.")
+    max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
+    read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
+    rate_limit: float = _s(200.0, "Requests a second taken from one key or address, without a key; 0 for no limit.")
+    poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one run; see `load`."""
 
@@ -93,6 +148,9 @@ class Settings:
     train: TrainSettings = TrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     update: UpdateSettings = UpdateSettings()
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    serve: ServeSettings = ServeSettings()
+    gdpr: GdprSettings = GdprSettings()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError
-from . import demo, recommend, status, train, update_worker
+from . import demo, evaluate, gdpr, ingest, recommend, status, train, tune, update_worker
 
 app = typer.Typer(
     name="recsys",
@@ -37,11 +37,15 @@ def root(
 
 
 app.command("demo")(demo.demo)
+app.command("ingest")(ingest.ingest)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
 app.command("status")(status.status)
 app.command("update-worker")(update_worker.update_worker)
+app.add_typer(gdpr.gdpr)
 
 
 def main() -> None:

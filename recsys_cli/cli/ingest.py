@@ -1,0 +1,146 @@
+"""`recsys ingest`."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import InputError, UsageError
+from ..files import private_dir
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
+
+if TYPE_CHECKING:
+    from ..ingest import Request
+
+READING = "How the file is read"
+
+
+def ingest(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE…", help="Exports to take in; patterns; - for standard input."),
+    ] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="events, items or users. [default: told by the columns]")
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN", help="Which column a field is read from; repeatable."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="woocommerce, shopify, prestashop, magento or recsys. [default: found out]"),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a file that has a wrong row.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and change nothing.")] = False,
+    replace_: Annotated[
+        bool, typer.Option("--replace", help="The items are the whole catalogue: retire what is missing.")
+    ] = False,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="Zone of times that name none.", rich_help_panel=READING)
+    ] = None,
+    date_order: Annotated[
+        str | None, typer.Option("--date-order", help="dmy or mdy, for 03/04/2025.", rich_help_panel=READING)
+    ] = None,
+    decimal: Annotated[str | None, typer.Option("--decimal", help="point or comma.", rich_help_panel=READING)] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="Of text files: utf-8, utf-16, latin-1, …", rich_help_panel=READING)
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter", help="Of CSV: comma, semicolon, tab, pipe, or a character.", rich_help_panel=READING
+        ),
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether CSV has one.", rich_help_panel=READING)
+    ] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a shop's exports in: events, items and users, each row once."""
+    run = start(
+        db,
+        artifacts,
+        config,
+        as_json,
+        ingest__timezone=timezone,
+        ingest__date_order=date_order,
+        ingest__decimal=decimal,
+    )
+    from .. import ingest as ingesting
+    from ..ingest.fields import KINDS
+    from ..ingest.formats import Hints
+
+    if type_ is not None and type_ not in KINDS:
+        raise UsageError(f"--type {type_} is none that we know.", f"Use {', '.join(KINDS)}.")
+    if not files:
+        raise UsageError("No file was named.", "Run: recsys ingest FILE")
+    request = ingesting.Request(
+        kind=type_,
+        preset=preset,
+        said=_mapping(map_ or []),
+        hints=Hints(encoding, delimiter, header),
+        strict=strict,
+        dry_run=dry_run,
+        replace=replace_,
+    )
+    if files == ["-"]:
+        _from_stdin(run, request)
+    else:
+        _take(run, _expanded(files), request)
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    try:
+        return key_values(pairs)
+    except UsageError as e:
+        raise UsageError(e.message, "Write it like --map user_id='Customer ID'.") from None
+
+
+def _take(run: Run, paths: list[Path], request: Request) -> None:
+    from ..ingest import ingest
+    from .ingest_report import ingest_report
+
+    report = ingest(run.settings, paths, request, progress=run.progress, waiting=run.waiting)
+
+    def render(out: Console) -> None:
+        for line in ingest_report(report):
+            out.print(line, highlight=False)
+
+    run.emit(report.as_dict(), render)
+
+
+def _from_stdin(run: Run, request: Request) -> None:
+    """Put what comes in aside first: finding out its format needs a second look, which a pipe does not give."""
+    folder = private_dir(run.settings.db.parent)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".stdin-")
+    try:
+        with open(handle, "wb") as f:  # noqa: PTH123 (a handle, not a path)
+            shutil.copyfileobj(sys.stdin.buffer, f, 1 << 22)
+        _take(run, [Path(name)], replace(request, label="standard input"))
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _expanded(files: list[str]) -> list[Path]:
+    """The files, with patterns that the shell has left alone; a file named twice is taken once."""
+    found: dict[Path, None] = {}
+    for name in files:
+        matching = (
+            [name] if Path(name).exists() or not glob.has_magic(name) else sorted(glob.glob(name))  # noqa: PTH207
+        )
+        if not matching:
+            raise InputError(f"No file matches {name}.", "Check the pattern; nothing was changed.")
+        found |= dict.fromkeys(Path(m) for m in matching)
+    return list(found)

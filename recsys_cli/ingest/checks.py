@@ -1,0 +1,236 @@
+"""Whether a row can be taken: one small object a rule, in the order in which they are asked.
+
+A rule is an SQL predicate over the row as read: it is true where the row offends. The first rule that a row offends
+names the reason it is rejected for. Columns: `t_<field>` is a field's text, `<field>` its value.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..settings import IngestSettings
+from .fields import EVENTS, FIELDS, ITEMS
+from .values import currency_unknown, quote
+
+REJECTED, LEFT_OUT = "rejected", "left out"
+
+# How far an order got, in the words of the usual platforms and languages. Asked in this order; anything else is a sale.
+_PARTLY_REFUNDED = "partial|teilweise|partiel|parcial"
+_NEVER_PAID = (
+    "pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wart|ausstehend|offen|payment_review|fraud|error"
+    "|erreur|fehler|impay|pendiente|attesa|unpaid|holded|en cours de paiement"
+)
+_TAKEN_BACK = (
+    "refund|rembours|erstatte|reembols|rimbors|terugbetaa|zwr[oó]c|cancel|annul|storn|void|anulad|avbruten|"
+    "^closed$|returned|chargeback"
+)
+_STATE_NUMBERS = {"6": "back", "7": "back", "8": "unpaid", "1": "unpaid", "10": "unpaid"}  # PrestaShop's own
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule.
+
+    Parameters
+    ----------
+    name
+        What to call it in counts and lists.
+    sentence
+        What is wrong with a row that offends, for people.
+    offends
+        SQL predicate.
+    shows
+        The field whose text is shown as the offender; empty for none.
+    severity
+        `rejected`: something is wrong. `left out`: nothing is, the row is no customer's dealing with a product.
+    """
+
+    name: str
+    sentence: str
+    offends: str
+    shows: str = ""
+    severity: str = REJECTED
+
+
+@dataclass(frozen=True)
+class Context:
+    """What rules may depend on.
+
+    Parameters
+    ----------
+    kind
+        events, items or users.
+    has
+        Fields that the file has.
+    settings
+        The shop's own patterns and limits.
+    now
+        Epoch seconds.
+    keep_out
+        People who were erased: hash of the person to the time of the erasure.
+    secret
+        The database's, for recognising them.
+    """
+
+    kind: str
+    has: frozenset[str]
+    settings: IngestSettings
+    now: int
+    keep_out: Mapping[str, int]
+    secret: str
+
+
+def checks_for(context: Context) -> list[Check]:
+    """The rules that can be asked of this file."""
+    found: list[Check] = []
+    for make in _MAKERS:
+        found += make(context)
+    return found
+
+
+def taken_back(status: str) -> str:
+    """SQL: the status says the order was refunded or cancelled."""
+    return _state(status, "back", _TAKEN_BACK)
+
+
+def _state(status: str, meaning: str, words: str) -> str:
+    numbers = ", ".join(quote(n) for n, m in _STATE_NUMBERS.items() if m == meaning)
+    low = f"lower({status})"
+    return (
+        f"coalesce({status} IN ({numbers}) OR (regexp_matches({low}, '{words}') "
+        f"AND NOT regexp_matches({low}, '{_PARTLY_REFUNDED}')), false)"
+    )
+
+
+def _ids(c: Context) -> list[Check]:
+    names = {"user_id": "no customer", "item_id": "no product"}
+    required = [f.name for f in FIELDS[c.kind] if f.required and f.name in names]
+    missing = [Check(f"no_{n[:4]}", f"It names {names[n]}.", f"t_{n} IS NULL") for n in required]
+    ids = [f.name for f in FIELDS[c.kind] if f.value == "id" and f.name in c.has]
+    long = " OR ".join(f"length(t_{n}) > {c.settings.max_id}" for n in ids)
+    # Unassigned and control characters in ids break logs, URLs and terminals; the replacement character is damage.
+    odd = " OR ".join(
+        f"regexp_matches(t_{n}, '[\\x00-\\x1f\\x7f-\\x9f\\x{{FFFD}}\\x{{202A}}-\\x{{202E}}]')" for n in ids
+    )
+    return [
+        *missing,
+        Check("long_id", f"An id is longer than {c.settings.max_id} characters.", long, ids[0]),
+        Check("odd_id", "An id holds control or damaged characters.", odd, ids[0]),
+    ]
+
+
+def _own_rows(c: Context) -> list[Check]:
+    """Rows that platforms write beside the real ones."""
+    found = []
+    if "parent_line" in c.has:
+        sentence = "It details the line above, which is counted."
+        found.append(Check("part_of_line", sentence, "t_parent_line IS NOT NULL", "item_id", LEFT_OUT))
+    if "translation_of" in c.has:
+        sentence = "It repeats an item for another store view."
+        found.append(Check("translation", sentence, "t_translation_of IS NOT NULL", "item_id", LEFT_OUT))
+    if "handle" in c.has:
+        sentence = "It only adds a picture to the item above."
+        found.append(Check("picture", sentence, "t_item_id IS NULL AND t_price IS NULL", "handle", LEFT_OUT))
+    return found
+
+
+def _orders(c: Context) -> list[Check]:
+    if c.kind != EVENTS or "status" not in c.has:
+        return []
+    never = _state("t_status", "unpaid", _NEVER_PAID)
+    return [Check("unpaid", "Its order was not paid for.", never, "status", LEFT_OUT)]
+
+
+def _times(c: Context) -> list[Check]:
+    if "ts" not in c.has:
+        return []
+    first = int(datetime.fromisoformat(c.settings.earliest).replace(tzinfo=UTC).timestamp())
+    last = c.now + int(c.settings.future_hours * 3600)
+    return [
+        Check("no_time", "It has no time.", "t_ts IS NULL"),
+        Check("bad_time", "Its time cannot be read, or never was.", "t_ts IS NOT NULL AND ts IS NULL", "ts"),
+        Check("old_time", f"Its time is before {c.settings.earliest}.", f"ts < {first}", "ts"),
+        Check("future_time", "Its time is in the future.", f"ts > {last}", "ts"),
+    ]
+
+
+def _numbers(c: Context) -> list[Check]:
+    found = []
+    if "price" in c.has or "line_total" in c.has:
+        name = "price" if "price" in c.has else "line_total"
+        unknown = f"t_{name} IS NOT NULL AND price IS NULL AND {currency_unknown(f't_{name}::VARCHAR')}"
+        bad = f"t_{name} IS NOT NULL AND price IS NULL"
+        found += [
+            Check("currency", "Its price is in a currency we do not know.", unknown, name),
+            Check("bad_price", "Its price is no number, or can be read two ways.", bad, name),
+        ]
+        if c.kind == ITEMS:
+            found.append(Check("bad_price", "Its price is negative.", "price < 0", name))
+    if "qty" in c.has:
+        found += [
+            Check("bad_qty", "Its quantity is no number.", "t_qty IS NOT NULL AND raw_qty IS NULL", "qty"),
+            Check("huge_qty", "Its quantity is beyond belief.", "abs(raw_qty) > 2147483647", "qty"),
+            Check("no_qty", "Its quantity is nought.", "raw_qty = 0", "qty"),
+        ]
+    for name, what in (("position", "position"), ("margin", "margin")):
+        if name in c.has:
+            bad = f"t_{name} IS NOT NULL AND {name} IS NULL"
+            found.append(Check(f"bad_{name}", f"Its {what} is no number.", bad, name))
+    if "created_at" in c.has:
+        bad = "t_created_at IS NOT NULL AND created_at IS NULL"
+        found.append(Check("bad_time", "Its time cannot be read, or never was.", bad, "created_at"))
+    return found
+
+
+def _products(c: Context) -> list[Check]:
+    if "item_id" not in c.has:
+        return []
+    codes = _any_like("t_item_id", c.settings.non_products)
+    found = [Check("non_product", "It is postage, a fee or the like.", codes, "item_id", LEFT_OUT)] if codes else []
+    title = next((t for t in ("title_of_line", "title") if t in c.has), None)
+    titles = _any_like(f"t_{title}", c.settings.non_product_titles) if title else ""
+    if titles:
+        # Products have numbers; a code like M or D with the title Manual or Discount has not.
+        unnumbered = "length(regexp_replace(t_item_id, '[^0-9]', '', 'g')) < 4"
+        offends = f"{unnumbered} AND ({titles})"
+        found.append(Check("non_product", "It is postage, a fee or the like.", offends, title or "", LEFT_OUT))
+    return found
+
+
+def _any_like(column: str, patterns: tuple[str, ...]) -> str:
+    """SQL: the text matches one of the shell patterns, whatever its case; plain words are looked up at once."""
+    low = f"lower({column})"
+    plain = [quote(p.lower()) for p in patterns if p and not set(p) & set("*?[")]
+    found = [f"{low} IN ({', '.join(plain)})"] if plain else []
+    found += [f"{low} GLOB {quote(p.lower())}" for p in patterns if set(p) & set("*?[")]
+    return f"coalesce({' OR '.join(found)}, false)" if found else ""
+
+
+def _erased(c: Context) -> list[Check]:
+    if not c.keep_out or "user_id" not in c.has:
+        return []
+    key = f"left(sha256({quote(c.secret)} || user_id), 32)"
+    hashed = f"sha256({quote(c.secret)} || 'erased' || {key})"
+    early = " OR ".join(
+        f"({hashed} = {quote(h)}" + (f" AND ts <= {at})" if "ts" in c.has else ")") for h, at in c.keep_out.items()
+    )
+    return [Check("erased", "It is about a person who asked to be forgotten.", early, "", LEFT_OUT)]
+
+
+_MAKERS: tuple[Callable[[Context], list[Check]], ...] = (
+    _erased,
+    _own_rows,
+    _ids,
+    _times,
+    _orders,
+    _products,
+    _numbers,
+)
+
+
+def now() -> int:
+    """Epoch seconds."""
+    return int(time.time())

@@ -1,0 +1,340 @@
+"""One file into the store: understood, checked row by row, and merged exactly once, in one transaction.
+
+A kill at any moment leaves the store as it was before the file, or with all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..errors import InputError
+from ..files import sha256_of
+from ..gdpr import suppression
+from ..identity import load_secret
+from ..progress import SILENT, Progress
+from ..schema import ATTRIBUTES
+from ..settings import Settings
+from ..store import Store, merge
+from . import values
+from .checks import Context, now
+from .fields import EVENTS, ITEMS, USERS
+from .formats import Hints, detect
+from .mapping import Understanding, understand
+from .reading import Source, open_source
+from .rejecting import keep_rejected, reasons_of, resolve_mended
+from .report import FileReport, Report
+from .staging import Options, Staged, check_rows, load_raw
+
+# Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
+ROWS_AN_ITEM = 3.0
+READING = "2"  # changes when the same file would be read differently; part of what tells files taken before
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the person asked for, beyond the settings.
+
+    Parameters
+    ----------
+    kind, preset, said
+        events, items or users; platform; field to column. None and empty are found out.
+    hints
+        How the file is written.
+    strict
+        Refuse a file with a row that something is wrong with.
+    dry_run
+        Report, and change nothing.
+    replace
+        The items are the whole catalogue: retire what is missing.
+    label
+        What to call the file in reports and the ledger, when not its own name (standard input).
+    """
+
+    kind: str | None = None
+    preset: str | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+    hints: Hints = field(default_factory=Hints)
+    strict: bool = False
+    dry_run: bool = False
+    replace: bool = False
+    label: str = ""
+
+
+class _Undo(Exception):
+    """Ends a transaction whose result is not wanted."""
+
+    def __init__(self, report: FileReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+def ingest(
+    settings: Settings,
+    files: Sequence[Path],
+    request: Request | None = None,
+    *,
+    progress: Progress = SILENT,
+    waiting: Callable[[str], None] | None = None,
+) -> Report:
+    """Take files into the store, each in a transaction of its own.
+
+    Parameters
+    ----------
+    progress
+        Told what was understood before a file is read, and how far it is.
+    waiting
+        Told when another command has the database.
+
+    Raises
+    ------
+    RecsysError
+        For the first file that cannot be taken; those before it are in.
+    """
+    request = request or Request()
+    reports = []
+    for path in files:
+        source, understood = _look(settings, path, request, progress)
+        store = Store(settings.db, settings.store, waiting=waiting)
+        secret = load_secret(settings.db, create=True)
+        with store.writing() as con:
+            reports.append(_take(con, settings, source, understood, request, secret, progress))
+    return Report(tuple(reports))
+
+
+def _look(settings: Settings, path: Path, request: Request, progress: Progress) -> tuple[Source, Understanding]:
+    """Understand the file before the database is opened, and say what was understood."""
+    chosen = settings.ingest
+    source = open_source(path, detect(path, request.hints))
+    preset = request.preset or (None if chosen.preset == "auto" else chosen.preset)
+    remembered = {EVENTS: chosen.map_events, ITEMS: chosen.map_items, USERS: chosen.map_users}
+    understood = understand(source, kind=request.kind, said=request.said, preset=preset, remembered=remembered)
+    as_what = f"{understood.kind} ({understood.preset.platform})" if understood.preset else understood.kind
+    columns = ", ".join(f"{f} from {c}" for f, c in understood.described(source.columns).items())
+    progress.note(f"{request.label or path.name}: {as_what}, {source.form.described()}: {columns}.")
+    return source, understood
+
+
+def _take(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    source: Source,
+    understood: Understanding,
+    request: Request,
+    secret: str,
+    progress: Progress,
+) -> FileReport:
+    started = time.monotonic()
+    name = request.label or source.path.name
+    mark = _mark(source, understood, settings)
+    # Read inside the store's lock: an erasure notes itself there before the rows go.
+    keep_out = {e.hash: e.at for e in suppression.entries(settings.db) if e.keeps_out}
+    before = merge.find_batch(con, mark)
+    if before is not None and not request.replace:
+        return _already(source, understood, name, before)
+    try:
+        with progress.stage(f"Ingesting {name}"), merge.transaction(con):
+            report = _merge(con, settings, source, understood, request, secret, name, mark, keep_out)
+            if not report.stored:
+                raise _Undo(report)
+    except _Undo as undo:  # the transaction was taken back on purpose; the report says so
+        report = undo.report
+    report = replace(report, seconds=round(time.monotonic() - started, 3))
+    if request.strict and report.wrong:
+        raise StrictRefusal(report)
+    return report
+
+
+class StrictRefusal(InputError):
+    """A file refused whole because of rows that something is wrong with."""
+
+    def __init__(self, report: FileReport) -> None:
+        worst = next(r for r in report.reasons if r.severity == "rejected")
+        where = ", ".join(f"row {e.row}" for e in worst.examples)
+        super().__init__(
+            f"{report.file} was refused: {report.wrong} of {report.read} rows are wrong, {worst.rows} of them because: "
+            f"{worst.sentence} ({where})",
+            "Mend the file, or leave --strict out to take the rest; nothing was changed.",
+        )
+        self.report = report
+
+
+def _mark(source: Source, understood: Understanding, settings: Settings) -> str:
+    """Tells this content read in this way from all others: the content's hash, a colon, and the way's."""
+    way = (READING, understood.kind, sorted(understood.columns.items()), source.form, settings.ingest)
+    preset = understood.preset.platform if understood.preset else ""
+    digest = hashlib.sha256(repr((*way, preset)).encode()).hexdigest()[:16]
+    return f"{sha256_of(source.path)}:{digest}"
+
+
+def _already(source: Source, understood: Understanding, name: str, before: Mapping[str, int]) -> FileReport:
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(before["started_at"]))
+    return FileReport(
+        **_headline(source, understood, name),
+        read=before["read"],
+        new=0,
+        known=before["new"] + before["known"],
+        rejected=before["rejected"],
+        seconds=0.0,
+        notes=(f"The same file was taken on {when} UTC; it adds nothing.",),
+        already=True,
+    )
+
+
+def _headline(source: Source, understood: Understanding, name: str) -> dict[str, Any]:
+    return {
+        "file": name,
+        "kind": understood.kind,
+        "format": source.form.described(),
+        "preset": understood.preset.platform if understood.preset else None,
+        "understood": understood.described(source.columns),
+        "unused": tuple(source.columns[i] for i in understood.unused),
+    }
+
+
+def _merge(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    source: Source,
+    understood: Understanding,
+    request: Request,
+    secret: str,
+    name: str,
+    mark: str,
+    keep_out: Mapping[str, int],
+) -> FileReport:
+    attributes = understood.kind != EVENTS and understood.preset is None
+    load_raw(con, source, understood, everything=attributes)
+    chosen = settings.ingest
+    has = frozenset({*understood.columns, *(("item_id",) if "handle" in understood.columns else ())})
+    context = Context(understood.kind, has, chosen, now(), keep_out, secret)
+    options = Options(
+        chosen.timezone,
+        None if chosen.date_order == "auto" else chosen.date_order,
+        None if chosen.decimal == "auto" else chosen.decimal,
+        chosen.emails == "hash",
+    )
+    staged = check_rows(con, source, understood, context, options)
+    reasons = reasons_of(con, staged.checks, source)
+    rejected = sum(r.rows for r in reasons)
+    stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
+    batch = merge.open_batch(con, name, understood.kind, mark, source.path.stat().st_size)
+    merged, notes = _merge_accepted(con, source, understood, staged, request, batch, attributes)
+    keep_rejected(con, batch, name, mark, staged.checks, source, understood, secret if options.hash_emails else None)
+    resolve_mended(con, source)
+    merge.close_batch(con, batch, merged, rejected)
+    con.execute("DROP TABLE raw; DROP TABLE checked; DROP TABLE broken")
+    return FileReport(
+        **_headline(source, understood, name),
+        read=staged.read,
+        new=merged.new,
+        known=merged.known,
+        rejected=rejected,
+        seconds=0.0,
+        changed=merged.changed,
+        retired=merged.retired,
+        reasons=reasons,
+        notes=(*understood.notes, *staged.notes, *notes),
+        stored=stored,
+    )
+
+
+def _merge_accepted(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    understood: Understanding,
+    staged: Staged,
+    request: Request,
+    batch: int,
+    attributes: bool,
+) -> tuple[merge.Merged, list[str]]:
+    kept = "* EXCLUDE (reason, detail)"
+    if understood.kind == EVENTS:
+        con.execute(f"CREATE OR REPLACE TEMP VIEW accepted AS SELECT {kept} FROM checked WHERE reason = 0")
+        merged, notes = merge.merge_events(con, "accepted", batch_id=batch), _event_notes(con)
+        con.execute("DROP VIEW accepted")
+        return merged, notes
+    gathered = understood.kind == ITEMS and _is_dealings(con)
+    extra = _attributes(source, understood) if attributes and not gathered else ""
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT {kept.replace('*', 'k.*')}{extra} "
+        "FROM checked k JOIN raw USING (row_number) WHERE reason = 0 ORDER BY row_number"
+    )
+    rows = int(con.execute("SELECT count(*) FROM accepted").fetchall()[0][0])
+    notes = []
+    if gathered:
+        _gather(con)
+        notes.append("The file has many rows an item: its usual title and its median price were taken.")
+    con.execute("ALTER TABLE accepted DROP row_number")
+    merged = (
+        merge.merge_items(con, "accepted", replace=request.replace)
+        if understood.kind == ITEMS
+        else merge.merge_users(con, "accepted")
+    )
+    con.execute("DROP TABLE accepted")
+    return replace(merged, read=rows, known=rows - merged.new), notes
+
+
+def _event_notes(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What is worth knowing of the events that were taken."""
+    notes = []
+    columns = {row[0] for row in con.execute("DESCRIBE accepted").fetchall()}
+    if "event_type" in columns:
+        refunds = con.execute("SELECT count(*) FROM accepted WHERE event_type = 'refund'").fetchall()[0][0]
+        if refunds:
+            notes.append(f"{refunds} rows are refunds or cancellations.")
+    unknown = con.execute(
+        "SELECT count(DISTINCT item_id) FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items)"
+    ).fetchall()[0][0]
+    if unknown and con.execute("SELECT count(*) FROM (SELECT 1 FROM items LIMIT 1)").fetchall()[0][0]:
+        notes.append(f"{unknown} items are not in the catalogue (yet).")
+    return notes
+
+
+def _is_dealings(con: duckdb.DuckDBPyConnection) -> bool:
+    rows, items = con.execute("SELECT count(*), count(DISTINCT item_id) FROM checked WHERE reason = 0").fetchall()[0]
+    return bool(items) and rows > ROWS_AN_ITEM * items
+
+
+def _gather(con: duckdb.DuckDBPyConnection) -> None:
+    """One row an item: the most frequent text (of equally frequent ones the last in the alphabet), median numbers."""
+    columns = {row[0]: row[1] for row in con.execute("DESCRIBE accepted").fetchall()}
+    columns.pop("row_number")
+    parts = []
+    for name, kind in columns.items():
+        if name == "item_id":
+            continue
+        if kind == "DOUBLE":
+            # Corrections and gifts go out at nought; that is not what the item costs.
+            parts.append(f"SELECT item_id, median({name}) AS {name} FROM accepted WHERE {name} > 0 GROUP BY item_id")
+        else:
+            parts.append(
+                f"SELECT item_id, arg_max({name}, (n, {name}::VARCHAR)) AS {name} FROM (SELECT item_id, {name}, "
+                f"count(*) AS n FROM accepted WHERE {name} IS NOT NULL GROUP BY ALL) GROUP BY item_id"
+            )
+    joins = "".join(f" LEFT JOIN ({part}) USING (item_id)" for part in parts)
+    picked = ", ".join(columns)
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT {picked}, row_number() OVER (ORDER BY item_id) AS row_number "
+        f"FROM (SELECT DISTINCT item_id FROM accepted){joins} ORDER BY item_id"
+    )
+
+
+def _attributes(source: Source, understood: Understanding) -> str:
+    """The columns that have no name of ours, as a JSON object without the empty ones."""
+    if not understood.unused:
+        return ""
+    pairs = ", ".join(f"{{'k': {values.quote(source.columns[i])}, 'v': {_text(f'c{i}')}}}" for i in understood.unused)
+    filled = f"list_filter([{pairs}], lambda e: e.v IS NOT NULL AND e.v <> '')"
+    entries = f"map_from_entries(list_transform({filled}, lambda e: struct_pack(k := e.k, v := e.v)))"
+    return f", CASE WHEN len({filled}) > 0 THEN to_json({entries})::VARCHAR END AS {ATTRIBUTES}"
+
+
+def _text(column: str) -> str:
+    return f"{column}::VARCHAR"

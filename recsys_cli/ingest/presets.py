@@ -1,0 +1,278 @@
+"""The exports of the usual shop platforms, as they come.
+
+A preset knows one kind of file of one platform: which columns give it away, where each field stands (several columns:
+the first that is filled), and its habits, such as telling the order's date on its first line only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..schema import EVENT_COLUMNS, ITEM_COLUMNS
+from .fields import EVENTS, ITEMS, plain
+
+Columns = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One kind of file of one platform.
+
+    Parameters
+    ----------
+    platform, kind
+        woocommerce, …; events or items.
+    telling
+        Columns (any spelling of case and punctuation) that together give the file away.
+    columns
+        Field to columns, the first one filled counts. Those that the file lacks are passed over.
+    needed
+        Fields without which the file is of no use.
+    fill_down
+        Fields that stand on the first line of a group only, and the field that groups the lines.
+    """
+
+    platform: str
+    kind: str
+    telling: tuple[str, ...]
+    columns: Columns
+    needed: tuple[str, ...]
+    fill_down: tuple[str, ...] = ()
+    group: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+_WOO_ORDERS = Preset(
+    "woocommerce",
+    EVENTS,
+    ("item_sku", "item_quantity", "billing_email"),
+    {
+        "user_id": ("customer_id", "billing_email", "customer_email"),
+        "item_id": ("item_sku", "item_product_id"),
+        "ts": ("date", "order_date"),
+        "qty": ("item_quantity",),
+        "order_id": ("order_number", "order_id"),
+        "line_total": ("item_total",),
+        "currency": ("order_currency",),
+        "status": ("status",),
+        "refunded_qty": ("item_refunded_qty",),
+        "title_of_line": ("item_name",),
+    },
+    ("user_id", "item_id", "ts", "status"),
+)
+_WOO_PLUGIN = Preset(
+    "woocommerce",
+    EVENTS,
+    ("Order Number", "Item Name", "Email (Billing)"),
+    {
+        "user_id": ("Customer User ID", "User ID", "Email (Billing)"),
+        "item_id": ("SKU", "Product Id", "Product ID"),
+        "ts": ("Order Date",),
+        "qty": ("Quantity", "Quantity (- Refund)"),
+        "order_id": ("Order Number",),
+        "price": ("Item Cost",),
+        "status": ("Order Status",),
+        "title_of_line": ("Item Name",),
+    },
+    ("user_id", "item_id", "ts", "status"),
+)
+_WOO_PRODUCTS = Preset(
+    "woocommerce",
+    ITEMS,
+    ("ID", "Type", "SKU", "Regular price"),
+    {
+        "item_id": ("SKU", "ID"),
+        "title": ("Name",),
+        "category": ("Categories",),
+        "brand": ("Brands", "Brand"),
+        "price": ("Sale price", "Regular price"),
+        "img_url": ("Images",),
+        "description": ("Short description", "Description"),
+        "tags": ("Tags",),
+        "availability": ("In stock?",),
+        "published": ("Published",),
+        "item_type": ("Type",),
+    },
+    ("item_id", "title"),
+)
+_SHOPIFY_ORDERS = Preset(
+    "shopify",
+    EVENTS,
+    ("Name", "Lineitem name", "Lineitem quantity"),
+    {
+        "user_id": ("Email",),
+        "item_id": ("Lineitem sku", "Lineitem name"),
+        "ts": ("Created at",),
+        "qty": ("Lineitem quantity",),
+        "order_id": ("Name",),
+        "price": ("Lineitem price",),
+        "currency": ("Currency",),
+        "status": ("Financial Status",),
+        "cancelled_at": ("Cancelled at",),
+        "title_of_line": ("Lineitem name",),
+    },
+    ("user_id", "item_id", "ts", "status"),
+    fill_down=("user_id", "ts", "status", "currency", "cancelled_at"),
+    group="order_id",
+)
+_SHOPIFY_PRODUCTS = Preset(
+    "shopify",
+    ITEMS,
+    ("Handle", "Variant Price", "Variant SKU"),
+    {
+        "item_id": ("Variant SKU",),
+        "title": ("Title",),
+        "category": ("Type", "Product Category"),
+        "brand": ("Vendor",),
+        "price": ("Variant Price",),
+        "img_url": ("Variant Image", "Image Src"),
+        "description": ("Body (HTML)",),
+        "tags": ("Tags",),
+        "published": ("Status", "Published"),
+        "handle": ("Handle",),
+        "option1": ("Option1 Value",),
+        "option2": ("Option2 Value",),
+    },
+    ("title", "price", "handle"),
+    fill_down=("title", "category", "brand", "description", "tags", "published"),
+    group="handle",
+)
+_PRESTA_ORDERS = Preset(
+    "prestashop",
+    EVENTS,
+    ("id_order", "product_name", "product_quantity"),
+    {
+        "user_id": ("id_customer", "email"),
+        "item_id": ("product_id", "product_reference"),
+        "ts": ("date_add", "invoice_date"),
+        "qty": ("product_quantity",),
+        "order_id": ("reference", "id_order"),
+        "price": ("unit_price_tax_incl", "product_price", "unit_price_tax_excl"),
+        "currency": ("iso_code", "currency"),
+        "status": ("order_state", "current_state", "state_name"),
+        "refunded_qty": ("product_quantity_refunded",),
+        "title_of_line": ("product_name",),
+    },
+    ("user_id", "item_id", "ts"),
+)
+_PRESTA_PRODUCTS = Preset(
+    "prestashop",
+    ITEMS,
+    ("Product ID", "Reference", "Price (tax incl.)"),
+    {
+        "item_id": ("Product ID",),
+        "title": ("Name",),
+        "category": ("Category",),
+        "price": ("Price (tax incl.)", "Price (tax excl.)"),
+        "img_url": ("Image",),
+        "published": ("Status",),
+    },
+    ("item_id", "title"),
+)
+_MAGENTO_ORDERS = Preset(
+    "magento",
+    EVENTS,
+    ("increment_id", "sku", "qty_ordered"),
+    {
+        "user_id": ("customer_id", "customer_email"),
+        "item_id": ("sku",),
+        "ts": ("created_at",),
+        "qty": ("qty_ordered",),
+        "order_id": ("increment_id",),
+        "price": ("price", "base_price"),
+        "currency": ("order_currency_code",),
+        "status": ("status",),
+        "refunded_qty": ("qty_refunded",),
+        "parent_line": ("parent_item_id",),
+        "title_of_line": ("name",),
+    },
+    ("user_id", "item_id", "ts"),
+)
+_MAGENTO_PRODUCTS = Preset(
+    "magento",
+    ITEMS,
+    ("sku", "attribute_set_code", "product_type"),
+    {
+        "item_id": ("sku",),
+        "title": ("name",),
+        "category": ("categories",),
+        "brand": ("manufacturer", "brand"),
+        "price": ("price",),
+        "special_price": ("special_price",),
+        "img_url": ("base_image",),
+        "description": ("short_description", "description"),
+        "availability": ("is_in_stock",),
+        "published": ("product_online",),
+        "created_at": ("created_at",),
+        "url": ("url_key",),
+        "translation_of": ("store_view_code",),
+        "item_type": ("product_type",),
+    },
+    ("item_id", "title"),
+)
+_RECSYS_EVENTS = Preset(
+    "recsys",
+    EVENTS,
+    ("user_id", "item_id", "ts"),
+    {name: (name,) for name in EVENT_COLUMNS},
+    ("user_id", "item_id", "ts"),
+)
+_RECSYS_ITEMS = Preset(
+    "recsys",
+    ITEMS,
+    ("item_id",),
+    {name: (name,) for name in ITEM_COLUMNS},
+    ("item_id",),
+)
+PRESETS = (
+    _WOO_ORDERS,
+    _WOO_PLUGIN,
+    _WOO_PRODUCTS,
+    _SHOPIFY_ORDERS,
+    _SHOPIFY_PRODUCTS,
+    _PRESTA_ORDERS,
+    _PRESTA_PRODUCTS,
+    _MAGENTO_ORDERS,
+    _MAGENTO_PRODUCTS,
+    _RECSYS_EVENTS,
+    _RECSYS_ITEMS,
+)
+PLATFORMS = tuple(dict.fromkeys(p.platform for p in PRESETS))
+
+# Exports that look right and hold nothing to learn from; what to export instead.
+DEAD_ENDS: Sequence[tuple[tuple[str, ...], str]] = (
+    (
+        ("Reference", "New client", "Delivery", "Payment"),
+        "This is PrestaShop's list of orders, which does not say what was bought. In Advanced Parameters > Database > "
+        "SQL Manager, export id_order, reference, id_customer, email, date_add, current_state, product_id, "
+        "product_name, product_quantity, product_quantity_refunded and unit_price_tax_incl.",
+    ),
+    (
+        ("Purchase Point", "Purchase Date", "Bill-to Name"),
+        "This is Magento's grid of orders, which does not say what was bought. Export the lines of the orders "
+        "(sales_order joined with sales_order_item: increment_id, created_at, status, customer_id, customer_email, "
+        "sku, qty_ordered, price).",
+    ),
+    (
+        ("Date", "Order #", "Product(s)", "Items sold"),
+        "This is WooCommerce's analytics table, which has one line an order. Use an order export with one row per "
+        "item (order number, date, status, customer, SKU, quantity).",
+    ),
+)
+
+
+def given_away(columns: Sequence[str], platform: str | None = None) -> Preset | None:
+    """The preset that this file's columns give away, of one platform if named; recsys' own format needs naming."""
+    names = {plain(c) for c in columns}
+    for preset in PRESETS:
+        named = preset.platform == platform if platform else preset.platform != "recsys"
+        if named and all(plain(t) in names for t in preset.telling):
+            return preset
+    return None
+
+
+def dead_end(columns: Sequence[str]) -> str | None:
+    """What to export instead, when the columns are those of an export without products."""
+    names = {plain(c) for c in columns}
+    return next((advice for telling, advice in DEAD_ENDS if {plain(t) for t in telling} <= names), None)

@@ -1,0 +1,94 @@
+"""Rows that were not taken: kept with their reason and content, listed, exported, and taken again when mended.
+
+Only columns that something is read from are kept, and e-mail addresses in them as keyed hashes: a row that waits to be
+mended is no reason to store a customer's address and telephone number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from . import values
+from .checks import REJECTED, Check
+from .mapping import Understanding
+from .reading import Source
+from .report import Reason, reasons_from
+
+BROKEN_LINE = ("broken_line", "It has more or fewer fields than the header, or is no JSON object.")
+EXAMPLES = 3
+
+
+def reasons_of(con: duckdb.DuckDBPyConnection, checks: Sequence[Check], source: Source) -> tuple[Reason, ...]:
+    """Counts and examples of what was rejected, from `checked` and `broken`."""
+    counted = con.execute(
+        f"""SELECT reason, count(*), list({{'r': row_number, 'd': detail}} ORDER BY row_number)[1:{EXAMPLES}]
+            FROM (SELECT * FROM checked WHERE reason > 0) GROUP BY reason"""
+    ).fetchall()
+    rows = [
+        (checks[n - 1].name, checks[n - 1].sentence, checks[n - 1].severity, count, [(e["r"], e["d"]) for e in found])
+        for n, count, found in counted
+    ]
+    if source.broken:
+        shown = [(b.row_number, f"{b.why}: {b.text[:80]}") for b in source.broken[:EXAMPLES]]
+        rows.append((*BROKEN_LINE, REJECTED, len(source.broken), shown))
+    return reasons_from(rows)
+
+
+def keep_rejected(
+    con: duckdb.DuckDBPyConnection,
+    batch_id: int,
+    name: str,
+    mark: str,
+    checks: Sequence[Check],
+    source: Source,
+    understood: Understanding,
+    secret: str | None,
+) -> None:
+    """Write the rejected rows of `checked` and `broken`; those of the same content read before are replaced.
+
+    Parameters
+    ----------
+    mark
+        See `pipeline._mark`; before its colon stands the hash of the file's content.
+    secret
+        For hashing e-mail addresses; None keeps them.
+    """
+    content = mark.split(":")[0]
+    con.execute(
+        "DELETE FROM rejected WHERE batch_id IN (SELECT batch_id FROM batches WHERE split_part(content_sha256, ':', 1) "
+        "= ? AND kind = ? AND batch_id <> ?)",
+        [content, understood.kind, batch_id],
+    )
+    used = sorted({i for at in understood.columns.values() for i in at})
+    pairs = ", ".join(f"{values.quote(source.columns[i])}, {_private(f'c{i}::VARCHAR', secret)}" for i in used)
+    names = ", ".join(values.quote(c.name) for c in checks)
+    forgotten = [n for n, c in enumerate(checks, 1) if c.name == "erased"]
+    kept = f"reason NOT IN ({', '.join(map(str, forgotten))})" if forgotten else "true"
+    detail = _private("detail", secret)
+    con.execute(
+        f"""INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
+            SELECT ?, ?, row_number, reason, detail, raw FROM (
+              SELECT k.row_number, [{names}][k.reason] AS reason, CASE WHEN {kept} THEN {detail} END AS detail,
+                     CASE WHEN {kept} THEN json_object({pairs})::VARCHAR END AS raw
+              FROM (SELECT row_number, reason, detail FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
+              UNION ALL
+              SELECT row_number, {values.quote(BROKEN_LINE[0])}, why, json_object('line', {_private("line", secret)})
+              FROM broken
+            ) fresh
+            WHERE raw IS NULL OR NOT EXISTS (
+              FROM rejected old WHERE old.raw = fresh.raw AND old.reason = fresh.reason AND old.batch_id <> ?
+            )
+            ORDER BY row_number""",
+        [batch_id, name, batch_id],
+    )
+
+
+def _private(sql: str, secret: str | None) -> str:
+    return sql if secret is None else values.pseudonym(f"({sql})", secret)
+
+
+def resolve_mended(con: duckdb.DuckDBPyConnection, source: Source) -> int:
+    """Forget the rejected rows that this file brings back mended (those with `_rejected_id`)."""
+    return 0

@@ -1,0 +1,363 @@
+"""From a file's columns to rows of the store: SQL in layers, over temporary tables of the caller's transaction.
+
+`raw` has the columns as the file has them; `checked` has every row with its values and the number of the first rule
+that it offends (0 for none). Names of columns never reach SQL as such: positions do, as `c<position>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import duckdb
+import pyarrow as pa
+
+from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND, USER_COLUMNS
+from . import values
+from .checks import Check, Context, checks_for, taken_back
+from .fields import EVENTS, ITEMS, USERS, field
+from .mapping import Understanding
+from .reading import Source
+from .values import Column, TimeHabit, quote
+
+EVENT_WORDS = {
+    "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra",
+    "view": "page_view pageview view_item product_view viewed detail visit",
+    "cart": "add_to_cart addtocart cart_add add_cart basket add_to_basket",
+    "refund": "return returned refunded cancellation credit",
+    "click": "clicked select_item",
+    "impression": "impressions shown view_item_list",
+    "like": "favorite favourite wishlist add_to_wishlist thumbs_up liked",
+    "dislike": "thumbs_down disliked hide",
+}
+_NOT_FOR_SALE = "'0','-1','2','false','no','draft','archived','disabled','private','unlisted'"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person and the settings say about reading values.
+
+    Parameters
+    ----------
+    zone, date_order, decimal
+        See `settings.IngestSettings`; None finds out.
+    hash_emails
+        Keep keyed hashes of e-mail addresses, not the addresses.
+    """
+
+    zone: str = "UTC"
+    date_order: str | None = None
+    decimal: str | None = None
+    hash_emails: bool = True
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file in temporary tables.
+
+    Parameters
+    ----------
+    checks
+        Rule n of the column `reason` is `checks[n - 1]`.
+    read
+        Rows, broken ones included.
+    notes
+        What the person should know about how values were read.
+    """
+
+    checks: list[Check]
+    read: int
+    notes: list[str]
+
+
+def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Understanding, *, everything: bool) -> None:
+    """Read the columns that are used (or all of them) into `raw`."""
+    used = sorted({i for at in understood.columns.values() for i in at})
+    own = [i for i, name in enumerate(source.columns) if name == "_rejected_id"]
+    wanted = sorted({*used, *own, *(understood.unused if everything else ())})
+    con.register("file_rows", source.batches(wanted))
+    try:
+        con.execute("CREATE OR REPLACE TEMP TABLE raw AS SELECT * FROM file_rows")
+    finally:
+        con.unregister("file_rows")
+    broken = pa.table(
+        {
+            "row_number": pa.array([b.row_number for b in source.broken], pa.int64()),
+            "line": pa.array([b.text for b in source.broken], pa.string()),
+            "why": pa.array([b.why for b in source.broken], pa.string()),
+        }
+    )
+    con.register("broken_rows", broken)
+    con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
+    con.unregister("broken_rows")
+
+
+def check_rows(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    understood: Understanding,
+    context: Context,
+    options: Options,
+) -> Staged:
+    """Read the values of `raw` and judge every row, into `checked`.
+
+    Raises
+    ------
+    InputError
+        When dates can be read two ways.
+    """
+    types = {row[0]: row[1] for row in con.execute("DESCRIBE raw").fetchall()}
+    stage = _Stage(con, source, understood, context, options, types)
+    checks = checks_for(context)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
+    count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
+    return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes)
+
+
+class _Stage:
+    """Builds the query of `checked`, layer by layer."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        source: Source,
+        understood: Understanding,
+        context: Context,
+        options: Options,
+        types: dict[str, str],
+    ) -> None:
+        self.named = understood.described(source.columns)
+        self.con, self.understood, self.context, self.options = con, understood, context, options
+        self.types = types
+        self.kind = understood.kind
+        self.notes: list[str] = []
+        self.text_types: dict[str, str] = {}
+
+    def query(self, checks: Sequence[Check]) -> str:
+        texts = ", ".join(f"{sql} AS t_{name}" for name, sql in self._texts().items())
+        inner = f"SELECT row_number, {texts} FROM raw"
+        if "user_id" in self.understood.columns and self.options.hash_emails:
+            hashed = values.pseudonym("t_user_id", self.context.secret)
+            inner = f"SELECT * REPLACE ({hashed} AS t_user_id) FROM ({inner})"
+        inner = self._filled_down(inner)
+        if "handle" in self.understood.columns:
+            inner = self._named_variants(inner)
+        parsed = ", ".join(f"{sql} AS {name}" for name, sql in self._values.items())
+        inner = f"SELECT *, {parsed} FROM ({inner})" if parsed else inner
+        derived = ", ".join(f"{sql} AS {name}" for name, sql in self._derived.items())
+        inner = f"SELECT *, {derived} FROM ({inner})" if derived else inner
+        cases = " ".join(f"WHEN {c.offends} THEN {n}" for n, c in enumerate(checks, 1))
+        inner = f"SELECT *, CASE {cases} ELSE 0 END AS reason FROM ({inner})"
+        shown = " ".join(f"WHEN {n} THEN t_{c.shows}::VARCHAR" for n, c in enumerate(checks, 1) if c.shows)
+        detail = f"CASE reason {shown} END" if shown else "NULL::VARCHAR"
+        kept = ", ".join(f"{sql} AS {name}" for name, sql in self._kept().items())
+        return f"SELECT row_number, reason::UTINYINT AS reason, {detail} AS detail, {kept} FROM ({inner})"
+
+    # -- layer 1: text of each field, or the column itself where it has a type of its own
+
+    def _texts(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, at in self.understood.columns.items():
+            columns = [Column(f"c{i}", self.types[f"c{i}"]) for i in at]
+            value = field(self.kind, name).value if name != "handle" else "text"
+            if len(columns) == 1 and columns[0].type != "VARCHAR" and value not in ("id", "word", "text"):
+                found[name] = self._typed(name, columns[0])
+                continue
+            self.text_types[name] = "VARCHAR"
+            if value == "id":
+                found[name] = self._id(name, columns)
+            else:
+                found[name] = f"coalesce({', '.join(values.text(c) for c in columns)})"
+        return found
+
+    def _typed(self, name: str, column: Column) -> str:
+        self.text_types[name] = column.type
+        return (
+            f"CASE WHEN isnan({column.sql}) THEN NULL ELSE {column.sql} END" if column.type == "DOUBLE" else column.sql
+        )
+
+    def _id(self, name: str, columns: Sequence[Column]) -> str:
+        parts = []
+        for n, column in enumerate(columns):
+            part = values.text(column)
+            if values.all_floats(self.con, "raw", column):
+                part = values.ident(f"({part})", floats=True)
+            if name == "user_id" and self.understood.preset and n < len(columns) - 1:
+                part = f"nullif({part}, '0')"  # platforms number guests 0 and tell their e-mail address
+            parts.append(part)
+        return f"coalesce({', '.join(parts)})"
+
+    def _filled_down(self, inner: str) -> str:
+        preset = self.understood.preset
+        group = preset.group if preset else ""
+        names = [n for n in (preset.fill_down if preset else ()) if n in self.understood.columns]
+        if not names or group not in self.understood.columns:
+            return inner
+        window = f"OVER (PARTITION BY t_{group} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
+        filled = ", ".join(f"last_value(t_{n} IGNORE NULLS) {window} AS t_{n}" for n in names)
+        return f"SELECT * REPLACE ({filled}) FROM ({inner})"
+
+    def _named_variants(self, inner: str) -> str:
+        """Shopify's orders call a variant without SKU by its title and options; so does its catalogue, then."""
+        columns = self.understood.columns
+        options = [f"nullif(t_{o}, 'Default Title')" for o in ("option1", "option2") if o in columns]
+        joined = f"nullif(concat_ws(' / ', {', '.join(options)}), '')" if options else "NULL"
+        name = f"concat_ws(' - ', t_title, {joined})"
+        sku = "t_item_id" if "item_id" in columns else "NULL"
+        key = f"coalesce({sku}, CASE WHEN t_price IS NOT NULL THEN {name} END)"
+        if "item_id" in columns:
+            return f"SELECT * REPLACE ({key} AS t_item_id, {name} AS t_title) FROM ({inner})"
+        return f"SELECT * REPLACE ({name} AS t_title), {key} AS t_item_id FROM ({inner})"
+
+    # -- layer 2: values
+
+    @cached_property
+    def _values(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in self.understood.columns:
+            what = field(self.kind, name).value if name != "handle" else "text"
+            column = Column(f"t_{name}", self.text_types.get(name, "VARCHAR"))
+            if what == "time":
+                found[name] = values.moment(column, f"t_{name}", self._time_habit(name))
+            elif what in ("number", "whole"):
+                target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
+                found[target] = values.number(column, f"t_{name}", self._decimal(name))
+            elif what == "flag":
+                found[name] = values.flag(column, f"t_{name}")
+        return found
+
+    def _raw_column(self, name: str) -> Column:
+        at = self.understood.columns[name]
+        columns = [Column(f"c{i}", self.types[f"c{i}"]) for i in at]
+        return values.first_filled(columns)
+
+    def _time_habit(self, name: str) -> TimeHabit:
+        habit = values.time_habit(
+            self.con,
+            "raw",
+            self._raw_column(name),
+            zone=self.options.zone,
+            order=self.options.date_order,
+            name=self.named[name],
+        )
+        if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
+            unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
+            self.notes.append(f"Times are read as {unit.get(habit.divisor, 'nanoseconds')}.")
+        if "local" in habit.has and self.text_types[name] == "VARCHAR":
+            order = "day, month, year" if habit.order == "dmy" else "month, day, year"
+            self.notes.append(f"Dates are read as {order}.")
+        return habit
+
+    def _decimal(self, name: str) -> str:
+        said = {"comma": ",", "point": "."}.get(self.options.decimal or "")
+        if said or self.text_types.get(name, "VARCHAR") != "VARCHAR":
+            return said or "."
+        found = values.decimal_sign(self.con, "raw", self._raw_column(name))
+        if found == ",":
+            self.notes.append(f"The comma is the decimal sign of {name}.")
+        return found
+
+    # -- layer 3: what follows from several fields
+
+    @cached_property
+    def _derived(self) -> dict[str, str]:
+        if self.kind == EVENTS:
+            return self._derived_events()
+        if self.kind == ITEMS:
+            return self._derived_items()
+        return {}
+
+    def _derived_events(self) -> dict[str, str]:
+        has = self.understood.columns
+        back = [taken_back("t_status")] if "status" in has else []
+        if "cancelled_at" in has:
+            back.append("t_cancelled_at IS NOT NULL")
+        if "qty" in has:
+            back.append("coalesce(raw_qty < 0, false)")
+        if "refunded_qty" in has and "qty" in has:
+            back.append("coalesce(abs(refunded_qty) >= raw_qty AND raw_qty > 0, false)")
+        if "order_id" in has and (pattern := self._cancelled_orders()):
+            back.append(f"coalesce({pattern}, false)")
+        kind = _event_type("t_event_type") if "event_type" in has else quote(PURCHASE)
+        found = {}
+        if back:
+            kind = (
+                f"CASE WHEN {kind} = {quote(PURCHASE)} AND ({' OR '.join(back)}) THEN {quote(REFUND)} ELSE {kind} END"
+            )
+        found["event_type"] = kind
+        if "qty" in has:
+            found["qty"] = "coalesce(try_cast(ceil(abs(raw_qty)) AS INTEGER), 1)"
+        prices = ["given_price"] if "price" in has else []
+        if "line_total" in has:
+            pieces = "nullif(abs(raw_qty), 0)" if "qty" in has else "1"
+            prices.append(f"round(abs(line_total) / coalesce({pieces}, 1), 6)")
+        if prices:
+            found["price"] = f"coalesce({', '.join(prices)})"
+        return found
+
+    def _cancelled_orders(self) -> str:
+        patterns = " OR ".join(f"t_order_id GLOB {quote(p)}" for p in self.context.settings.cancelled)
+        if not patterns:
+            return ""
+        at = self.understood.columns["order_id"]
+        text = values.text(values.first_filled([Column(f"c{i}", self.types[f"c{i}"]) for i in at]))
+        counts = self.con.execute(
+            f"SELECT count(*), count(*) FILTER ({patterns}) FROM (SELECT {text} AS t_order_id FROM raw) "
+            "WHERE t_order_id IS NOT NULL"
+        ).fetchall()
+        orders, matching = counts[0]
+        # A shop whose ordinary order numbers look like that has no such mark for cancellations.
+        return patterns if matching and matching * 2 < orders else ""
+
+    def _derived_items(self) -> dict[str, str]:
+        has, preset = self.understood.columns, self.understood.preset
+        found: dict[str, str] = {}
+        if "published" in has:
+            stock = "availability" if "availability" in has else "true"
+            found["availability"] = f"CASE WHEN lower(t_published) IN ({_NOT_FOR_SALE}) THEN false ELSE {stock} END"
+        if "price" in has:
+            special = "special_price" if "special_price" in has else "NULL"
+            found["price"] = f"coalesce({special}, given_price)"
+        if preset is not None and preset.platform in ("woocommerce", "magento"):
+            if "category" in has:
+                found["category"] = _deepest("t_category")
+            if "img_url" in has:
+                found["img_url"] = "trim(string_split(t_img_url, ', ')[1])"
+        return found
+
+    # -- what is kept of a row
+
+    def _kept(self) -> dict[str, str]:
+        columns = {EVENTS: EVENT_COLUMNS, ITEMS: ITEM_COLUMNS, USERS: USER_COLUMNS}[self.kind]
+        derived, parsed, has = self._derived, self._values, {*self.understood.columns}
+        if "handle" in has:
+            has |= {"item_id"}
+        kept: dict[str, str] = {}
+        for name, kind in columns.items():
+            if name in derived or name in parsed:
+                kept[name] = f"try_cast({name} AS {kind})"
+            elif name in has:
+                kept[name] = f"t_{name}::VARCHAR"
+        return kept
+
+
+def _event_type(text: str) -> str:
+    """The usual words for what happened; others are kept under their own name."""
+    even = f"regexp_replace(lower({text}), '[^a-z0-9]+', '_', 'g')"
+    cases = " ".join(
+        f"WHEN {even} IN ({', '.join(quote(w) for w in [name, *words.split()])}) THEN {quote(name)}"
+        for name, words in EVENT_WORDS.items()
+    )
+    assert set(EVENT_WORDS) == set(EVENT_TYPES)
+    return f"CASE WHEN {text} IS NULL THEN {quote(PURCHASE)} {cases} ELSE {even} END"
+
+
+def _deepest(text: str) -> str:
+    """The last part of the longest of several paths: `Gear/Bags` of `Gear,Gear/Bags`."""
+    paths = f"string_split({text}, ',')"
+    by_depth = (
+        f"list_sort(list_transform({paths}, lambda p: {{'d': len(string_split(replace(p, '>', '/'), '/')), 'p': p}}))"
+    )
+    deepest = f"({by_depth})[-1].p"
+    return f"nullif(trim(string_split(replace({deepest}, '>', '/'), '/')[-1]), '')"
