@@ -11,6 +11,7 @@ from .artifacts import Artifacts, Version
 from .artifacts.bundle import Bundle, sort_by_key, write_bundle
 from .errors import Superseded
 from .evaluation import Report, evaluate, holdout
+from .gdpr import suppression
 from .identity import load_secret
 from .index import ItemIndex
 from .models import registry
@@ -94,6 +95,7 @@ def train(
     StoreMissing, NotEnoughData
     """
     started = time.monotonic()
+    erasures = suppression.mark(settings.db)
     snapshot = read_snapshot(store, settings, progress)
     report = judge(snapshot, settings, recipe, progress)
     with progress.stage(f"Fitting {recipe.name} on everything"):
@@ -105,6 +107,7 @@ def train(
         kind="train",
         metrics=report.as_dict() if report else {},
         settings=settings,
+        erasures=erasures,
         progress=progress,
     )
     return Trained(version, report, time.monotonic() - started)
@@ -138,6 +141,7 @@ def publish_version(
     kind: str,
     metrics: Mapping[str, Any],
     settings: Settings,
+    erasures: int,
     progress: Progress = SILENT,
     promote: bool = True,
     notes: Mapping[str, Any] | None = None,
@@ -152,6 +156,8 @@ def publish_version(
         "train" or "update".
     metrics
         For the manifest: how the model was judged.
+    erasures
+        `suppression.mark` from before `snapshot` was read: who was erased since is left out.
     promote
         Make it the one that is served.
     notes
@@ -176,6 +182,7 @@ def publish_version(
             manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
             if base is not None:
                 manifest["parent"] = base.name
+            suppression.drop_erased(draft.path, settings.db, load_secret(settings.db), since=erasures)
             version = artifacts.publish(draft, manifest, promote=promote)
             artifacts.prune(settings.train.keep)
     return version

@@ -1,0 +1,6 @@
+"""The rights of people: export, erasure with proof, and staying gone, across store, spool, versions and servers."""
+
+from .erasing import Erasure, erase, resume
+from .exporting import export
+
+__all__ = ["Erasure", "erase", "export", "resume"]

@@ -1,0 +1,146 @@
+"""Rewrite published versions without certain people; everything else in them stays as it was, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..artifacts import Artifacts, Version
+from ..artifacts.bundle import read_bundle, write_histories
+from ..errors import CorruptArtifact
+from ..files import sha256_of
+from ..identity import UserKeys, find_key
+from ..progress import SILENT, Progress
+from ..schema import Histories
+
+HISTORIES = "histories"
+
+
+def forget(
+    artifacts: Artifacts, keys: UserKeys, *, store_events: int = 0, progress: Progress = SILENT
+) -> dict[str, int]:
+    """Take these people out of every version.
+
+    Versions whose files are damaged are removed whole: what cannot be read cannot be shown to be free of them.
+
+    Parameters
+    ----------
+    keys
+        Keyed hashes, shape (n, 2).
+    store_events
+        Rows that the store lost with them, which the manifests counted.
+
+    Returns
+    -------
+    Counts: `version_rows` (customer rows in versions), `versions` (rewritten), `damaged_versions` (removed).
+    """
+    counts = {"version_rows": 0, "versions": 0, "damaged_versions": 0}
+    if not artifacts.versions_dir.is_dir():
+        return counts
+    with artifacts.exclusive(waiting=progress.note):
+        renamed: dict[str, str] = {}
+        for name in artifacts.names():
+            try:
+                version = artifacts.open(name)
+                held = read_bundle(version.path)
+            except CorruptArtifact as e:
+                progress.note(f"{e.message} It is removed.")
+                _discard(artifacts, name)
+                counts["damaged_versions"] += 1
+                continue
+            rows = people_in(held.keys, keys)
+            if len(rows):
+                renamed[name] = _replace(artifacts, version, held.keys, held.histories, rows, renamed, store_events)
+                counts["version_rows"] += len(rows)
+                counts["versions"] += 1
+    return counts
+
+
+def people_in(held: UserKeys, keys: UserKeys) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Rows of `held` (sorted, as in a version) that belong to one of `keys`."""
+    found = [find_key(held, (int(high), int(low))) for high, low in keys]
+    return np.unique(np.array([row for row in found if row >= 0], dtype=np.intp))
+
+
+def drop_rows(path: Path, keys: UserKeys) -> int:
+    """Take these people out of a version that is still a draft; returns how many were in it."""
+    held = read_bundle(path)
+    rows = people_in(held.keys, keys)
+    if len(rows):
+        shutil.rmtree(path / HISTORIES)  # never written over: the arrays just read are mapped from these files
+        _write_without(path, held.keys, held.histories, rows)
+    return len(rows)
+
+
+def _write_without(
+    path: Path, keys: UserKeys, histories: Histories, rows: np.ndarray[Any, np.dtype[np.intp]]
+) -> Histories:
+    keep = np.ones(len(keys), dtype=np.bool_)
+    keep[rows] = False
+    kept = histories.rows(np.flatnonzero(keep))
+    write_histories(path, keys[keep], kept)
+    return kept
+
+
+def _replace(
+    artifacts: Artifacts,
+    version: Version,
+    keys: UserKeys,
+    histories: Histories,
+    rows: np.ndarray[Any, np.dtype[np.intp]],
+    renamed: dict[str, str],
+    store_events: int,
+) -> str:
+    with artifacts.draft() as draft:
+        _link(version, draft.path)
+        kept = _write_without(draft.path, keys, histories, rows)
+        manifest = version.manifest
+        data = manifest["data"] | {"events": kept.n_events, "users": len(kept)}
+        data["store_events"] = max(data.get("store_events", 0) - store_events, kept.n_events)
+        if isinstance(data.get("watermark"), dict) and "events" in data["watermark"]:
+            mark = data["watermark"]
+            data["watermark"] = mark | {"events": max(mark["events"] - store_events, kept.n_events)}
+        gone = manifest.get("forgotten", {"people": 0})["people"] + len(rows)
+        manifest = manifest | {
+            "kind": "forget",
+            "parent": renamed.get(manifest.get("parent") or "", manifest.get("parent")),
+            "data": data,
+            # What the items' side of the model learned from them stays until the next training; see `recsys status`.
+            "forgotten": {"people": gone, "at": int(time.time()), "trained": manifest["kind"]},
+        }
+        return artifacts.replace(version.name, draft, manifest).name
+
+
+def _link(version: Version, target: Path) -> None:
+    """Take over all files but the histories; links, because files of versions are never written to."""
+    for name, entry in version.manifest["files"].items():
+        if Path(name).parts[0] == HISTORIES:
+            continue
+        path = target / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.link(version.file(name), path)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(version.file(name), path)
+            if sha256_of(path) != entry["sha256"]:
+                raise CorruptArtifact(f"{version.file(name)} has changed.", "Run recsys train.") from None
+
+
+def _discard(artifacts: Artifacts, name: str) -> None:
+    """Remove a version that cannot be read, after pointing to another if it was current."""
+    if artifacts.current_name() == name:
+        for other in reversed([n for n in artifacts.names() if n != name]):
+            try:
+                artifacts.open(other)
+            except CorruptArtifact:
+                continue
+            artifacts.point_to(other)
+            break
+        else:
+            (artifacts.root / "current").unlink()
+    artifacts.remove(name)

@@ -1,0 +1,99 @@
+"""What an erasure that has begun still has to do, so that the next run finishes it whatever became of this one.
+
+The journal is the one place that names the person until everything else has forgotten them; it is private, and goes
+last. While it exists, commands say that an erasure is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from ..errors import RecsysError, StoreBusy
+from ..files import fsync_dir, locked, private_dir, write_atomic
+
+FILE = "erasing.json"
+
+
+def state_dir(db: Path) -> Path:
+    """Where everything about requests of people is kept: beside the database, only for its owner."""
+    return db.with_name(db.name + ".gdpr")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """An erasure under way.
+
+    Parameters
+    ----------
+    request
+        Random id of the request.
+    asked
+        Whom it is about, as they were asked for.
+    started_at
+        Epoch seconds.
+    removed
+        What has been removed so far, by kind; a count.
+    """
+
+    request: str
+    asked: tuple[str, ...]
+    started_at: int
+    removed: dict[str, int] = field(default_factory=dict)
+
+    def with_removed(self, counts: dict[str, int]) -> Journal:
+        """What was removed, as counted before it was; a run that goes on after a killed one finds less or nothing."""
+        merged = {k: max(self.removed.get(k, 0), counts.get(k, 0)) for k in {**self.removed, **counts}}
+        return replace(self, removed=merged)
+
+
+def pending(db: Path) -> Journal | None:
+    """The erasure that was begun and not finished, if there is one."""
+    path = state_dir(db) / FILE
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return Journal(**{**found, "asked": tuple(found["asked"])})
+
+
+def keep(db: Path, journal: Journal) -> None:
+    """Write the journal, on disk."""
+    private_dir(state_dir(db))
+    write_atomic(state_dir(db) / FILE, json.dumps(asdict(journal)).encode())
+
+
+def drop(db: Path) -> None:
+    """Forget the journal: its bytes are overwritten before the file goes."""
+    path = state_dir(db) / FILE
+    try:
+        with path.open("r+b") as f:
+            f.write(b" " * path.stat().st_size)
+            f.flush()
+            os.fsync(f.fileno())
+        path.unlink()
+    except FileNotFoundError:
+        return
+    fsync_dir(path.parent)
+
+
+def sweep_drafts(db: Path) -> None:
+    """Remove what a killed write of one of our files left behind. Inside `alone`."""
+    for draft in state_dir(db).glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(db: Path, timeout: float) -> Iterator[None]:
+    """One request at a time; others wait their turn."""
+
+    def busy(who: str) -> RecsysError:
+        return StoreBusy(f"Another request about people is being carried out by {who}.", "Run this again when it ends.")
+
+    with locked(private_dir(state_dir(db)) / "lock", timeout=timeout, busy=busy):
+        sweep_drafts(db)
+        yield

@@ -1,0 +1,162 @@
+"""Every way in which an identifier could stand in a file, as bytes to look for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
+
+TELLING_LENGTH = 8  # from here on an identifier does not turn up by chance
+
+# Cells of tables are joined with this, so that a whole cell can be told from a part of one.
+CELL = b"\x1e\x1f"
+
+
+@dataclass(frozen=True)
+class Needle:
+    """One thing to look for.
+
+    Parameters
+    ----------
+    data
+        The bytes.
+    encoding
+        What they are, for people: `plain`, `utf-16-le`, `sha256 hex`, …
+    who
+        Index of the person in the list that was asked for.
+    step
+        Bytes of one character; neighbours that continue a word are looked for in steps of this. 0 when it does not
+        matter what stands beside it.
+    telling
+        Whether it cannot be somebody else's number: false for short plain identifiers, which are only believed where
+        a person is named.
+    """
+
+    data: bytes
+    encoding: str
+    who: int
+    step: int = 0
+    telling: bool = True
+
+
+def is_telling(identifier: str) -> bool:
+    """Whether the identifier is long or odd enough to mean this person wherever it stands."""
+    return "@" in identifier or len(identifier.encode()) >= TELLING_LENGTH
+
+
+def needles_for(
+    people: Sequence[Iterable[str]], keys: Sequence[Iterable[tuple[int, int]]] = ()
+) -> list[Needle]:
+    """All encodings of all names of some people.
+
+    Parameters
+    ----------
+    people
+        The names of each: customer id, e-mail, pseudonym.
+    keys
+        The `identity.user_key` values of each; may be empty.
+    """
+    found: dict[tuple[bytes, int, int], Needle] = {}
+    for who, names in enumerate(people):
+        for name in names:
+            for needle in _of_name(name, who):
+                found.setdefault((needle.data, needle.who, needle.step), needle)
+    for who, pairs in enumerate(keys):
+        for high, low in pairs:
+            for needle in _of_key(high, low, who):
+                found.setdefault((needle.data, needle.who, needle.step), needle)
+    return list(found.values())
+
+
+def spellings(name: str) -> list[str]:
+    """The name in the forms that programs turn it into: composed, decomposed, lower and upper case."""
+    forms = [name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
+    return list(dict.fromkeys([*forms, *(f.lower() for f in forms), *(f.upper() for f in forms)]))
+
+
+def _of_name(name: str, who: int) -> Iterator[Needle]:
+    telling = is_telling(name)
+    for text in spellings(name):
+        raw = text.encode("utf-8", "surrogatepass")
+        yield Needle(CELL + raw + CELL, "a whole cell", who, 0, telling)
+        yield Needle(raw, "plain", who, 1, telling)
+        yield from _wide(text, who, telling)
+        for data, encoding in _escaped(text, raw):
+            if data != raw:
+                yield Needle(data, encoding, who, 1, telling)
+        yield from (Needle(data, "base64", who, 0, len(data) >= 6) for data in _base64(raw))
+        yield from (Needle(data, "hex", who, 0, telling) for data in _hex(raw))
+        for algorithm in ("md5", "sha1", "sha256"):
+            yield from _of_digest(hashlib.new(algorithm, raw, usedforsecurity=False).digest(), algorithm, who)
+
+
+def _wide(text: str, who: int, telling: bool) -> Iterator[Needle]:
+    for encoding, step in (("utf-16-le", 2), ("utf-16-be", 2), ("utf-32-le", 4), ("utf-32-be", 4)):
+        yield Needle(text.encode(encoding, "surrogatepass"), encoding, who, step, telling)
+    for encoding in ("latin-1", "cp1252"):
+        try:
+            data = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        if not text.isascii():
+            yield Needle(data, encoding, who, 1, telling)
+
+
+def _escaped(text: str, raw: bytes) -> Iterator[tuple[bytes, str]]:
+    """JSON, percent-encoding and HTML, as little and as much escaped as writers do."""
+    yield json.dumps(text)[1:-1].encode(), "json"
+    yield json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"), "json"
+    yield json.dumps(text)[1:-1].replace("/", "\\/").encode(), "json"
+    units = text.encode("utf-16-be", "surrogatepass").hex()
+    for digits in (units, units.upper()):
+        yield "".join(f"\\u{digits[i : i + 4]}" for i in range(0, len(digits), 4)).encode(), "json"
+    quoted = quote(raw, safe="")
+    for form in (quoted, quote(raw, safe="@"), quote_plus(raw), "".join(f"%{b:02X}" for b in raw)):
+        yield form.encode(), "percent-encoding"
+        yield _lower_percent(form).encode(), "percent-encoding"
+    yield html.escape(text).encode("utf-8", "surrogatepass"), "html"
+
+
+def _lower_percent(text: str) -> str:
+    head, *rest = text.split("%")
+    return head + "".join(f"%{part[:2].lower()}{part[2:]}" for part in rest)
+
+
+def _base64(raw: bytes) -> Iterator[bytes]:
+    """At each of the three places in a longer text: only the characters that the neighbours cannot change."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(raw)
+        for shift in range(3):
+            bits_before, bits = shift * 8, (shift + len(raw)) * 8
+            text = encode(b"\0" * shift + raw + b"\0" * 3)
+            yield text[-(-bits_before // 6) : bits // 6]
+
+
+def _hex(raw: bytes) -> tuple[bytes, bytes]:
+    text = raw.hex().encode()
+    return text, text.upper()
+
+
+def _of_digest(digest: bytes, algorithm: str, who: int) -> Iterator[Needle]:
+    yield Needle(digest, f"{algorithm} (raw)", who)
+    for data in _hex(digest):
+        yield Needle(data, f"{algorithm} hex", who)
+    for data in _base64(digest):
+        yield Needle(data, f"{algorithm} base64", who)
+
+
+def _of_key(high: int, low: int, who: int) -> Iterator[Needle]:
+    """The keyed hash by which artifacts know the person."""
+    big = high.to_bytes(8, "big") + low.to_bytes(8, "big")
+    little = high.to_bytes(8, "little") + low.to_bytes(8, "little")
+    for data in dict.fromkeys((big, little, big[::-1])):
+        yield Needle(data, "our keyed hash", who)
+    for half in (high, low):
+        yield Needle(str(half).encode(), "our keyed hash in digits", who, 1)
+    for data in (*_hex(big), *_base64(big), *_base64(little)):
+        yield Needle(data, "our keyed hash in text", who)

@@ -1,0 +1,118 @@
+"""What the database holds of one person, and its removal; the tables are found by their columns, not by a list."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+# Who a row is about; every table that has such a column is taken to hold people.
+PERSON_COLUMN = "user_id"
+
+
+def tables_of_people(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Tables with a column that says whom a row is about."""
+    rows = con.execute(
+        "SELECT DISTINCT table_name FROM duckdb_columns() WHERE column_name = ? AND NOT internal "
+        "AND database_name = current_database() AND schema_name = 'main' ORDER BY 1",
+        [PERSON_COLUMN],
+    ).fetchall()
+    views = {row[0] for row in con.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    return [row[0] for row in rows if row[0] not in views]
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Rows per table about these people, rejected rows that name them included; tables with none are left out."""
+    counts = {
+        table: _number(con, f"SELECT count(*) FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
+        for table in tables_of_people(con)
+    }
+    counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", [naming(names)])
+    return {table: n for table, n in counts.items() if n}
+
+
+def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> set[str]:
+    """Which of the ids have rows, and which of the names stand in rejected rows."""
+    found: set[str] = set()
+    for table in tables_of_people(con):
+        rows = con.execute(
+            f"SELECT DISTINCT {PERSON_COLUMN} FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)]
+        ).fetchall()
+        found |= {row[0] for row in rows}
+    lowered = {name.lower(): name for name in names}
+    parts = ", ".join(f"regexp_extract({column}, $1, 3)" for column in ("raw", "detail", "file"))
+    rows = con.execute(
+        f"SELECT DISTINCT unnest([{parts}]) FROM rejected WHERE {_NAMED}", [naming(names)]
+    ).fetchall()
+    for (word,) in rows:
+        name = (word or "").lower()
+        found |= {lowered[form] for form in (name, name.split(".0")[0]) if form in lowered}
+    return found
+
+
+def delete_rows(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> None:
+    """Remove the rows that `count_rows` counts, and the names from the names of files. In the caller's transaction."""
+    for table in tables_of_people(con):
+        con.execute(f"DELETE FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
+    pattern = naming(names)
+    con.execute(f"DELETE FROM rejected WHERE {_NAMED}", [pattern])
+    con.execute(
+        "UPDATE batches SET source = regexp_replace(source, $1, '\\1(removed)\\4', 'g') "
+        "WHERE regexp_matches(source, $1)",
+        [pattern],
+    )
+
+
+def events_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> pa.Table:
+    """Their events, oldest first, each with what the item is called."""
+    return con.sql(
+        """SELECT e.* EXCLUDE (batch_id), i.title, i.category, i.brand, i.img_url, b.source, b.started_at AS taken_at
+           FROM events e LEFT JOIN items i USING (item_id) LEFT JOIN batches b USING (batch_id)
+           WHERE e.user_id IN (SELECT unnest(?)) ORDER BY e.ts, e.rowid""",
+        params=[list(ids)],
+    ).to_arrow_table()
+
+
+def rows_of(con: duckdb.DuckDBPyConnection, table: str, ids: Sequence[str]) -> pa.Table:
+    """Their rows of one of `tables_of_people`."""
+    return con.sql(
+        f"SELECT * FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", params=[list(ids)]
+    ).to_arrow_table()
+
+
+def rejected_of(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> pa.Table:
+    """Rejected rows that name them."""
+    return con.sql(f"SELECT * FROM rejected WHERE {_NAMED}", params=[naming(names)]).to_arrow_table()
+
+
+def sessions_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
+    """Sessions in which they were known by name and nobody else was: what a guest did in those was done by them."""
+    rows = con.execute(
+        """SELECT session_id FROM events
+           WHERE session_id IN (SELECT session_id FROM events WHERE user_id IN (SELECT unnest(?)))
+           GROUP BY 1 HAVING bool_and(user_id IN (SELECT unnest(?)))""",
+        [list(ids), list(ids)],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def naming(names: Sequence[str]) -> str:
+    """A pattern for text that contains one of the names as a word, written plainly or escaped as JSON does.
+
+    A customer number may have become a float on its way through a spreadsheet: 13085 is also named by 13085.0.
+    """
+    escaped = [json.dumps(name, ensure_ascii=plain)[1:-1] for name in names for plain in (True, False)]
+    spelled = {*names, *escaped}
+    words = "|".join(re.escape(form) + (r"(?:\.0+)?" if form.isdigit() else "") for form in sorted(spelled))
+    return rf"(?i)(^|[^\pL\pN_])(({words}))([^\pL\pN_]|$)"
+
+
+_NAMED = " OR ".join(f"coalesce(regexp_matches({column}, $1), false)" for column in ("raw", "detail", "file"))
+
+
+def _number(con: duckdb.DuckDBPyConnection, query: str, params: list[object]) -> int:
+    rows = con.execute(query, params).fetchall()
+    return int(rows[0][0])

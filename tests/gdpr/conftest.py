@@ -1,0 +1,122 @@
+"""A small shop whose every kind of file holds people: numbers, e-mails, names with umlauts, UUIDs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys_cli import training
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
+from recsys_cli.gdpr import suppression
+from recsys_cli.settings import Settings, load
+from recsys_cli.store import Store
+from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
+
+NUMBER, LONG, UMLAUT, UUID = "13085", "customer-0000815", "Jörg Müßig/Æ", "0b7f6a52-6ad8-4f0e-9a0c-1c2d3e4f5a6b"
+PEOPLE = (NUMBER, LONG, UMLAUT, UUID)
+
+
+@dataclass
+class Shop:
+    """Everything a request works on."""
+
+    store: Store
+    artifacts: Artifacts
+    settings: Settings
+
+    @property
+    def root(self) -> Path:
+        return self.settings.db.parent
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.artifacts.spool_dir)
+
+    def publish(self, model: str = "popular") -> Version:
+        """A version of the store as it is now."""
+        mark = suppression.mark(self.settings.db)
+        snapshot = training.read_snapshot(self.store, self.settings)
+        fitted = training.Recipe.of(model, {}).fit(snapshot.data, self.settings, training.SILENT)
+        return training.publish_version(
+            self.artifacts, snapshot, fitted, kind="train", metrics={}, settings=self.settings, erasures=mark
+        )
+
+    def receive(self, *lines: dict[str, object]) -> None:
+        """Lines in the spool, as a server writes them."""
+        writer = SpoolWriter(self.artifacts.spool_dir)
+        writer.append([json.dumps({"t": "event", **line}).encode() for line in lines])
+        writer.close()
+
+    def flags(self) -> list[str]:
+        """The state options of a command."""
+        return ["--db", str(self.settings.db), "--artifacts", str(self.settings.artifacts)]
+
+    def count(self, table: str, where: str = "true") -> int:
+        with self.store.reading() as con:
+            return int(con.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchall()[0][0])
+
+
+def events(seed: int = 1, users: tuple[str, ...] = ()) -> pa.Table:
+    """A few thousand events of 300 customers, the named ones among them, on 60 items."""
+    rng = np.random.default_rng(seed)
+    names = np.array([*users, *(f"c{20_000 + i}" for i in range(300 - len(users)))], dtype=object)
+    n = 6000
+    user = names[np.minimum(rng.geometric(0.01, n) - 1, len(names) - 1)]
+    return pa.table(
+        {
+            "user_id": pa.array(user, pa.string()),
+            "item_id": pa.array([f"p{i}" for i in rng.integers(0, 60, n)], pa.string()),
+            "ts": pa.array(np.sort(rng.integers(1_700_000_000, 1_710_000_000, n))),
+            "qty": pa.array(rng.integers(1, 4, n), pa.int32()),
+            "order_id": pa.array([f"o{i}" for i in rng.integers(0, 2000, n)], pa.string()),
+        }
+    )
+
+
+def fill(shop: Shop, people: tuple[str, ...] = PEOPLE, seed: int = 1) -> None:
+    """Events, items, profiles, rejected rows."""
+    items = pa.table({"item_id": [f"p{i}" for i in range(60)], "title": [f"Thing {i}" for i in range(60)]})
+    with shop.store.writing() as con, transaction(con):
+        batch = open_batch(con, "orders.csv", "events", "0" * 64, 1)
+        merge_events(con, events(seed, people), batch_id=batch)
+        merge_items(con, items)
+        if people:
+            attributes = [json.dumps({"city": "Köln", "n": i}) for i in range(len(people))]
+            merge_users(con, pa.table({"user_id": list(people), "attributes": attributes}))
+        for row, one in enumerate(people):
+            # As spreadsheets have it, a customer number is a float.
+            raw = json.dumps({"Customer ID": f"{one}.0" if one.isdigit() else one, "Quantity": "x"})
+            con.execute("INSERT INTO rejected VALUES (?, 'orders.csv', ?, 'no time', '', ?)", [batch, row, raw])
+        con.execute(
+            "INSERT INTO rejected VALUES (?, 'orders.csv', 99, 'no time', '', ?)",
+            [batch, json.dumps({"Customer ID": "c20099", "Quantity": 7})],
+        )
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Shop:
+    """A shop of which nothing exists yet."""
+    settings = load(
+        {"db": tmp_path / "state" / "shop.duckdb", "artifacts": tmp_path / "state" / "models", "store.threads": 2,
+         "store.lock_timeout": 30.0, "train.threads": 1},
+        environ={},
+    )  # fmt: skip
+    return Shop(Store(settings.db, settings.store), Artifacts(settings.artifacts, lock_timeout=30), settings)
+
+
+@pytest.fixture
+def shop(empty: Shop) -> Shop:
+    """A shop with everything: rows, profiles, rejected rows, two versions and a spool."""
+    fill(empty)
+    empty.publish()
+    empty.receive(*({"user_id": one, "item_id": "p1", "ts": 1_710_000_001, "session_id": f"s{i}"}
+                    for i, one in enumerate(PEOPLE)))  # fmt: skip
+    empty.receive({"user_id": "c20099", "item_id": "p1", "ts": 1_710_000_002, "session_id": "s9"})
+    empty.receive({"item_id": "p2", "ts": 1_710_000_000, "session_id": "s0"})
+    empty.publish()
+    return empty

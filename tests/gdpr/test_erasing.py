@@ -1,0 +1,137 @@
+"""A person erased is in no byte, no version and no list, and nobody else has lost anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_cli.artifacts.bundle import read_bundle
+from recsys_cli.errors import ErasureIncomplete
+from recsys_cli.gdpr import erase, journal, resume, suppression
+from recsys_cli.identity import find_key, load_secret, user_key
+
+from .conftest import LONG, NUMBER, PEOPLE, UMLAUT, UUID, Shop
+
+
+def plain_forms(one: str) -> Iterator[bytes]:
+    """What anybody would search the files for, made here without our own encoder."""
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        yield one.encode(encoding)
+    raw = one.encode()
+    yield from (json.dumps(one)[1:-1].encode(), base64.b64encode(raw).rstrip(b"="), raw.hex().encode())
+    yield from (hashlib.new(name, raw).hexdigest().encode() for name in ("md5", "sha1", "sha256"))
+
+
+def places(shop: Shop, one: str) -> list[Path]:
+    files = [p for p in shop.root.rglob("*") if p.is_file()]
+    return [p for p in files if any(form in p.read_bytes() for form in plain_forms(one))]
+
+
+@pytest.mark.parametrize("one", PEOPLE)
+def test_nothing_is_left_in_any_file_and_nobody_else_is_touched(shop: Shop, one: str) -> None:
+    key = user_key(load_secret(shop.settings.db), one)
+    others = "user_id <> '" + one.replace("'", "''") + "'"
+    before = {table: shop.count(table, others) for table in ("events", "users")}
+    rejected, received = shop.count("rejected"), sum(len(c.lines()) for c in shop.spool.read({}))
+    assert places(shop, one)
+
+    done = erase(shop.store, shop.artifacts, shop.settings, [one])
+
+    assert places(shop, one) == []
+    assert done.erased == 1 and not done.unknown and done.scanned.clean
+    assert {table: shop.count(table) for table in before} == before
+    assert shop.count("rejected") == rejected - 1
+    lines = sum(len(c.lines()) for c in shop.spool.read({}))
+    assert lines == received - (2 if one == NUMBER else 1)  # the guest's line of session s0 was theirs as well
+    for name in shop.artifacts.names():
+        held = read_bundle(shop.artifacts.open(name).path)
+        assert find_key(held.keys, key) == -1
+    assert journal.pending(shop.settings.db) is None
+
+
+def test_versions_keep_everything_but_the_person(shop: Shop) -> None:
+    before = read_bundle(shop.artifacts.current().path)
+    name = shop.artifacts.current_name()
+    row = find_key(before.keys, user_key(load_secret(shop.settings.db), LONG))
+    erase(shop.store, shop.artifacts, shop.settings, [LONG])
+    version = shop.artifacts.current()
+    after = read_bundle(version.path)
+    assert version.name == f"{name}-r1"
+    assert version.manifest["kind"] == "forget" and version.manifest["forgotten"]["people"] == 1
+    assert version.manifest["data"]["users"] == len(after.keys) == len(before.keys) - 1
+    assert version.manifest["data"]["events"] == after.histories.n_events
+    kept = np.delete(np.arange(len(before.keys)), row)
+    assert np.array_equal(after.keys, before.keys[kept])
+    assert np.array_equal(after.histories.item, before.histories.rows(kept).item)
+    for array in before.model_arrays:
+        assert np.array_equal(before.model_arrays[array], after.model_arrays[array])
+
+
+def test_several_people_go_together(shop: Shop) -> None:
+    done = erase(shop.store, shop.artifacts, shop.settings, [*PEOPLE, "nobody"])
+    assert done.erased == len(PEOPLE) and done.unknown == ("nobody",)
+    assert not any(places(shop, one) for one in PEOPLE)
+
+
+def test_a_number_written_as_a_float_is_the_same_customer(shop: Shop) -> None:
+    assert erase(shop.store, shop.artifacts, shop.settings, [f"{NUMBER}.0"]).erased == 1
+    assert shop.count("events", f"user_id = '{NUMBER}'") == 0
+
+
+def test_unknown_people_change_nothing(shop: Shop) -> None:
+    before = {p: p.read_bytes() for p in shop.root.rglob("*") if p.is_file()}
+    done = erase(shop.store, shop.artifacts, shop.settings, ["nobody", "no@body.example"])
+    assert done.erased == 0 and len(done.unknown) == 2 and not done.removed
+    after = {p: p.read_bytes() for p in shop.root.rglob("*") if p.is_file()}
+    assert {p: b for p, b in after.items() if p in before} == before
+
+
+def test_order_of_rows_survives_the_rewriting(shop: Shop) -> None:
+    query = f"SELECT item_id, ts, order_id FROM events WHERE user_id <> '{UUID}' ORDER BY rowid"
+    with shop.store.reading() as con:
+        before = con.execute(query).fetchall()
+    erase(shop.store, shop.artifacts, shop.settings, [UUID])
+    with shop.store.reading() as con:
+        assert con.execute(query).fetchall() == before
+
+
+def test_what_is_left_on_purpose_fails_the_command_and_is_named(shop: Shop) -> None:
+    note = shop.artifacts.root / "notes.txt"
+    note.write_text(f"customer {UMLAUT} called")
+    with pytest.raises(ErasureIncomplete, match=r"notes\.txt"):
+        erase(shop.store, shop.artifacts, shop.settings, [UMLAUT])
+    assert journal.pending(shop.settings.db) is not None
+    note.unlink()
+    done = resume(shop.store, shop.artifacts, shop.settings)
+    assert done is not None and done.resumed and done.removed["events"] > 0
+    assert journal.pending(shop.settings.db) is None and places(shop, UMLAUT) == []
+
+
+def test_a_training_that_read_them_before_does_not_bring_them_back(shop: Shop) -> None:
+    from recsys_cli import training
+
+    mark = suppression.mark(shop.settings.db)
+    snapshot = training.read_snapshot(shop.store, shop.settings)
+    model = training.Recipe.of("popular", {}).fit(snapshot.data, shop.settings, training.SILENT)
+    erase(shop.store, shop.artifacts, shop.settings, [LONG])
+    version = training.publish_version(
+        shop.artifacts, snapshot, model, kind="train", metrics={}, settings=shop.settings, erasures=mark
+    )
+    held = read_bundle(shop.artifacts.open(version.name).path)
+    key = user_key(load_secret(shop.settings.db), LONG)
+    assert find_key(held.keys, key) == -1 and len(held.keys) == snapshot.data.interactions.n_users - 1
+
+
+def test_a_damaged_version_is_removed_because_it_cannot_be_shown_clean(shop: Shop) -> None:
+    current = shop.artifacts.current()
+    damaged = current.path / "histories" / "item.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    done = erase(shop.store, shop.artifacts, shop.settings, [LONG])
+    assert done.removed["damaged_versions"] == 1
+    assert shop.artifacts.current().name == "v000001-r1"
