@@ -54,6 +54,14 @@ ITEM_COLUMNS: Mapping[str, str] = {
     "margin": "DOUBLE",
 }
 USER_COLUMNS: Mapping[str, str] = {"user_id": "VARCHAR", "consent": "VARCHAR"}
+GUEST = "\x1f"  # ids with control characters are refused, so no customer's id begins with it
+
+
+def guest_id(session_id: str) -> str:
+    """Whose history a guest's session is: stands where a customer's id would."""
+    return GUEST + session_id
+
+
 ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that we have no name for
 
 Int32 = NDArray[np.int32]

@@ -14,6 +14,9 @@ from ..errors import NotEnoughData
 from ..identity import UserKeys
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions
 
+# Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
+_OWNER = "coalesce(user_id, chr(31) || session_id)"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -78,9 +81,10 @@ def _read(
     con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, code UTINYINT)")
     con.executemany("INSERT INTO kind_codes VALUES (?, ?)", [[name, code] for code, name in enumerate(kinds)])
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE user_codes AS
-           SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
-           FROM (SELECT DISTINCT user_id FROM events JOIN kind_codes USING (event_type))"""
+        f"""CREATE OR REPLACE TEMP TABLE user_codes AS
+            SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
+            FROM (SELECT DISTINCT {_OWNER} AS user_id FROM events JOIN kind_codes USING (event_type))
+            WHERE user_id IS NOT NULL"""
     )
     _code_items(con, item_order)
     users, keys = _users(con, secret)
@@ -135,12 +139,12 @@ def _histories(
     )
     # Within a second, events keep the order they were written in: a basket's lines, a session's clicks.
     table = con.sql(
-        """SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
+        f"""SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
                   coalesce(b.code, -1)::INTEGER AS basket
-           FROM events e JOIN kind_codes k USING (event_type) JOIN user_codes u USING (user_id)
-           JOIN item_codes i USING (item_id)
+           FROM (SELECT *, rowid AS written, {_OWNER} AS owner FROM events) e
+           JOIN kind_codes k USING (event_type) JOIN user_codes u ON u.user_id = e.owner JOIN item_codes i USING (item_id)
            LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)
-           ORDER BY u.code, e.ts, e.rowid"""
+           ORDER BY u.code, e.ts, e.written"""
     ).to_arrow_table()
     user = table["user"].to_numpy()
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(user, minlength=n_users))])
@@ -220,11 +224,11 @@ def summary(con: duckdb.DuckDBPyConnection) -> StoreSummary:
 
 
 def user_ids(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[pa.StringArray, UserKeys]:
-    """Everybody with an event, sorted, and `identity.user_key` of each, shape (n, 2)."""
+    """Every customer (not guest) with an event, sorted, and `identity.user_key` of each, shape (n, 2)."""
     con.execute(
         """CREATE OR REPLACE TEMP TABLE user_codes AS
            SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
-           FROM (SELECT DISTINCT user_id FROM events)"""
+           FROM (SELECT DISTINCT user_id FROM events WHERE user_id IS NOT NULL)"""
     )
     users, keys = _users(con, secret)
     return users.ids, keys
@@ -239,7 +243,7 @@ def customer_with(con: duckdb.DuckDBPyConnection, *, purchases: int) -> str:
         Nobody bought anything.
     """
     row = con.execute(
-        """SELECT user_id FROM events WHERE event_type = 'purchase'
+        """SELECT user_id FROM events WHERE event_type = 'purchase' AND user_id IS NOT NULL
            GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - ?), user_id LIMIT 1""",
         [purchases],
     ).fetchone()
