@@ -142,7 +142,8 @@ def _histories(
         f"""SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
                   coalesce(b.code, -1)::INTEGER AS basket
            FROM (SELECT *, rowid AS written, {_OWNER} AS owner FROM events) e
-           JOIN kind_codes k USING (event_type) JOIN user_codes u ON u.user_id = e.owner JOIN item_codes i USING (item_id)
+           JOIN kind_codes k USING (event_type) JOIN user_codes u ON u.user_id = e.owner
+           JOIN item_codes i USING (item_id)
            LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)
            ORDER BY u.code, e.ts, e.written"""
     ).to_arrow_table()
