@@ -80,6 +80,7 @@ class UpdateSettings:
 
     interval: float = _s(60.0, "Seconds from the start of one pass to the start of the next.")
     keep_spool_hours: float = _s(24.0, "Hours after which what was drained from the spool is deleted.")
+    gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 
 
 @dataclass(frozen=True)

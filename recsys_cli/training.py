@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from .artifacts import Artifacts, Version
 from .artifacts.bundle import Bundle, sort_by_key, write_bundle
 from .errors import Superseded
-from .evaluation import Report, evaluate, holdout
+from .evaluation import Report
+from .evaluation.gate import Decision
 from .gdpr import suppression
 from .identity import load_secret
 from .index import ItemIndex
-from .models import registry
-from .models.base import Model, ModelConfig
+from .judging import UNJUDGED, Bench, Recipe, Served
+from .models.base import Model
 from .progress import SILENT, Progress
 from .serving.shelves import build_shelves
 from .settings import Settings
@@ -23,43 +26,15 @@ from .store import Snapshot, Store
 from .tuning import load_choice
 
 INDEX_FILE = "index.faiss"
-FLOOR = "popular"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What to fit: a model's name and its config."""
-
-    name: str
-    config: ModelConfig
-
-    @staticmethod
-    def of(name: str, values: Mapping[str, Any]) -> Recipe:
-        """The recipe with these hyperparameters, the others at their defaults.
-
-        Raises
-        ------
-        UsageError
-            No such model, or no such hyperparameter.
-        """
-        return Recipe(name, registry.get(name).Config.from_values(values))
-
-    def fit(self, data: Any, settings: Settings, progress: Progress) -> Model:
-        """A fitted model."""
-        cls = registry.get(self.name)
-        train = settings.train
-        return cls.fit(data, self.config, seed=train.seed, threads=train.threads, progress=progress)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "config": self.config.as_dict()}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training."""
+    """What came of a training; a version that the gate kept back is published but not current."""
 
     version: Version
     report: Report | None
+    decision: Decision
     seconds: float
 
 
@@ -79,16 +54,33 @@ def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> R
     return Recipe.of(wanted, {**start, **values})
 
 
-def read_snapshot(store: Store, settings: Settings, progress: Progress = SILENT) -> Snapshot:
+def read_snapshot(
+    store: Store, settings: Settings, progress: Progress = SILENT, *, item_order: pa.Array | None = None
+) -> Snapshot:
     """Everything in the store that models learn from; the database is closed again on return."""
     with progress.stage("Reading events"), store.reading() as con:
-        return Snapshot.read(con, load_secret(settings.db, create=True), settings.events.weights)
+        secret = load_secret(settings.db, create=True)
+        return Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
 
 
 def train(
-    store: Store, artifacts: Artifacts, settings: Settings, recipe: Recipe, progress: Progress = SILENT
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    recipe: Recipe,
+    progress: Progress = SILENT,
+    *,
+    force: bool = False,
+    notes: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Judge the recipe on the last part of time, fit it on all of it, and publish.
+    """Judge the recipe on the last part of time, fit it on all of it, publish, and serve it unless it is worse.
+
+    Parameters
+    ----------
+    force
+        Serve it whatever the gate says.
+    notes
+        More for the manifest.
 
     Raises
     ------
@@ -96,41 +88,26 @@ def train(
     """
     started = time.monotonic()
     erasures = suppression.mark(settings.db)
-    snapshot = read_snapshot(store, settings, progress)
-    report = judge(snapshot, settings, recipe, progress)
+    served = Served.of(artifacts)
+    # Items keep their codes from version to version, so that the served model can be asked about today's items.
+    snapshot = read_snapshot(store, settings, progress, item_order=served.items if served else None)
+    bench = Bench.of(snapshot, settings, recipe, served, progress)
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)
+    decision = bench.decide(model, settings, progress) if bench else UNJUDGED
     version = publish_version(
         artifacts,
         snapshot,
         model,
         kind="train",
-        metrics=report.as_dict() if report else {},
+        metrics=bench.report.as_dict() if bench else {},
         settings=settings,
         erasures=erasures,
         progress=progress,
+        promote=decision.promote or force,
+        notes={**(notes or {}), "gate": {**decision.as_dict(), "forced": force and not decision.promote}},
     )
-    return Trained(version, report, time.monotonic() - started)
-
-
-def judge(snapshot: Snapshot, settings: Settings, recipe: Recipe, progress: Progress = SILENT) -> Report | None:
-    """The recipe and the popularity floor, fitted on the past and scored on the future.
-
-    Returns
-    -------
-    None when the data has no future to judge by: too few days, or nobody who came back.
-    """
-    split = holdout(snapshot.data, settings.evaluation.window_days)
-    if split is None:
-        return None
-    recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}
-    models: dict[str, Model] = {}
-    for name, each in recipes.items():
-        with progress.stage(f"Fitting {name} on the past"):
-            models[name] = each.fit(split.train, settings, progress)
-    return evaluate(
-        models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
-    )
+    return Trained(version, bench.report if bench else None, decision, time.monotonic() - started)
 
 
 def publish_version(

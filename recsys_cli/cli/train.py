@@ -18,6 +18,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Serve it even if it is worse than what is served.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -33,19 +34,29 @@ def train(
 
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
-    done = train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress)
+    done = train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress, force=force)
 
     def render(out: Console) -> None:
         if done.report:
             out.print(leaderboard(done.report))
         else:
             out.print("Not judged: the data has no later part with customers who came back.")
-        out.print(f"Published [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
+        if done.decision.promote or force:
+            word = "Published" if done.decision.promote else f"{done.decision.reason} Published all the same:"
+            out.print(f"{word} [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
+        else:
+            out.print(
+                f"Kept back [bold]{done.version.name}[/] ({recipe.name}): {done.decision.reason} "
+                f"What was served stays. To serve it all the same: recsys models promote {done.version.name}",
+                highlight=False,
+            )
 
     result = {
         "version": done.version.name,
         "model": recipe.as_dict(),
         "metrics": done.report.as_dict() if done.report else None,
+        "promoted": done.decision.promote or force,
+        "gate": done.decision.as_dict(),
         "seconds": round(done.seconds, 2),
     }
     run.emit(result, render)

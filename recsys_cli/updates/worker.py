@@ -162,11 +162,12 @@ def fold(
     Superseded
         Another version was published meanwhile; nothing was changed.
     """
+    from ..judging import fitted
     from ..models import registry
     from ..training import publish_version
 
-    bundle = read_bundle(base.path)
     erasures = suppression.mark(settings.db)
+    bundle = read_bundle(base.path)
     with progress.stage("Reading events"), store.reading() as con:
         snapshot = Snapshot.read(
             con, load_secret(settings.db), settings.events.weights, item_order=bundle.items().ids
@@ -186,14 +187,5 @@ def fold(
         settings=settings,
         erasures=erasures,
         progress=progress,
-        notes={"trained": trained(base)},
+        notes={"trained": fitted(base)},
     )
-
-
-def trained(version: Version) -> dict[str, Any]:
-    """The training that a version's model comes from: version, time, and what was known then."""
-    manifest = version.manifest
-    if manifest["kind"] == "train" or "trained" not in manifest:
-        return {"version": version.name, "created_at": manifest["created_at"], "data": manifest["data"]}
-    known: dict[str, Any] = manifest["trained"]
-    return known

@@ -21,13 +21,13 @@ DAY = 86_400
 Line = Callable[..., bytes]
 
 
-@pytest.fixture()
+@pytest.fixture
 def line() -> Line:
     """Makes one event as the server writes it."""
     return lambda **values: json.dumps({"t": "event", "event_type": "purchase", "qty": 1} | values).encode()
 
 
-@pytest.fixture()
+@pytest.fixture
 def values(tmp_path: Path) -> Settings:
     return load(
         {
@@ -40,17 +40,17 @@ def values(tmp_path: Path) -> Settings:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(values: Settings) -> Store:
     return Store(values.db, values.store)
 
 
-@pytest.fixture()
+@pytest.fixture
 def writer(artifacts: Artifacts) -> SpoolWriter:
     return SpoolWriter(artifacts.spool_dir)
 
 
-@pytest.fixture()
+@pytest.fixture
 def shop(store: Store) -> Store:
     """40 customers who each bought 6 of the 10 items of their kind, over 40 days."""
     rows = [
@@ -74,7 +74,7 @@ def shop(store: Store) -> Store:
     return store
 
 
-@pytest.fixture()
+@pytest.fixture
 def train(shop: Store, artifacts: Artifacts, values: Settings) -> Callable[[], Version]:
     """Train and publish."""
     from recsys_cli.training import Recipe

@@ -1,0 +1,157 @@
+"""What a training is judged by: the recipe, the served model and popularity on the newest days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from .artifacts import Artifacts, Version
+from .artifacts.bundle import read_bundle
+from .errors import NoModel
+from .evaluation import Report, evaluate, holdout
+from .evaluation.gate import SERVED, Decision, decide
+from .evaluation.split import Split
+from .models import registry
+from .models.base import Model, ModelConfig
+from .progress import SILENT, Progress
+from .settings import Settings
+from .store import Snapshot
+
+FLOOR = "popular"
+UNJUDGED = Decision(True, "The data has no later part with customers who came back to judge by.")
+_FINAL_USERS = 2000  # enough to see that a fit went wrong
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to fit: a model's name and its config."""
+
+    name: str
+    config: ModelConfig
+
+    @staticmethod
+    def of(name: str, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with these hyperparameters, the others at their defaults.
+
+        Raises
+        ------
+        UsageError
+            No such model, or no such hyperparameter.
+        """
+        return Recipe(name, registry.get(name).Config.from_values(values))
+
+    def fit(self, data: Any, settings: Settings, progress: Progress) -> Model:
+        """A fitted model."""
+        cls = registry.get(self.name)
+        train = settings.train
+        return cls.fit(data, self.config, seed=train.seed, threads=train.threads, progress=progress)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "config": self.config.as_dict()}
+
+
+@dataclass(frozen=True)
+class Served:
+    """The served version's model.
+
+    Parameters
+    ----------
+    model
+        Loaded from the version.
+    recipe
+        What it was fitted by.
+    items
+        Item ids in the order of its codes.
+    until
+        Epoch seconds of the newest event that the fit saw.
+    """
+
+    model: Model
+    recipe: Recipe
+    items: pa.Array
+    until: int
+
+    @staticmethod
+    def of(artifacts: Artifacts) -> Served | None:
+        """What is served now; None when nothing is."""
+        try:
+            version = artifacts.current()
+        except NoModel:
+            return None
+        bundle = read_bundle(version.path)
+        recipe = Recipe.of(bundle.model_name, bundle.model_config)
+        until = int(fitted(version)["data"]["last_ts"])
+        return Served(registry.load(bundle), recipe, bundle.items().ids, until)
+
+
+def fitted(version: Version) -> dict[str, Any]:
+    """The training that a version's model comes from: its version, when it was, and what was known then (`data`)."""
+    manifest = version.manifest
+    if manifest["kind"] == "train" or "trained" not in manifest:
+        return {"version": version.name, "created_at": manifest["created_at"], "data": manifest["data"]}
+    known: dict[str, Any] = manifest["trained"]
+    return known
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was found on the newest days.
+
+    Parameters
+    ----------
+    split
+        The newest days, hidden.
+    report
+        The recipe under its own name, popularity, and the served model as "served" where it could be compared.
+    recipe
+        Of the candidate.
+    served
+        Whether anything is served.
+    """
+
+    split: Split
+    report: Report
+    recipe: Recipe
+    served: bool
+
+    @staticmethod
+    def of(
+        snapshot: Snapshot, settings: Settings, recipe: Recipe, served: Served | None, progress: Progress = SILENT
+    ) -> Bench | None:
+        """Fit on the past and score on the future.
+
+        The served model is compared as it is when it has not seen the days it would be asked about. Otherwise it
+        would win by knowing the answers, and a model fitted by its recipe on the past takes its place; the same
+        recipe needs no comparison with itself.
+
+        Returns
+        -------
+        None when the data has no future to judge by: too few days, or nobody who came back.
+        """
+        split = holdout(snapshot.data, settings.evaluation.window_days)
+        if split is None:
+            return None
+        recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}
+        models: dict[str, Model] = {}
+        if served and split.by == "time" and served.until < split.cut:
+            models[SERVED] = served.model.grow(split.train, split.now)
+        elif served and served.recipe != recipe:
+            recipes[SERVED] = served.recipe
+        for name, each in recipes.items():
+            with progress.stage(f"Fitting {name} on the past"):
+                models[name] = each.fit(split.train, settings, progress)
+        report = evaluate(
+            models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
+        )
+        return Bench(split, report, recipe, served is not None)
+
+    def decide(self, model: Model, settings: Settings, progress: Progress = SILENT) -> Decision:
+        """The gate's word on `model`, which is the recipe fitted on everything."""
+        name, seed = self.recipe.name, settings.train.seed
+        final = evaluate({name: model}, self.split, max_users=_FINAL_USERS, seed=seed, progress=progress)
+        return decide(
+            self.report, name, floor=FLOOR, served=self.served, margin=settings.update.gate_margin, final=final
+        )
