@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..settings import IngestSettings
@@ -73,6 +73,8 @@ class Context:
         People who were erased: hash of the person to the time of the erasure.
     secret
         The database's, for recognising them.
+    bare
+        Number fields that are not written plainly, and the columns with what `values.bare_number` made of them.
     """
 
     kind: str
@@ -81,6 +83,7 @@ class Context:
     now: int
     keep_out: Mapping[str, int]
     secret: str
+    bare: Mapping[str, str] = field(default_factory=dict)
 
 
 def checks_for(context: Context) -> list[Check]:
@@ -161,7 +164,9 @@ def _numbers(c: Context) -> list[Check]:
     found = []
     if "price" in c.has or "line_total" in c.has:
         name = "price" if "price" in c.has else "line_total"
-        unknown = f"t_{name} IS NOT NULL AND price IS NULL AND {currency_unknown(f't_{name}::VARCHAR')}"
+        shown = f"t_{name}::VARCHAR"
+        odd = currency_unknown(shown, c.bare.get(name, shown))
+        unknown = f"t_{name} IS NOT NULL AND price IS NULL AND {odd}"
         bad = f"t_{name} IS NOT NULL AND price IS NULL"
         found += [
             Check("currency", "Its price is in a currency we do not know.", unknown, name),

@@ -7,7 +7,7 @@ that it offends (0 for none). Names of columns never reach SQL as such: position
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import duckdb
@@ -78,7 +78,11 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     wanted = sorted({*used, *own, *(understood.unused if everything else ())})
     con.register("file_rows", source.batches(wanted))
     try:
-        con.execute("CREATE OR REPLACE TEMP TABLE raw AS SELECT * FROM file_rows")
+        types = con.execute("DESCRIBE file_rows").fetchall()
+        picked = ", ".join(
+            f"{values.trimmed(n)} AS {n}" if kind == "VARCHAR" else n for n, kind, *_ in types if n != "row_number"
+        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
     finally:
         con.unregister("file_rows")
     broken = pa.table(
@@ -109,7 +113,7 @@ def check_rows(
     """
     types = {row[0]: row[1] for row in con.execute("DESCRIBE raw").fetchall()}
     stage = _Stage(con, source, understood, context, options, types)
-    checks = checks_for(context)
+    checks = checks_for(replace(context, bare=stage.bare))
     con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
     return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes)
@@ -135,7 +139,7 @@ class _Stage:
         self.text_types: dict[str, str] = {}
 
     def query(self, checks: Sequence[Check]) -> str:
-        texts = ", ".join(f"{sql} AS t_{name}" for name, sql in self._texts().items())
+        texts = ", ".join(f"{sql} AS t_{name}" for name, sql in self._texts.items())
         inner = f"SELECT row_number, {texts} FROM raw"
         if "user_id" in self.understood.columns and self.options.hash_emails:
             hashed = values.pseudonym("t_user_id", self.context.secret)
@@ -143,6 +147,9 @@ class _Stage:
         inner = self._filled_down(inner)
         if "handle" in self.understood.columns:
             inner = self._named_variants(inner)
+        if self.bare:
+            bare = ", ".join(f"{values.bare_number(f't_{n}')} AS {b}" for n, b in self.bare.items())
+            inner = f"SELECT *, {bare} FROM ({inner})"
         parsed = ", ".join(f"{sql} AS {name}" for name, sql in self._values.items())
         inner = f"SELECT *, {parsed} FROM ({inner})" if parsed else inner
         derived = ", ".join(f"{sql} AS {name}" for name, sql in self._derived.items())
@@ -156,6 +163,7 @@ class _Stage:
 
     # -- layer 1: text of each field, or the column itself where it has a type of its own
 
+    @cached_property
     def _texts(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for name, at in self.understood.columns.items():
@@ -182,7 +190,7 @@ class _Stage:
         for n, column in enumerate(columns):
             part = values.text(column)
             if values.all_floats(self.con, "raw", column):
-                part = values.ident(f"({part})", floats=True)
+                part = values.without_fraction(f"({part})")
             if name == "user_id" and self.understood.preset and n < len(columns) - 1:
                 part = f"nullif({part}, '0')"  # platforms number guests 0 and tell their e-mail address
             parts.append(part)
@@ -222,7 +230,7 @@ class _Stage:
                 found[name] = values.moment(column, f"t_{name}", self._time_habit(name))
             elif what in ("number", "whole"):
                 target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
-                found[target] = values.number(column, f"t_{name}", self._decimal(name))
+                found[target] = values.number(column, self.bare.get(name, ""), self._decimals[name])
             elif what == "flag":
                 found[name] = values.flag(column, f"t_{name}")
         return found
@@ -249,14 +257,25 @@ class _Stage:
             self.notes.append(f"Dates are read as {order}.")
         return habit
 
-    def _decimal(self, name: str) -> str:
+    @cached_property
+    def _decimals(self) -> dict[str, str]:
+        """How each number field is written, see `values.number`."""
         said = {"comma": ",", "point": "."}.get(self.options.decimal or "")
-        if said or self.text_types.get(name, "VARCHAR") != "VARCHAR":
-            return said or "."
-        found = values.decimal_sign(self.con, "raw", self._raw_column(name))
-        if found == ",":
-            self.notes.append(f"The comma is the decimal sign of {name}.")
+        found = {}
+        for name in self.understood.columns:
+            if name == "handle" or field(self.kind, name).value not in ("number", "whole"):
+                continue
+            plain = self.text_types[name] != "VARCHAR"
+            found[name] = "plain" if plain else said or values.decimal_sign(self.con, "raw", self._raw_column(name))
+            if found[name] == "," and not said:
+                self.notes.append(f"The comma is the decimal sign of {name}.")
         return found
+
+    @cached_property
+    def bare(self) -> dict[str, str]:
+        """Number fields that are not written plainly, and the name of the column that holds their bare text."""
+        self._texts  # noqa: B018 (finds out which fields are text)
+        return {name: f"b_{name}" for name, how in self._decimals.items() if how != "plain"}
 
     # -- layer 3: what follows from several fields
 

@@ -40,12 +40,18 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def trimmed(sql: str) -> str:
+    """Text without anything invisible around it; the slow trim is kept for the few values that need it."""
+    edges = f"^[{INVISIBLE}]|[{INVISIBLE}]$"
+    return f"CASE WHEN regexp_matches({sql}, {quote(edges)}) THEN trim({sql}, {quote(INVISIBLE)}) ELSE {sql} END"
+
+
 def text(column: Column) -> str:
-    """The value as trimmed text; null where nothing is said."""
+    """The value as text; null where nothing is said. Text columns are trimmed already, see `staging.load_raw`."""
     if column.type != "VARCHAR":
         return _typed_text(column)
-    trimmed = f"trim({column.sql}, {quote(INVISIBLE)})"
-    return f"CASE WHEN lower({trimmed}) IN ({', '.join(map(quote, MISSING))}) THEN NULL ELSE {trimmed} END"
+    c = column.sql
+    return f"CASE WHEN strlen({c}) < 10 AND lower({c}) IN ({', '.join(map(quote, MISSING))}) THEN NULL ELSE {c} END"
 
 
 def _typed_text(column: Column) -> str:
@@ -64,75 +70,84 @@ def first_filled(columns: list[Column]) -> Column:
     return Column(f"coalesce({', '.join(text(c) for c in columns)})", "VARCHAR")
 
 
-def ident(trimmed: str, *, floats: bool) -> str:
-    """An id from trimmed text; `floats` says that the column's ids have all become 13085.0."""
-    return f"regexp_replace({trimmed}, '^(\\d+)\\.0+$', '\\1')" if floats else trimmed
+def without_fraction(text: str) -> str:
+    """13085 of 13085.0."""
+    return f"regexp_replace({text}, '^(\\d+)\\.0+$', '\\1')"
 
 
-def pseudonym(trimmed: str, secret: str) -> str:
+def pseudonym(text: str, secret: str) -> str:
     """Ids that are e-mail addresses as keyed hashes; see `identity.pseudonym`."""
-    hashed = f"'mail-' || left(sha256({quote(secret)} || 'email:' || lower({trimmed})), 32)"
-    email = f"contains({trimmed}, '@') AND regexp_full_match({trimmed}, '[^@\\s]+@[^@\\s]+\\.[^@\\s]+')"
-    return f"CASE WHEN {email} THEN {hashed} ELSE {trimmed} END"
+    hashed = f"'mail-' || left(sha256({quote(secret)} || 'email:' || lower({text})), 32)"
+    email = f"contains({text}, '@') AND regexp_full_match({text}, '[^@\\s]+@[^@\\s]+\\.[^@\\s]+')"
+    return f"CASE WHEN {email} THEN {hashed} ELSE {text} END"
 
 
-def number(column: Column, trimmed: str, decimal: str) -> str:
+def number(column: Column, bare: str, decimal: str) -> str:
     """A finite number, else null.
 
     Parameters
     ----------
+    bare
+        For text, an expression with what `bare_number` gives.
     decimal
-        `.` or `,`: the decimal sign of the column where a value alone does not show it; `?` when the column has both,
-        and values like 1.234 are not read because they may mean either.
+        `plain` when the column holds nothing but digits and a point. Else `.` or `,`: the decimal sign where a value
+        alone does not show it; `?` when the column has both, and values like 1.234 are not read because they may
+        mean either.
     """
     if column.type in ("BIGINT", "BOOLEAN"):
         return f"{column.sql}::DOUBLE"
     if column.type == "DOUBLE":
         return f"CASE WHEN isfinite({column.sql}) THEN {column.sql} END"
-    bare = _bare_number(trimmed)
-    plain = "[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?"
-    grouped = "[+-]?\\d{1,3}([.,]\\d{3})+"
+    cleaned = column.sql if decimal == "plain" else _with_point(bare, decimal)
+    value = f"try_cast({cleaned} AS DOUBLE)"
+    # 1e400 is infinite, and SQL reads `inf`, `nan` and 1_000 as numbers too.
+    allowed = "" if decimal == "plain" else f"regexp_full_match({cleaned}, '{_PLAIN_OR_POWER}') AND "
+    return f"CASE WHEN {allowed}isfinite({value}) THEN {value} END"
+
+
+_PLAIN_OR_POWER = "[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?"
+
+
+def _with_point(bare: str, decimal: str) -> str:
+    """The number with a point for its decimal sign and nothing between groups of digits; null if it is unclear."""
     dots, commas = f"replace({bare}, '.', '')", f"replace({bare}, ',', '')"
     swapped = f"replace({dots}, ',', '.')"
-    either = f"regexp_full_match({bare}, '{grouped}') AND NOT (contains({bare}, '.') AND contains({bare}, ','))"
-    one_group = f"{either} AND length({dots}) + length({commas}) = 2 * length({bare}) - 1"
     ambiguous = {".": commas, ",": swapped, "?": "NULL"}[decimal]
-    cleaned = f"""CASE WHEN NOT contains({bare}, ',') AND NOT contains({bare}, '.') THEN {bare}
-      WHEN {one_group} THEN {ambiguous}
-      WHEN {either} THEN replace({dots}, ',', '')
+    if decimal == ".":
+        ambiguous = f"CASE WHEN contains({bare}, '.') THEN {bare} ELSE {commas} END"
+    return f"""CASE WHEN NOT contains({bare}, ',') AND NOT contains({bare}, '.') THEN {bare}
+      WHEN regexp_full_match({bare}, '[+-]?[1-9]\\d{{0,2}}[.,]\\d{{3}}') THEN {ambiguous}
+      WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(,\\d{{3}}){{2,}}') THEN {commas}
+      WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(\\.\\d{{3}}){{2,}}') THEN {dots}
       WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(,\\d{{3}})+\\.\\d*') THEN {commas}
       WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(\\.\\d{{3}})+,\\d*') THEN {swapped}
-      WHEN contains({bare}, ',') AND NOT contains({bare}, '.') AND length({commas}) = length({bare}) - 1
-        THEN replace({bare}, ',', '.')
+      WHEN regexp_full_match({bare}, '[+-]?\\d*,\\d*') THEN replace({bare}, ',', '.')
       WHEN contains({bare}, ',') THEN NULL ELSE {bare} END"""
-    value = f"try_cast(CASE WHEN regexp_full_match({cleaned}, '{plain}') THEN {cleaned} END AS DOUBLE)"
-    return f"CASE WHEN isfinite({value}) THEN {value} END"
 
 
-def _bare_number(trimmed: str) -> str:
+def bare_number(text: str) -> str:
     """Without currency, spaces between groups and apostrophes; (12.50) and 12.50- are negative."""
     signs, codes = CURRENCIES
     money = f"([{signs}]|{'|'.join(codes.split())})"
-    bare = f"regexp_replace({trimmed}, '^([+-]?)\\s*{money}\\s*|\\s*{money}$', '\\1', 'gi')"
+    bare = f"regexp_replace({text}, '^([+-]?)\\s*{money}\\s*|\\s*{money}$', '\\1', 'gi')"
     bare = f"regexp_replace({bare}, '(\\d)[ \u00a0\u202f\u2009’'']+(\\d)', '\\1\\2', 'g')"
     bare = f"regexp_replace({bare}, '^\\((.*)\\)$|^(.*\\d)-$', '-\\1\\2')"
     return f"trim({bare}, {quote(INVISIBLE)})"
 
 
-def currency_unknown(trimmed: str) -> str:
+def currency_unknown(text: str, bare: str) -> str:
     """True where a number stands beside letters that are no currency of ours."""
-    rest = f"regexp_replace({_bare_number(trimmed)}, '[-+0-9.,eE\\s]', '', 'g')"
-    return f"regexp_matches({trimmed}, '\\d') AND {rest} <> ''"
+    return f"regexp_matches({text}, '\\d') AND regexp_replace({bare}, '[-+0-9.,eE\\s]', '', 'g') <> ''"
 
 
-def flag(column: Column, trimmed: str) -> str:
+def flag(column: Column, text: str) -> str:
     """Yes or no in the usual words; null where neither is said. A count above nought is yes."""
     if column.type == "BOOLEAN":
         return column.sql
     yes = "'1','true','t','yes','y','ja','oui','si','sí','in stock','instock','in_stock','available','active'"
     no = "'0','false','f','no','n','nein','non','out of stock','outofstock','out_of_stock','unavailable','inactive'"
-    low = f"lower({trimmed})"
-    count = f"try_cast({trimmed} AS DOUBLE) > 0"
+    low = f"lower({text})"
+    count = f"try_cast({text} AS DOUBLE) > 0"
     return f"CASE WHEN {low} IN ({yes}) THEN true WHEN {low} IN ({no}) THEN false ELSE {count} END"
 
 
@@ -148,23 +163,30 @@ class TimeHabit:
         dmy or mdy, of dates like 03/04/2025.
     zone
         The zone of times that do not name one.
+    has, only
+        The ways of writing that occur; and whether every value is written in one of them.
+    bare
+        All ISO times are without zone.
     """
 
     divisor: int = 1
     order: str = "dmy"
     zone: str = "UTC"
     has: frozenset[str] = frozenset({"epoch", "iso", "local", "named", "compact"})
+    only: bool = False
+    bare: bool = False
 
 
 _EPOCH = "-?\\d+(\\.\\d+)?"
 _ISO = "\\d{4}[-/.]\\d{1,2}[-/.]\\d{1,2}([ T].*)?"
+_BARE = "\\d{4}-\\d\\d-\\d\\d([ T]\\d\\d:\\d\\d(:\\d\\d(\\.\\d+)?)?)?"
 _COMPACT = "(19|20)\\d{6}([ T]?\\d{4,6}Z?)?"
 _LOCAL = "\\d{1,2}[./-]\\d{1,2}[./-](\\d{4}|\\d{2})([ ,T]+.*)?"
 _NAMED = "[A-Za-z]{3,9}\\.? \\d{1,2},? \\d{4}.*|\\d{1,2}\\.?[ -][A-Za-z]{3,9}\\.?[ -]\\d{4}.*"
 _SHAPES = {"compact": _COMPACT, "epoch": _EPOCH, "iso": _ISO, "local": _LOCAL, "named": _NAMED}
 
 
-def moment(column: Column, trimmed: str, habit: TimeHabit) -> str:
+def moment(column: Column, text: str, habit: TimeHabit) -> str:
     """Epoch seconds, UTC, or null."""
     c = column.sql
     if column.type == "TIMESTAMP WITH TIME ZONE":
@@ -174,14 +196,16 @@ def moment(column: Column, trimmed: str, habit: TimeHabit) -> str:
     if column.type in ("BIGINT", "DOUBLE"):
         return _epoch_seconds(f"{c}::DOUBLE" if column.type == "DOUBLE" else c, habit, typed=column.type)
     branches = {
-        "compact": _compact(trimmed, habit),
-        "epoch": _epoch_seconds(f"try_cast({trimmed} AS DOUBLE)", habit, typed="DOUBLE"),
-        "iso": _iso(trimmed, habit),
-        "local": _local(trimmed, habit),
-        "named": _named(trimmed, habit),
+        "compact": _compact(text, habit),
+        "epoch": _epoch_seconds(f"try_cast({text} AS DOUBLE)", habit, typed="DOUBLE"),
+        "iso": _iso(text, habit),
+        "local": _local(text, habit),
+        "named": _named(text, habit),
     }
+    if habit.only and len(habit.has) == 1:
+        return branches[next(iter(habit.has))]
     cases = " ".join(
-        f"WHEN regexp_full_match({trimmed}, '{_SHAPES[name]}') THEN {branches[name]}"
+        f"WHEN regexp_full_match({text}, '{_SHAPES[name]}') THEN {branches[name]}"
         for name in _SHAPES
         if name in habit.has
     )
@@ -205,8 +229,10 @@ def _local_seconds(timestamp: str, zone: str) -> str:
     return f"CASE WHEN {back} = {timestamp} THEN floor(epoch({there}))::BIGINT END"
 
 
-def _iso(trimmed: str, habit: TimeHabit) -> str:
-    dashed = f"regexp_replace({trimmed}, '^(\\d{{4}})[/.](\\d{{1,2}})[/.](\\d{{1,2}})', '\\1-\\2-\\3')"
+def _iso(text: str, habit: TimeHabit) -> str:
+    if habit.bare:
+        return _local_seconds(f"try_cast({text} AS TIMESTAMP)", habit.zone)
+    dashed = f"regexp_replace({text}, '^(\\d{{4}})[/.](\\d{{1,2}})[/.](\\d{{1,2}})', '\\1-\\2-\\3')"
     offset = "\\d:\\d\\d.*?\\s*(Z|UTC|GMT|[+-]\\d\\d(:?\\d\\d)?)$"
     zoned = f"regexp_replace({dashed}, '\\s*([+-]\\d\\d):?(\\d\\d)?$', '\\1:\\2')"
     zoned = f"regexp_replace({zoned}, ':$', ':00')"
@@ -218,8 +244,8 @@ def _iso(trimmed: str, habit: TimeHabit) -> str:
     return f"CASE WHEN {bare} THEN {local} WHEN regexp_matches({dashed}, '{offset}') THEN {there} END"
 
 
-def _local(trimmed: str, habit: TimeHabit) -> str:
-    even = f"regexp_replace(regexp_replace({trimmed}, '[./-]', '/', 'g'), '[ ,T]+', ' ', 'g')"
+def _local(text: str, habit: TimeHabit) -> str:
+    even = f"regexp_replace(regexp_replace({text}, '[./-]', '/', 'g'), '[ ,T]+', ' ', 'g')"
     pattern = "%d/%m/" if habit.order == "dmy" else "%m/%d/"
     short = f"regexp_full_match({even}, '\\d+/\\d+/\\d\\d( .*)?')"
     # With %Y the year 09 would be the year 9, so years of two digits have formats of their own.
@@ -228,15 +254,15 @@ def _local(trimmed: str, habit: TimeHabit) -> str:
     return f"CASE WHEN {short} THEN {two} ELSE {four} END"
 
 
-def _named(trimmed: str, habit: TimeHabit) -> str:
-    even = f"regexp_replace(regexp_replace({trimmed}, '[.,-]', ' ', 'g'), '\\s+', ' ', 'g')"
+def _named(text: str, habit: TimeHabit) -> str:
+    even = f"regexp_replace(regexp_replace({text}, '[.,-]', ' ', 'g'), '\\s+', ' ', 'g')"
     starts = [f"{m} %d %Y" for m in _MONTHS] + [f"%d {m} %Y" for m in _MONTHS]
     formats = ", ".join(quote(s + t) for s in starts for t in _TIMES)
     return _local_seconds(f"try_strptime(trim({even}), [{formats}])", habit.zone)
 
 
-def _compact(trimmed: str, habit: TimeHabit) -> str:
-    digits = f"regexp_replace({trimmed}, '[^0-9]', '', 'g')"
+def _compact(text: str, habit: TimeHabit) -> str:
+    digits = f"regexp_replace({text}, '[^0-9]', '', 'g')"
     formats = ", ".join(map(quote, ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d")))
     return _local_seconds(f"try_strptime({digits}, [{formats}])", habit.zone)
 
@@ -249,17 +275,22 @@ def _parse(even: str, date: str) -> str:
 
 
 def decimal_sign(con: duckdb.DuckDBPyConnection, relation: str, column: Column) -> str:
-    """The decimal sign of a whole column: `.`, `,`, or `?` when it has both."""
+    """How a whole column writes numbers, see `number`."""
     if column.type != "VARCHAR":
-        return "."
-    value = _bare_number(text(column))
+        return "plain"
+    simple = "[+-]?\\d+(\\.\\d*)?"
+    values = f"SELECT {text(column)} AS v FROM {relation}"
+    odd = f"SELECT 1 FROM ({values}) WHERE v IS NOT NULL AND NOT regexp_full_match(v, '{simple}') LIMIT 1"
+    if not con.execute(odd).fetchall():
+        return "plain"
     comma = "[+-]?(\\d+,\\d{1,2}|\\d+,\\d{4,}|\\d{1,3}(\\.\\d{3})+,\\d+|\\d{1,3}(\\.\\d{3}){2,}|0,\\d+)"
     dot = "[+-]?(\\d+\\.\\d{1,2}|\\d+\\.\\d{4,}|\\d{1,3}(,\\d{3})+\\.\\d+|\\d{1,3}(,\\d{3}){2,}|0\\.\\d+)"
-    either = "[+-]?[1-9]\\d{0,2}[,]\\d{3}"
+    either = "[+-]?[1-9]\\d{0,2},\\d{3}"
     rows = con.execute(
-        f"""SELECT count(*) FILTER (regexp_full_match(v, '{comma}')), count(*) FILTER (regexp_full_match(v, '{dot}')),
-                   count(*) FILTER (regexp_full_match(v, '{either}'))
-            FROM (SELECT {value} AS v FROM {relation}) WHERE contains(v, ',') OR contains(v, '.')"""
+        f"""SELECT count(*) FILTER (regexp_full_match(b, '{comma}')), count(*) FILTER (regexp_full_match(b, '{dot}')),
+                   count(*) FILTER (regexp_full_match(b, '{either}'))
+            FROM (SELECT {bare_number("v")} AS b FROM (SELECT DISTINCT v FROM ({values}))
+                  WHERE contains(v, ',') OR contains(v, '.'))"""
     ).fetchall()
     commas, dots, unclear = rows[0]
     if commas and dots:
@@ -274,11 +305,11 @@ def all_floats(con: duckdb.DuckDBPyConnection, relation: str, column: Column) ->
     """Whether the ids of a column of text have all become floats (13085.0)."""
     if column.type != "VARCHAR":
         return False
-    rows = con.execute(
-        f"""SELECT count(*) > 0 AND bool_and(regexp_full_match(v, '\\d+\\.0+'))
-            FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL"""
-    ).fetchall()
-    return bool(rows[0][0])
+    values = f"SELECT {text(column)} AS v FROM {relation}"
+    other = f"SELECT 1 FROM ({values}) WHERE v IS NOT NULL AND NOT regexp_full_match(v, '\\d+\\.0+') LIMIT 1"
+    if con.execute(other).fetchall():
+        return False
+    return bool(con.execute(f"SELECT 1 FROM ({values}) WHERE v IS NOT NULL LIMIT 1").fetchall())
 
 
 def time_habit(
@@ -303,14 +334,15 @@ def time_habit(
     rows = con.execute(
         f"""SELECT {shapes}, count(*) FILTER ({here} AND {first} > 12), count(*) FILTER ({here} AND {second} > 12),
                    count(*) FILTER ({here} AND {first} <> {second}), count(*) FILTER ({here} AND contains(v[:6], '.')),
-                   median(abs(try_cast(v AS DOUBLE))), any_value(v) FILTER ({here})
+                   median(abs(try_cast(v AS DOUBLE))), any_value(v) FILTER ({here}), count(*),
+                   count(*) FILTER (regexp_full_match(v, '{_BARE}'))
             FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL"""
     ).fetchall()
-    *counts, days_first, months_first, telling, dotted, median, example = rows[0]
+    *counts, days_first, months_first, telling, dotted, median, example, n, bare = rows[0]
     has = frozenset(n for n, c in zip(_SHAPES, counts, strict=True) if c)
     found = order or _date_order(days_first, months_first, telling, dotted, example, name)
     # Eight digits are a date, and an epoch is not that short: one reading a column.
-    return TimeHabit(_divisor(median), found, zone, has)
+    return TimeHabit(_divisor(median), found, zone, has, max(counts) == n, bare == counts[list(_SHAPES).index("iso")])
 
 
 def _date_order(days_first: int, months_first: int, telling: int, dotted: int, example: str | None, name: str) -> str:
