@@ -212,7 +212,8 @@ def names_people(column: str) -> bool:
 
 def _arrow_part(inside: str, column: str, values: Any) -> Part:
     """A column as cells, straight from Arrow's buffer: there may be millions."""
-    joined = pc.binary_join_element_wise("", pc.cast(values, pa.large_string()), "", CELL.decode())
+    nothing, cell = pa.scalar("", pa.large_string()), pa.scalar(CELL.decode(), pa.large_string())
+    joined = pc.binary_join_element_wise(nothing, pc.cast(values, pa.large_string()), nothing, cell)
     offsets = np.frombuffer(joined.buffers()[1], np.int64, len(joined) + 1, joined.offset * 8)
     data = bytes(memoryview(joined.buffers()[2] or b"")[int(offsets[0]) : int(offsets[-1])])
     return Part(inside, data, True, column.lower() not in OTHERS)

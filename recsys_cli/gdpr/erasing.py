@@ -124,7 +124,7 @@ class _Work:
         if any(known):
             plan = self._erase(plan, people)
         scanned = self._look(people)
-        if not scanned.clean and not any(known):
+        if scanned.findings and not any(known):
             plan = self._erase(plan, people)  # of nobody's rows, but in the bytes of a file
             scanned = self._look(people)
         self._prove(scanned, people)
@@ -215,6 +215,11 @@ class _Work:
     def _prove(self, scanned: Scan, people: Sequence[Person]) -> None:
         if scanned.clean:
             return
+        if not scanned.findings:
+            raise ErasureIncomplete(
+                f"{scanned.unread[0]} is packed and cannot be opened, so it cannot be shown to be free of them.",
+                "Remove that file and run recsys gdpr delete again; until then the erasure is unfinished.",
+            )
         places = "; ".join(dict.fromkeys(str(f) for f in scanned.findings[:5]))
         raise ErasureIncomplete(
             f"Traces are left in {len(scanned.findings)} places: {places}.",

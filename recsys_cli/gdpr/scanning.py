@@ -77,7 +77,8 @@ class Scan:
 
     @property
     def clean(self) -> bool:
-        return not self.findings
+        """Whether nobody was found, and nothing was left unopened."""
+        return not self.findings and not self.unread
 
 
 def scan(roots: Iterable[Path], needles: Sequence[Needle], *, skip: Iterable[Path] = ()) -> Scan:

@@ -44,7 +44,9 @@ def test_nothing_is_left_in_any_file_and_nobody_else_is_touched(shop: Shop, one:
     done = erase(shop.store, shop.artifacts, shop.settings, [one])
 
     assert places(shop, one) == []
-    assert done.erased == 1 and not done.unknown and done.scanned.clean
+    assert done.erased == 1
+    assert not done.unknown
+    assert done.scanned.clean
     assert {table: shop.count(table) for table in before} == before
     assert shop.count("rejected") == rejected - 1
     lines = sum(len(c.lines()) for c in shop.spool.read({}))
@@ -63,7 +65,8 @@ def test_versions_keep_everything_but_the_person(shop: Shop) -> None:
     version = shop.artifacts.current()
     after = read_bundle(version.path)
     assert version.name == f"{name}-r1"
-    assert version.manifest["kind"] == "forget" and version.manifest["forgotten"]["people"] == 1
+    assert version.manifest["kind"] == "forget"
+    assert version.manifest["forgotten"]["people"] == 1
     assert version.manifest["data"]["users"] == len(after.keys) == len(before.keys) - 1
     assert version.manifest["data"]["events"] == after.histories.n_events
     kept = np.delete(np.arange(len(before.keys)), row)
@@ -75,7 +78,8 @@ def test_versions_keep_everything_but_the_person(shop: Shop) -> None:
 
 def test_several_people_go_together(shop: Shop) -> None:
     done = erase(shop.store, shop.artifacts, shop.settings, [*PEOPLE, "nobody"])
-    assert done.erased == len(PEOPLE) and done.unknown == ("nobody",)
+    assert done.erased == len(PEOPLE)
+    assert done.unknown == ("nobody",)
     assert not any(places(shop, one) for one in PEOPLE)
 
 
@@ -87,7 +91,9 @@ def test_a_number_written_as_a_float_is_the_same_customer(shop: Shop) -> None:
 def test_unknown_people_change_nothing(shop: Shop) -> None:
     before = {p: p.read_bytes() for p in shop.root.rglob("*") if p.is_file()}
     done = erase(shop.store, shop.artifacts, shop.settings, ["nobody", "no@body.example"])
-    assert done.erased == 0 and len(done.unknown) == 2 and not done.removed
+    assert done.erased == 0
+    assert len(done.unknown) == 2
+    assert not done.removed
     after = {p: p.read_bytes() for p in shop.root.rglob("*") if p.is_file()}
     assert {p: b for p, b in after.items() if p in before} == before
 
@@ -109,8 +115,11 @@ def test_what_is_left_on_purpose_fails_the_command_and_is_named(shop: Shop) -> N
     assert journal.pending(shop.settings.db) is not None
     note.unlink()
     done = resume(shop.store, shop.artifacts, shop.settings)
-    assert done is not None and done.resumed and done.removed["events"] > 0
-    assert journal.pending(shop.settings.db) is None and places(shop, UMLAUT) == []
+    assert done is not None
+    assert done.resumed
+    assert done.removed["events"] > 0
+    assert journal.pending(shop.settings.db) is None
+    assert places(shop, UMLAUT) == []
 
 
 def test_a_training_that_read_them_before_does_not_bring_them_back(shop: Shop) -> None:
@@ -125,7 +134,8 @@ def test_a_training_that_read_them_before_does_not_bring_them_back(shop: Shop) -
     )
     held = read_bundle(shop.artifacts.open(version.name).path)
     key = user_key(load_secret(shop.settings.db), LONG)
-    assert find_key(held.keys, key) == -1 and len(held.keys) == snapshot.data.interactions.n_users - 1
+    assert find_key(held.keys, key) == -1
+    assert len(held.keys) == snapshot.data.interactions.n_users - 1
 
 
 def test_a_damaged_version_is_removed_because_it_cannot_be_shown_clean(shop: Shop) -> None:
