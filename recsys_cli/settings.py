@@ -64,6 +64,7 @@ class TrainSettings:
     seed: int = _s(42, "Seed of everything random.")
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.")
     keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.")
+    keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError
-from . import demo, evaluate, gdpr, ingest, recommend, status, train, tune, update_worker
+from . import demo, evaluate, gdpr, ingest, recommend, serve, status, train, tune, update_worker
 
 app = typer.Typer(
     name="recsys",
@@ -43,6 +43,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
+app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("update-worker")(update_worker.update_worker)
 app.add_typer(gdpr.gdpr)

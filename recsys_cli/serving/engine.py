@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from ..index import ItemIndex
 from ..models import registry
 from ..models.base import Model, top_k
 from ..models.vectors import VectorModel
-from ..schema import PURCHASE, Float32, IdMap, Int32
+from ..schema import ITEM_COLUMNS, PURCHASE, Float32, IdMap, Int32
 from . import batch
 from .catalogue import Allowed, Catalogue
 from .overlay import Overlay
@@ -100,6 +101,20 @@ class Engine:
     def items(self) -> IdMap:
         """Item ids by code."""
         return self.bundle.items()
+
+    def catch_up(self) -> Iterator[None]:
+        """Take what was heard since the last time, from the spool; yields between pieces of work."""
+        if self.overlay is None:
+            return
+        for lines in self.overlay.read():
+            for line in lines:
+                if line["t"] == "item":
+                    self._change_item(line)
+            yield
+
+    def _change_item(self, line: dict[str, Any]) -> None:
+        columns = {name: line[name] for name in ITEM_COLUMNS if name in line and name != "item_id"}
+        self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
 
     # -- answers ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ import orjson
 from ..artifacts import Position, Spool
 from ..identity import user_key
 
+_PIECE = 200  # lines taken at a time: about a millisecond
+
 Key = tuple[int, int]  # of a customer, see `identity.user_key`
 
 
@@ -53,14 +55,16 @@ class Overlay:
     def read(self) -> Iterator[list[dict[str, Any]]]:
         """Take what is new, a chunk of the spool at a time; yields the lines that are no events (changes of items)."""
         for chunk in self.spool.read(self.position):
+            self.position[chunk.segment] = chunk.end
             cut = min(max(self.floor.get(chunk.segment, 0) - chunk.start, 0), len(chunk.data))
             others: list[dict[str, Any]] = []
-            for line in _parsed(chunk.data[:cut]):
-                self._take(line, in_version=True)
-            for line in _parsed(chunk.data[cut:]):
-                if not self._take(line, in_version=False):
-                    others.append(line)
-            self.position[chunk.segment] = chunk.end
+            for part, in_version in ((chunk.data[:cut], True), (chunk.data[cut:], False)):
+                for number, line in enumerate(_parsed(part)):
+                    if not self._take(line, in_version) and not in_version:
+                        others.append(line)
+                    if number % _PIECE == _PIECE - 1:
+                        yield others
+                        others = []
             yield others
 
     def _take(self, line: dict[str, Any], in_version: bool) -> bool:

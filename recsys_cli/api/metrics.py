@@ -1,0 +1,78 @@
+"""What Prometheus may know: counts and times by route, source and version, never who.
+
+With several workers, each keeps its numbers in files of a shared directory (`PROMETHEUS_MULTIPROC_DIR`, set before
+this module is imported) and whichever is asked adds them up.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
+
+REQUESTS = Counter("recsys_requests", "Requests answered.", ["route", "status"])
+SECONDS = Histogram("recsys_request_seconds", "Time from request to answer.", ["route"], buckets=_BUCKETS)
+ANSWERS = Counter("recsys_answers", "Lists answered, by what proposed the first item.", ["route", "source", "version"])
+FALLBACKS = Counter("recsys_fallback_answers", "Lists in which every item is a fallback.", ["route"])
+EVENTS = Counter("recsys_events", "Events acknowledged.", ["type"])
+LAG = Histogram(
+    "recsys_event_lag_seconds",
+    "Time from an event's acknowledgement to its effect in a process.",
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5),
+)
+SWAPS = Counter("recsys_version_swaps", "Versions taken into service, over all processes.")
+REFUSED = Counter("recsys_versions_refused", "Damaged versions refused, over all processes.")
+VERSION_AGE = Gauge(
+    "recsys_version_created_timestamp_seconds", "When the served version was made.", multiprocess_mode="livemin"
+)
+BACKLOG = Gauge("recsys_spool_backlog_bytes", "What the update worker has not taken yet.", multiprocess_mode="livemax")
+WORKER_AGE = Gauge(
+    "recsys_update_age_seconds", "Time since the served version was published.", multiprocess_mode="livemax"
+)
+MEMORY = Gauge("recsys_resident_bytes", "Memory of each process.", multiprocess_mode="liveall")
+
+
+@lru_cache(4096)
+def _bound(route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, str(status)), SECONDS.labels(route)
+
+
+@lru_cache(4096)
+def _bound_answer(route: str, source: str, version: str) -> Counter:
+    return ANSWERS.labels(route, source, version)
+
+
+def observe(route: str, status: int, seconds: float) -> None:
+    """Count one answer."""
+    count, times = _bound(route, status)
+    count.inc()
+    times.observe(seconds)
+
+
+def observe_answer(route: str, source: str, version: str, fallback: bool) -> None:
+    """Count one list."""
+    _bound_answer(route, source, version).inc()
+    if fallback:
+        FALLBACKS.labels(route).inc()
+
+
+def render() -> bytes:
+    """The text that Prometheus reads, over all processes."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,90 @@
+"""JSON schemas of what is asked and answered, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schema import EVENT_TYPES
+
+Schema = dict[str, Any]
+
+
+def obj(properties: Schema, required: tuple[str, ...] | None = None, **more: Any) -> Schema:
+    """An object; all properties are required unless said otherwise."""
+    needed = list(properties) if required is None else list(required)
+    schema = {"type": "object", "properties": properties, **more}
+    return schema | ({"required": needed} if needed else {})
+
+
+def maybe(kind: str) -> Schema:
+    """That kind, or null."""
+    return {"type": [kind, "null"]}
+
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+INTEGER: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+ID: Schema = {"type": "string", "minLength": 1, "maxLength": 256}
+
+ERROR = obj({"error": obj({"code": TEXT, "message": TEXT, "hint": TEXT})})
+
+ITEM = obj(
+    {
+        "item_id": TEXT,
+        "title": maybe("string"),
+        "category": maybe("string"),
+        "brand": maybe("string"),
+        "price": maybe("number"),
+        "img_url": maybe("string"),
+        "url": maybe("string"),
+        "score": NUMBER,
+        "source": {"type": "string", "description": "What proposed the item."},
+        "fallback": {"type": "boolean", "description": "True when nothing better was known."},
+        "reason": {"type": "string", "description": "With explain=true: why, from what happened."},
+    },
+    ("item_id", "title", "category", "brand", "price", "img_url", "url", "score", "source", "fallback"),
+)
+
+ANSWER = obj(
+    {
+        "items": {"type": "array", "items": ITEM},
+        "known": {"type": "boolean", "description": "There was a history to go by."},
+        "fallback": {"type": "boolean", "description": "Every item is a fallback."},
+        "version": {"type": "string", "description": "The version of the model that answered."},
+        "request_id": {"type": "string", "description": "Send it with clicks and impressions of these items."},
+        "stages": {"type": "array", "items": {"type": "object"}, "description": "With explain=true."},
+    },
+    ("items", "known", "fallback", "version", "request_id"),
+)
+
+EVENT = obj(
+    {
+        "user_id": {**ID, "type": ["string", "null"], "description": "The customer."},
+        "session_id": {**ID, "type": ["string", "null"], "description": "The guest, or the customer's session."},
+        "item_id": ID,
+        "ts": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "Epoch seconds, UTC; when left out, now.",
+        },
+        "event_type": {"type": "string", "enum": list(EVENT_TYPES), "default": "purchase"},
+        "qty": {"type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 1},
+        "order_id": {**ID, "type": ["string", "null"]},
+        "event_id": {**ID, "type": ["string", "null"], "description": "Sent again with the same id, it counts once."},
+        "price": {"type": ["number", "null"], "minimum": 0, "maximum": 1e12},
+        "currency": {**ID, "type": ["string", "null"]},
+        "position": {"type": ["integer", "null"], "minimum": 0, "maximum": 1_000_000},
+        "request_id": {**ID, "type": ["string", "null"], "description": "Of the answer that showed the item."},
+    },
+    ("item_id",),
+    additionalProperties=False,
+    description="One of user_id and session_id must be given.",
+)
+
+EVENTS: Schema = {
+    "anyOf": [
+        EVENT,
+        obj({"events": {"type": "array", "items": EVENT, "minItems": 1, "maxItems": 1000}}, additionalProperties=False),
+    ]
+}

@@ -1,0 +1,198 @@
+"""Server processes: one that answers, or several on one socket with this one watching over them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..errors import UsageError
+from ..settings import ServeSettings
+from .log import log
+
+_BACKLOG = 2048
+_DIED_TOO_SOON = 2.0  # seconds
+_GRACE = 10.0  # seconds that a stopping process gets for the requests it has begun
+
+
+@dataclass(frozen=True)
+class ServePlan:
+    """All that a server process needs to know."""
+
+    settings: ServeSettings
+    artifacts: Path
+    secret: str
+    images: Path | None
+
+    def dump(self) -> bytes:
+        """For another process; holds the secret, so it goes through a pipe and never into arguments."""
+        return json.dumps(asdict(self), default=str).encode()
+
+    @staticmethod
+    def load(data: bytes) -> ServePlan:
+        """What `dump` wrote."""
+        tree = json.loads(data)
+        given: dict[str, Any] = tree["settings"]
+        given["cors_origins"] = tuple(given["cors_origins"])
+        images = Path(tree["images"]) if tree["images"] else None
+        return ServePlan(ServeSettings(**given), Path(tree["artifacts"]), tree["secret"], images)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises
+    ------
+    UsageError
+        The address cannot be had.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(sock, address)
+        sock.listen(_BACKLOG)
+    except OSError as e:
+        raise UsageError(
+            f"The address {host}:{port} cannot be listened on: {e.strerror or e}.",
+            "Another server may be running; choose another --port or --host.",
+        ) from None
+    sock.set_inheritable(True)
+    return sock
+
+
+def _bind(sock: socket.socket, address: Any) -> None:
+    """Bind; a predecessor that was killed may take a moment to let go."""
+    deadline = time.monotonic() + 1.0
+    while True:
+        try:
+            sock.bind(address)
+            return
+        except OSError as e:
+            if e.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def serve(plan: ServePlan, sock: socket.socket) -> None:
+    """Answer until told to stop (SIGTERM or SIGINT)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A thousand slow clients are a thousand open files.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else soft, hard))
+    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        if plan.settings.workers == 1:
+            run_worker(plan, sock)
+        else:
+            _Supervisor(plan, sock, Path(folder)).run()
+
+
+def run_worker(plan: ServePlan, sock: socket.socket) -> None:
+    """Answer in this process."""
+    # Before NumPy and faiss are loaded: their threads would fight over cores with the other workers.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    import faiss
+    import uvicorn
+    from threadpoolctl import threadpool_limits
+
+    from ..artifacts import Artifacts
+    from .app import make_app
+    from .protocol import Protocol
+    from .service import Service
+
+    faiss.omp_set_num_threads(1)
+    threadpool_limits(1)
+    # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
+    sys.setswitchinterval(0.0005)
+    service = Service.of(plan.settings, Artifacts(plan.artifacts), plan.secret, plan.images, log)
+    service.live.start()
+    config = uvicorn.Config(
+        make_app(service),
+        http=Protocol,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        lifespan="on",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(_GRACE),
+        backlog=_BACKLOG,
+    )
+    server = uvicorn.Server(config)
+    Protocol.read_timeout = plan.settings.read_timeout
+    # uvicorn raises the signal that stopped it once more when it is done; by then it has done its work.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[sock])
+    if not server.started:
+        sys.exit(6)
+
+
+class _Supervisor:
+    """Starts the workers, starts them again when they die, and stops them all together."""
+
+    def __init__(self, plan: ServePlan, sock: socket.socket, metrics: Path) -> None:
+        self._plan = plan
+        self._sock = sock
+        self._metrics = metrics
+        self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(self._plan.settings.workers):
+            self._start()
+        while self._workers:
+            pid, status = os.wait()
+            process, started = self._workers.pop(pid, (None, 0.0))
+            if process is None:
+                continue
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self._forget_metrics(pid)
+            if not self._stopping:
+                log("worker_died", worker=pid, exit_code=process.returncode)
+                if time.monotonic() - started < _DIED_TOO_SOON:
+                    time.sleep(_DIED_TOO_SOON)  # one that cannot start must not spin
+                self._start()
+
+    def _start(self) -> None:
+        if self._stopping:
+            return
+        command = [sys.executable, "-m", "recsys_cli.api.worker", str(self._sock.fileno())]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[self._sock.fileno()])
+        assert process.stdin is not None
+        process.stdin.write(self._plan.dump() + b"\n")
+        process.stdin.flush()
+        # Left open: when this process is killed, the worker reads the end of its input and stops.
+        self._workers[process.pid] = (process, time.monotonic())
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for process, _ in list(self._workers.values()):
+            process.send_signal(signal.SIGTERM)
+
+    def _forget_metrics(self, pid: int) -> None:
+        # Counters of dead workers stay in the sum; their gauges speak of a process that is no more.
+        for path in self._metrics.glob(f"gauge_live*_{pid}.db"):
+            path.unlink(missing_ok=True)
+
+
+def die_with_parent() -> None:
+    """Have the kernel stop this process when its parent dies, however that happens."""
+    pr_set_pdeathsig = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)

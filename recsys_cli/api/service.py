@@ -1,0 +1,74 @@
+"""What handlers work with: one object for each server process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..artifacts import Artifacts, SpoolWriter
+from ..serving.live import Live, Log
+from ..settings import ServeSettings
+from . import metrics
+from .events import EventSink
+
+
+@dataclass
+class Service:
+    """The engine, the spool and the settings of one server process.
+
+    Parameters
+    ----------
+    settings
+        The server's own.
+    live
+        Keeps the engine up to date.
+    sink
+        Takes events.
+    images
+        Folder shown under /sample-images/, or None.
+    """
+
+    settings: ServeSettings
+    live: Live
+    images: Path | None
+    log: Log
+    started: float = field(default_factory=time.time)
+    sink: EventSink = field(init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _catching_up: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def of(settings: ServeSettings, artifacts: Artifacts, secret: str, images: Path | None, log: Log) -> Service:
+        """A service on an artifacts directory; `secret` as in `identity.load_secret`."""
+        return Service(settings, Live(artifacts, secret, settings.poll, log), images, log)
+
+    def __post_init__(self) -> None:
+        self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written)
+
+    async def start(self) -> None:
+        """Begin to keep up; the version is loaded by `live.start` before."""
+        task = asyncio.create_task(self.live.run())
+        self._tasks.add(task)
+
+    async def stop(self) -> None:
+        """Finish what was acknowledged or is being written, then let go."""
+        self.live.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sink.close()
+
+    def _written(self) -> None:
+        # Whoever asks this process next sees the event, without waiting for the next look.
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self.live.catch_up())
+
+    def gauges(self) -> None:
+        """Bring the metrics up to date that are states, not counts."""
+        if self.live.engine is not None:
+            metrics.VERSION_AGE.set(self.live.created_at)
+            metrics.WORKER_AGE.set(time.time() - self.live.created_at)
+        statm = Path("/proc/self/statm")
+        if statm.exists():
+            metrics.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

@@ -1,0 +1,48 @@
+"""`recsys serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import ArtifactsOption, ConfigOption, DbOption, start
+
+
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port. [default: 8000]")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Processes that answer. [default: 1]")
+    ] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Answer over HTTP from the published version, and take events; see /docs on the server."""
+    run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
+    from ..api.server import ServePlan, listen
+    from ..api.server import serve as run_server
+    from ..artifacts import Artifacts
+    from ..identity import load_secret
+
+    settings = run.settings.serve
+    Artifacts(run.settings.artifacts).current(verify=False)  # no model yet: say so here, before anything starts
+    secret = load_secret(run.settings.db)
+    sock = listen(settings.host, settings.port)
+    address, number = sock.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    run.waiting(f"Serving on http://{shown}:{number} (documentation: /docs). Stop with Ctrl-C.")
+    run_server(ServePlan(settings, run.settings.artifacts.absolute(), secret, images_folder(settings.images)), sock)
+
+
+def images_folder(named: Path | None) -> Path | None:
+    """The folder of images: the named one, else the sample shop's in the package or in a source tree."""
+    if named is not None:
+        return named.absolute()
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "sample_data" / "images", package.parent / "sample_data" / "images"):
+        if folder.is_dir():
+            return folder
+    return None

@@ -1,0 +1,139 @@
+"""A server process's engine, kept up with what other processes publish and receive."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..artifacts import Artifacts, Spool, Version
+from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound
+from .engine import Engine
+from .overlay import Overlay
+
+Log = Callable[..., None]
+
+
+@dataclass
+class Live:
+    """Watches the artifacts directory and swaps engines by one assignment.
+
+    Parameters
+    ----------
+    artifacts
+        What is served.
+    secret
+        See `identity.load_secret`.
+    poll
+        Seconds between looks.
+    log
+        Told of swaps and refusals: an event's name and its facts.
+    """
+
+    artifacts: Artifacts
+    secret: str
+    poll: float
+    log: Log
+    engine: Engine | None = None
+    swapped_at: float = 0.0
+    created_at: float = 0.0
+    swaps: int = 0
+    refused: int = 0
+    _pointer: str | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def spool(self) -> Spool:
+        """What servers received."""
+        return Spool(self.artifacts.spool_dir)
+
+    def ready(self) -> Engine:
+        """The engine.
+
+        Raises
+        ------
+        NoModel
+            There is none yet.
+        """
+        if self.engine is None:
+            raise NoModel("No version is loaded yet.", "Run recsys train; the server takes what it publishes.")
+        return self.engine
+
+    def start(self) -> None:
+        """Load the current version, or an older whole one."""
+        self._pointer = self.artifacts.current_name()
+        self._take(self._build(self.artifacts.current(damaged=self._refuse)))
+
+    async def run(self) -> None:
+        """Keep up until `stop`."""
+        while not self._stop.is_set():
+            try:
+                await self.look()
+            except (ArtifactError, OSError) as e:
+                # What is being served stays; the next look tries again.
+                self.log("look_failed", error=str(e))
+            try:
+                await asyncio.wait_for(self._stop.wait(), self.poll)
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    async def look(self) -> None:
+        """Take what is new: another current version, a spool in which somebody was forgotten, or events."""
+        name = self.artifacts.current_name()
+        engine = self.engine
+        if name is not None and name != self._pointer:
+            fresh = await asyncio.to_thread(self._open, name)
+            self._pointer = name
+            if fresh is not None:
+                self._take(fresh)
+        elif engine is not None and engine.overlay is not None and self.spool.epoch() != engine.overlay.epoch:
+            # Somebody was forgotten: what this process remembers of them goes with the old engine.
+            again = await asyncio.to_thread(self.artifacts.open, engine.version, verify=False)
+            self._take(await asyncio.to_thread(self._build, again))
+        else:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Take new lines of the spool, a little at a time so that nobody waits long."""
+        # Two readers at once would take the same lines twice.
+        async with self._reading:
+            if self.engine is not None:
+                for _ in self.engine.catch_up():
+                    await asyncio.sleep(0)
+
+    def _open(self, name: str) -> Engine | None:
+        """The engine on the version pointed to; None when it is damaged, and what is served stays."""
+        try:
+            return self._build(self.artifacts.open(name))
+        except (CorruptArtifact, NotFound) as e:
+            self._refuse(e)
+            return None
+
+    def _build(self, version: Version) -> Engine:
+        overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret)
+        engine = Engine.open(version, self.secret, overlay)
+        for _ in engine.catch_up():
+            pass
+        self.created_at = version.manifest["created_at"]
+        return engine
+
+    def _take(self, engine: Engine) -> None:
+        self.engine = engine
+        self.swapped_at = time.time()
+        self.swaps += 1
+        # What a version holds lives as long as it is served: looking through it for garbage only costs time.
+        gc.collect()
+        gc.freeze()
+        self.log("version_served", version=engine.version, items=len(engine.catalogue), users=len(engine.bundle.keys))
+
+    def _refuse(self, error: Any) -> None:
+        self.refused += 1
+        self.log("version_refused", error=str(error))
