@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..settings import ServeSettings
@@ -87,20 +87,32 @@ def _bind(sock: socket.socket, address: Any) -> None:
 
 
 def serve(plan: ServePlan, sock: socket.socket) -> None:
-    """Answer until told to stop (SIGTERM or SIGINT)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A thousand slow clients are a thousand open files.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else soft, hard))
+    """Answer until told to stop (SIGTERM or SIGINT). With one worker this process becomes it."""
+    if plan.settings.workers == 1:
+        _become_worker(plan, sock)
     with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        if plan.settings.workers == 1:
-            run_worker(plan, sock)
-        else:
-            _Supervisor(plan, sock, Path(folder)).run()
+        _Supervisor(plan, sock, Path(folder)).run()
+
+
+def _command(sock: socket.socket, watch: str) -> list[str]:
+    # -P: a file in the directory we are run from must not pass for a module.
+    return [sys.executable, "-P", "-m", "recsys_cli.api.worker", str(sock.fileno()), watch]
+
+
+def _become_worker(plan: ServePlan, sock: socket.socket) -> NoReturn:
+    """Start this process anew, without what the command line has loaded (DuckDB above all)."""
+    read, write = os.pipe()
+    os.write(write, plan.dump() + b"\n")  # far less than a pipe holds
+    os.close(write)
+    os.dup2(read, 0)
+    os.execv(sys.executable, _command(sock, "alone"))
 
 
 def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     """Answer in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A thousand slow clients are a thousand open files.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else soft, hard))
     # Before NumPy and faiss are loaded: their threads would fight over cores with the other workers.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -172,8 +184,12 @@ class _Supervisor:
     def _start(self) -> None:
         if self._stopping:
             return
-        command = [sys.executable, "-m", "recsys_cli.api.worker", str(self._sock.fileno())]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[self._sock.fileno()])
+        process = subprocess.Popen(
+            _command(self._sock, "watched"),
+            stdin=subprocess.PIPE,
+            pass_fds=[self._sock.fileno()],
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics)},
+        )
         assert process.stdin is not None
         process.stdin.write(self._plan.dump() + b"\n")
         process.stdin.flush()

@@ -1,4 +1,4 @@
-"""One of several server processes: `python -m recsys_cli.api.worker SOCKET`, its plan on standard input."""
+"""A server process: `python -m recsys_cli.api.worker SOCKET alone|watched`, its plan on standard input."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ import socket
 import sys
 import threading
 
+from ..errors import RecsysError
 from .server import ServePlan, die_with_parent, run_worker
 
 
 def main() -> None:
     """Answer until stopped, or until the process that started this one is gone."""
     os.umask(0o077)
-    die_with_parent()
     plan = ServePlan.load(sys.stdin.buffer.readline())
-    threading.Thread(target=_watch_parent, daemon=True).start()
-    run_worker(plan, socket.socket(fileno=int(sys.argv[1])))
+    if sys.argv[2] == "watched":
+        die_with_parent()
+        threading.Thread(target=_watch_parent, daemon=True).start()
+    try:
+        run_worker(plan, socket.socket(fileno=int(sys.argv[1])))
+    except RecsysError as e:
+        sys.stderr.write(f"recsys: {e}\n")
+        sys.exit(e.exit_code)
 
 
 def _watch_parent() -> None:
