@@ -161,7 +161,7 @@ def publish_version(
                 manifest["parent"] = base.name
             suppression.drop_erased(draft.path, settings.db, load_secret(settings.db), since=erasures)
             version = artifacts.publish(draft, manifest, promote=promote)
-            artifacts.prune(settings.train.keep)
+            artifacts.prune(settings.train.keep, days=settings.train.keep_days)
     return version
 
 

@@ -33,6 +33,7 @@ from ..files import explain_os, fsync_dir, fsync_file, locked, private_dir, sha2
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
 _LAST = "last-removed"
+_TRAININGS = 2
 _NAME = re.compile(r"v(\d{6,})(?:-r(\d+))?")
 
 
@@ -284,23 +285,37 @@ class Artifacts:
             path.rename(doomed)
             shutil.rmtree(doomed)
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the newest `keep` versions, the current one and its parent. Inside `exclusive`."""
+    def prune(self, keep: int, *, days: float = 0.0) -> list[str]:
+        """Remove old versions and return their names. Inside `exclusive`.
+
+        The current one and its parent are always kept, and so is the newest version of each of the last two
+        trainings: an update a minute would else soon leave nothing to go back to from a bad one.
+
+        Parameters
+        ----------
+        keep
+            Newest versions to keep.
+        days
+            Of these, drop those older than this; 0 keeps them whatever their age.
+        """
         names, current = self.names(), self.current_name()
-        spared = {current, *names[-max(keep, 1) :]}
-        parent = self._parent(current) if current in names else None
-        gone = [n for n in names if n not in spared and _order(n)[0] != _order(parent or "")[0]]
+        manifests = {name: self._manifest(name) for name in names}
+        oldest = time.time() - days * 86_400 if days else 0.0
+        spared = {current} | {n for n in names[-max(keep, 1) :] if manifests[n].get("created_at", 0) >= oldest}
+        newest = {training: n for n in names if (training := _training(n, manifests[n]))}
+        spared.update(list(newest.values())[-_TRAININGS:])
+        parent = manifests.get(current or "", {}).get("parent") or ""
+        gone = [n for n in names if n not in spared and _order(n)[0] != _order(parent)[0]]
         for name in gone:
             self.remove(name)
         return gone
 
-    def _parent(self, name: str | None) -> str | None:
-        """What the manifest says `name` came from; since then that may have been replaced under the same number."""
+    def _manifest(self, name: str) -> dict[str, Any]:
+        """The manifest, empty when it is damaged."""
         try:
-            parent = _read_manifest(self.versions_dir / str(name)).get("parent")
+            return _read_manifest(self.versions_dir / name)
         except CorruptArtifact:
-            return None
-        return str(parent) if parent else None
+            return {}
 
     def _next_name(self) -> str:
         return f"v{max([self._last_removed(), *(_order(n)[0] for n in self.names())]) + 1:06d}"
@@ -325,6 +340,14 @@ class Artifacts:
                 if name == self.current_name():
                     self.point_to(newer)
                 self.remove(name)
+
+
+def _training(name: str, manifest: dict[str, Any]) -> int:
+    """Number of the version that this one's model was trained for; 0 when it never passed the gate."""
+    gate = manifest.get("gate", {"promote": True})
+    if "kind" not in manifest or not (gate.get("promote") or gate.get("forced")):
+        return 0
+    return _order(str(manifest.get("trained", {}).get("version", name)))[0]
 
 
 def _order(name: str) -> tuple[int, int]:
