@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import stat
 import subprocess
@@ -142,7 +141,7 @@ class TestWriteAtomic:
         assert mode(path) == 0o600
         write_atomic(path, b"two")
         assert path.read_bytes() == b"two"
-        assert os.listdir(tmp_path) == ["f"]
+        assert [p.name for p in tmp_path.iterdir()] == ["f"]
         assert sha256_of(path).startswith("3fc4ccfe")
 
     def test_a_failure_leaves_the_old_and_no_draft(self, tmp_path: Path) -> None:
@@ -158,7 +157,7 @@ class TestWriteAtomic:
         assert "StoreError" in run.stderr
         assert "File too large" in run.stderr
         assert path.read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["f"]
+        assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
     @pytest.mark.parametrize("name", ["none/f", "file/f", "n" * 300])
     def test_nowhere_to_put_it(self, tmp_path: Path, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 import threading
 from pathlib import Path
@@ -59,7 +58,7 @@ class TestSecret:
         assert load_secret(db) == load_secret(db, create=True) == secret
         assert stat.S_IMODE(secret_path(db).stat().st_mode) == 0o600
         assert stat.S_IMODE(db.parent.stat().st_mode) == 0o700
-        assert os.listdir(db.parent) == ["shop.duckdb.key"], "no draft is left behind"
+        assert [p.name for p in db.parent.iterdir()] == ["shop.duckdb.key"], "no draft is left behind"
 
     def test_two_shops_have_two_secrets(self, tmp_path: Path) -> None:
         assert load_secret(tmp_path / "a.duckdb", create=True) != load_secret(tmp_path / "b.duckdb", create=True)
@@ -83,7 +82,7 @@ class TestSecret:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"key file .*shop.duckdb.key is missing"):
             load_secret(tmp_path / "shop.duckdb")
-        assert os.listdir(tmp_path) == []
+        assert [p.name for p in tmp_path.iterdir()] == []
 
     @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"z" * 64, b"ab" * 33])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:

@@ -6,18 +6,25 @@ turns before DuckDB would refuse them: writers alone, readers together.
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
-from ..files import locked, private_dir
+from ..files import explain_os, locked, private_dir
 from ..settings import StoreSettings
-from .migrations import check_format, migrate
+from .migrations import check_format, lacking, migrate
+
+# How DuckDB says that another process holds the file, and that it is not whole. Not just "lock": paths have that
+# word in them, and so has "block", which is what a damaged one is.
+_HELD = ("Could not set lock on file", "Conflicting lock")
+_DAMAGED = ("not a valid DuckDB", "Corrupt database file", "Could not read enough bytes", "Failed to deserialize", "sqlite_scanner")
 
 
 class Store:
@@ -46,11 +53,23 @@ class Store:
 
     @property
     def spill_path(self) -> Path:
-        """Where DuckDB puts what does not fit in memory; removed when the connection closes."""
+        """Where DuckDB puts what does not fit in memory; gone when no connection is open."""
         return self.path.with_name(self.path.name + ".tmp")
 
     def exists(self) -> bool:
-        return self.path.is_file()
+        """Whether there is a database. An empty file is none: a first command was killed before it wrote anything.
+
+        Raises
+        ------
+        StoreError
+            The path is a directory, or cannot be looked at.
+        """
+        try:
+            if self.path.is_dir():
+                raise StoreError(f"{self.path} is a directory, not a database.", "Name a file with --db.")
+            return self.path.is_file() and self.path.stat().st_size > 0
+        except OSError as e:
+            raise explain_os(e, self.path) from None
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -60,11 +79,18 @@ class Store:
         ------
         StoreMissing, StoreBusy, StoreError
         """
-        if not self.exists():
-            raise StoreMissing(f"There is no database {self.path} yet.", "Run recsys ingest FILE, or name it with --db.")
-        with self.lock(shared=True), self._connection(read_only=True) as con:
-            check_format(con, self.path)
-            yield con
+        while True:
+            if not self.exists():
+                raise self._missing()
+            with self.lock(shared=True), self._connection(read_only=True) as con:
+                taken = check_format(con, self.path)
+                if not taken:
+                    raise self._missing()
+                if not lacking(taken):
+                    yield con
+                    return
+            with self.writing():
+                pass  # an older recsys wrote it: it takes the steps it lacks, and then we read
 
     @contextmanager
     def writing(self, files: Sequence[Path] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -79,11 +105,23 @@ class Store:
         ------
         StoreBusy, StoreError
         """
-        private_dir(self.path.parent)
-        with self.lock(), self._connection(read_only=False, files=files) as con:
-            migrate(con, self.path)
-            self.path.chmod(0o600)
-            yield con
+        if not self.exists():
+            private_dir(self.path.parent)
+        with self.lock():
+            shutil.rmtree(self.spill_path, ignore_errors=True)  # left behind by a killed process
+            if self.exists():
+                # Only looked at first: opening for writing would change a file that turns out to be somebody else's.
+                with self._connection(read_only=True) as con:
+                    check_format(con, self.path)
+            else:
+                self.path.unlink(missing_ok=True)
+            with self._connection(read_only=False, files=files) as con:
+                migrate(con, self.path)
+                self.path.chmod(0o600)
+                yield con
+
+    def _missing(self) -> StoreMissing:
+        return StoreMissing(f"There is no database {self.path} yet.", "Run recsys ingest FILE, or name it with --db.")
 
     @contextmanager
     def lock(self, *, shared: bool = False) -> Iterator[None]:
@@ -106,39 +144,52 @@ class Store:
 
     @contextmanager
     def _connection(self, *, read_only: bool, files: Sequence[Path] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+        spill = self._new_spill()
         try:
-            con = self._connect(read_only)
+            con = self._connect(read_only, spill)
             try:
                 _lock_down(con, files)
                 yield con
             finally:
                 con.close()
-                shutil.rmtree(self.spill_path, ignore_errors=True)
-        except duckdb.OutOfMemoryException as e:
-            raise StoreError(
-                f"DuckDB needs more memory than {self.settings.memory_limit}: {_first_line(e)}.",
-                "Raise store.memory_limit, or free disk space for it to spill to.",
-            ) from e
-        except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as e:
-            raise self._explain(e) from e
+        except duckdb.Error as e:
+            explained = self._explain(e, files)
+            if explained is None:
+                raise
+            raise explained from e
+        finally:
+            shutil.rmtree(spill, ignore_errors=True)
+            with suppress(OSError):  # not empty: another reader has its own in there
+                self.spill_path.rmdir()
 
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _new_spill(self) -> Path:
+        """A directory of this connection's own: DuckDB gives its files the same names in every process."""
+        path = self.spill_path / f"{os.getpid()}-{secrets.token_hex(4)}"
+        for _ in range(20):
+            with suppress(FileNotFoundError):  # another reader has just removed the parent
+                private_dir(self.spill_path)
+                path.mkdir(mode=0o700)
+                break
+        return path
+
+    def _connect(self, read_only: bool, spill: Path) -> duckdb.DuckDBPyConnection:
         """Connect; when a program that knows nothing of our lock file is in, wait for it as well."""
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
             "memory_limit": self.settings.memory_limit,
-            "temp_directory": str(self.spill_path),
+            "temp_directory": str(spill),
         }
         if self.settings.threads:
             config["threads"] = str(self.settings.threads)
         deadline, told = time.monotonic() + self.settings.lock_timeout, False
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only, config=config)
+                # Absolute, because "md:shop" and the like would name a service on the internet.
+                return duckdb.connect(str(self.path.absolute()), read_only=read_only, config=config)
             except duckdb.IOException as e:
-                if "lock" not in str(e).lower():
+                if not any(text in str(e) for text in _HELD):
                     raise
                 if time.monotonic() >= deadline:
                     raise StoreBusy(
@@ -150,13 +201,24 @@ class Store:
                     told = True
                 time.sleep(0.2)
 
-    def _explain(self, e: duckdb.Error) -> StoreError:
+    def _explain(self, e: duckdb.Error, files: Sequence[Path]) -> StoreError | None:
+        """What happened to the database; None when that is not what went wrong."""
         text = str(e)
-        if "No space left" in text or "space" in text.lower() and "disk" in text.lower():
+        if any(str(file) in text for file in files):
+            return None  # an export being read
+        if isinstance(e, duckdb.OutOfMemoryException):
+            return StoreError(
+                f"DuckDB needs more memory than {self.settings.memory_limit}: {_first_line(e)}.",
+                "Raise store.memory_limit, or free disk space for it to spill to.",
+            )
+        if "No space left" in text:
             return StoreError(f"The disk of {self.path} is full.", "Free some space and run this again.")
-        if "not a valid DuckDB" in text or "corrupt" in text.lower() or "checksum" in text.lower():
+        if any(sign in text for sign in _DAMAGED):
             return StoreError(f"{self.path} is no DuckDB database, or it is damaged.", "Restore it from a backup.")
-        return StoreError(f"The database {self.path} cannot be used: {_first_line(e)}.", "Check the path and its disk.")
+        if isinstance(e, (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)):
+            reason = _first_line(e)
+            return StoreError(f"The database {self.path} cannot be used: {reason}.", "Check the path and its disk.")
+        return None
 
 
 def _lock_down(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:

@@ -42,8 +42,14 @@ def item_history(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE item_history (item_id VARCHAR, ts BIGINT, price DOUBLE, availability BOOLEAN)")
 
 
+def numbered_rejections(con: duckdb.DuckDBPyConnection) -> None:
+    """Numbers for rejected rows, so that a mended one can say which it replaces."""
+    con.execute("ALTER TABLE rejected ADD COLUMN rejected_id BIGINT")
+    con.execute("UPDATE rejected SET rejected_id = rowid + 1")
+
+
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables, item_history)
+STEPS: tuple[Step, ...] = (first_tables, item_history, numbered_rejections)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -52,17 +58,16 @@ def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     Raises
     ------
     StoreError
-        When the database has taken steps that this version does not know.
+        When the database is not ours, or has taken steps that this version does not know.
     """
-    tables = con.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
-    if tables == (0,):  # a new file; somebody else's database is never written to
-        con.execute("CREATE TABLE migrations (name VARCHAR, applied_at BIGINT)")
     taken = check_format(con, path)
-    todo = [step for step in STEPS if step.__name__ not in taken]
+    todo = lacking(taken)
     if not todo:
         return
     con.execute("BEGIN")
     try:
+        if not taken:
+            con.execute("CREATE TABLE migrations (name VARCHAR, applied_at BIGINT)")
         for step in todo:
             step(con)
             con.execute("INSERT INTO migrations VALUES (?, ?)", [step.__name__, int(time.time())])
@@ -72,15 +77,38 @@ def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise
 
 
+def lacking(taken: set[str]) -> list[Step]:
+    """The steps still to take."""
+    return [step for step in STEPS if step.__name__ not in taken]
+
+
 def check_format(con: duckdb.DuckDBPyConnection, path: Path) -> set[str]:
-    """Names of the steps taken; refuses databases that are not ours or from a newer version."""
+    """Names of the steps taken, none in an empty database; refuses those that are not ours or of a newer version."""
     try:
-        taken = {row[0] for row in con.execute("SELECT name FROM migrations").fetchall()}
-    except duckdb.CatalogException:
-        raise StoreError(f"{path} is a DuckDB file, but not one of recsys.", "Name another with --db.") from None
-    unknown = taken - {step.__name__ for step in STEPS}
-    if unknown:
+        taken = {str(row[0]) for row in con.execute("SELECT name FROM main.migrations").fetchall()}
+    except (duckdb.CatalogException, duckdb.BinderException):
+        taken = set()
+        if _is_empty(con):
+            return taken
+    known = {step.__name__ for step in STEPS}
+    if STEPS[0].__name__ not in taken:  # others call a table `migrations` too
+        raise StoreError(f"{path} is a DuckDB file, but not one of recsys.", "Name another with --db.")
+    if taken - known:
         raise StoreError(
-            f"{path} was written by a newer recsys (it knows '{sorted(unknown)[0]}').", "Upgrade recsys; nothing was changed."
+            f"{path} was written by a newer recsys (it knows '{min(taken - known)}').",
+            "Upgrade recsys; nothing was changed.",
         )
     return taken
+
+
+def _is_empty(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether nobody has made anything in this database yet."""
+    row = con.execute(
+        """SELECT (SELECT count(*) FROM duckdb_tables() WHERE NOT temporary)
+                + (SELECT count(*) FROM duckdb_views() WHERE NOT internal AND NOT temporary)
+                + (SELECT count(*) FROM duckdb_sequences() WHERE NOT temporary)
+                + (SELECT count(*) FROM duckdb_functions() WHERE NOT internal)
+                + (SELECT count(*) FROM duckdb_types() WHERE NOT internal)
+                + (SELECT count(*) FROM duckdb_schemas() WHERE NOT internal AND schema_name <> 'main')"""
+    ).fetchone()
+    return row == (0,)

@@ -79,7 +79,8 @@ def _read(
 ) -> Snapshot:
     kinds = tuple(name for name, weight in weights.items() if weight)
     con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, code UTINYINT)")
-    con.executemany("INSERT INTO kind_codes VALUES (?, ?)", [[name, code] for code, name in enumerate(kinds)])
+    for code, name in enumerate(kinds):
+        con.execute("INSERT INTO kind_codes VALUES (?, ?)", [name, code])
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE user_codes AS
             SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
@@ -300,7 +299,7 @@ def test_kill_9_while_appending(tmp_path: Path) -> None:
     assert sorted(seen) == sorted(read(log, {}))
     gone = log.remove_drained(position, FOREVER)
     assert sorted(gone) == sorted(position)
-    assert os.listdir(log.path) == []
+    assert list(log.path.iterdir()) == []
 
 
 class Life(RuleBasedStateMachine):
