@@ -81,18 +81,27 @@ class Served:
             version = artifacts.current()
         except NoModel:
             return None
-        bundle = read_bundle(version.path)
-        recipe = Recipe.of(bundle.model_name, bundle.model_config)
-        until = int(fitted(version)["data"]["last_ts"])
-        return Served(registry.load(bundle), recipe, bundle.items().ids, until)
+        bundle, trained = read_bundle(version.path), fitted(version)
+        recipe = Recipe.of(trained["recipe"]["name"], trained["recipe"]["config"])
+        return Served(registry.load(bundle), recipe, bundle.items().ids, int(trained["data"]["last_ts"]))
 
 
 def fitted(version: Version) -> dict[str, Any]:
-    """The training that a version's model comes from: its version, when it was, and what was known then (`data`)."""
+    """The training that a version's model comes from.
+
+    Returns
+    -------
+    dict
+        version, created_at; data: as in its manifest, what was known then; recipe: name and config as they were
+        asked for (`model` in the manifest has the numbers that were chosen in place of zeros).
+    """
     manifest = version.manifest
-    if manifest["kind"] == "train" or "trained" not in manifest:
-        return {"version": version.name, "created_at": manifest["created_at"], "data": manifest["data"]}
-    known: dict[str, Any] = manifest["trained"]
+    known: dict[str, Any] = manifest.get("trained") or {
+        "version": version.name,
+        "created_at": manifest["created_at"],
+        "data": manifest["data"],
+        "recipe": manifest.get("recipe", manifest["model"]),
+    }
     return known
 
 

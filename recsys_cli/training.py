@@ -105,7 +105,11 @@ def train(
         erasures=erasures,
         progress=progress,
         promote=decision.promote or force,
-        notes={**(notes or {}), "gate": {**decision.as_dict(), "forced": force and not decision.promote}},
+        notes={
+            **(notes or {}),
+            "recipe": recipe.as_dict(),
+            "gate": {**decision.as_dict(), "forced": force and not decision.promote},
+        },
     )
     return Trained(version, bench.report if bench else None, decision, time.monotonic() - started)
 

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError
-from . import demo, evaluate, gdpr, ingest, recommend, serve, status, train, tune, update_worker
+from . import demo, evaluate, gdpr, ingest, models, recommend, serve, status, train, tune, update_worker
 
 app = typer.Typer(
     name="recsys",
@@ -46,6 +46,7 @@ app.command("similar")(recommend.similar)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("update-worker")(update_worker.update_worker)
+app.add_typer(models.app, name="models")
 app.add_typer(gdpr.gdpr)
 
 

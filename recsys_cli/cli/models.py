@@ -1,0 +1,192 @@
+"""`recsys models`: the versions there are, and which one is served."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .common import ArtifactsOption, ConfigOption, JsonOption, Run, start
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts, Version
+    from ..updates.lineage import Diff, Entry
+
+app = typer.Typer(help="The published versions, and which one is served.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="As v000012, 12 or current.")]
+
+
+def _open(
+    artifacts: ArtifactsOption, config: ConfigOption, as_json: bool, **flags: Any
+) -> tuple[Run, Artifacts]:
+    from ..artifacts import Artifacts
+
+    run = start(None, artifacts, config, as_json, **flags)
+    return run, Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
+
+
+@app.command("list")
+def list_(artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show all versions, the newest first; the served one is marked with *."""
+    run, published = _open(artifacts, config, as_json)
+    from ..updates import lineage
+
+    found = lineage.entries(published)
+    run.emit([asdict(e) for e in found], lambda out: _draw_list(out, found))
+
+
+@app.command()
+def show(
+    version: NameArgument = "current",
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything known of a version, after checking its files."""
+    run, published = _open(artifacts, config, as_json)
+    from ..updates import lineage
+
+    found = lineage.open_named(published, version)
+    run.emit(found.manifest, lambda out: _draw(out, found))
+
+
+@app.command()
+def promote(
+    version: NameArgument,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a version from now on; running servers change over within a second."""
+    run, published = _open(artifacts, config, as_json)
+    from ..updates import lineage
+
+    found = lineage.promote(published, version)
+    run.emit({"served": found.name}, lambda out: out.print(f"{found.name} is served from now on.", highlight=False))
+
+
+@app.command()
+def rollback(
+    model: Annotated[
+        bool, typer.Option("--model", help="Back to the model of an earlier training, not only to older data.")
+    ] = False,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the version before the served one; the next pass of the update worker goes on from there."""
+    run, published = _open(artifacts, config, as_json)
+    from ..updates import lineage
+
+    before, found = lineage.rollback(published, model=model)
+    text = f"{found.name} is served from now on, instead of {before}."
+    run.emit({"served": found.name, "before": before}, lambda out: out.print(text, highlight=False))
+
+
+@app.command()
+def prune(
+    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Newest versions to keep. [default: 5]")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, help="Remove what is older, even of these. [default: 30]")
+    ] = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old versions; never the served one, its parent, or the last two trainings."""
+    run, published = _open(artifacts, config, as_json, train__keep=keep, train__keep_days=days)
+    from ..updates import lineage
+
+    gone = lineage.prune(published, run.settings.train.keep, run.settings.train.keep_days)
+    text = f"Removed {', '.join(gone)}." if gone else "There was nothing to remove."
+    run.emit({"removed": gone}, lambda out: out.print(text, highlight=False))
+
+
+@app.command()
+def diff(
+    first: NameArgument,
+    second: NameArgument = "current",
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how two versions differ in model, data, quality and items."""
+    run, published = _open(artifacts, config, as_json)
+    from ..updates import lineage
+
+    found = lineage.diff(published, first, second)
+    run.emit(asdict(found), lambda out: _draw_diff(out, found))
+
+
+def _draw_list(out: Console, found: list[Entry]) -> None:
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
+    for name in ("", "version", "by", "model", "when", "NDCG@10", "events", "items", "MB"):
+        right = name in ("NDCG@10", "events", "items", "MB")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for e in found:
+        mark = Text("*", style="bold green") if e.current else Text("")
+        if e.damaged:
+            table.add_row(mark, e.name, Text("damaged", style="red"))
+            continue
+        origin = "" if e.trained == e.name else f" of {e.trained}"
+        value = "" if e.value is None else f"{e.value:.4f}"
+        size = f"{e.bytes / 1e6:.1f}"
+        cells = [f"{e.model}{origin}", _when(e.created_at), value, f"{e.events:,}", f"{e.items:,}", size]
+        table.add_row(mark, e.name, "kept back" if e.kept_back else e.kind, *cells)
+    out.print(table)
+    for e in found:
+        if e.kept_back:
+            out.print(f"{e.name} was kept back: {e.kept_back}", highlight=False, markup=False)
+
+
+def _draw(out: Console, version: Version) -> None:
+    from ..judging import fitted
+    from ..updates.lineage import quality, size
+
+    m, value = version.manifest, quality(version)
+    rows = {
+        "version": version.name,
+        "made by": m["kind"],
+        "when": _when(m["created_at"]),
+        "parent": m.get("parent") or "-",
+        "model": m["model"]["name"],
+        "trained as": fitted(version)["version"],
+        "settings": ", ".join(f"{k}={v}" for k, v in m["model"]["config"].items()),
+        "NDCG@10": "not judged" if value is None else f"{value:.4f}",
+        "gate": m.get("gate", {}).get("reason", "-"),
+        "events": f"{m['data']['events']:,} until {_when(m['data']['last_ts'])}",
+        "customers": f"{m['data']['users']:,}",
+        "items": f"{m['data']['items']:,}",
+        "size": f"{size(version) / 1e6:.1f} MB in {len(m['files'])} files, all as published",
+    }
+    table = Table(box=None, show_header=False)
+    for name, text in rows.items():
+        table.add_row(Text(name, style="dim"), Text(str(text)))
+    out.print(table)
+
+
+def _draw_diff(out: Console, found: Diff) -> None:
+    table = Table(box=None, header_style="dim")
+    for name in ("", found.first, found.second):
+        table.add_column(name)
+    for part in (found.config, found.data, found.metrics):
+        for name, (old, new) in part.items():
+            table.add_row(name, Text(_plain(old)), Text(_plain(new)))
+    out.print(table)
+    for word, ids in (("Added", found.added), ("Removed", found.removed)):
+        if ids:
+            more = f" and {len(ids) - 10:,} more" if len(ids) > 10 else ""
+            out.print(f"{word} {len(ids):,} items: {', '.join(ids[:10])}{more}", highlight=False, markup=False)
+
+
+def _plain(value: Any) -> str:
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _when(ts: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(ts))
