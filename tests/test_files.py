@@ -102,7 +102,7 @@ class TestLock:
             pass
         with (
             holder(path, "shared"),
-            pytest.raises(StoreBusy, match="in use by another process$"),
+            pytest.raises(StoreBusy, match=r"in use by another process$"),
             locked(path, timeout=0, busy=busy),
         ):
             pass
@@ -114,9 +114,9 @@ class TestLock:
         assert path.exists()
 
     def test_nowhere_to_put_it(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="cannot be used: No such file"):
-            with locked(tmp_path / "none" / "x.lock", timeout=0, busy=busy):
-                pass
+        nowhere = locked(tmp_path / "none" / "x.lock", timeout=0, busy=busy)
+        with pytest.raises(StoreError, match="cannot be used: No such file"), nowhere:
+            pass
 
 
 class TestPrivateDir:

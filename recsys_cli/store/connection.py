@@ -24,7 +24,8 @@ from .migrations import check_format, lacking, migrate
 # How DuckDB says that another process holds the file, and that it is not whole. Not just "lock": paths have that
 # word in them, and so has "block", which is what a damaged one is.
 _HELD = ("Could not set lock on file", "Conflicting lock")
-_DAMAGED = ("not a valid DuckDB", "Corrupt database file", "Could not read enough bytes", "Failed to deserialize", "sqlite_scanner")
+_DAMAGED = ("not a valid DuckDB", "Corrupt database file", "Could not read enough bytes", "Failed to deserialize")
+_SQLITE = "sqlite_scanner"  # the extension that DuckDB looks for when it meets a file of SQLite
 
 
 class Store:
@@ -213,7 +214,7 @@ class Store:
             )
         if "No space left" in text:
             return StoreError(f"The disk of {self.path} is full.", "Free some space and run this again.")
-        if any(sign in text for sign in _DAMAGED):
+        if any(sign in text for sign in (*_DAMAGED, _SQLITE)):
             return StoreError(f"{self.path} is no DuckDB database, or it is damaged.", "Restore it from a backup.")
         if isinstance(e, (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)):
             reason = _first_line(e)

