@@ -16,11 +16,13 @@ from rich.console import Console
 from ..errors import InputError, UsageError
 from ..files import private_dir
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
+from .rejected import rejected
 
 if TYPE_CHECKING:
     from ..ingest import Request
 
 READING = "How the file is read"
+REJECTED = "recsys ingest rejected: the rows that were not taken"
 
 
 def ingest(
@@ -63,12 +65,24 @@ def ingest(
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether CSV has one.", rich_help_panel=READING)
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write them to a CSV, JSONL or Parquet file.", rich_help_panel=REJECTED),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Throw them away.", rich_help_panel=REJECTED)] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only those rejected for this.", rich_help_panel=REJECTED)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Show so many.", rich_help_panel=REJECTED)] = 20,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a shop's exports in: events, items and users, each row once."""
+    """Take a shop's exports in: events, items and users, each row once.
+
+    recsys ingest rejected shows the rows that were not taken.
+    """
     run = start(
         db,
         artifacts,
@@ -78,6 +92,9 @@ def ingest(
         ingest__date_order=date_order,
         ingest__decimal=decimal,
     )
+    if files == ["rejected"] and not Path("rejected").exists():
+        rejected(run, export=export, clear=clear, reason=reason, limit=limit)
+        return
     from .. import ingest as ingesting
     from ..ingest.fields import KINDS
     from ..ingest.formats import Hints

@@ -54,13 +54,13 @@ def _reasons(reasons: tuple[Reason, ...]) -> Table:
     for name, right in (("rows", True), ("reason", False), ("", False), ("for example", False)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for reason in reasons:
-        shown = "; ".join(f"row {e.row}" + (f": {_short(e.value)}" if e.value else "") for e in reason.examples)
+        shown = "; ".join(f"row {e.row}" + (f": {short(e.value)}" if e.value else "") for e in reason.examples)
         table.add_row(*(Text(t) for t in (f"{reason.rows:,}", reason.name, reason.sentence, shown)))
     return table
 
 
-def _short(value: str) -> str:
-    """A stranger's text without control characters, which could repaint the terminal."""
+def short(value: str) -> str:
+    """At most 60 characters of a stranger's text without control characters, which could repaint the terminal."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:60])
     return f"{shown}…" if len(value) > 60 else shown
 

@@ -111,7 +111,11 @@ def _state(status: str, meaning: str, words: str) -> str:
 def _ids(c: Context) -> list[Check]:
     names = {"user_id": "no customer", "item_id": "no product"}
     required = [f.name for f in FIELDS[c.kind] if f.required and f.name in names]
-    missing = [Check(f"no_{n[:4]}", f"It names {names[n]}.", f"t_{n} IS NULL") for n in required]
+    missing = [Check(f"no_{n[:4]}", f"It names {names[n]}.", f"t_{n} IS NULL") for n in required if n in c.has]
+    if c.kind == EVENTS and "session_id" in c.has:
+        # Guests are known by their session until they say who they are.
+        nobody = "t_session_id IS NULL" + (" AND t_user_id IS NULL" if "user_id" in c.has else "")
+        missing[0:1] = [Check("no_user", "It names no customer and no session.", nobody)]
     ids = [f.name for f in FIELDS[c.kind] if f.value == "id" and f.name in c.has]
     long = " OR ".join(f"length(t_{n}) > {c.settings.max_id}" for n in ids)
     # Unassigned and control characters in ids break logs, URLs and terminals; the replacement character is damage.

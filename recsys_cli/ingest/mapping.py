@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +17,8 @@ from .presets import PLATFORMS, PRESETS, Preset, dead_end, given_away
 from .reading import Source
 
 # Columns that our own export of rejected rows adds; they come back with the mended rows.
-OWN_COLUMNS = ("_rejected_id", "_file", "_row", "_reason", "_detail")
+ID_COLUMN = "_rejected_id"  # ties a mended row to the one it replaces
+OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
 _TIME = r"^\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|[A-Za-z]{3} \d)"
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 
@@ -35,6 +37,10 @@ class Understanding:
         The platform's habits, where one is at work.
     unused
         Positions of columns that nothing is read from.
+    notes
+        What was decided between columns.
+    date_order
+        dmy or mdy, where it is known from the file that these rows were in.
     """
 
     kind: str
@@ -42,6 +48,15 @@ class Understanding:
     preset: Preset | None
     unused: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    date_order: str | None = None
+
+    def remembered(self, names: Sequence[str], date_order: str | None) -> str:
+        """As JSON, for `recalled`."""
+        columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
+        platform = self.preset.platform if self.preset else None
+        return orjson.dumps(
+            {"kind": self.kind, "preset": platform, "columns": columns, "date_order": date_order}
+        ).decode()
 
     def described(self, names: Sequence[str]) -> dict[str, str]:
         """Field to column names, for people."""
@@ -79,6 +94,11 @@ def understand(
         raise UsageError(
             f"There is no preset '{preset}'.", f"Did you mean {near[0] if near else ', '.join(PLATFORMS)}?"
         )
+    if "_reading" in source.columns and not said and kind is None and preset is None:
+        at = source.columns.index("_reading")
+        readings = [r for r in source.sample().column(f"c{at}").unique().to_pylist() if r]
+        if readings and (again := recalled(source, readings[0])) is not None:
+            return again
     found = _preset_for(source, preset, kind, bool(said))
     if found is not None:
         return _by_preset(source, found, said or {})
@@ -89,6 +109,28 @@ def understand(
     chosen = _said(source, kind, {**_usable(source, kind, (remembered or {}).get(kind, {})), **(said or {})})
     recognised, notes = _recognise(source, kind, chosen, sample)
     return _complete(source, kind, {**recognised, **chosen}, None, notes)
+
+
+def recalled(source: Source, reading: str) -> Understanding | None:
+    """The understanding of a file of rejected rows that come back, from what was remembered with them."""
+    try:
+        known = orjson.loads(reading)
+        columns = {
+            field: tuple(source.columns.index(name) for name in names if name in source.columns)
+            for field, names in known["columns"].items()
+        }
+        kind, platform = str(known["kind"]), known["preset"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None  # somebody has edited that column; the file is understood like any other
+    names = [name for wanted in known["columns"].values() for name in wanted]
+    preset = next((p for p in PRESETS if p.platform == platform and p.kind == kind and _fits(p, names)), None)
+    again = _complete(source, kind, {f: at for f, at in columns.items() if at}, preset, ())
+    return replace(again, date_order=known.get("date_order"))
+
+
+def _fits(preset: Preset, names: Sequence[str]) -> bool:
+    known = {plain(c) for columns in preset.columns.values() for c in columns}
+    return all(plain(n) in known for n in names)
 
 
 def _preset_for(source: Source, named: str | None, kind: str | None, said: bool) -> Preset | None:
@@ -179,8 +221,10 @@ def _kind_of(source: Source, said: Mapping[str, str], sample: pa.Table) -> str:
     """Events have customers and items, items no customers, users no items."""
     has = {"user_id": "user_id" in said, "item_id": "item_id" in said}
     for name in has:
-        ranked = _candidates(source, next(f for f in FIELDS[EVENTS] if f.name == name), set(), sample)
-        has[name] = has[name] or bool(ranked)
+        has[name] = has[name] or bool(_candidates(source, _event_field(name), set(), sample))
+    if not has["user_id"] and has["item_id"] and "ts" not in said:
+        session, ts = (_candidates(source, _event_field(n), set(), sample) for n in ("session_id", "ts"))
+        has["user_id"] = bool(session and ts)  # clicks of guests
     if has["user_id"]:
         return EVENTS if has["item_id"] else USERS
     fields = [f for f in FIELDS[ITEMS] if f.name == "item_id"]
@@ -191,6 +235,10 @@ def _kind_of(source: Source, said: Mapping[str, str], sample: pa.Table) -> str:
         "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
         f"(and --type {'|'.join(KINDS)}).",
     )
+
+
+def _event_field(name: str) -> Field:
+    return next(f for f in FIELDS[EVENTS] if f.name == name)
 
 
 def _recognise(
@@ -205,7 +253,8 @@ def _recognise(
             continue
         best = _candidates(source, field, taken, sample)
         if not best:
-            if field.required:
+            guests = field.name == "user_id" and _candidates(source, _event_field("session_id"), taken, sample)
+            if field.required and not (guests or (field.name == "user_id" and "session_id" in chosen)):
                 raise _missing(source, kind, field, sample, taken)
             continue
         if len(best) > 1 and field.required:

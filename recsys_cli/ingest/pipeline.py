@@ -28,7 +28,7 @@ from .fields import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
 from .mapping import Understanding, understand
 from .reading import Source, open_source
-from .rejecting import keep_rejected, reasons_of, resolve_mended
+from .rejecting import forget_mended, keep_rejected, reasons_of
 from .report import FileReport, Report
 from .staging import Options, Staged, check_rows, load_raw
 
@@ -224,10 +224,11 @@ def _merge(
     reasons = reasons_of(con, staged.checks, source)
     rejected = sum(r.rows for r in reasons)
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
-    batch = merge.open_batch(con, name, understood.kind, mark, source.path.stat().st_size)
+    size, reading = source.path.stat().st_size, understood.remembered(source.columns, staged.date_order)
+    batch = merge.open_batch(con, name, understood.kind, mark, size, reading)
     merged, notes = _merge_accepted(con, source, understood, staged, request, batch, attributes)
+    forget_mended(con, source)
     keep_rejected(con, batch, name, mark, staged.checks, source, understood, secret if options.hash_emails else None)
-    resolve_mended(con, source)
     merge.close_batch(con, batch, merged, rejected)
     con.execute("DROP TABLE raw; DROP TABLE checked; DROP TABLE broken")
     return FileReport(

@@ -12,7 +12,7 @@ import duckdb
 
 from . import values
 from .checks import REJECTED, Check
-from .mapping import Understanding
+from .mapping import ID_COLUMN, Understanding
 from .reading import Source
 from .report import Reason, reasons_from
 
@@ -67,9 +67,10 @@ def keep_rejected(
     forgotten = [n for n, c in enumerate(checks, 1) if c.name == "erased"]
     kept = f"reason NOT IN ({', '.join(map(str, forgotten))})" if forgotten else "true"
     detail = _private("detail", secret)
+    last = con.execute("SELECT coalesce(max(rejected_id), 0) FROM rejected").fetchall()[0][0]
     con.execute(
-        f"""INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
-            SELECT ?, ?, row_number, reason, detail, raw FROM (
+        f"""INSERT INTO rejected (rejected_id, batch_id, file, row_number, reason, detail, raw)
+            SELECT {last} + row_number() OVER (ORDER BY row_number), ?, ?, row_number, reason, detail, raw FROM (
               SELECT k.row_number, [{names}][k.reason] AS reason, CASE WHEN {kept} THEN {detail} END AS detail,
                      CASE WHEN {kept} THEN json_object({pairs})::VARCHAR END AS raw
               FROM (SELECT row_number, reason, detail FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
@@ -89,6 +90,10 @@ def _private(sql: str, secret: str | None) -> str:
     return sql if secret is None else values.pseudonym(f"({sql})", secret)
 
 
-def resolve_mended(con: duckdb.DuckDBPyConnection, source: Source) -> int:
-    """Forget the rejected rows that this file brings back mended (those with `_rejected_id`)."""
-    return 0
+def forget_mended(con: duckdb.DuckDBPyConnection, source: Source) -> int:
+    """Forget the rejected rows that this file brings back (those with `_rejected_id`): they are judged anew."""
+    if ID_COLUMN not in source.columns:
+        return 0
+    at = source.columns.index(ID_COLUMN)
+    returned = f"SELECT try_cast(c{at} AS BIGINT) FROM raw WHERE c{at} IS NOT NULL"
+    return int(con.execute(f"DELETE FROM rejected WHERE rejected_id IN ({returned})").fetchall()[0][0])

@@ -17,7 +17,7 @@ from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND,
 from . import values
 from .checks import Check, Context, checks_for, taken_back
 from .fields import EVENTS, ITEMS, USERS, field
-from .mapping import Understanding
+from .mapping import ID_COLUMN, Understanding
 from .reading import Source
 from .values import Column, TimeHabit, quote
 
@@ -64,27 +64,35 @@ class Staged:
         Rows, broken ones included.
     notes
         What the person should know about how values were read.
+    date_order
+        dmy or mdy, where dates showed it.
     """
 
     checks: list[Check]
     read: int
     notes: list[str]
+    date_order: str | None
 
 
 def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Understanding, *, everything: bool) -> None:
     """Read the columns that are used (or all of them) into `raw`."""
     used = sorted({i for at in understood.columns.values() for i in at})
-    own = [i for i, name in enumerate(source.columns) if name == "_rejected_id"]
+    own = [i for i, name in enumerate(source.columns) if name == ID_COLUMN]
     wanted = sorted({*used, *own, *(understood.unused if everything else ())})
     con.register("file_rows", source.batches(wanted))
     try:
         types = con.execute("DESCRIBE file_rows").fetchall()
+        # Our own exports mark what a spreadsheet would run as a formula; see `mending.FORMULA`.
+        marked = ID_COLUMN in source.columns and source.form.name == "csv"
         picked = ", ".join(
-            f"{values.trimmed(n)} AS {n}" if kind == "VARCHAR" else n for n, kind, *_ in types if n != "row_number"
+            f"{values.trimmed(_unmarked(n) if marked else n)} AS {n}" if kind == "VARCHAR" else n
+            for n, kind, *_ in types
+            if n != "row_number"
         )
         con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
     finally:
         con.unregister("file_rows")
+    _fill_down(con, understood)
     broken = pa.table(
         {
             "row_number": pa.array([b.row_number for b in source.broken], pa.int64()),
@@ -95,6 +103,23 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     con.register("broken_rows", broken)
     con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
     con.unregister("broken_rows")
+
+
+def _unmarked(column: str) -> str:
+    return f"CASE WHEN starts_with({column}, chr(39)) THEN {column}[2:] ELSE {column} END"
+
+
+def _fill_down(con: duckdb.DuckDBPyConnection, understood: Understanding) -> None:
+    """Give every line of an order what the platform tells on its first line only."""
+    preset = understood.preset
+    group = understood.columns.get(preset.group, ()) if preset else ()
+    columns = [f"c{i}" for n in (preset.fill_down if preset else ()) for i in understood.columns.get(n, ())]
+    if not group or not columns:
+        return
+    key = f"coalesce({', '.join(f'c{i}' for i in group)})"
+    window = f"OVER (PARTITION BY {key} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
+    filled = ", ".join(f"last_value(nullif({c}, '') IGNORE NULLS) {window} AS {c}" for c in dict.fromkeys(columns))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({filled}) FROM raw ORDER BY row_number")
 
 
 def check_rows(
@@ -116,7 +141,7 @@ def check_rows(
     checks = checks_for(replace(context, bare=stage.bare))
     con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
-    return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes)
+    return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes, stage.date_order)
 
 
 class _Stage:
@@ -136,6 +161,7 @@ class _Stage:
         self.types = types
         self.kind = understood.kind
         self.notes: list[str] = []
+        self.date_order: str | None = None
         self.text_types: dict[str, str] = {}
 
     def query(self, checks: Sequence[Check]) -> str:
@@ -144,7 +170,6 @@ class _Stage:
         if "user_id" in self.understood.columns and self.options.hash_emails:
             hashed = values.pseudonym("t_user_id", self.context.secret)
             inner = f"SELECT * REPLACE ({hashed} AS t_user_id) FROM ({inner})"
-        inner = self._filled_down(inner)
         if "handle" in self.understood.columns:
             inner = self._named_variants(inner)
         if self.bare:
@@ -196,16 +221,6 @@ class _Stage:
             parts.append(part)
         return f"coalesce({', '.join(parts)})"
 
-    def _filled_down(self, inner: str) -> str:
-        preset = self.understood.preset
-        group = preset.group if preset else ""
-        names = [n for n in (preset.fill_down if preset else ()) if n in self.understood.columns]
-        if not names or group not in self.understood.columns:
-            return inner
-        window = f"OVER (PARTITION BY t_{group} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
-        filled = ", ".join(f"last_value(t_{n} IGNORE NULLS) {window} AS t_{n}" for n in names)
-        return f"SELECT * REPLACE ({filled}) FROM ({inner})"
-
     def _named_variants(self, inner: str) -> str:
         """Shopify's orders call a variant without SKU by its title and options; so does its catalogue, then."""
         columns = self.understood.columns
@@ -246,13 +261,14 @@ class _Stage:
             "raw",
             self._raw_column(name),
             zone=self.options.zone,
-            order=self.options.date_order,
+            order=self.options.date_order or self.understood.date_order,
             name=self.named[name],
         )
         if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
             unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
             self.notes.append(f"Times are read as {unit.get(habit.divisor, 'nanoseconds')}.")
         if "local" in habit.has and self.text_types[name] == "VARCHAR":
+            self.date_order = habit.order
             order = "day, month, year" if habit.order == "dmy" else "month, day, year"
             self.notes.append(f"Dates are read as {order}.")
         return habit

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, PURCHASE, USER_COLUMNS
 
-# Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 1 GB.
-CHUNK_EVENTS = 12_000_000
+# Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 500 MB.
+CHUNK_EVENTS = 5_000_000
 
 # What makes two events without an id the same sale. The rest (position, request, currency) is not compared:
 # an export that has gained such a column since the last one would double every row.
@@ -67,9 +67,7 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("ROLLBACK")
 
 
-def merge_events(
-    con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batch_id: int | None = None
-) -> Merged:
+def merge_events(con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batch_id: int | None = None) -> Merged:
     """Add the events that are not in the store yet.
 
     An event with an `event_id` is known when that id is. Any other is compared by its content and how often
@@ -78,9 +76,10 @@ def merge_events(
     Parameters
     ----------
     events
-        A table or view of this connection, or an Arrow table, with any of EVENT_COLUMNS; `user_id`, `item_id`
-        and `ts` must be there and without nulls. Lacking columns are null, `qty` 1, `event_type` purchase. A
-        column `row_number`, if there is one, gives the order, which events of one second keep.
+        A table or view of this connection, or an Arrow table, with any of EVENT_COLUMNS; `item_id`, `ts` and
+        one of `user_id` and `session_id` must be there and without nulls. Lacking columns are null, `qty` 1,
+        `event_type` purchase. A column `row_number`, if there is one, gives the order, which events of one second
+        keep.
     batch_id
         The batch they came with; see `open_batch`.
 
@@ -147,9 +146,7 @@ def _insert_by_content(con: duckdb.DuckDBPyConnection, low: int, high: int, batc
         return 0
     keyed = f"SELECT *, {_content_key()} AS k FROM incoming WHERE {here}"
     if not _count(con, "SELECT count(*) FROM lacking WHERE partly"):
-        return _insert(
-            con, f"SELECT * FROM ({keyed}) WHERE k IN (SELECT k FROM lacking) ORDER BY r", batch_id
-        )
+        return _insert(con, f"SELECT * FROM ({keyed}) WHERE k IN (SELECT k FROM lacking) ORDER BY r", batch_id)
     copy = "row_number() OVER (PARTITION BY CASE WHEN l.partly THEN i.k END ORDER BY i.r)"
     return _insert(
         con,
@@ -281,9 +278,7 @@ def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[st
     )
     if table == "items":
         tracked = [name for name in ("price", "availability") if name in given]
-        moved = " OR ".join(
-            f"(o.{name} IS NOT NULL AND o.{name} IS DISTINCT FROM t.{name})" for name in tracked
-        )
+        moved = " OR ".join(f"(o.{name} IS NOT NULL AND o.{name} IS DISTINCT FROM t.{name})" for name in tracked)
         if moved:
             moving = f"{key} IN (SELECT o.{key} FROM offer o JOIN items t USING ({key}) WHERE {moved})"
             _note_history(con, given, now, moving)
@@ -304,7 +299,9 @@ def _note_history(con: duckdb.DuckDBPyConnection, given: list[str], now: int, wh
         )
 
 
-def open_batch(con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: str, size: int) -> int:
+def open_batch(
+    con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: str, size: int, reading: str | None = None
+) -> int:
     """Begin the record of one file or drain; returns its number.
 
     Parameters
@@ -317,12 +314,14 @@ def open_batch(con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: s
         What tells this content, taken in this way, from all others.
     size
         Bytes.
+    reading
+        How the file's columns were understood (JSON), for rows that come back mended.
     """
     batch_id = _count(con, "SELECT coalesce(max(batch_id), 0) + 1 FROM batches")
     con.execute(
-        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [batch_id, source, kind, sha256, size, int(time.time())],
+        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at, reading) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [batch_id, source, kind, sha256, size, int(time.time()), reading],
     )
     return batch_id
 

@@ -42,14 +42,14 @@ def item_history(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE item_history (item_id VARCHAR, ts BIGINT, price DOUBLE, availability BOOLEAN)")
 
 
-def numbered_rejections(con: duckdb.DuckDBPyConnection) -> None:
-    """Numbers for rejected rows, so that a mended one can say which it replaces."""
+def mendable_rejections(con: duckdb.DuckDBPyConnection) -> None:
+    """Numbers for rejected rows, so that a mended one can say which it replaces, and how their file was read."""
     con.execute("ALTER TABLE rejected ADD COLUMN rejected_id BIGINT")
-    con.execute("UPDATE rejected SET rejected_id = rowid + 1")
+    con.execute("ALTER TABLE batches ADD COLUMN reading VARCHAR")
 
 
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables, item_history, numbered_rejections)
+STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
