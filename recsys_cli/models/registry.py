@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from ..errors import CorruptArtifact, UsageError
 from .als import ALS
 from .base import Model, State
+from .bpr import BPR
+from .ease import EASE
+from .item_knn import ItemKNN
+from .lmf import LMF
 from .popular import Popular
+from .rp3beta import RP3beta
+from .spectral import Spectral
 
 if TYPE_CHECKING:
     from ..artifacts.bundle import Bundle
@@ -17,7 +23,13 @@ MODELS: dict[str, type[Model]] = {
     cls.name: cls
     for cls in (
         Popular,
+        ItemKNN,
+        RP3beta,
         ALS,
+        BPR,
+        LMF,
+        EASE,
+        Spectral,
     )
 }
 

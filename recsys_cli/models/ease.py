@@ -1,0 +1,153 @@
+"""Linear regression of every item on all others, in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..progress import SILENT, Progress
+from ..schema import Dataset, Float32
+from .base import Capabilities, ModelConfig, Range, hyper
+from .fitting import training_matrix
+from .linear import ItemModel, neighbours, power, scaled, sums
+
+
+@dataclass(frozen=True)
+class EASEConfig(ModelConfig):
+    """Hyperparameters of `EASE`."""
+
+    tau_days: float = hyper(
+        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+    )
+    user_power: float = hyper(0.24, "Customers count by history length to minus twice this.", Range(0, 0.6))
+    ridge: float = hyper(14.0, "Regularisation that is the same for all items.", Range(0.5, 1000, True))
+    popular_ridge: float = hyper(13.0, "Regularisation that grows with popularity.", Range(0.01, 100, True))
+    popular_power: float = hyper(0.05, "How fast it grows: popularity to twice this.", Range(0, 0.6))
+    exact_items: int = hyper(9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.")
+    neighbours: int = hyper(100, "Neighbours of each item where not exact.", Range(40, 160, True))
+    neighbour_power: float = hyper(0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8))
+
+
+class EASE(ItemModel):
+    """EASE (Steck 2019) with rows weighed by length and regularisation by popularity; on neighbours when large."""
+
+    name: ClassVar[str] = "ease"
+    Config: ClassVar[type[ModelConfig]] = EASEConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(explains=True)
+
+    @classmethod
+    def fit(
+        cls, data: Dataset, config: EASEConfig, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT
+    ) -> Self:
+        with progress.stage("Fitting ease"):
+            seen = training_matrix(data, config)
+            users, _ = sums(seen)
+            rows = scaled(seen, power(users, -config.user_power), None)
+            sold = np.flatnonzero(np.bincount(seen.indices, minlength=seen.shape[1]))
+            if len(sold) <= config.exact_items:
+                return cls(config, _placed(_exact(rows[:, sold], config), sold, seen.shape[1]))
+            return cls(config, on_neighbours(rows, config, threads))
+
+
+def _exact(rows: sp.csr_matrix, config: EASEConfig) -> Float32:
+    """B = I - P diag(1 / diag P) with P = (G + L)^-1, by Cholesky in double precision (single has crashed here)."""
+    gram = np.asarray((rows.T @ rows).todense(), dtype=np.float64, order="F")
+    diagonal = np.diag_indices_from(gram)
+    gram[diagonal] += _ridge(gram[diagonal], config)
+    factor, failed = scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1, clean=0)
+    assert failed == 0, "a positive diagonal was added to a Gram matrix"
+    inverse, failed = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    assert failed == 0
+    scale = 1 / inverse[diagonal]
+    lower = np.tril(inverse, -1).astype(np.float32)
+    del inverse, factor, gram
+    weights: Float32 = lower + lower.T
+    weights *= -scale.astype(np.float32)[None, :]
+    return weights
+
+
+def _ridge(diagonal: NDArray[np.float64], config: EASEConfig) -> NDArray[np.float64]:
+    return config.popular_ridge * np.maximum(diagonal, 1e-12) ** (2 * config.popular_power) + config.ridge
+
+
+def _placed(weights: Float32, sold: NDArray[np.int64], n_items: int) -> Float32:
+    """The matrix over the whole catalogue; what was never sold says and gets nothing."""
+    if len(sold) == n_items:
+        return weights
+    out = np.zeros((n_items, n_items), dtype=np.float32)
+    out[np.ix_(sold, sold)] = weights
+    return out
+
+
+def on_neighbours(rows: sp.csr_matrix, config: EASEConfig, threads: int) -> sp.csr_matrix:
+    """For each target its regression on its own nearest neighbours only.
+
+    Parameters
+    ----------
+    rows
+        Weighed histories, shape (n_users, n_items).
+
+    Returns
+    -------
+    float32 CSR, shape (n_items, n_items): column j holds the weights that predict item j.
+    """
+    n = rows.shape[1]
+    own = np.asarray(np.bincount(rows.indices, rows.data.astype(np.float64) ** 2, minlength=n), dtype=np.float64)
+    # Candidates by G_ij / g_i^p, with g_j^p constant for a target: inner products of columns scaled by g^-p.
+    near = neighbours(scaled(rows, None, power(own, -config.neighbour_power)), 3 * config.neighbours, threads)
+    gram = scaled(near, power(own, config.neighbour_power), power(own, config.neighbour_power))
+    gram = gram.maximum(gram.T).tocsr()
+    gram.sort_indices()
+    chosen, count = _first_of_each(near, config.neighbours)
+    diagonal = own + _ridge(own, config)
+    weights = np.zeros(chosen.shape, dtype=np.float32)
+    batch = max(1, 6_000_000 // config.neighbours**2)
+    for start in range(0, n, batch):
+        some = slice(start, min(start + batch, n))
+        weights[some] = _regress(gram, diagonal, np.arange(some.start, some.stop), chosen[some])
+    target = np.repeat(np.arange(n), count)
+    real = chosen >= 0
+    matrix = sp.csr_matrix((weights[real], (chosen[real], target)), shape=(n, n))
+    matrix.sort_indices()
+    return matrix
+
+
+def _first_of_each(near: sp.csr_matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Codes of the k largest entries of each row, -1 where short, shape (n, k); and how many each has."""
+    n = near.shape[0]
+    row = np.repeat(np.arange(n), np.diff(near.indptr))
+    order = np.lexsort((-near.data, row))
+    rank = np.arange(len(order)) - np.repeat(near.indptr[:-1].astype(np.int64), np.diff(near.indptr))
+    chosen = np.full((n, k), -1, dtype=np.int64)
+    keep = rank < k
+    chosen[row[keep], rank[keep]] = near.indices[order[keep]]
+    return chosen, (chosen >= 0).sum(axis=1)
+
+
+def _regress(
+    gram: sp.csr_matrix, diagonal: NDArray[np.float64], targets: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> Float32:
+    """Solve (G_NN + L_NN) w = G_Nj for a batch of targets j with neighbours N; padding solves to zero."""
+    b, k = chosen.shape
+    there = chosen >= 0
+    code = np.where(there, chosen, 0)
+    upper, lower = np.triu_indices(k, 1)
+    left = np.zeros((b, k, k))
+    pairs = _lookup(gram, code[:, upper], code[:, lower]) * (there[:, upper] & there[:, lower])
+    left[:, upper, lower] = pairs
+    left[:, lower, upper] = pairs
+    place = np.arange(k)
+    left[:, place, place] = np.where(there, diagonal[code], 1.0)
+    right = _lookup(gram, code, np.broadcast_to(targets[:, None], (b, k))) * there
+    # What is too far apart to be in `gram` counts as nothing in common, so the matrix may not be quite positive.
+    return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
+
+
+def _lookup(gram: sp.csr_matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Entries of a sparse matrix, in the shape of `rows`."""
+    return np.asarray(gram[rows.ravel(), columns.ravel()], dtype=np.float64).reshape(rows.shape)
