@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 
 from .. import __version__
-from ..errors import RecsysError
+from ..errors import RecsysError, UsageError
 from . import demo, evaluate, gdpr, ingest, models, recommend, serve, status, train, tune, update_worker
+
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+# What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
+_BadCall: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="recsys",
@@ -31,7 +35,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """The recommender a small shop runs itself. Nothing leaves the box."""
 
@@ -54,20 +60,45 @@ def main() -> None:
     """Run a command; every error we know ends as a sentence and an exit code."""
     os.umask(0o077)
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            _interrupted()
+        sys.exit(code if isinstance(code, int) else 0)
     except RecsysError as e:
-        if "--json" in sys.argv:
-            sys.stderr.write(orjson.dumps(e.body()).decode() + "\n")
-        else:
-            sys.stderr.write(f"recsys: {e}\n")
-        sys.exit(e.exit_code)
+        _say(e)
+    except _BadCall as e:
+        if type(e).__name__ == "NoArgsIsHelpError":
+            e.show()
+            sys.exit(2)
+        context = getattr(e, "ctx", None)
+        _say(UsageError(_sentence(e.format_message()), f"Run {context.command_path if context else 'recsys'} --help."))
+    except typer.Abort as e:
+        if isinstance(e.__cause__, KeyboardInterrupt):
+            _interrupted()
+        sys.stderr.write("recsys: stopped; nothing was changed.\n")
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of our output (head, say) has gone; dup so that the flush at exit does not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.stderr.write("recsys: interrupted; nothing half done was kept.\n")
-        sys.exit(130)
+
+
+def _interrupted() -> NoReturn:
+    sys.stderr.write("recsys: interrupted; nothing half done was kept.\n")
+    sys.exit(INTERRUPTED)
+
+
+def _say(e: RecsysError) -> NoReturn:
+    if "--json" in sys.argv:
+        sys.stderr.write(orjson.dumps(e.body()).decode() + "\n")
+    else:
+        sys.stderr.write(f"recsys: {e}\n")
+    sys.exit(e.exit_code)
+
+
+def _sentence(text: str) -> str:
+    """A message of the option parser as one line that ends."""
+    return " ".join(text.split()).rstrip(".") + "."
 
 
 if __name__ == "__main__":

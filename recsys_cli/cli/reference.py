@@ -10,8 +10,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
 
 from ..settings import table
@@ -46,18 +46,19 @@ def _app() -> typer.Typer:
     return app
 
 
-def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
+def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    # Known by what they have: typer's commands are click's in some of its versions, and its own in others.
+    if hasattr(command, "commands"):
         for name, child in command.commands.items():
             yield from _walk(child, f"{path} {name}")
     else:
         yield path, command
 
 
-def _section(path: str, command: click.Command) -> str:
+def _section(path: str, command: Any) -> str:
     arguments, options = [], []
     for p in command.params:
-        if isinstance(p, click.Option):
+        if p.param_type_name == "option":
             options.append(_option(p))
         else:
             name = (p.name or "").upper() + ("…" if p.nargs < 0 else "")
@@ -67,7 +68,7 @@ def _section(path: str, command: click.Command) -> str:
     return "\n".join([*lines, "", *shown]) if shown else "\n".join(lines)
 
 
-def _option(option: click.Option) -> str:
+def _option(option: Any) -> str:
     if option.hidden or option.name in ("db", "artifacts", "config", "as_json", "help"):
         return ""  # the same on every command; the README says so once
     flags = ", ".join(f"`{o}`" for o in [*option.opts, *option.secondary_opts])
