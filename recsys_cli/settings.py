@@ -81,6 +81,15 @@ class UpdateSettings:
 
     interval: float = _s(60.0, "Seconds from the start of one pass to the start of the next.")
     keep_spool_hours: float = _s(24.0, "Hours after which what was drained from the spool is deleted.")
+    retrain: bool = _s(True, "Train anew in a pass when there is a reason to; see the other retrain settings.")
+    retrain_days: float = _s(7.0, "Retrain when the newest event is this many days newer than at training; 0 never.")
+    retrain_share: float = _s(0.2, "Retrain when events have grown by this share since training; 0 never.")
+    retrain_items: float = _s(0.1, "Retrain when items have grown by this share since training; 0 never.")
+    retrain_drift: float = _s(0.25, "Retrain when the PSI of items, categories, prices or activity reaches this; 0 never.")
+    retrain_quality: float = _s(0.25, "Retrain when the lead over popularity has fallen by this share; 0 never.")
+    check_days: float = _s(1.0, "Days of events between two looks at drift and quality.")
+    nice: int = _s(10, "Niceness of the worker's process, so that it gives way to the server.")
+    on_failure: str = _s("", "Command to run when a pass fails; the reason is in RECSYS_FAILURE and on its standard input.")
     gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 
 
@@ -122,6 +131,7 @@ class GdprSettings:
 
     suppress: bool = _s(True, "Keep erased people out when an old export or a backup brings their old events back.")
     suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for that.")
+    retrain_days: float = _s(30.0, "Days after an erasure by which the model must have been trained anew.")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .errors import Superseded
 from .evaluation import Report
 from .evaluation.gate import Decision
 from .gdpr import suppression
+from .gdpr.forgetting import still_learned, without
 from .identity import load_secret
 from .index import ItemIndex
 from .judging import UNJUDGED, Bench, Recipe, Served
@@ -114,6 +115,41 @@ def train(
     return Trained(version, bench.report if bench else None, decision, time.monotonic() - started)
 
 
+def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Version:
+    """Fit the served recipe on what the store holds now, as if for the first time, and keep no older version.
+
+    For erasures: afterwards nothing that was learned from the erased is left, on the items' side of models either.
+
+    Raises
+    ------
+    NoModel, StoreMissing, NotEnoughData
+    """
+    manifest = artifacts.current(verify=False).manifest
+    learned = manifest.get("recipe", manifest["model"])
+    recipe = Recipe.of(learned["name"], learned["config"])
+    erasures = suppression.mark(settings.db)
+    # No item order is handed on: an item that only the erased ever touched is not in the store any more.
+    snapshot = read_snapshot(store, settings, progress)
+    with progress.stage(f"Fitting {recipe.name} anew"):
+        model = recipe.fit(snapshot.data, settings, progress)
+    version = publish_version(
+        artifacts,
+        snapshot,
+        model,
+        kind="train",
+        metrics={},
+        settings=settings,
+        erasures=erasures,
+        progress=progress,
+        notes={"recipe": recipe.as_dict()},
+    )
+    with artifacts.exclusive(waiting=progress.note):
+        for name in artifacts.names():
+            if name != artifacts.current_name():
+                artifacts.remove(name)
+    return version
+
+
 def publish_version(
     artifacts: Artifacts,
     snapshot: Snapshot,
@@ -156,17 +192,35 @@ def publish_version(
         vectors = model.item_vectors()
         write_bundle(draft.path, make_bundle(snapshot, model))
         if vectors is not None:
-            ItemIndex.build(vectors).save(draft.path / INDEX_FILE)
+            index = build_index(model, vectors, snapshot, like=base)
+            index.save(draft.path / INDEX_FILE)
+            notes = {"index": index.figures, **(notes or {})}
         with artifacts.exclusive(waiting=progress.note):
             if base is not None and artifacts.current_name() != pointer:
                 raise Superseded(f"{artifacts.current_name()} was published meanwhile.", "Run the command again.")
             manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
             if base is not None:
-                manifest["parent"] = base.name
-            suppression.drop_erased(draft.path, settings.db, load_secret(settings.db), since=erasures)
+                manifest |= {"parent": base.name, **still_learned(base.manifest)}
+            dropped = suppression.drop_erased(draft.path, settings.db, load_secret(settings.db), since=erasures)
+            manifest = without(manifest, dropped)
             version = artifacts.publish(draft, manifest, promote=promote)
             artifacts.prune(settings.train.keep, days=settings.train.keep_days)
     return version
+
+
+def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Version | None = None) -> ItemIndex:
+    """The index over a model's vectors, of the kind that is fastest for some of these customers.
+
+    Parameters
+    ----------
+    like
+        A version whose model this one was grown from: its kind of index is kept instead of being chosen anew.
+    """
+    if like is not None and like.file(INDEX_FILE).exists():
+        return ItemIndex.build(vectors, like=ItemIndex.load(like.file(INDEX_FILE)))
+    histories = snapshot.data.interactions.histories
+    some = np.linspace(0, len(histories) - 1, min(len(histories), 512)).astype(np.int64)
+    return ItemIndex.build(vectors, model.user_vectors(histories.rows(some), snapshot.data.interactions.end))
 
 
 def make_bundle(snapshot: Snapshot, model: Model) -> Bundle:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from ..artifacts import Artifacts
-from ..errors import NoModel, Refused
+from ..errors import ErasureIncomplete, NoModel, Refused, UsageError
 from ..files import write_atomic
 from ..settings import Settings
 from ..store import Store
@@ -21,6 +24,12 @@ gdpr = typer.Typer(
     name="gdpr", help="The rights of the people whose data this is: export and erasure, with proof.",
     no_args_is_help=True,
 )
+UsersArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="USER…", help="Customer ids, or the e-mails they stand for.")
+]
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="A text or CSV file of people: one a line, or a column user_id.")
+]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, or the e-mail it stands for.")]
 
 
@@ -50,8 +59,10 @@ def export(
 
 @gdpr.command("delete")
 def delete(
-    users: Annotated[list[str], typer.Argument(metavar="USER…", help="Customer ids, or the e-mails they stand for.")],
+    users: UsersArgument = None,
+    file: FileOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew at once, and keep no older version.")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -62,9 +73,11 @@ def delete(
 
     run = start(db, artifacts, config, as_json)
     store, versions = _state(run)
+    asked = _asked(users, file)
     if not yes:
-        _ask(f"Erase {len(users)} {'person' if len(users) == 1 else 'people'} for good?")
-    done = erase(store, versions, run.settings, users, run.progress)
+        _ask(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
+    done = erase(store, versions, run.settings, asked, run.progress)
+    retrained = _retrain(store, versions, run, done.receipt) if retrain else None
     result: dict[str, Any] = {
         "request": done.request,
         "erased": done.erased,
@@ -72,19 +85,118 @@ def delete(
         "removed": done.removed,
         "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": 0},
         "coincidences": len(done.scanned.coincidences),
+        "resumed": done.resumed,
+        "receipt": str(done.receipt),
+        "retrained": retrained,
         "seconds": done.seconds,
     }
 
     def render(console: Console) -> None:
+        say = partial(console.print, highlight=False, markup=False)
         for one in done.unknown:
-            console.print(f"Nothing is held about {one}.", highlight=False, markup=False)
-        if done.removed:
+            say(f"Nothing is held about {one}.")
+        if done.erased:
             removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
-            console.print(f"Erased {done.erased}: {removed or 'nothing was left'}.", highlight=False, markup=False)
-        searched = f"{done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB unpacked"
-        console.print(f"Searched {searched}: no trace. {done.seconds:.1f} s.", highlight=False, markup=False)
+            say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
+        say(
+            f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB unpacked: no trace. "
+            f"{done.seconds:.1f} s."
+        )
+        _tell_coincidences(console, done.scanned.coincidences)
+        if retrained:
+            say(f"Trained anew: {retrained}.")
+        say(f"Receipt: {done.receipt.with_suffix('.txt')}")
 
     run.emit(result, render)
+
+
+@gdpr.command("resume")
+def resume(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Finish an erasure that was interrupted; any later delete does the same."""
+    from ..gdpr import resume as finish
+
+    run = start(db, artifacts, config, as_json)
+    done = finish(*_state(run), run.settings, run.progress)
+    text = f"Finished. Receipt: {done.receipt.with_suffix('.txt')}" if done else "No erasure is unfinished."
+    run.emit({"resumed": done is not None}, lambda out: out.print(text, highlight=False, markup=False))
+
+
+@gdpr.command("verify")
+def verify(
+    users: UsersArgument = None,
+    file: FileOption = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search every file for people, in every encoding and inside what is packed; fails if anybody is found."""
+    from ..gdpr import verify as search
+
+    run = start(db, artifacts, config, as_json)
+    found = search(*_state(run), run.settings, _asked(users, file), run.progress)
+
+    def render(console: Console) -> None:
+        say = partial(console.print, highlight=False, markup=False)
+        for place in dict.fromkeys((*map(str, found.findings), *(f"{u} (cannot be opened)" for u in found.unread))):
+            say(place)
+        verdict = "nobody found" if found.clean else f"{len(found.findings)} traces"
+        say(f"Searched {found.files} files, {found.bytes / 1e6:.1f} MB unpacked: {verdict}.")
+        _tell_coincidences(console, found.coincidences)
+
+    places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in found.findings]
+    result = {"clean": found.clean, "findings": places, "unread": found.unread, "files": found.files}
+    run.emit(result | {"bytes": found.bytes, "coincidences": len(found.coincidences)}, render)
+    if not found.clean:
+        raise typer.Exit(ErasureIncomplete.exit_code)
+
+
+@gdpr.command("log")
+def log(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Requests with their dates and one-month clocks; no names."""
+    from ..gdpr.receipts import iso
+    from ..gdpr.requests import requests
+
+    run = start(db, artifacts, config, as_json)
+    held = requests(run.settings.db)
+
+    def render(console: Console) -> None:
+        table = Table("request", "kind", "people", "received", "due", "outcome", box=None)
+        for r in held:
+            table.add_row(r.id, r.kind, str(r.people), iso(r.received_at)[:10], iso(r.due_at)[:10], r.outcome or "open")
+        console.print(table if held else "No request yet.")
+
+    run.emit([asdict(r) for r in held], render)
+
+
+def _asked(users: list[str] | None, file: Path | None) -> list[str]:
+    from ..gdpr.asking import read_list
+
+    asked = [*(users or []), *(read_list(file) if file else [])]
+    if not asked:
+        raise UsageError("No customer was named.", "Name one or more, or a file of them with --file.")
+    return list(dict.fromkeys(asked))
+
+
+def _tell_coincidences(console: Console, found: list[Any]) -> None:
+    if found:
+        where = ", ".join(dict.fromkeys(f.inside or Path(f.path).name for f in found[:4]))
+        text = f"The same digits also stand for something else in {len(found)} places ({where}); those stay."
+        console.print(text, highlight=False, markup=False)
+
+
+def _retrain(store: Store, artifacts: Artifacts, run: Run, receipt: Path) -> str:
+    """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
+    from ..gdpr.receipts import note_retrained
+    from ..training import retrain
+
+    version = retrain(store, artifacts, run.settings, run.progress)
+    note_retrained(receipt, version.name)
+    return version.name
 
 
 def _state(run: Run) -> tuple[Store, Artifacts]:

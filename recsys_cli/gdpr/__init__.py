@@ -2,5 +2,6 @@
 
 from .erasing import Erasure, erase, resume
 from .exporting import export
+from .verifying import verify
 
-__all__ = ["Erasure", "erase", "export", "resume"]
+__all__ = ["Erasure", "erase", "export", "resume", "verify"]

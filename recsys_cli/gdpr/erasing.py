@@ -6,9 +6,6 @@ what servers and trainings still hold is dropped by the epoch of the spool, the 
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,24 +15,24 @@ import numpy as np
 
 from ..artifacts import Artifacts, Spool
 from ..artifacts.bundle import read_bundle
-from ..errors import CorruptArtifact, ErasureIncomplete
-from ..identity import UserKeys, find_key, load_secret
+from ..errors import CorruptArtifact, StoreMissing
+from ..identity import UserKeys, find_key, load_secret, user_key
 from ..progress import SILENT, Progress
+from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
 from ..store.merge import transaction
 from ..store.people import count_rows, delete_rows, known_names, sessions_of
 from ..store.rewriting import rewrite
-from . import journal, suppression
+from . import journal, receipts, requests, suppression
 from .forgetting import forget
 from .journal import Journal
-from .matching import Matcher
-from .needles import Needle, needles_for
 from .people import Person
-from .scanning import Scan, scan, state_roots
+from .proving import demand, needles_of, search, spelled_in
+from .scanning import Scan
 from .spooled import blank_lines, find_lines
 
-_DRAFT_SECONDS = 120.0
+AGAIN = "run recsys gdpr delete again; until then the erasure is unfinished"
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Erasure:
     Parameters
     ----------
     request
-        Random id of the request.
+        Random id of the request, in the log and on the receipt.
     unknown
         Those of the asked-for of whom nothing was held.
     erased
@@ -56,6 +53,8 @@ class Erasure:
         The proof: files and bytes looked through.
     resumed
         Whether this was an interrupted erasure that is finished now.
+    receipt
+        The receipt's JSON file; a text beside it says the same.
     """
 
     request: str
@@ -65,6 +64,7 @@ class Erasure:
     scanned: Scan
     seconds: float
     resumed: bool
+    receipt: Path
 
 
 def erase(
@@ -78,12 +78,15 @@ def erase(
         Something is left. The journal stays, and the next run goes on.
     StoreMissing, StoreBusy, StoreError, ArtifactError
     """
-    plan = Journal(secrets.token_hex(8), tuple(dict.fromkeys(asked)), int(time.time()))
+    if not store.exists() and not artifacts.names():
+        raise StoreMissing(f"There is no database {store.path} yet.", "Name it with --db; nobody was erased.")
     with journal.alone(settings.db, settings.store.lock_timeout):
+        asked = tuple(dict.fromkeys(asked))
         finished = _finish(store, artifacts, settings, progress)
-        if finished is not None and set(plan.asked) <= set(finished[0].asked):
+        if finished is not None and set(asked) <= set(finished[0].asked):
             return finished[1]
-        return _Work(store, artifacts, settings, progress).run(plan)
+        request = requests.open_request(settings.db, "erasure", len(asked))
+        return _Work(store, artifacts, settings, progress).run(Journal(request, asked, int(time.time())))
 
 
 def resume(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Erasure | None:
@@ -114,54 +117,62 @@ class _Work:
         self.secret = load_secret(settings.db, create=not artifacts.names())
 
     def run(self, plan: Journal) -> Erasure:
-        started = time.monotonic()
+        started, begun = time.monotonic(), plan.begun
         people = [Person.of(one, self.secret) for one in plan.asked]
-        with self.progress.stage("Looking for everything held"):
-            known = self._known(people)
-        begun = journal.pending(self.settings.db) is not None
-        if begun:  # what the killed run removed is not there to be known any more
-            known = [True] * len(people)
-        if any(known):
+        if not begun:
+            with self.progress.stage("Looking for everything held"):
+                plan = plan.with_unknown(self._unknown(people))
+        if begun or len(plan.unknown) < len(people):
             plan = self._erase(plan, people)
-        scanned = self._look(people)
-        if scanned.findings and not any(known):
-            plan = self._erase(plan, people)  # of nobody's rows, but in the bytes of a file
-            scanned = self._look(people)
-        self._prove(scanned, people)
+        scanned = self._look(plan, people)
+        if scanned.findings and not plan.begun:
+            plan = self._erase(plan, people)  # nobody's rows, but in the bytes of a file
+            scanned = self._look(plan, people)
+        demand(scanned, AGAIN)
+        receipt = receipts.write(self.settings, self.artifacts, plan, scanned)
+        requests.close_request(self.settings.db, plan.request, "done")
         journal.drop(self.settings.db)
-        unknown = tuple(one for one, is_known in zip(plan.asked, known, strict=True) if not is_known)
+        unknown = tuple(plan.asked[i] for i in plan.unknown)
         seconds = round(time.monotonic() - started, 3)
-        return Erasure(plan.request, unknown, sum(known), plan.removed, scanned, seconds, begun)
+        erased = len(people) - len(unknown)
+        return Erasure(plan.request, unknown, erased, plan.removed, scanned, seconds, begun, receipt)
 
-    def _known(self, people: Sequence[Person]) -> list[bool]:
+    def _unknown(self, people: Sequence[Person]) -> list[int]:
+        """Which of them nothing is held of, in rows, received lines or versions."""
         ids, names = _ids(people), _names(people)
-        with self.store.reading() as con:
-            found = known_names(con, ids, names)
+        found: set[str] = set()
+        if self.store.exists():
+            with self.store.reading() as con:
+                found = known_names(con, ids, names)
         lines, _ = find_lines(self.spool, names)
         found |= {str(line.get("user_id")) for line in lines}
-        in_versions = self._keys_in_versions(_keys(people))
-        return [bool(found & set(p.names)) or bool(in_versions & set(p.keys)) for p in people]
+        in_versions = self._keys_in_versions([key for p in people for key in p.keys])
+        return [i for i, p in enumerate(people) if not (found & set(p.names) or in_versions & set(p.keys))]
 
-    def _keys_in_versions(self, keys: UserKeys) -> set[tuple[int, int]]:
+    def _keys_in_versions(self, keys: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
         found: set[tuple[int, int]] = set()
         for name in self.artifacts.names():
             try:
                 held = read_bundle(self.artifacts.versions_dir / name).keys
             except CorruptArtifact:
                 continue  # `forget` removes it
-            found |= {(int(a), int(b)) for a, b in keys if find_key(held, (int(a), int(b))) >= 0}
+            found |= {key for key in keys if find_key(held, key) >= 0}
         return found
 
     def _erase(self, plan: Journal, people: Sequence[Person]) -> Journal:
+        plan = plan.with_begun()
         journal.keep(self.settings.db, plan)
-        plan = self._remove_rows(plan, people)
-        with self.progress.stage("Writing the database anew"):
-            rewrite(self.store)
+        if self.store.exists():
+            plan = self._remove_rows(plan, people)
+            with self.progress.stage("Writing the database anew"):
+                rewrite(self.store)
         with self.progress.stage("Rewriting the versions"):
             rows = plan.removed.get("events", 0)
-            counts = forget(self.artifacts, _keys(people), store_events=rows, progress=self.progress)
+            keys = self._keys(plan, people)
+            counts = forget(self.artifacts, _array(keys), store_events=rows, progress=self.progress)
         # Once more: a server may have received lines since, and must drop what it remembers.
-        counts["spool_lines"] = plan.removed.get("spool_lines", 0) + blank_lines(self.spool, _names(people))
+        blanked = blank_lines(self.spool, _names(people), plan.sessions)
+        counts["spool_lines"] = plan.removed.get("spool_lines", 0) + blanked
         self.spool.new_epoch()
         plan = plan.with_removed(counts)
         journal.keep(self.settings.db, plan)
@@ -170,79 +181,33 @@ class _Work:
     def _remove_rows(self, plan: Journal, people: Sequence[Person]) -> Journal:
         ids, names = _ids(people), _names(people)
         with self.progress.stage("Deleting rows and received events"), self.store.writing() as con:
-            counts = count_rows(con, ids, names)
-            counts["spool_lines"] = blank_lines(self.spool, names, sessions_of(con, ids))
-            plan = plan.with_removed(counts)
+            _, sessions = find_lines(self.spool, names, sessions_of(con, ids))
+            plan = plan.with_sessions(sessions)
+            plan = plan.with_removed(count_rows(con, ids, names, plan.sessions))
             journal.keep(self.settings.db, plan)
-            rules = self.settings.gdpr
-            keys = [key for p in people for key in p.keys]
-            suppression.add(
-                self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress
-            )
+            plan = plan.with_removed({"spool_lines": blank_lines(self.spool, names, plan.sessions)})
+            rules, keys = self.settings.gdpr, self._keys(plan, people)
+            suppression.add(self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress)
             with transaction(con):
-                delete_rows(con, ids, names)
+                delete_rows(con, ids, names, plan.sessions)
         return plan
 
-    def _look(self, people: Sequence[Person]) -> Scan:
-        needles = needles_for([p.names for p in people], [p.keys for p in people])
+    def _look(self, plan: Journal, people: Sequence[Person]) -> Scan:
+        needles = needles_of(people, plan.sessions, self._guests(plan))
         with self.progress.stage("Searching every file"):
-            scanned = self._scan(needles)
-            if self._raw_names(people):
+            scanned = search(self.store, self.settings, needles)
+            if plan.begun and spelled_in(self.settings.db, people):
                 # By chance two neighbours in a dictionary spell the id. Packed differently they do not, and whoever
                 # checks with a plain search of bytes is not misled.
                 rewrite(self.store, compression="zstd")
-                scanned = self._scan(needles)
+                scanned = search(self.store, self.settings, needles)
         return scanned
 
-    def _scan(self, needles: Sequence[Needle]) -> Scan:
-        roots = state_roots(self.settings.db, self.settings.artifacts)
-        skip = [journal.state_dir(self.settings.db) / journal.FILE]
-        with self.store.lock(shared=True):
-            scanned = scan(roots, needles, skip=skip)
-        deadline = time.monotonic() + _DRAFT_SECONDS
-        while (drafts := [f for f in scanned.findings if _being_written(Path(f.path))]) and time.monotonic() < deadline:
-            # A training that had read the person before is about to publish; it takes them out first.
-            time.sleep(0.2)
-            again = scan(sorted({Path(f.path) for f in drafts}), needles)
-            scanned.findings = [f for f in scanned.findings if f not in drafts] + again.findings
-        return scanned
+    def _keys(self, plan: Journal, people: Sequence[Person]) -> list[tuple[int, int]]:
+        return [key for p in people for key in p.keys] + self._guests(plan)
 
-    def _raw_names(self, people: Sequence[Person]) -> bool:
-        """Whether a name stands anywhere in the bytes of the database, be it as part of another word."""
-        names = [Needle(name.encode(), "plain", who) for who, p in enumerate(people) for name in p.names]
-        return next(Matcher(names).find(self.settings.db.read_bytes()), None) is not None
-
-    def _prove(self, scanned: Scan, people: Sequence[Person]) -> None:
-        if scanned.clean:
-            return
-        if not scanned.findings:
-            raise ErasureIncomplete(
-                f"{scanned.unread[0]} is packed and cannot be opened, so it cannot be shown to be free of them.",
-                "Remove that file and run recsys gdpr delete again; until then the erasure is unfinished.",
-            )
-        places = "; ".join(dict.fromkeys(str(f) for f in scanned.findings[:5]))
-        raise ErasureIncomplete(
-            f"Traces are left in {len(scanned.findings)} places: {places}.",
-            "Remove them, or the files, and run recsys gdpr delete again; until then the erasure is unfinished.",
-        )
-
-
-def _being_written(path: Path) -> bool:
-    """Whether a file was in the draft of a process that lives, which takes the erased out before it publishes."""
-    draft = next((p for p in path.parents if p.name.startswith(".draft-")), None)
-    if draft is None:
-        return False
-    try:
-        handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return True  # published or gone since: look again
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
+    def _guests(self, plan: Journal) -> list[tuple[int, int]]:
+        return [user_key(self.secret, guest_id(s)) for s in plan.sessions]
 
 
 def _ids(people: Sequence[Person]) -> list[str]:
@@ -253,5 +218,5 @@ def _names(people: Sequence[Person]) -> list[str]:
     return [n for p in people for n in p.names]
 
 
-def _keys(people: Sequence[Person]) -> UserKeys:
-    return np.array([key for p in people for key in p.keys], dtype=np.uint64).reshape(-1, 2)
+def _array(keys: Sequence[tuple[int, int]]) -> UserKeys:
+    return np.array(keys, dtype=np.uint64).reshape(-1, 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..store.people import events_of, rejected_of, rows_of, sessions_of, tables_
 from .containers import names_people
 from .needles import is_telling
 from .people import Person
+from .receipts import iso
 from .spooled import find_lines
 
 Recommending = Callable[[str], list[dict[str, Any]]]
@@ -62,7 +62,7 @@ def export(
     if recommending is not None:
         document["recommended_now"] = {i: recommending(i) for i in ids if document["versions"]}
     counts = {part: len(content) for part, content in document.items()}
-    made = {"asked_for": list(asked), "ids": ids, "made_at": _iso(int(time.time())), "counts": counts}
+    made = {"asked_for": list(asked), "ids": ids, "made_at": iso(int(time.time())), "counts": counts}
     return made | document
 
 
@@ -87,7 +87,7 @@ def _records(table: pa.Table) -> list[dict[str, Any]]:
         shown = {k: v for k, v in row.items() if v is not None}
         for name in ("ts", "taken_at"):
             if name in shown:
-                shown["time" if name == "ts" else name] = _iso(shown[name])
+                shown["time" if name == "ts" else name] = iso(shown[name])
         for name in (ATTRIBUTES, "raw"):
             if isinstance(shown.get(name), str):
                 shown[name] = _parsed(shown[name])
@@ -120,7 +120,7 @@ def _versions(artifacts: Artifacts, people: Sequence[Person]) -> list[dict[str, 
         rows = [find_key(bundle.keys, key) for p in people for key in p.keys]
         events = int(sum(np.diff(bundle.histories.indptr)[row] for row in rows if row >= 0))
         if events:
-            held.append({"version": name, "made_at": _iso(version.manifest["created_at"]), "events": events})
+            held.append({"version": name, "made_at": iso(version.manifest["created_at"]), "events": events})
     return held
 
 
@@ -129,7 +129,3 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,51 @@ def people_in(held: UserKeys, keys: UserKeys) -> np.ndarray[Any, np.dtype[np.int
     return np.unique(np.array([row for row in found if row >= 0], dtype=np.intp))
 
 
-def drop_rows(path: Path, keys: UserKeys) -> int:
-    """Take these people out of a version that is still a draft; returns how many were in it."""
+@dataclass(frozen=True)
+class Dropped:
+    """What was taken out of a version: people, and their events."""
+
+    people: int = 0
+    events: int = 0
+
+
+def drop_rows(path: Path, keys: UserKeys) -> Dropped:
+    """Take these people out of a version that is still a draft."""
     held = read_bundle(path)
     rows = people_in(held.keys, keys)
-    if len(rows):
-        shutil.rmtree(path / HISTORIES)  # never written over: the arrays just read are mapped from these files
-        _write_without(path, held.keys, held.histories, rows)
-    return len(rows)
+    if not len(rows):
+        return Dropped()
+    shutil.rmtree(path / HISTORIES)  # never written over: the arrays just read are mapped from these files
+    kept = _write_without(path, held.keys, held.histories, rows)
+    return Dropped(len(rows), held.histories.n_events - kept.n_events)
+
+
+def without(manifest: dict[str, Any], dropped: Dropped, *, store_events: int | None = None) -> dict[str, Any]:
+    """The manifest after people were taken out: its counts, and that the items' side was learned with them.
+
+    Parameters
+    ----------
+    store_events
+        Rows that the store lost with them; default is what the version lost.
+    """
+    if not dropped.people:
+        return manifest
+    lost = dropped.events if store_events is None else max(store_events, dropped.events)
+    data = dict(manifest["data"])
+    data |= {"events": data["events"] - dropped.events, "users": data["users"] - dropped.people}
+    data["store_events"] = max(data.get("store_events", 0) - lost, data["events"])
+    if isinstance(data.get("watermark"), dict) and "events" in data["watermark"]:
+        data["watermark"] = data["watermark"] | {"events": data["store_events"]}
+    now = int(time.time())
+    before = manifest.get("forgotten", {"people": 0, "first_at": now})
+    # What the items' side of the model learned from them stays until the next training; see `receipts.retrain_by`.
+    forgotten = {"people": before["people"] + dropped.people, "first_at": before["first_at"], "last_at": now}
+    return manifest | {"data": data, "forgotten": forgotten}
+
+
+def still_learned(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a version that grows from this one without training must keep saying about the people it forgot."""
+    return {"forgotten": manifest["forgotten"]} if "forgotten" in manifest else {}
 
 
 def _write_without(
@@ -99,20 +137,10 @@ def _replace(
     with artifacts.draft() as draft:
         _link(version, draft.path)
         kept = _write_without(draft.path, keys, histories, rows)
-        manifest = version.manifest
-        data = manifest["data"] | {"events": kept.n_events, "users": len(kept)}
-        data["store_events"] = max(data.get("store_events", 0) - store_events, kept.n_events)
-        if isinstance(data.get("watermark"), dict) and "events" in data["watermark"]:
-            mark = data["watermark"]
-            data["watermark"] = mark | {"events": max(mark["events"] - store_events, kept.n_events)}
-        gone = manifest.get("forgotten", {"people": 0})["people"] + len(rows)
-        manifest = manifest | {
-            "kind": "forget",
-            "parent": renamed.get(manifest.get("parent") or "", manifest.get("parent")),
-            "data": data,
-            # What the items' side of the model learned from them stays until the next training; see `recsys status`.
-            "forgotten": {"people": gone, "at": int(time.time()), "trained": manifest["kind"]},
-        }
+        dropped = Dropped(len(rows), histories.n_events - kept.n_events)
+        parent = version.manifest.get("parent")
+        manifest = without(version.manifest, dropped, store_events=store_events)
+        manifest |= {"kind": "forget", "parent": renamed.get(parent or "", parent)}
         return artifacts.replace(version.name, draft, manifest).name
 
 

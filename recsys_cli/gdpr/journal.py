@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -38,17 +38,35 @@ class Journal:
         Epoch seconds.
     removed
         What has been removed so far, by kind; a count.
+    unknown
+        Places in `asked` of those of whom nothing was held.
+    sessions
+        Sessions that were theirs alone: once the rows are gone, nothing else tells.
+    begun
+        Whether anything may have been removed.
     """
 
     request: str
     asked: tuple[str, ...]
     started_at: int
     removed: dict[str, int] = field(default_factory=dict)
+    unknown: tuple[int, ...] = ()
+    sessions: tuple[str, ...] = ()
+    begun: bool = False
 
     def with_removed(self, counts: dict[str, int]) -> Journal:
         """What was removed, as counted before it was; a run that goes on after a killed one finds less or nothing."""
         merged = {k: max(self.removed.get(k, 0), counts.get(k, 0)) for k in {**self.removed, **counts}}
-        return replace(self, removed=merged)
+        return replace(self, removed={k: n for k, n in merged.items() if n})
+
+    def with_unknown(self, unknown: Sequence[int]) -> Journal:
+        return replace(self, unknown=tuple(unknown))
+
+    def with_sessions(self, sessions: Sequence[str]) -> Journal:
+        return replace(self, sessions=tuple(dict.fromkeys((*self.sessions, *sessions))))
+
+    def with_begun(self) -> Journal:
+        return replace(self, begun=True)
 
 
 def pending(db: Path) -> Journal | None:
@@ -58,7 +76,8 @@ def pending(db: Path) -> Journal | None:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    return Journal(**{**found, "asked": tuple(found["asked"])})
+    lists = {name: tuple(found[name]) for name in ("asked", "unknown", "sessions")}
+    return Journal(**{**found, **lists})
 
 
 def keep(db: Path, journal: Journal) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from ..artifacts.bundle import read_bundle
 from ..files import private_dir, write_atomic
 from ..store.hashing import sha256_column
-from .forgetting import drop_rows
+from .forgetting import Dropped, drop_rows
 from .journal import state_dir
 
 FILE = "erased.json"
@@ -88,18 +88,18 @@ def remove(db: Path, secret: str, keys: Sequence[tuple[int, int]]) -> int:
     return len(held) - len(kept)
 
 
-def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> int:
-    """Take out of a written draft whoever was erased since `mark` gave `since`; returns how many that were.
+def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> Dropped:
+    """Take out of a written draft whoever was erased since `mark` gave `since`.
 
     Call it inside `Artifacts.exclusive`. An erasure notes itself here before it rewrites the versions, which it does
     inside `exclusive` as well: so a version is either published before and rewritten, or comes here after.
     """
     wanted = {e.hash for e in _read(db)[1] if e.mark > since}
     if not wanted:
-        return 0
+        return Dropped()
     keys = read_bundle(draft).keys
     found = [row for row, text in enumerate(sha256_column(f"{secret}erased", keys)) if text in wanted]
-    return drop_rows(draft, np.array(keys[found], dtype=np.uint64)) if found else 0
+    return drop_rows(draft, np.array(keys[found], dtype=np.uint64)) if found else Dropped()
 
 
 def _read(db: Path) -> tuple[int, list[Erased]]:

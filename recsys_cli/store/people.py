@@ -24,12 +24,15 @@ def tables_of_people(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in rows if row[0] not in views]
 
 
-def count_rows(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+def count_rows(
+    con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str], sessions: Sequence[str] = ()
+) -> dict[str, int]:
     """Rows per table about these people, rejected rows that name them included; tables with none are left out."""
     counts = {
         table: _number(con, f"SELECT count(*) FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
         for table in tables_of_people(con)
     }
+    counts["guest_events"] = _number(con, f"SELECT count(*) FROM events WHERE {_GUESTS}", [list(sessions)])
     counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", [naming(names)])
     return {table: n for table, n in counts.items() if n}
 
@@ -53,10 +56,13 @@ def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Seque
     return found
 
 
-def delete_rows(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> None:
+def delete_rows(
+    con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str], sessions: Sequence[str] = ()
+) -> None:
     """Remove the rows that `count_rows` counts, and the names from the names of files. In the caller's transaction."""
     for table in tables_of_people(con):
         con.execute(f"DELETE FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
+    con.execute(f"DELETE FROM events WHERE {_GUESTS}", [list(sessions)])
     pattern = naming(names)
     con.execute(f"DELETE FROM rejected WHERE {_NAMED}", [pattern])
     con.execute(
@@ -110,6 +116,7 @@ def naming(names: Sequence[str]) -> str:
     return rf"(?i)(^|[^\pL\pN_])(({words}))([^\pL\pN_]|$)"
 
 
+_GUESTS = f"{PERSON_COLUMN} IS NULL AND session_id IN (SELECT unnest(?))"
 _NAMED = " OR ".join(f"coalesce(regexp_matches({column}, $1), false)" for column in ("raw", "detail", "file"))
 
 

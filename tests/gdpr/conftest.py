@@ -18,6 +18,10 @@ from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
 
 NUMBER, LONG, UMLAUT, UUID = "13085", "customer-0000815", "Jörg Müßig/Æ", "0b7f6a52-6ad8-4f0e-9a0c-1c2d3e4f5a6b"
+REJECTED = (
+    "INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw) "
+    "VALUES (?, 'orders.csv', ?, 'no time', '', ?)"
+)
 PEOPLE = (NUMBER, LONG, UMLAUT, UUID)
 
 
@@ -91,11 +95,8 @@ def fill(shop: Shop, people: tuple[str, ...] = PEOPLE, seed: int = 1) -> None:
         for row, one in enumerate(people):
             # As spreadsheets have it, a customer number is a float.
             raw = json.dumps({"Customer ID": f"{one}.0" if one.isdigit() else one, "Quantity": "x"})
-            con.execute("INSERT INTO rejected VALUES (?, 'orders.csv', ?, 'no time', '', ?)", [batch, row, raw])
-        con.execute(
-            "INSERT INTO rejected VALUES (?, 'orders.csv', 99, 'no time', '', ?)",
-            [batch, json.dumps({"Customer ID": "c20099", "Quantity": 7})],
-        )
+            con.execute(REJECTED, [batch, row, raw])
+        con.execute(REJECTED, [batch, 99, json.dumps({"Customer ID": "c20099", "Quantity": 7})])
 
 
 @pytest.fixture

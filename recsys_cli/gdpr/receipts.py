@@ -1,0 +1,130 @@
+"""Receipts: what was removed, what is kept and why, how it was checked; to hand to whoever asks, naming nobody."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..artifacts import Artifacts
+from ..errors import ArtifactError
+from ..files import private_dir, write_atomic
+from ..schema import DAY
+from ..settings import Settings
+from .journal import Journal, state_dir
+from .scanning import Scan
+
+FOLDER = "receipts"
+LEARNED = "what the items' side of the model learned from all customers together"
+
+SEARCHED_FOR = (
+    "the identifiers as text (UTF-8, UTF-16, UTF-32, Latin-1, any case), escaped as JSON, HTML and in URLs, in base64 "
+    "and hex, their MD5, SHA-1 and SHA-256 (raw, hex, base64) and our keyed hash; in the bytes of every file and "
+    "inside gzip, zstd, lz4, bzip2, xz, zip, npz, tar, Parquet, Arrow, SQLite and DuckDB files"
+)
+
+
+def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan) -> Path:
+    """Write the receipt of an erasure as JSON and as text; returns the path of the JSON."""
+    folder = private_dir(private_dir(state_dir(settings.db)) / FOLDER)
+    document = _document(settings, artifacts, plan, scanned)
+    path = folder / f"{plan.request}.json"
+    write_atomic(path.with_suffix(".txt"), as_text(document).encode())
+    write_atomic(path, json.dumps(document, indent=1).encode())
+    return path
+
+
+def note_retrained(path: Path, version: str) -> None:
+    """Change a receipt to say that the model has been trained anew since."""
+    document = json.loads(path.read_bytes())
+    document["retained"] = [kept for kept in document["retained"] if kept["what"] != LEARNED]
+    document["model"] = f"trained anew as {version}; no older version is kept"
+    write_atomic(path.with_suffix(".txt"), as_text(document).encode())
+    write_atomic(path, json.dumps(document, indent=1).encode())
+
+
+def retrain_by(artifacts: Artifacts, settings: Settings) -> int | None:
+    """When what the served model learned from erased people must have been trained away; None when it holds nothing."""
+    try:
+        manifest = artifacts.current(verify=False).manifest
+    except ArtifactError:
+        return None
+    forgotten = manifest.get("forgotten")
+    return int(forgotten["first_at"] + settings.gdpr.retrain_days * DAY) if forgotten else None
+
+
+def _document(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan) -> dict[str, Any]:
+    return {
+        "receipt": plan.request,
+        "about": "erasure of personal data (GDPR article 17)",
+        "people": len(plan.asked) - len(plan.unknown),
+        "unknown": len(plan.unknown),
+        "begun": iso(plan.started_at),
+        "finished": iso(int(time.time())),
+        "removed": plan.removed,
+        "retained": _retained(settings, artifacts, plan),
+        "checked": {
+            "files": scanned.files,
+            "bytes": scanned.bytes,
+            "searched_for": SEARCHED_FOR,
+            "found": len(scanned.findings),
+            "same_digits_meaning_something_else": len(scanned.coincidences),
+        },
+        "made_by": f"recsys {__version__}",
+    }
+
+
+def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[dict[str, str]]:
+    kept = []
+    if plan.begun and settings.gdpr.suppress:
+        until = int(plan.started_at + settings.gdpr.suppress_days * DAY)
+        kept.append(
+            {
+                "what": "one keyed hash a person on the suppression list",
+                "why": "so that an old export or a backup does not bring them back (article 6(1)(c))",
+                "until": iso(until),
+            }
+        )
+    due = retrain_by(artifacts, settings)
+    if due is not None:
+        kept.append(
+            {
+                "what": LEARNED,
+                "why": "it names nobody and holds no row of theirs, and the next training replaces it",
+                "until": iso(due),
+            }
+        )
+    return kept
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """The receipt for people."""
+    removed = [f"  {grouped(n)} {kind.replace('_', ' ')}" for kind, n in document["removed"].items()]
+    kept = [f"  {k['what']}, until {k['until']}: {k['why']}" for k in document["retained"]]
+    checked = document["checked"]
+    lines = [
+        f"Receipt {document['receipt']}: {document['about']}",
+        f"Begun {document['begun']}, finished {document['finished']}, by {document['made_by']}.",
+        f"People erased: {grouped(document['people'])}. Asked for and not known: {grouped(document['unknown'])}.",
+        "Removed:",
+        *(removed or ["  nothing was held"]),
+        "Kept:",
+        *(kept or ["  nothing"]),
+        *([f"Model: {document['model']}."] if "model" in document else []),
+        f"Checked: {grouped(checked['files'])} files, {grouped(checked['bytes'])} bytes unpacked, searched for "
+        f"{checked['searched_for']}. Found: {checked['found']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def grouped(number: int) -> str:
+    """A number with its thousands apart: for reading, and so that a count never looks like somebody's id."""
+    return f"{number:,}"
+
+
+def iso(seconds: int) -> str:
+    """Epoch seconds as people write times, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
