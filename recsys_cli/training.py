@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from .artifacts import Artifacts, Version
@@ -21,6 +22,7 @@ from .index import ItemIndex
 from .judging import UNJUDGED, Bench, Recipe, Served
 from .models.base import Model
 from .progress import SILENT, Progress
+from .schema import Float32
 from .serving.shelves import build_shelves
 from .settings import Settings
 from .store import Snapshot, Store

@@ -260,9 +260,8 @@ class Engine:
         depth = max(_DEPTH, want)
         while True:
             codes, scores = self._index.search(vector[None, :], min(depth, len(self.catalogue)))
-            mask = allowed.mask
-            pairs = zip(codes[0].tolist(), scores[0].tolist(), strict=True)
-            found = [(c, s) for c, s in pairs if c >= 0 and s != 0 and mask[c]]
+            keep = (codes[0] >= 0) & (scores[0] != 0) & allowed.mask[codes[0]]
+            found = list(zip(codes[0][keep].tolist(), scores[0][keep].tolist(), strict=True))
             if len(found) >= want or depth >= min(len(self.catalogue), 16 * _DEPTH):
                 break
             depth *= 4
@@ -340,6 +339,8 @@ class _Picked:
 
     def take(self, found: Found, source: str, fallback: bool) -> None:
         for code, score in found:
+            if len(self.codes) >= self.want:
+                return
             self.add(code, score, source, fallback)
 
 
