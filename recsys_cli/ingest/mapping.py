@@ -19,7 +19,10 @@ from .reading import Source
 # Columns that our own export of rejected rows adds; they come back with the mended rows.
 ID_COLUMN = "_rejected_id"  # ties a mended row to the one it replaces
 OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
-_TIME = r"^\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|[A-Za-z]{3} \d)"
+_TIME = (
+    r"^\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
+    r"|[A-Za-z]{3,9}\.? \d|\d{1,2}\.?[ -][A-Za-z]{3})"
+)
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 
 
@@ -278,7 +281,7 @@ def _candidates(source: Source, field: Field, taken: set[int], sample: pa.Table)
     tiers: dict[int, list[int]] = {}
     for i, name in enumerate(source.columns):
         tier = None if i in taken or name in OWN_COLUMNS else tier_of(field, plain(name))
-        if tier is not None and _can_be(field, sample.column(f"c{i}")):
+        if tier is not None and (tier == 0 or _can_be(field, sample.column(f"c{i}"))):
             tiers.setdefault(tier, []).append(i)
     if not tiers:
         return []

@@ -67,6 +67,10 @@ class Request:
     label: str = ""
 
 
+# Not the file's fault; the store has sentences for these.
+_STORE_TROUBLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.OutOfMemoryException)
+
+
 class _Undo(Exception):
     """Ends a transaction whose result is not wanted."""
 
@@ -145,6 +149,13 @@ def _take(
                 raise _Undo(report)
     except _Undo as undo:  # the transaction was taken back on purpose; the report says so
         report = undo.report
+    except _STORE_TROUBLE:
+        raise
+    except duckdb.Error as e:
+        what = str(e).strip().splitlines()[0]
+        raise InputError(
+            f"{name} holds something that cannot be taken: {what}.", "Nothing was changed; please report this file."
+        ) from e
     report = replace(report, seconds=round(time.monotonic() - started, 3))
     if request.strict and report.wrong:
         raise StrictRefusal(report)
