@@ -69,7 +69,7 @@ def content_features(catalogue: pa.Table) -> sp.csr_matrix:
 
 
 def _categorical(column: pa.ChunkedArray, weight: float) -> sp.csr_matrix:
-    return _one_hot(np.arange(len(column)), pc.utf8_lower(_flat(column)), len(column), weight)
+    return one_hot(np.arange(len(column)), pc.utf8_lower(_flat(column)), len(column), weight)
 
 
 def _words(column: pa.ChunkedArray) -> sp.csr_matrix:
@@ -77,7 +77,7 @@ def _words(column: pa.ChunkedArray) -> sp.csr_matrix:
     lists = pc.split_pattern_regex(pc.utf8_lower(pc.fill_null(_flat(column), "")), r"[^\p{L}\p{N}]+")
     rows, words = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
     keep = pc.greater_equal(pc.utf8_length(words), 2)
-    matrix = _one_hot(rows[keep.to_numpy(zero_copy_only=False)], words.filter(keep), len(column), 1.0)
+    matrix = one_hot(rows[keep.to_numpy(zero_copy_only=False)], words.filter(keep), len(column), 1.0)
     matrix.data[:] = 1
     frequency = np.asarray(matrix.sum(axis=0)).ravel()
     matrix = matrix @ sp.diags(np.log(1 + len(column) / np.maximum(frequency, 1)))
@@ -97,7 +97,7 @@ def _price_bands(column: pa.ChunkedArray) -> sp.csr_matrix:
     return sp.csr_matrix((data, (rows, bands)), shape=(len(price), len(edges) + 1))
 
 
-def _one_hot(rows: NDArray[np.integer], values: pa.Array, n: int, weight: float) -> sp.csr_matrix:
+def one_hot(rows: NDArray[np.integer], values: pa.Array, n: int, weight: float) -> sp.csr_matrix:
     """1 (times weight) where an item has a value; nulls and empty strings are no value."""
     coded = values.dictionary_encode()
     column = coded.indices.to_numpy(zero_copy_only=False)

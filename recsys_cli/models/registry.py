@@ -9,7 +9,9 @@ from ..errors import CorruptArtifact, UsageError
 from .als import ALS
 from .base import Model, State
 from .bpr import BPR
+from .describing import Content
 from .ease import EASE
+from .item2vec import Item2Vec
 from .item_knn import ItemKNN
 from .lmf import LMF
 from .popular import Popular
@@ -30,6 +32,8 @@ MODELS: dict[str, type[Model]] = {
         LMF,
         EASE,
         Spectral,
+        Item2Vec,
+        Content,
     )
 }
 
