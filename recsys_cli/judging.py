@@ -67,12 +67,15 @@ class Served:
         Item ids in the order of its codes.
     until
         Epoch seconds of the newest event that the fit saw.
+    created_at
+        Epoch seconds of the training.
     """
 
     model: Model
     recipe: Recipe
     items: pa.Array
     until: int
+    created_at: int
 
     @staticmethod
     def of(artifacts: Artifacts) -> Served | None:
@@ -82,8 +85,10 @@ class Served:
         except NoModel:
             return None
         bundle, trained = read_bundle(version.path), fitted(version)
-        recipe = Recipe.of(trained["recipe"]["name"], trained["recipe"]["config"])
-        return Served(registry.load(bundle), recipe, bundle.items().ids, int(trained["data"]["last_ts"]))
+        asked = trained.get("recipe", version.manifest["model"])
+        recipe = Recipe.of(asked["name"], asked["config"])
+        until, created_at = int(trained["data"]["last_ts"]), int(trained["created_at"])
+        return Served(registry.load(bundle), recipe, bundle.items().ids, until, created_at)
 
 
 def fitted(version: Version) -> dict[str, Any]:

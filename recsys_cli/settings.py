@@ -85,11 +85,11 @@ class UpdateSettings:
     retrain_days: float = _s(7.0, "Retrain when the newest event is this many days newer than at training; 0 never.")
     retrain_share: float = _s(0.2, "Retrain when events have grown by this share since training; 0 never.")
     retrain_items: float = _s(0.1, "Retrain when items have grown by this share since training; 0 never.")
-    retrain_drift: float = _s(0.25, "Retrain when the PSI of items, categories, prices or activity reaches this; 0 never.")
+    retrain_drift: float = _s(0.25, "Retrain when the PSI of items, categories, prices or activity is this; 0 never.")
     retrain_quality: float = _s(0.25, "Retrain when the lead over popularity has fallen by this share; 0 never.")
     check_days: float = _s(1.0, "Days of events between two looks at drift and quality.")
     nice: int = _s(10, "Niceness of the worker's process, so that it gives way to the server.")
-    on_failure: str = _s("", "Command to run when a pass fails; the reason is in RECSYS_FAILURE and on its standard input.")
+    on_failure: str = _s("", "Command to run when a pass fails; it gets the reason as RECSYS_FAILURE and on stdin.")
     gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 
 

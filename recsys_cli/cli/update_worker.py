@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,10 @@ def update_worker(
         float | None,
         typer.Option("--interval", min=0.1, help="Seconds from one pass to the next. [default: 60]"),
     ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option("--on-failure", metavar="CMD", help="Command to run when a pass fails; it is told why on stdin."),
+    ] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -29,7 +34,8 @@ def update_worker(
 
     Safe under cron: a second one started meanwhile says so and ends.
     """
-    run = start(db, artifacts, config, as_json, update__interval=interval)
+    run = start(db, artifacts, config, as_json, update__interval=interval, update__on_failure=on_failure)
+    os.nice(max(run.settings.update.nice, 0))
     from ..artifacts import Artifacts
     from ..store import Store
     from ..updates import AnotherWorker, alone, loop, recorded_pass
@@ -80,7 +86,7 @@ def sentence(done: Pass) -> str:
         (taken.events, "new event", "from the server"),
         (taken.known_events, "event", "known already"),
         (taken.items, "change", "of the catalogue"),
-        (taken.guests, "event", "of guests left to the server"),
+        (taken.merged, "event", "of guests given to the customers they became"),
         (taken.rejected, "line", "rejected"),
     )
     for count, noun, rest in counts:
@@ -88,6 +94,9 @@ def sentence(done: Pass) -> str:
             parts.append(f"{count:,} {noun}{'s' if count != 1 else ''} {rest}")
     if done.outcome == "published":
         parts.append(f"published {done.version} with {done.new_events:,} more events and {done.new_items:,} new items")
+    if done.training:
+        verdict = "serving" if done.training.promoted else "kept back"
+        parts.append(f"trained anew because {done.training.reason}: {verdict} {done.training.version}")
     elif done.outcome == "drained":
         parts.append("there is no model yet: run recsys train")
     elif not parts:

@@ -18,7 +18,7 @@ LINES = pa.schema([("segment", pa.string()), ("place", pa.int64()), ("line", pa.
 
 _EVENT = {"t": "VARCHAR", **EVENT_COLUMNS}
 _ITEM = {"t": "VARCHAR", **ITEM_COLUMNS, ATTRIBUTES: "VARCHAR", "ts": "BIGINT", "retired": "BOOLEAN"}
-_NOT_OURS = ("merge",)  # words of the log that only the servers need
+_MERGE = {"t": "VARCHAR", "session_id": "VARCHAR", "user_id": "VARCHAR", "ts": "BIGINT"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Taken:
     items
         Catalogue entries added or changed.
     guests
-        Events of sessions without a customer: the server used them, the store keeps only customers.
+        Lines about guests: events of a session without a customer.
+    merged
+        Events of guests that became a customer's, because the guest logged in.
     rejected
         Lines that are no event and no item; kept aside with the reason.
     """
@@ -41,6 +43,7 @@ class Taken:
     known_events: int = 0
     items: int = 0
     guests: int = 0
+    merged: int = 0
     rejected: int = 0
 
     def __add__(self, other: Taken) -> Taken:
@@ -49,6 +52,7 @@ class Taken:
             self.known_events + other.known_events,
             self.items + other.items,
             self.guests + other.guests,
+            self.merged + other.merged,
             self.rejected + other.rejected,
         )
 
@@ -77,9 +81,9 @@ def take_lines(
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    taken = _events(con, reached, user) + _items(con)
+    taken = _events(con, reached, user) + _items(con) + _merges(con, user)
     # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
-    for name in ("spooled", "spooled_events", "spooled_items", "spooled_bad"):
+    for name in ("spooled", "spooled_events", "spooled_items", "spooled_merges", "spooled_bad"):
         con.execute(f"DROP TABLE {name}")
     _remember(con, reached)
     return taken
@@ -95,7 +99,8 @@ def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_events AS {_parsed(_EVENT, 'event')}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_items AS {_parsed(_ITEM, 'item')}")
-    known = ", ".join(f"'{t}'" for t in ("event", "item", *_NOT_OURS))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_merges AS {_parsed(_MERGE, 'merge')}")
+    known = ", ".join(f"'{t}'" for t in ("event", "item", "merge"))
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE spooled_bad AS
            SELECT segment, place, 'not an event or item' AS reason, t AS detail, line FROM spooled
@@ -134,16 +139,18 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: st
     names = ", ".join(name for name in EVENT_COLUMNS if name not in ("user_id", "event_id"))
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE spooled_good AS
-            SELECT {user} AS user_id, {names}, CASE WHEN event_id <> '' THEN event_id WHEN order_id <> '' THEN NULL
-                            ELSE segment || ':' || place END AS event_id
+            SELECT nullif({user}, '') AS user_id, {names},
+                   CASE WHEN event_id <> '' THEN event_id WHEN order_id <> '' THEN NULL
+                   ELSE segment || ':' || place END AS event_id
             FROM spooled_events
-            WHERE coalesce(spooled_events.user_id, '') <> '' AND coalesce(item_id, '') <> '' AND ts IS NOT NULL
+            WHERE coalesce(item_id, '') <> '' AND ts IS NOT NULL
+              AND (coalesce(spooled_events.user_id, '') <> '' OR coalesce(session_id, '') <> '')
             ORDER BY segment, place"""
     )
     merged = merge_events(con, "spooled_good", batch_id=batch)
     con.execute("DROP TABLE spooled_good")
     close_batch(con, batch, merged, bad)
-    return Taken(merged.new, merged.known, 0, guests, bad)
+    return Taken(events=merged.new, known_events=merged.known, guests=guests, rejected=bad)
 
 
 def _items(con: duckdb.DuckDBPyConnection) -> Taken:
@@ -179,6 +186,24 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
         batch = open_batch(con, "spool", "items", "", 0)
         close_batch(con, batch, Merged(merged.read + retired, changes, merged.known), 0)
     return Taken(items=changes)
+
+
+def _merges(con: duckdb.DuckDBPyConnection, user: str) -> Taken:
+    """What a guest did until they logged in becomes the customer's."""
+    if not _count(con, "spooled_merges"):
+        return Taken()
+    found = con.execute(
+        f"""UPDATE events SET user_id = m.customer FROM (
+              SELECT session_id, arg_max({user}, (ts, segment, place)) AS customer, max(ts) AS until
+              FROM spooled_merges
+              WHERE coalesce(session_id, '') <> '' AND coalesce(user_id, '') <> '' AND ts IS NOT NULL
+              GROUP BY session_id) m
+            WHERE events.user_id IS NULL AND events.session_id = m.session_id AND events.ts <= m.until"""
+    ).fetchall()
+    changed = int(found[0][0])
+    if changed:
+        close_batch(con, open_batch(con, "spool", "merge", "", 0), Merged(changed, changed, 0), 0)
+    return Taken(merged=changed)
 
 
 def _remember(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int]) -> None:

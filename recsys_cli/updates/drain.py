@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from ..store.reading import spool_position
 
 # Bytes of the log taken in one transaction: a week's backlog must not need a week's memory.
 BATCH_BYTES = 32 << 20
+_MERGE = b'"merge"'
 
 
 def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
@@ -41,10 +41,11 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     user = pseudonym("trim(user_id)", load_secret(store.path, create=True)) if hash_emails else "trim(user_id)"
     with store.writing() as con:
         position = spool_position(con)
-        for chunks in _batches(spool, position):
+        while chunks := _batch(spool, position):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
                 taken = taken + take_lines(con, lines, reached, user=user)
+            position |= reached
         gone = position.keys() - spool.segments().keys()
         if gone:
             with transaction(con):
@@ -57,17 +58,20 @@ def remove_old_segments(spool: Spool, position: Position, keep_hours: float) -> 
     return spool.remove_drained(position, time.time() - keep_hours * 3600)
 
 
-def _batches(spool: Spool, position: Position) -> Iterator[list[Chunk]]:
+def _batch(spool: Spool, position: Position) -> list[Chunk]:
+    """What to take next; empty when all is taken.
+
+    When it says that a guest has become a customer, everything else that is there by now belongs to it: what the guest
+    did before may stand in the segment of another server process, which was looked at a moment too early.
+    """
     batch: list[Chunk] = []
-    size = 0
     for chunk in spool.read(position):
         batch.append(chunk)
-        size += len(chunk.data)
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        if sum(len(c.data) for c in batch) >= BATCH_BYTES:
+            break
+    if any(_MERGE in chunk.data for chunk in batch):
+        batch += list(spool.read(position | {c.segment: c.end for c in batch}))
+    return batch
 
 
 def _table(chunks: list[Chunk]) -> pa.Table:

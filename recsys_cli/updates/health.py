@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import private_dir, write_atomic
+from .reasons import Attempt
 
 FILE = "worker.json"
 
@@ -21,12 +22,11 @@ class Health:
     started_at, ended_at
         Epoch seconds of the last pass.
     outcome
-        "published", "nothing new", "drained" (taken, but there is no model yet), "kept back" (the gate refused a
-        retrained model) or "failed".
+        "published", "nothing new", "drained" (taken, but there is no model yet) or "failed".
     version
         What is served after the pass; None when nothing is.
-    reason
-        Why the pass retrained, or why it kept the candidate back.
+    training
+        The last training that a pass did: its reason, version, whether it is served, and the gate's verdict.
     message
         What went wrong, when it failed.
     failures
@@ -45,7 +45,7 @@ class Health:
     ended_at: float = 0.0
     outcome: str = ""
     version: str | None = None
-    reason: str = ""
+    training: dict[str, Any] | None = None
     message: str = ""
     failures: int = 0
     last_success_at: float | None = None
@@ -56,7 +56,7 @@ class Health:
 
     def succeeded(self, **values: Any) -> Health:
         """The health after a pass that went well."""
-        fresh = replace(self, **{"reason": "", "message": "", "failures": 0, **values})
+        fresh = replace(self, **{"message": "", "failures": 0, **values})
         more = int(fresh.outcome == "published")
         return replace(
             fresh, last_success_at=fresh.ended_at, passes=self.passes + 1, published=self.published + more
@@ -64,8 +64,13 @@ class Health:
 
     def failed(self, **values: Any) -> Health:
         """The health after a pass that did not."""
-        fresh = replace(self, **{"reason": "", "outcome": "failed", **values})
+        fresh = replace(self, **{"outcome": "failed", **values})
         return replace(fresh, failures=self.failures + 1, passes=self.passes + 1)
+
+
+    def attempt(self) -> Attempt | None:
+        """The last training; None when there was none."""
+        return None if self.training is None else Attempt(**self.training)
 
 
 def read(root: Path) -> Health:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ from ..store import Store
 from . import health
 from .worker import Pass, look, run_pass
 
+_COMMAND_SECONDS = 60
+
 
 def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Pass:
     """A pass whose outcome, good or bad, is written to the health file; errors are passed on."""
@@ -25,10 +29,10 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
     lag = 0.0
     try:
         lag = _lag(store, artifacts, before, started)
-        done = run_pass(store, artifacts, settings, progress)
+        done = run_pass(store, artifacts, settings, progress, last=before.attempt())
     except RecsysError as e:
-        after = before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag)
-        health.write(artifacts.root, after)
+        _fail(artifacts, before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag))
+        _tell(settings.update.on_failure, str(e), progress)
         raise
     health.write(
         artifacts.root,
@@ -37,7 +41,7 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
             ended_at=time.time(),
             outcome=done.outcome,
             version=done.version,
-            reason=done.reason,
+            training=done.training.as_dict() if done.training else before.training,
             lag_seconds=lag,
             backlog_bytes=_backlog(store, artifacts),
         ),
@@ -67,6 +71,35 @@ def loop(
             except RecsysError as e:
                 failed(e)
             stop.wait(max(settings.update.interval - (time.monotonic() - started), 0.05))
+
+
+def _fail(artifacts: Artifacts, after: health.Health) -> None:
+    """Write the health of a failed pass, unless that is what cannot be done: a full disk must not hide itself."""
+    try:
+        health.write(artifacts.root, after)
+    except RecsysError:
+        return
+
+
+def _tell(command: str, message: str, progress: Progress) -> None:
+    """Run the owner's command with the message in its environment and on its standard input."""
+    if not command:
+        return
+    try:
+        done = subprocess.run(
+            command,
+            shell=True,  # it is the owner's own command line, from the owner's own settings
+            input=message + "\n",
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            env={**os.environ, "RECSYS_FAILURE": message},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        progress.note(f"The command for failures took more than {_COMMAND_SECONDS} s and was stopped: {command}")
+        return
+    if done.returncode:
+        progress.note(f"The command for failures ended with exit code {done.returncode}: {command}")
 
 
 @contextmanager

@@ -1,25 +1,22 @@
-"""One pass of the update worker: log into the store, store into a new version, without training."""
+"""One pass of the update worker: log into the store, store into a new version, and a training when there is reason."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from ..artifacts import Artifacts, Position, Spool, Version
-from ..artifacts.bundle import read_bundle
-from ..errors import CorruptArtifact, NoModel, RecsysError, StoreMissing, Superseded
+from ..artifacts import Artifacts, Position, Spool
+from ..errors import NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
-from ..gdpr import suppression
-from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
 from ..store.lines import Taken
-from ..store.reading import Snapshot, spool_position, watermark
+from ..store.reading import spool_position, watermark
 from .drain import drain, remove_old_segments
+from .reasons import FIRST_EVENTS, Attempt, reason
 
 LOCK = ".worker.lock"
 
@@ -38,28 +35,28 @@ class Pass:
     ----------
     outcome
         See `health.Health.outcome`.
-    taken
-        What came out of the spool.
     version
         The version served after the pass; None when there is no model yet.
-    new_events
-        Events in the new version that its base did not have.
-    new_items
-        Items in the new version that its base did not have.
+    taken
+        What came out of the spool.
+    new_events, new_items
+        In the version after the pass, more than in the one before.
     removed
         Spool segments deleted.
     seconds
         How long it took.
+    training
+        The training it did, if it did one.
     """
 
     outcome: str
-    taken: Taken
     version: str | None
+    taken: Taken = field(default_factory=Taken)
     new_events: int = 0
     new_items: int = 0
     removed: int = 0
     seconds: float = 0.0
-    reason: str = ""
+    training: Attempt | None = None
 
 
 @contextmanager
@@ -80,10 +77,17 @@ def alone(artifacts: Artifacts) -> Iterator[None]:
         yield
 
 
-def run_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Pass:
+def run_pass(
+    store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT, *, last: Attempt | None = None
+) -> Pass:
     """Drain the spool, and publish a version with everything the served one lacks; nothing when it lacks nothing.
 
     Call it inside `alone`.
+
+    Parameters
+    ----------
+    last
+        The last training that a pass did.
 
     Raises
     ------
@@ -97,11 +101,9 @@ def run_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: P
         with progress.stage("Taking in what the server received"):
             taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
         position, mark = look(store)
-    done = _freshen(store, artifacts, settings, mark, progress)
+    done = _freshen(store, artifacts, settings, mark, last, progress)
     removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
-    return Pass(
-        taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3), **done
-    )
+    return replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
 
 
 def look(store: Store) -> tuple[Position, dict[str, int]]:
@@ -114,78 +116,70 @@ def look(store: Store) -> tuple[Position, dict[str, int]]:
 
 
 def _freshen(
-    store: Store, artifacts: Artifacts, settings: Settings, mark: dict[str, int], progress: Progress
-) -> dict[str, Any]:
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    mark: dict[str, int],
+    last: Attempt | None,
+    progress: Progress,
+) -> Pass:
     """Publish what the served version lacks; again from the start when somebody else published meanwhile."""
     while True:
         pointer = artifacts.current_name()
         try:
             base = artifacts.current(damaged=lambda e: progress.note(e.message))
         except NoModel as e:
-            progress.note(str(e))
-            return {"outcome": "drained", "version": None}
+            return _first(store, artifacts, settings, mark, e, progress)
         whole = base.name == pointer
         if not mark or (whole and base.manifest["data"].get("watermark") == mark):
-            return {"outcome": "nothing new", "version": base.name}
+            return Pass("nothing new", base.name)
+        from .folding import fold  # loads what a pass with nothing new does not need
+
         try:
-            version = fold(store, artifacts, base, settings, progress, pointer=pointer)
+            folded = fold(store, artifacts, base, settings, progress, pointer=pointer)
         except Superseded as e:
             progress.note(e.message)
             continue
+        version = folded.version
         before, after = base.manifest["data"], version.manifest["data"]
-        return {
-            "outcome": "published",
-            "version": version.name,
-            "new_events": after["events"] - before["events"],
-            "new_items": after["items"] - before["items"],
-        }
+        growth = {"new_events": after["events"] - before["events"], "new_items": after["items"] - before["items"]}
+        why = reason(version, folded.watch, last, settings.update) if settings.update.retrain else ""
+        if not why:
+            return Pass("published", version.name, **growth)
+        training = _train(store, artifacts, settings, why, progress)
+        served = training.version if training.promoted else version.name
+        return Pass("published", served, training=training, **growth)
 
 
-def fold(
-    store: Store,
-    artifacts: Artifacts,
-    base: Version,
-    settings: Settings,
-    progress: Progress = SILENT,
-    *,
-    pointer: str | None,
-) -> Version:
-    """A new version: the model of `base` with the store's customers, events and items of now.
+def _first(
+    store: Store, artifacts: Artifacts, settings: Settings, mark: dict[str, int], none: NoModel, progress: Progress
+) -> Pass:
+    """The first training, once there is enough to learn from; before that, the drain was all there was to do."""
+    if not settings.update.retrain or mark.get("events", 0) < FIRST_EVENTS:
+        progress.note(str(none))
+        return Pass("drained", None)
+    try:
+        training = _train(store, artifacts, settings, "there was no model yet", progress)
+    except NotEnoughData as e:
+        progress.note(str(e))
+        return Pass("drained", None)
+    return Pass("published", training.version, new_events=training.events, new_items=training.items, training=training)
 
-    Parameters
-    ----------
-    pointer
-        What `current` held when `base` was chosen: its name, or that of a damaged version.
 
-    Raises
-    ------
-    Superseded
-        Another version was published meanwhile; nothing was changed.
-    """
-    from ..judging import fitted
-    from ..models import registry
-    from ..training import publish_version
+def _train(store: Store, artifacts: Artifacts, settings: Settings, why: str, progress: Progress) -> Attempt:
+    """Train by the served recipe, or by what tuning has chosen since; the gate decides whether it is served."""
+    from ..judging import Served
+    from ..training import choose, train
+    from ..tuning import load_choice
 
-    erasures = suppression.mark(settings.db)
-    bundle = read_bundle(base.path)
-    with progress.stage("Reading events"), store.reading() as con:
-        snapshot = Snapshot.read(
-            con, load_secret(settings.db), settings.events.weights, item_order=bundle.items().ids
-        )
-    if len(snapshot.data.catalogue) < bundle.catalogue.num_rows:
-        raise CorruptArtifact(f"Version {base.name} repeats an item.", "Run recsys train.")
-    with progress.stage("Folding in"):
-        model = registry.load(bundle).grow(snapshot.data, snapshot.data.interactions.end)
-    return publish_version(
-        artifacts,
-        snapshot,
-        model,
-        kind="update",
-        base=base,
-        pointer=pointer,
-        metrics=base.manifest["metrics"],
-        settings=settings,
-        erasures=erasures,
-        progress=progress,
-        notes={"trained": fitted(base)},
+    progress.note(f"Training anew: {why}.")
+    served, tuned = Served.of(artifacts), load_choice(settings.artifacts)
+    newer = tuned is not None and served is not None and tuned.get("chosen_at", 0) > served.created_at
+    recipe = choose(settings, None, {}) if served is None or newer else served.recipe
+    done = train(store, artifacts, settings, recipe, progress, notes={"reason": why})
+    data = done.version.manifest["data"]
+    verdict = done.decision.reason
+    progress.note(f"{'Serving' if done.decision.promote else 'Kept back'} {done.version.name}: {verdict}")
+    return Attempt(
+        data["last_ts"], data["events"], data["items"], why, done.version.name, done.decision.promote, verdict
     )

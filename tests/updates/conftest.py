@@ -35,6 +35,7 @@ def values(tmp_path: Path) -> Settings:
             "artifacts": str(tmp_path / "model_artifacts"),
             "train.threads": 1,
             "store.lock_timeout": 5,
+            "update.retrain": False,
         },
         environ={},
     )

@@ -58,16 +58,26 @@ def test_a_line_of_an_order_that_an_export_brought_is_known(store: Store, writer
     assert (taken.events, taken.known_events) == (1, 1)
 
 
-def test_guests_stay_with_the_server_and_nonsense_is_kept_with_its_reason(store: Store, writer: SpoolWriter) -> None:
-    guest = json.dumps({"t": "event", "session_id": "s", "item_id": "i", "ts": 5}).encode()
-    merge = json.dumps({"t": "merge", "session_id": "s", "user_id": "u", "ts": 6}).encode()
+def test_nonsense_is_kept_with_its_reason(store: Store, writer: SpoolWriter) -> None:
     bad = [b"{half", b"[1]", b'{"t":"what"}', event(ts="soon"), event(item_id=None), event(user_id=None)]
-    writer.append([guest, merge, *bad, event()])
+    writer.append([*bad, event()])
     taken = drain(store, Spool(writer.path))
-    assert (taken.events, taken.guests, taken.rejected) == (1, 1, 6)
+    assert (taken.events, taken.rejected) == (1, 6)
     kept = rows(store, "SELECT reason, detail, raw FROM rejected ORDER BY row_number")
     assert [detail for _, detail, _ in kept] == [None, None, "what", "ts", "item_id", "user_id"]
     assert kept[0] == ("not an event or item", None, "{half")
+
+
+def test_a_guest_becomes_the_customer_who_logs_in(store: Store, writer: SpoolWriter, tmp_path: Path) -> None:
+    other = SpoolWriter(writer.path)  # another server process
+    merge = json.dumps({"t": "merge", "session_id": "s", "user_id": "ann@example.org", "ts": 20}).encode()
+    writer.append([merge])
+    other.append([event(user_id=None, session_id=s, ts=ts) for s, ts in (("s", 10), ("s", 30), ("else", 10))])
+    taken = drain(store, Spool(writer.path))
+    assert (taken.events, taken.guests, taken.merged) == (3, 3, 1)
+    ann = pseudonym(load_secret(store.path), "ann@example.org")
+    found = rows(store, "SELECT user_id, session_id, ts FROM events ORDER BY ALL")
+    assert found == [(ann, "s", 10), (None, "else", 10), (None, "s", 30)]
 
 
 def test_items_change_in_the_order_they_were_sent(store: Store, writer: SpoolWriter) -> None:

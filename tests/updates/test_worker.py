@@ -118,7 +118,7 @@ def test_a_version_published_meanwhile_is_not_replaced_by_older_work(
 ) -> None:
     train()
     writer.append([line(user_id="u", item_id="a1", ts=T0)])
-    import recsys_cli.updates.worker as worker
+    import recsys_cli.updates.folding as worker
 
     plain, raced = worker.read_bundle, []
 
