@@ -75,7 +75,19 @@ class LeastSquaresModel(VectorModel):
         """As `VectorModel.fold_in`, by one solve."""
         y = self._taste[items]
         w = weights * np.float32(self.gain)
-        return np.asarray(np.linalg.solve(self._gram + (y * w[:, None]).T @ y, w @ y), dtype=np.float32)
+        if len(items) >= y.shape[1]:
+            return np.asarray(np.linalg.solve(self._gram + (y * w[:, None]).T @ y, w @ y), dtype=np.float32)
+        # (G + Y'WY)^-1 Y'W 1 = G^-1 Y' (W^-1 + Y G^-1 Y')^-1 1: a system as large as the history, not as the vectors.
+        z = y @ self._gram_inverse
+        left = z @ y.T
+        left[np.diag_indices_from(left)] += 1 / w
+        return np.asarray(np.linalg.solve(left, np.ones(len(items), dtype=np.float32)) @ z, dtype=np.float32)
+
+    @property
+    def _gram_inverse(self) -> Float32:
+        if not hasattr(self, "_inverse_cache"):
+            self._inverse_cache: Float32 = np.linalg.inv(self._gram.astype(np.float64)).astype(np.float32)
+        return self._inverse_cache
 
     @property
     def _gram(self) -> Float32:
