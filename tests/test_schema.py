@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_cli.schema import Dataset, Histories, IdMap, Interactions
+from recsys_cli.schema import DAY, Dataset, Histories, IdMap, Interactions, clock
 
 KINDS = ("purchase", "view", "refund")
 Event = tuple[int, int, int, float]  # item, ts, kind, qty
@@ -128,3 +128,16 @@ class TestInteractions:
     def test_the_catalogue_stays_whole(self) -> None:
         catalogue = pa.table({"item_id": ["a", "b", "c"]})
         assert Dataset(self.shop(), catalogue).before(20).catalogue is catalogue
+
+
+def test_one_event_of_today_on_last_decades_export_moves_nothing() -> None:
+    year = np.arange(0, 365 * DAY, 900, dtype=np.int64)
+    stray = np.append(year, year[-1] + 5_800 * DAY)
+    assert year[-1] - 2 * DAY < clock(stray) <= year[-1]
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=600))
+def test_is_the_time_of_an_event_with_few_after_it(ts: list[int]) -> None:
+    now = clock(np.array(ts, dtype=np.int64))
+    assert now in ts
+    assert sum(t > now for t in ts) <= min(len(ts) // 200, 100)

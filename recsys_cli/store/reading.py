@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..identity import UserKeys
-from ..schema import ATTRIBUTES, ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions, clock
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
 _OWNER = "coalesce(user_id, chr(31) || session_id)"
@@ -95,7 +95,7 @@ def _read(
         raise NotEnoughData(
             "The database holds no event to learn from.", "Run recsys ingest FILE with purchases or views."
         )
-    interactions = Interactions(histories, users, items, basket, int(histories.ts.max()))
+    interactions = Interactions(histories, users, items, basket, clock(histories.ts))
     return Snapshot(
         Dataset(interactions, _catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
     )
