@@ -12,7 +12,7 @@ from rich.text import Text
 from ..evaluation import Interval, Report
 from ..tuning.study import Tried
 
-_FIGURES = ("hr@10", "ndcg@10", "recall@10", "mrr@10", "hr@20", "ndcg@20")
+_FIGURES = ("ndcg@10", "hr@10", "ndcg@20", "hr@20")  # with what stands beside them, 80 columns
 _LISTS = {"coverage@10": "coverage", "gini@10": "gini", "novelty@10": "novelty", "diversity@10": "diversity"}
 
 
@@ -31,21 +31,23 @@ def _metrics(report: Report, order: list[str]) -> Table:
     split = report.split
     how = f"last {split['window_days']:.0f} days" if split["by"] == "time" else f"split by {split['by']}"
     repeat = ", repeats count" if split["repeat"] else ", new items only"
-    table = _table(f"{split['users']:,} customers, {how}{repeat}, full catalogue", ["model", *_FIGURES, "vs popular"])
+    title = f"{split['users']:,} customers, {how}{repeat}, full catalogue"
+    table = _table(title, ["model", *_FIGURES, "ndcg@10 vs popular"])
     for name in order:
         found = report.metrics[name]
         gain = report.differences.get(name, {}).get("popular", {}).get("ndcg@10")
-        table.add_row(Text(name), *(_interval(found[f], f == "ndcg@10") for f in _FIGURES), _gain(gain))
+        table.add_row(Text(name), *(_interval(found[f], f.endswith("@10")) for f in _FIGURES), _gain(gain))
     return table
 
 
 def _lists(report: Report, order: list[str]) -> Table:
-    columns = ["model", *_LISTS.values(), "fallback", "fit s", "score s", "MB"]
-    table = _table("Lists and cost", columns)
+    columns = ["model", "recall", "mrr", *_LISTS.values(), "filled", "fit s", "score s", "MB"]
+    table = _table("At 10, the lists as a whole, and cost", columns)
     for name in order:
         lists, cost = report.lists.get(name, {}), report.cost.get(name, {})
-        cells = [f"{lists[key]:.3f}" if key in lists else "" for key in _LISTS]
-        cells.append(f"{lists.get('fallback_share', 0):.1%}")
+        cells = [f"{report.metrics[name][f].value:.4f}" for f in ("recall@10", "mrr@10")]
+        cells += [f"{lists[key]:.3f}" if key in lists else "" for key in _LISTS]
+        cells.append(f"{lists.get('fallback_share', 0):.0%}")
         cells += [_number(cost, "fit_seconds", 1), _number(cost, "score_seconds", 1), _number(cost, "memory_mb", 0)]
         table.add_row(Text(name), *cells)
     return table
@@ -81,19 +83,25 @@ def _short(value: Any) -> bool:
 
 
 def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1))
     for name in columns:
+        wide = name == "hyperparameters"
         left = name in ("model", "hyperparameters")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not wide)
     return table
 
 
 def _interval(found: Interval, whole: bool) -> str:
-    return f"{found.value:.4f} ({found.low:.4f}–{found.high:.4f})" if whole else f"{found.value:.4f}"
+    return f"{found.value:.4f} {_give(found)}" if whole else f"{found.value:.4f}"
 
 
 def _gain(found: Interval | None) -> str:
-    return "" if found is None else f"{found.value:+.4f} ({found.low:+.4f}–{found.high:+.4f})"
+    return "" if found is None else f"{found.value:+.4f} {_give(found)}"
+
+
+def _give(found: Interval) -> str:
+    """Half the width of the 95 % interval, without the zero that all have."""
+    return f"±{(found.high - found.low) / 2:.3f}".replace("0.", ".", 1)
 
 
 def _number(cost: Mapping[str, float], key: str, digits: int) -> str:
