@@ -11,9 +11,8 @@ import pyarrow as pa
 from .artifacts import Artifacts, Version
 from .artifacts.bundle import read_bundle
 from .errors import NoModel
-from .evaluation import Report, evaluate, holdout
+from .evaluation import Report, Split, evaluate, holdout
 from .evaluation.gate import SERVED, Decision, decide
-from .evaluation.split import Split
 from .models import registry
 from .models.base import Model, ModelConfig
 from .progress import SILENT, Progress

@@ -1,8 +1,8 @@
 """The future judges: hide the last part of time, recommend, compare."""
 
+from ..models.holdout import Split, holdout, last_split, random_split, rolling, time_split
 from .evaluate import Task, evaluate, per_user, recommend
 from .report import Interval, Report
-from .split import Split, holdout, last_split, random_split, rolling, time_split
 
 __all__ = [
     "Interval",

@@ -12,12 +12,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..models.base import Model, contains
+from ..models.holdout import Split
 from ..models.popular import Popular, PopularConfig
 from ..progress import SILENT, Progress
 from ..schema import DAY, Float32, Histories, Int32, Int64
 from . import metrics as m
 from .report import Bootstrap, Interval, Report
-from .split import Split
 
 CUTOFFS = (10, 20)
 FLOOR = "popular"

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..models.base import Model, ModelConfig
+from ..models.holdout import Split
 from ..progress import SILENT, Progress
 from .evaluate import evaluate
 from .report import Report
-from .split import Split
 
 _PAGE_MB = 4096 / 2**20
 

@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import NotEnoughData
 from ..evaluation import Report, holdout
 from ..evaluation.leaderboard import leaderboard
-from ..evaluation.split import By
 from ..models import registry
 from ..models.base import Model, ModelConfig
+from ..models.holdout import By
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from ..settings import Settings

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..evaluation import evaluate
-from ..evaluation.split import Split
+from ..evaluation import Split, evaluate
 from ..models.base import Model
 from ..schema import DAY, Dataset, Int64
 
