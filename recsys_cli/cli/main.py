@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError, UsageError
-from . import demo, evaluate, gdpr, ingest, models, recommend, serve, status, train, tune, update_worker
+from . import backup, demo, evaluate, gdpr, ingest, models, recommend, serve, status, train, tune, update_worker
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
@@ -53,6 +53,8 @@ app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("update-worker")(update_worker.update_worker)
 app.add_typer(models.app, name="models")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(gdpr.gdpr)
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     """Run a command; every error we know ends as a sentence and an exit code."""
     os.umask(0o077)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="recsys", standalone_mode=False)
         if code == INTERRUPTED:
             _interrupted()
         sys.exit(code if isinstance(code, int) else 0)

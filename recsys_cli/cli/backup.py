@@ -1,0 +1,66 @@
+"""`recsys backup` and `recsys restore`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+
+_SETTINGS = Path("recsys.toml")
+
+
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; must not exist yet.")],
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy database, versions, spool and settings as one whole; the server may go on meanwhile."""
+    run = start(db, artifacts, config, as_json)
+    from ..artifacts import Artifacts
+    from ..backup import backup
+    from ..store import Store
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
+    made = backup(store, published, directory, settings_file=config or _SETTINGS, progress=run.progress)
+    text = f"Backed up {made.files:,} files, {made.bytes / 1e6:,.1f} MB, to {made.path}."
+    run.emit(asdict(made), lambda out: out.print(text, highlight=False, markup=False))
+
+
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the database that is there.")] = False,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup back; whoever was erased since stays erased, what was received since is taken in again."""
+    run = start(db, artifacts, config, as_json)
+    from ..artifacts import Artifacts
+    from ..backup import restore
+    from ..store import Store
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
+    done = restore(
+        store,
+        published,
+        run.settings,
+        directory,
+        replace=replace,
+        settings_file=config or _SETTINGS,
+        progress=run.progress,
+    )
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(done.created_at))
+    text = f"Restored the backup of {when}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB."
+    if done.kept_out:
+        text += f" {done.kept_out:,} people erased since then were erased from it."
+    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))

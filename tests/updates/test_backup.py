@@ -1,0 +1,158 @@
+"""A backup is one consistent whole, and brings back everything but people who were erased."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
+from recsys_cli.artifacts.bundle import read_bundle
+from recsys_cli.backup import backup, check, restore
+from recsys_cli.errors import InputError
+from recsys_cli.files import sha256_of
+from recsys_cli.gdpr.erasing import erase
+from recsys_cli.identity import find_key, load_secret, secret_path, user_key
+from recsys_cli.settings import Settings
+from recsys_cli.store import Store
+from recsys_cli.updates import run_pass
+
+Train = Callable[[], Version]
+Line = Callable[..., bytes]
+T0 = 1_700_000_000
+
+
+def events(store: Store) -> list[tuple[object, ...]]:
+    with store.reading() as con:
+        return con.execute("SELECT user_id, item_id, ts, qty, event_id FROM events ORDER BY ALL").fetchall()
+
+
+def known(store: Store, artifacts: Artifacts, user: str) -> bool:
+    bundle = read_bundle(artifacts.current().path)
+    return find_key(bundle.keys, user_key(load_secret(store.path), user)) >= 0
+
+
+def elsewhere(values: Settings, folder: Path) -> tuple[Settings, Store, Artifacts]:
+    moved = replace(values, db=folder / "other.duckdb", artifacts=folder / "other_artifacts")
+    return moved, Store(moved.db, moved.store), Artifacts(moved.artifacts)
+
+
+@pytest.fixture
+def running(
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train, writer: SpoolWriter, line: Line
+) -> SpoolWriter:
+    """A shop with two versions, one event taken from the spool and one waiting in it."""
+    train()
+    writer.append([line(user_id="first", item_id="a1", ts=T0)])
+    run_pass(shop, artifacts, values)
+    writer.append([line(user_id="waiting", item_id="a2", ts=T0)])
+    return writer
+
+
+def test_a_backup_restored_elsewhere_is_the_same_shop(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    before = events(shop)
+    made = backup(shop, artifacts, tmp_path / "saved")
+    assert (tmp_path / "saved").stat().st_mode & 0o777 == 0o700
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    restore(store, other, settings, made.path)
+    assert events(store) == before
+    assert other.names() == artifacts.names()
+    assert other.current().name == "v000002"
+    assert secret_path(store.path).read_bytes() == secret_path(shop.path).read_bytes()
+    # What was waiting in the spool waits there, and is taken once.
+    done = run_pass(store, other, settings)
+    assert done.taken.events == 1
+    assert known(store, other, "waiting")
+    assert run_pass(store, other, settings).outcome == "nothing new"
+
+
+def test_restoring_over_a_shop_goes_back_but_loses_nothing_that_was_received(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path, line: Line
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    before = events(shop)
+    running.append([line(user_id="later", item_id="a3", ts=T0)])
+    run_pass(shop, artifacts, values)
+    assert artifacts.current().name == "v000003"
+    with pytest.raises(InputError, match="is there already"):
+        restore(shop, artifacts, values, made.path)
+    restore(shop, artifacts, values, made.path, replace=True)
+    assert events(shop) == before
+    assert (artifacts.current().name, artifacts.names()) == ("v000002", ["v000001", "v000002"])
+    assert run_pass(shop, artifacts, values).taken.events == 2
+    assert known(shop, artifacts, "later")
+    assert artifacts.current().name == "v000004"  # a name is never given twice
+
+
+def test_whoever_was_erased_since_stays_erased(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    erase(shop, artifacts, values, ["a-user3", "waiting"])
+    done = restore(shop, artifacts, values, made.path, replace=True)
+    assert done.kept_out == 1
+    assert not [row for row in events(shop) if row[0] == "a-user3"]
+    assert not known(shop, artifacts, "a-user3")
+    assert known(shop, artifacts, "a-user4")
+    run_pass(shop, artifacts, values)
+    assert not known(shop, artifacts, "waiting")
+    spooled = b"".join(chunk.data for chunk in Spool(artifacts.spool_dir).read({}))
+    assert b"waiting" not in spooled
+
+
+def test_damage_in_a_backup_is_found_before_anything_changes(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    files = [made.path / name for name in check(made.path)["files"]]
+    for file in files:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if whole else b"x")
+        with pytest.raises(InputError, match="not what was backed up"):
+            restore(shop, artifacts, values, made.path, replace=True)
+        file.write_bytes(whole)
+    (made.path / "backup.json").unlink()
+    with pytest.raises(InputError, match="no backup"):
+        restore(shop, artifacts, values, made.path, replace=True)
+    assert artifacts.current().name == "v000002"
+
+
+def test_a_backup_is_not_mixed_into_something_and_not_put_into_another_shop(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    with pytest.raises(InputError, match="is there already"):
+        backup(shop, artifacts, made.path)
+    secret_path(shop.path).write_text("0" * 64)
+    digest = sha256_of(shop.path)
+    with pytest.raises(InputError, match="another shop"):
+        restore(shop, artifacts, values, made.path, replace=True)
+    assert sha256_of(shop.path) == digest
+
+
+def test_a_restore_that_was_killed_is_completed_by_the_next(
+    shop: Store,
+    artifacts: Artifacts,
+    values: Settings,
+    running: SpoolWriter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import recsys_cli.backup as module
+
+    before = events(shop)
+    made = backup(shop, artifacts, tmp_path / "saved")
+    shutil.rmtree(artifacts.versions_dir / "v000002")
+    for step in ("_restore_spool", "_restore_database", "_restore_pointer"):
+        with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+            m.setattr(module, step, lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+            restore(shop, artifacts, values, made.path, replace=True)
+    restore(shop, artifacts, values, made.path, replace=True)
+    assert events(shop) == before
+    assert artifacts.current().name == "v000002"
+    assert not list(artifacts.versions_dir.glob(".doomed*"))
