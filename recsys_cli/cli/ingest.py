@@ -17,11 +17,13 @@ from ..errors import InputError, UsageError
 from ..files import private_dir
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
 from .rejected import rejected
+from .watching import watch_folder
 
 if TYPE_CHECKING:
     from ..ingest import Request
 
 READING = "How the file is read"
+WATCHING = "Watching a folder"
 REJECTED = "recsys ingest rejected: the rows that were not taken"
 
 
@@ -65,6 +67,16 @@ def ingest(
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether CSV has one.", rich_help_panel=READING)
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="DIR", help="Take files as they arrive in a folder.", rich_help_panel=WATCHING),
+    ] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", help="Seconds between looks.", rich_help_panel=WATCHING)
+    ] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Take what is there, and end.", rich_help_panel=WATCHING)
+    ] = False,
     export: Annotated[
         Path | None,
         typer.Option("--export", help="Write them to a CSV, JSONL or Parquet file.", rich_help_panel=REJECTED),
@@ -101,8 +113,6 @@ def ingest(
 
     if type_ is not None and type_ not in KINDS:
         raise UsageError(f"--type {type_} is none that we know.", f"Use {', '.join(KINDS)}.")
-    if not files:
-        raise UsageError("No file was named.", "Run: recsys ingest FILE")
     request = ingesting.Request(
         kind=type_,
         preset=preset,
@@ -112,7 +122,13 @@ def ingest(
         dry_run=dry_run,
         replace=replace_,
     )
-    if files == ["-"]:
+    if watch is not None:
+        if files:
+            raise UsageError("--watch takes a folder instead of files.", "Name either.")
+        watch_folder(run, watch, request, interval=interval, once=once)
+    elif not files:
+        raise UsageError("No file was named.", "Run: recsys ingest FILE")
+    elif files == ["-"]:
         _from_stdin(run, request)
     else:
         _take(run, _expanded(files), request)

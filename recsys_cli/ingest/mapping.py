@@ -174,18 +174,30 @@ def _by_preset(source: Source, preset: Preset, said: Mapping[str, str]) -> Under
     for name in preset.needed:
         if name not in columns:
             looked = " or ".join(repr(c) for c in preset.columns[name])
-            spare = [c for i, c in enumerate(source.columns) if not any(i in w for w in columns.values())]
+            spare = [i for i in range(len(source.columns)) if not any(i in w for w in columns.values())]
             raise InputError(
                 f"{source.path} looks like {preset.kind} of {preset.platform}, but lacks the column {looked} ({name}).",
-                _suggest(name, preset.columns[name], spare),
+                _suggest(source, name, preset.columns[name], spare),
             )
     return _complete(source, preset.kind, columns, preset, list(preset.notes))
 
 
-def _suggest(name: str, looked: Sequence[str], spare: Sequence[str]) -> str:
-    near = [m for c in looked for m in difflib.get_close_matches(c, spare, n=1, cutoff=0.4)]
-    example = near[0] if near else "THE COLUMN"
-    return f"Say which column it is: --map {name}={shlex.quote(example)}"
+def _suggest(source: Source, name: str, looked: Sequence[str], spare: Sequence[int]) -> str:
+    """The line to type, with the likeliest of the columns that nothing is read from."""
+    if name == "ts":
+        sample = source.sample()
+        spare = [i for i in spare if _looks(_event_field("ts"), sample.column(f"c{i}"))]
+        spare = sorted(spare, key=lambda i: -_likeness(source.columns[i], looked))
+    words = {w for c in looked for w in plain(c).split("_")}
+    sharing = [source.columns[i] for i in spare if words & set(plain(source.columns[i]).split("_"))]
+    names = [source.columns[i] for i in spare]
+    near = sharing or [m for c in looked for m in difflib.get_close_matches(c, names, n=1, cutoff=0.4)]
+    near = near or (names if name == "ts" else [])
+    return f"Say which column it is: --map {name}={shlex.quote(near[0] if near else 'THE COLUMN')}"
+
+
+def _likeness(name: str, looked: Sequence[str]) -> float:
+    return max(difflib.SequenceMatcher(None, plain(name), plain(c)).ratio() for c in looked)
 
 
 def _said(source: Source, kind: str, said: Mapping[str, str], extra: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,7 @@ mended is no reason to store a customer's address and telephone number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import duckdb
@@ -31,7 +32,10 @@ def reasons_of(con: duckdb.DuckDBPyConnection, checks: Sequence[Check], source: 
         for n, count, found in counted
     ]
     if source.broken:
-        shown = [(b.row_number, f"{b.why}: {b.text[:80]}") for b in source.broken[:EXAMPLES]]
+        shown = [
+            (b.row_number, f"{b.why}: {re.sub(_ADDRESS, '(e-mail address)', b.text)[:80]}")
+            for b in source.broken[:EXAMPLES]
+        ]
         rows.append((*BROKEN_LINE, REJECTED, len(source.broken), shown))
     return reasons_from(rows)
 
@@ -61,21 +65,21 @@ def keep_rejected(
         "= ? AND kind = ? AND batch_id <> ?)",
         [content, understood.kind, batch_id],
     )
-    used = sorted({i for at in understood.columns.values() for i in at})
-    pairs = ", ".join(f"{values.quote(source.columns[i])}, {_private(f'c{i}::VARCHAR', secret)}" for i in used)
     names = ", ".join(values.quote(c.name) for c in checks)
-    forgotten = [n for n, c in enumerate(checks, 1) if c.name == "erased"]
-    kept = f"reason NOT IN ({', '.join(map(str, forgotten))})" if forgotten else "true"
-    detail = _private("detail", secret)
+    # A row that came back and is still wrong keeps its number, so that the same file can be mended further.
+    given = f"try_cast(c{source.columns.index(ID_COLUMN)} AS BIGINT)" if ID_COLUMN in source.columns else "NULL::BIGINT"
+    detail, raw = _kept(checks, source, understood, secret)
     last = con.execute("SELECT coalesce(max(rejected_id), 0) FROM rejected").fetchall()[0][0]
     con.execute(
         f"""INSERT INTO rejected (rejected_id, batch_id, file, row_number, reason, detail, raw)
-            SELECT {last} + row_number() OVER (ORDER BY row_number), ?, ?, row_number, reason, detail, raw FROM (
-              SELECT k.row_number, [{names}][k.reason] AS reason, CASE WHEN {kept} THEN {detail} END AS detail,
-                     CASE WHEN {kept} THEN json_object({pairs})::VARCHAR END AS raw
+            SELECT coalesce(given, {last} + row_number() OVER (ORDER BY row_number)), ?, ?, row_number, reason,
+                   detail, raw
+            FROM (
+              SELECT {given} AS given, k.row_number, [{names}][k.reason] AS reason, {detail} AS detail, {raw} AS raw
               FROM (SELECT row_number, reason, detail FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
               UNION ALL
-              SELECT row_number, {values.quote(BROKEN_LINE[0])}, why, json_object('line', {_private("line", secret)})
+              SELECT NULL, row_number, {values.quote(BROKEN_LINE[0])}, why,
+                     json_object('line', {_masked("line") if secret else "line"})::VARCHAR
               FROM broken
             ) fresh
             WHERE raw IS NULL OR NOT EXISTS (
@@ -86,8 +90,32 @@ def keep_rejected(
     )
 
 
+def _kept(checks: Sequence[Check], source: Source, understood: Understanding, secret: str | None) -> tuple[str, str]:
+    """What is kept of a rejected row: the offending value and, as JSON, the columns that are read; nothing of the
+    rows about people who were erased."""
+    used = sorted({i for at in understood.columns.values() for i in at})
+    pairs = ", ".join(f"{values.quote(source.columns[i])}, {_private(f'c{i}::VARCHAR', secret)}" for i in used)
+    detail, raw = _private("detail", secret), f"json_object({pairs})::VARCHAR"
+    erased = [str(n) for n, c in enumerate(checks, 1) if c.name == "erased"]
+    if not erased:
+        return detail, raw
+    alive = f"reason NOT IN ({', '.join(erased)})"
+    return f"CASE WHEN k.{alive} THEN {detail} END", f"CASE WHEN k.{alive} THEN {raw} END"
+
+
+_ADDRESS = r"[^\s@,;|<>]+@[^\s@,;|<>]+\.[^\s@,;|<>]+"
+
+
 def _private(sql: str, secret: str | None) -> str:
-    return sql if secret is None else values.pseudonym(f"({sql})", secret)
+    """The text with e-mail addresses hashed where they are all of it, and taken out where they are a part."""
+    if secret is None:
+        return sql
+    hashed = values.pseudonym(f"({sql})", secret, _masked(sql))
+    return f"CASE WHEN contains({sql}, '@') THEN {hashed} ELSE {sql} END"
+
+
+def _masked(sql: str) -> str:
+    return f"regexp_replace({sql}, {values.quote(_ADDRESS)}, '(e-mail address)', 'g')"
 
 
 def forget_mended(con: duckdb.DuckDBPyConnection, source: Source) -> int:

@@ -247,7 +247,7 @@ class _Stage:
                 target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
                 found[target] = values.number(column, self.bare.get(name, ""), self._decimals[name])
             elif what == "flag":
-                found[name] = values.flag(column, f"t_{name}")
+                found["in_stock" if "published" in self.understood.columns else name] = values.flag(column, f"t_{name}")
         return found
 
     def _raw_column(self, name: str) -> Column:
@@ -349,7 +349,7 @@ class _Stage:
         has, preset = self.understood.columns, self.understood.preset
         found: dict[str, str] = {}
         if "published" in has:
-            stock = "availability" if "availability" in has else "true"
+            stock = "coalesce(in_stock, true)" if "availability" in has else "true"
             found["availability"] = f"CASE WHEN lower(t_published) IN ({_NOT_FOR_SALE}) THEN false ELSE {stock} END"
         if "price" in has:
             special = "special_price" if "special_price" in has else "NULL"

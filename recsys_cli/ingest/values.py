@@ -75,11 +75,11 @@ def without_fraction(text: str) -> str:
     return f"regexp_replace({text}, '^(\\d+)\\.0+$', '\\1')"
 
 
-def pseudonym(text: str, secret: str) -> str:
-    """Ids that are e-mail addresses as keyed hashes; see `identity.pseudonym`."""
+def pseudonym(text: str, secret: str, otherwise: str | None = None) -> str:
+    """E-mail addresses as keyed hashes, see `identity.pseudonym`; other texts as they are, or as `otherwise`."""
     hashed = f"'mail-' || left(sha256({quote(secret)} || 'email:' || lower({text})), 32)"
     email = f"contains({text}, '@') AND regexp_full_match({text}, '[^@\\s]+@[^@\\s]+\\.[^@\\s]+')"
-    return f"CASE WHEN {email} THEN {hashed} ELSE {text} END"
+    return f"CASE WHEN {email} THEN {hashed} ELSE {otherwise or text} END"
 
 
 def number(column: Column, bare: str, decimal: str) -> str:
