@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -21,11 +22,23 @@ from typing import Any
 from .errors import UsageError
 
 
-def _s(default: Any, help: str) -> Any:
-    """A field with its help text; containers are copied for each instance."""
+def _s(
+    default: Any,
+    help: str,
+    *,
+    low: float = 0,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+) -> Any:
+    """A field with its help text and what its value may be: bounds of a number, words or a pattern of a text."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "pattern": pattern}
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+_SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"
 
 
 @dataclass(frozen=True)
@@ -33,8 +46,8 @@ class StoreSettings:
     """The DuckDB file."""
 
     lock_timeout: float = _s(600.0, "Seconds to wait for another command that is using the database.")
-    memory_limit: str = _s("1500MB", "Memory DuckDB may use before it spills to disk.")
-    threads: int = _s(0, "Threads DuckDB may use; 0 means all cores.")
+    memory_limit: str = _s("1500MB", "Memory DuckDB may use before it spills to disk.", pattern=_SIZE)
+    threads: int = _s(0, "Threads DuckDB may use; 0 means all cores.", high=256)
 
 
 @dataclass(frozen=True)
@@ -61,9 +74,9 @@ class TrainSettings:
     """Training and its evaluation."""
 
     model: str = _s("als", "Model to train when none is named and no tuning has chosen one.")
-    seed: int = _s(42, "Seed of everything random.")
-    threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.")
-    keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.")
+    seed: int = _s(42, "Seed of everything random.", high=2**32 - 1)
+    threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
+    keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.", low=1)
     keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 
 
@@ -72,7 +85,7 @@ class EvaluationSettings:
     """How the past is split from the future."""
 
     window_days: float = _s(0.0, "Days at the end held out for evaluation; 0 chooses from the data.")
-    max_users: int = _s(20_000, "Customers evaluated at most (a seeded sample beyond).")
+    max_users: int = _s(20_000, "Customers evaluated at most (a seeded sample beyond).", low=1)
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,7 @@ class IngestSettings:
     emails: str = _s("hash", "E-mail addresses as customer ids: hash keeps a keyed hash of them, keep the address.")
     earliest: str = _s("1995-01-01", "Events before this day are rejected: empty dates often read as 1970.")
     future_hours: float = _s(24.0, "Events later than this from now are rejected.")
-    max_id: int = _s(256, "Longest id taken, in characters.")
+    max_id: int = _s(256, "Longest id taken, in characters.", low=1)
     cancelled: tuple[str, ...] = _s(
         ("C[0-9]*",),
         "Patterns of order numbers that are cancellations, whose lines are refunds; ignored in files where most "
@@ -131,6 +144,8 @@ class GdprSettings:
 
     suppress: bool = _s(True, "Keep erased people out when an old export or a backup brings their old events back.")
     suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for that.")
+    grace_hours: float = _s(1.0, "Hours after an erasure in which servers refuse events of that person still under way.")
+    keep_events: bool = _s(False, "Keep events of people who object or whose data is restricted, without using them.")
     retrain_days: float = _s(30.0, "Days after an erasure by which the model must have been trained anew.")
 
 
@@ -139,14 +154,36 @@ class ServeSettings:
     """The HTTP server."""
 
     host: str = _s("127.0.0.1", "Address to listen on.")
-    port: int = _s(8000, "Port to listen on; 0 takes a free one.")
-    workers: int = _s(1, "Processes that answer.")
-    images: Path | None = _s(None, "Folder shown under /sample-images/; by default the sample shop's, where it is used.")
+    port: int = _s(8000, "Port to listen on; 0 takes a free one.", high=65_535)
+    workers: int = _s(1, "Processes that answer.", low=1, high=64)
+    images: Path | None = _s(None, "Folder shown under /sample-images/; when not set, the sample shop's.")
     cors_origins: tuple[str, ...] = _s((), "Web origins whose pages may ask the server, as https://shop.example.")
     max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
     rate_limit: float = _s(200.0, "Requests a second taken from one key or address, without a key; 0 for no limit.")
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """What the shop wants of every list; requests can be stricter."""
+
+    in_stock_only: bool = _s(True, "Do not show what is sold out; retired items are never shown.")
+    min_margin: float | None = _s(None, "Do not show items with a lower margin than this, or with an unknown one.", low=-1e9)
+    max_per_category: int = _s(0, "Items of one category in a list at most; 0 for any number.")
+    max_per_brand: int = _s(0, "Items of one brand in a list at most; 0 for any number.")
+    freshness: float = _s(0.0, "How much a brand-new item's score gains: 0.5 makes it half as much again.")
+    freshness_days: float = _s(30.0, "Days in which that gain halves.", low=0.01)
+    diversity: float = _s(0.0, "From 0, the best items however alike, to 1, the least alike.", high=1)
+    bought_days: float = _s(0.0, "Days for which bought items are not shown again; 0 for ever.")
+    consumables: bool = _s(False, "Show again what customers usually buy again, when its usual interval is over.")
+    shown_limit: int = _s(0, "Do not show what was shown this often without a click; 0 for no limit.")
+    shown_days: float = _s(7.0, "Days for which it is remembered what was shown.")
+    campaigns: tuple[Any, ...] = _s(
+        (),
+        "Tables [[rules.campaigns]]: action (boost, bury, pin, ban), one of item, category, brand, attribute "
+        "(name=value), and factor, position, from, until.",
+    )
 
 
 @dataclass(frozen=True)
@@ -162,6 +199,7 @@ class Settings:
     update: UpdateSettings = UpdateSettings()
     ingest: IngestSettings = field(default_factory=IngestSettings)
     serve: ServeSettings = ServeSettings()
+    rules: RuleSettings = RuleSettings()
     gdpr: GdprSettings = GdprSettings()
 
 
@@ -174,6 +212,23 @@ class SettingRow:
     env: str
     help: str
     type: Any
+    low: float
+    high: float
+    choices: tuple[str, ...]
+    pattern: str
+
+    def check(self, value: Any) -> str:
+        """What is wrong with a value of the right type; empty when nothing is."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if value < self.low:
+                return f"is less than {self.low:g}"
+            if value > self.high:
+                return f"is more than {self.high:g}"
+        if self.choices and value not in self.choices:
+            return f"is none of {', '.join(self.choices)}"
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return f"is not written like {self.default}"
+        return ""
 
 
 def table(cls: type = Settings, prefix: str = "") -> list[SettingRow]:
@@ -188,7 +243,7 @@ def table(cls: type = Settings, prefix: str = "") -> list[SettingRow]:
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
         name = f"{prefix}{f.name}"
         env = "RECSYS_" + name.upper().replace(".", "_")
-        rows.append(SettingRow(name, default, env, f.metadata["help"], kind))
+        rows.append(SettingRow(name, default, env, type=kind, **f.metadata))
     return rows
 
 
@@ -282,6 +337,9 @@ def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> Non
         raise UsageError(
             f"{value!r} ({where}) is no {kind}.", f"Setting {row.name}: {row.help} Default: {row.default}."
         ) from None
+    wrong = row.check(coerced)
+    if wrong:
+        raise UsageError(f"{value!r} ({where}) {wrong}.", f"Setting {row.name}: {row.help} Default: {row.default}.")
     # A table is amended, not replaced: setting one weight must not silently drop the others.
     amends = isinstance(row.default, dict)
     values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced

@@ -16,6 +16,7 @@ from .errors import Superseded
 from .evaluation import Report
 from .evaluation.gate import Decision
 from .gdpr import suppression
+from .gdpr.deciding import drop_barred, leave_out
 from .gdpr.forgetting import still_learned, without
 from .identity import load_secret
 from .index import ItemIndex
@@ -60,10 +61,11 @@ def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> R
 def read_snapshot(
     store: Store, settings: Settings, progress: Progress = SILENT, *, item_order: pa.Array | None = None
 ) -> Snapshot:
-    """Everything in the store that models learn from; the database is closed again on return."""
+    """Everything in the store that models may learn from; the database is closed again on return."""
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db, create=True)
-        return Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
+        snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
+    return leave_out(snapshot, settings.artifacts, secret)
 
 
 def train(
@@ -203,8 +205,9 @@ def publish_version(
             manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
             if base is not None:
                 manifest |= {"parent": base.name, **still_learned(base.manifest)}
-            dropped = suppression.drop_erased(draft.path, settings.db, load_secret(settings.db), since=erasures)
-            manifest = without(manifest, dropped)
+            secret = load_secret(settings.db)
+            manifest = without(manifest, suppression.drop_erased(draft.path, settings.db, secret, since=erasures))
+            drop_barred(draft.path, artifacts.root, secret)
             version = artifacts.publish(draft, manifest, promote=promote)
             artifacts.prune(settings.train.keep, days=settings.train.keep_days)
     return version

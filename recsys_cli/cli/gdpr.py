@@ -153,6 +153,74 @@ def verify(
         raise typer.Exit(ErasureIncomplete.exit_code)
 
 
+def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, said: str) -> None:
+    from ..gdpr.deciding import decide
+
+    done = decide(*_state(run), run.settings, _asked(users, file), mode, run.progress)
+    who = "1 person" if done.people == 1 else f"{done.people} people"
+    text = f"{who}: {said} Servers follow within a second."
+    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+
+
+@gdpr.command("restrict")
+def restrict(
+    users: UsersArgument = None,
+    file: FileOption = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Only store what is held of people, and use it for nothing (article 18), until unrestrict."""
+    run = start(db, artifacts, config, as_json)
+    _decide(users, file, "restricted", run, "their data is kept and no longer used.")
+
+
+@gdpr.command("unrestrict")
+def unrestrict(
+    users: UsersArgument = None,
+    file: FileOption = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lift a restriction; the next pass of the update worker uses their history again."""
+    run = start(db, artifacts, config, as_json)
+    _decide(users, file, "full", run, "their data is used again, from the next update on.")
+
+
+@gdpr.command("object")
+def object_(
+    users: UsersArgument = None,
+    file: FileOption = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Note that people object to profiling (article 21): popular lists only."""
+    run = start(db, artifacts, config, as_json)
+    _decide(users, file, "objected", run, "no profile of them is used; they get popular lists.")
+
+
+@gdpr.command("consent")
+def consent(
+    mode: Annotated[str, typer.Argument(metavar="MODE", help="none, session or full.")],
+    users: UsersArgument = None,
+    file: FileOption = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Note what people consent to (article 7): no profile, this session only, or all of it."""
+    run = start(db, artifacts, config, as_json)
+    if mode not in ("none", "session", "full"):
+        raise UsageError(f"'{mode}' is no consent.", "Choose none, session or full.")
+    _decide(users, file, mode, run, f"consent is {mode}.")
+
+
 @gdpr.command("log")
 def log(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False

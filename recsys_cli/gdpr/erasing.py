@@ -25,6 +25,7 @@ from ..store.merge import transaction
 from ..store.people import count_rows, delete_rows, known_names, sessions_of
 from ..store.rewriting import rewrite
 from . import journal, receipts, requests, suppression
+from .deciding import erased, tell
 from .forgetting import forget
 from .journal import Journal
 from .people import Person
@@ -162,6 +163,9 @@ class _Work:
     def _erase(self, plan: Journal, people: Sequence[Person]) -> Journal:
         plan = plan.with_begun()
         journal.keep(self.settings.db, plan)
+        # First of all: from now on no server personalises for them, and what is under way from them is refused.
+        keys = [key for p in people for key in p.keys]
+        tell(self.artifacts, self.secret, keys, erased(self.settings.gdpr))
         if self.store.exists():
             plan = self._remove_rows(plan, people)
             with self.progress.stage("Writing the database anew"):
@@ -173,6 +177,8 @@ class _Work:
         # Once more: a server may have received lines since, and must drop what it remembers.
         blanked = blank_lines(self.spool, _names(people), plan.sessions)
         counts["spool_lines"] = plan.removed.get("spool_lines", 0) + blanked
+        for draft in self.spool.path.glob(".epoch.*.tmp"):  # of a killed run; only erasures write epochs
+            draft.unlink(missing_ok=True)
         self.spool.new_epoch()
         plan = plan.with_removed(counts)
         journal.keep(self.settings.db, plan)

@@ -23,7 +23,12 @@ HISTORIES = "histories"
 
 
 def forget(
-    artifacts: Artifacts, keys: UserKeys, *, store_events: int = 0, progress: Progress = SILENT
+    artifacts: Artifacts,
+    keys: UserKeys,
+    *,
+    store_events: int = 0,
+    erased: bool = True,
+    progress: Progress = SILENT,
 ) -> dict[str, int]:
     """Take these people out of every version.
 
@@ -35,6 +40,8 @@ def forget(
         Keyed hashes, shape (n, 2).
     store_events
         Rows that the store lost with them, which the manifests counted.
+    erased
+        Whether what the model learned from them must go as well, in time: else they only are not to be profiled.
 
     Returns
     -------
@@ -56,7 +63,9 @@ def forget(
                 continue
             rows = people_in(held.keys, keys)
             if len(rows):
-                renamed[name] = _replace(artifacts, version, held.keys, held.histories, rows, renamed, store_events)
+                renamed[name] = _replace(
+                    artifacts, version, held.keys, held.histories, rows, renamed, store_events, erased
+                )
                 counts["version_rows"] += len(rows)
                 counts["versions"] += 1
     return counts
@@ -133,13 +142,18 @@ def _replace(
     rows: np.ndarray[Any, np.dtype[np.intp]],
     renamed: dict[str, str],
     store_events: int,
+    erased: bool,
 ) -> str:
     with artifacts.draft() as draft:
         _link(version, draft.path)
         kept = _write_without(draft.path, keys, histories, rows)
         dropped = Dropped(len(rows), histories.n_events - kept.n_events)
         parent = version.manifest.get("parent")
-        manifest = without(version.manifest, dropped, store_events=store_events)
+        manifest = version.manifest
+        if erased:
+            manifest = without(manifest, dropped, store_events=store_events)
+        else:
+            manifest = manifest | {"data": manifest["data"] | {"events": kept.n_events, "users": len(kept)}}
         manifest |= {"kind": "forget", "parent": renamed.get(parent or "", parent)}
         return artifacts.replace(version.name, draft, manifest).name
 

@@ -88,6 +88,14 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
                 "until": iso(until),
             }
         )
+    if plan.begun and settings.gdpr.grace_hours:
+        kept.append(
+            {
+                "what": "one keyed hash a person in the servers' list of choices",
+                "why": "so that events still under way are refused",
+                "until": iso(int(time.time() + settings.gdpr.grace_hours * 3600)),
+            }
+        )
     due = retrain_by(artifacts, settings)
     if due is not None:
         kept.append(

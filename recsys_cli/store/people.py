@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from .merge import Merged, close_batch, open_batch
+
 # Who a row is about; every table that has such a column is taken to hold people.
 PERSON_COLUMN = "user_id"
 
@@ -103,6 +105,23 @@ def sessions_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]
         [list(ids), list(ids)],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def consents(con: duckdb.DuckDBPyConnection, secret: str, held: Sequence[str]) -> dict[str, str]:
+    """What the column `consent` says, by `artifacts.choices.hash_of`: anybody's limits, and full of those `held`."""
+    hashed = f"sha256($1 || 'choice' || left(sha256($1 || {PERSON_COLUMN}), 32))"
+    rows = con.execute(
+        f"""SELECT h, c FROM (SELECT {hashed} AS h, lower(trim(consent)) AS c FROM users WHERE consent IS NOT NULL)
+            WHERE c IN ('none', 'session') OR (c = 'full' AND h IN (SELECT unnest($2::VARCHAR[])))""",
+        [secret, list(held)],
+    ).fetchall()
+    return dict(rows)
+
+
+def note_change(con: duckdb.DuckDBPyConnection, kind: str) -> None:
+    """Record that something about people changed, so that the worker sees a store it has not published yet."""
+    batch = open_batch(con, "gdpr", kind, "", 0)
+    close_batch(con, batch, Merged(1, 1, 0), 0)
 
 
 def naming(names: Sequence[str]) -> str:

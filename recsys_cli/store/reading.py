@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
@@ -72,6 +72,26 @@ class Snapshot:
             return _read(con, secret, weights, item_order)
         finally:
             con.execute("ROLLBACK")
+
+
+    def without(self, rows: NDArray[np.bool_]) -> Snapshot:
+        """The snapshot without the people that `rows` marks; shape of `rows` (n_users,).
+
+        Raises
+        ------
+        NotEnoughData
+            When nobody is left.
+        """
+        seen = self.data.interactions
+        stay = np.flatnonzero(~rows)
+        histories = seen.histories.rows(stay)
+        if not histories.n_events:
+            raise NotEnoughData("Nobody whose data may be used has an event.", "Look at recsys gdpr log.")
+        basket = seen.basket[~rows[seen.histories.row_of_event]]
+        left = replace(
+            seen, histories=histories, users=IdMap(seen.users.take(stay)), basket=basket, end=int(histories.ts.max())
+        )
+        return replace(self, data=replace(self.data, interactions=left), keys=self.keys[stay])
 
 
 def _read(

@@ -7,10 +7,13 @@ place of the old one under our lock.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -20,6 +23,7 @@ from ..files import fsync_dir, fsync_file
 from .connection import Store
 
 FRESH = ".fresh"
+_PATIENCE = 30.0  # seconds
 
 
 def rewrite(store: Store, *, compression: str = "") -> None:
@@ -91,7 +95,7 @@ def _copy(old: str, fresh: str, spill: str, memory: str, threads: str, compressi
     }
     if threads != "0":
         config["threads"] = threads
-    con = duckdb.connect(old, config=config)
+    con = _connect(old, config)
     try:
         con.execute("CHECKPOINT")
         name = con.execute("SELECT current_database()").fetchall()[0][0]
@@ -104,6 +108,24 @@ def _copy(old: str, fresh: str, spill: str, memory: str, threads: str, compressi
         con.execute("DETACH recsys_fresh")
     finally:
         con.close()
+
+
+def _connect(old: str, config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
+    """Connect, waiting a little for a killed process of ours to let go of the file."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return duckdb.connect(old, config=config)
+        except duckdb.IOException as e:
+            if "lock" not in str(e).lower() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when the one that waits for it is killed: nobody would swap its file in."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -119,6 +141,7 @@ def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     try:
         _copy(*sys.argv[1:])
     except duckdb.Error as e:

@@ -8,6 +8,7 @@ from ..artifacts import Artifacts, Version
 from ..artifacts.bundle import read_bundle
 from ..errors import CorruptArtifact
 from ..gdpr import suppression
+from ..gdpr.deciding import leave_out
 from ..identity import load_secret
 from ..judging import fitted
 from ..models import registry
@@ -59,9 +60,9 @@ def fold(
     erasures = suppression.mark(settings.db)
     bundle = read_bundle(base.path)
     with progress.stage("Reading events"), store.reading() as con:
-        snapshot = Snapshot.read(
-            con, load_secret(settings.db), settings.events.weights, item_order=bundle.items().ids
-        )
+        secret = load_secret(settings.db)
+        snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=bundle.items().ids)
+    snapshot = leave_out(snapshot, artifacts.root, secret)
     if len(snapshot.data.catalogue) < bundle.catalogue.num_rows:
         raise CorruptArtifact(f"Version {base.name} repeats an item.", "Run recsys train.")
     with progress.stage("Folding in"):

@@ -1,0 +1,122 @@
+"""What people have decided about the use of their data, where every server sees it within a second.
+
+One small file beside the versions, replaced whole, read again when it has changed. It holds hashes of keyed hashes:
+neither a name nor the keyed hash that versions know people by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..files import private_dir, write_atomic
+
+FILE = "choices.json"
+
+FULL, SESSION, NONE = "full", "session", "none"  # consent (article 7)
+OBJECTED, RESTRICTED, ERASED = "objected", "restricted", "erased"  # articles 21, 18, 17
+MODES = (FULL, SESSION, NONE, OBJECTED, RESTRICTED, ERASED)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What may be done with one person's data.
+
+    Parameters
+    ----------
+    mode
+        full: everything. session: recommendations from what they do in this session, nothing kept under their name.
+        none, objected: no profile, popular lists only. restricted: the same, and what is held is only stored. erased:
+        gone, and events that were under way are refused.
+    keep_events
+        Whether their events are kept all the same, without being used.
+    until
+        Epoch seconds when the choice ends; 0 for never.
+    """
+
+    mode: str
+    keep_events: bool = False
+    until: int = 0
+
+    @property
+    def profile(self) -> bool:
+        """Whether their history may be used."""
+        return self.mode == FULL
+
+    @property
+    def live(self) -> bool:
+        """Whether what they do in this session may be used."""
+        return self.mode in (FULL, SESSION)
+
+
+EVERYTHING = Choice(FULL)
+
+
+def hash_of(secret: str, key: tuple[int, int]) -> str:
+    """What the file holds of the person with this keyed hash."""
+    return hashlib.sha256(f"{secret}choice{key[0]:016x}{key[1]:016x}".encode()).hexdigest()
+
+
+class Choices:
+    """The choices of one artifacts directory, as they stand; `refresh` before asking.
+
+    Parameters
+    ----------
+    root
+        The artifacts directory.
+    secret
+        See `identity.load_secret`.
+    """
+
+    def __init__(self, root: Path, secret: str) -> None:
+        self.path = root / FILE
+        self._secret = secret
+        self._seen: tuple[int, int] | None = None
+        self._held: dict[str, Choice] = {}
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed (one `stat` otherwise); whether it had."""
+        try:
+            now = self.path.stat()
+        except FileNotFoundError:
+            changed, self._seen, self._held = bool(self._held), None, {}
+            return changed
+        seen = (now.st_ino, now.st_mtime_ns)  # a replaced file has another inode
+        if seen == self._seen:
+            return False
+        self._held = read(self.path.parent)
+        self._seen = seen
+        return True
+
+    def of(self, key: tuple[int, int]) -> Choice:
+        """What the person with this keyed hash has chosen; everything is allowed when they have not chosen."""
+        if not self._held:
+            return EVERYTHING
+        choice = self._held.get(hash_of(self._secret, key), EVERYTHING)
+        return choice if not choice.until or choice.until > time.time() else EVERYTHING
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def read(root: Path) -> dict[str, Choice]:
+    """All choices by `hash_of`, without those that have ended."""
+    try:
+        found = json.loads((root / FILE).read_bytes())
+    except FileNotFoundError:
+        return {}
+    now = time.time()
+    choices = {name: Choice(**choice) for name, choice in found.items()}
+    return {name: choice for name, choice in choices.items() if not choice.until or choice.until > now}
+
+
+def change(root: Path, new: Mapping[str, Choice], gone: Iterable[str] = ()) -> None:
+    """Set and lift choices by `hash_of`, on disk. Inside `Artifacts.exclusive`."""
+    held = {name: choice for name, choice in {**read(root), **new}.items() if name not in set(gone)}
+    private_dir(root)
+    kept = {name: asdict(choice) for name, choice in sorted(held.items()) if choice.mode != FULL}
+    write_atomic(root / FILE, json.dumps(kept).encode())
