@@ -36,7 +36,10 @@ class Range:
 
 def hyper(default: Any, help: str, space: Range | None = None) -> Any:
     """A field of a `ModelConfig`: its default, one line of help and, when tuning may change it, its range."""
-    return field(default=default, metadata={"help": help, "space": space})
+    metadata = {"help": help, "space": space}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class ModelConfig:
         for name, value in values.items():
             if name not in known:
                 raise UsageError(f"This model has no setting '{name}'.", f"It has: {', '.join(known)}.")
-            given[name] = _typed(name, value, known[name].default)
+            given[name] = _typed(name, value, getattr(cls(), name))
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import CorruptArtifact, UsageError
 from .als import ALS
 from .base import Model, State
+from .blend import Blend
 from .bpr import BPR
 from .describing import Content
 from .ease import EASE
@@ -34,6 +35,7 @@ MODELS: dict[str, type[Model]] = {
         Spectral,
         Item2Vec,
         Content,
+        Blend,
     )
 }
 

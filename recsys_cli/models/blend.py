@@ -1,0 +1,210 @@
+"""Several models, each saying as much as earlier months show it should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..errors import NotEnoughData, UsageError
+from ..progress import SILENT, Progress
+from ..schema import Dataset, Float32, Histories, Int32
+from .als import ALS
+from .base import Capabilities, Model, ModelConfig, State, hyper
+from .blending import learn, problem, standardised
+from .describing import Content
+from .ease import EASE
+from .holdout import rolling
+from .item_knn import ItemKNN
+from .linear import sparse_top_k
+from .popular import Popular
+from .rp3beta import RP3beta
+from .spectral import Spectral
+
+_KINDS: dict[str, type[Model]] = {cls.name: cls for cls in (Popular, ItemKNN, RP3beta, ALS, EASE, Spectral, Content)}
+_WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
+_LEAST = 0.01  # share of the weights below which a member is not worth its time
+
+
+@dataclass(frozen=True)
+class BlendConfig(ModelConfig):
+    """Hyperparameters of `Blend`."""
+
+    members: dict[str, Any] = hyper(  # noqa: RUF009 (it is a field, with a factory)
+        {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; without weights, they are learned.'
+    )
+    windows: int = hyper(2, "Earlier stretches of time that weights are learned on.")
+    users: int = hyper(3000, "Customers asked in each of them.")
+
+
+class Blend(Model):
+    """A weighted sum of the members' standardised scores.
+
+    Members that get no weight are left out of the fitted model.
+    """
+
+    name: ClassVar[str] = "blend"
+    Config: ClassVar[type[ModelConfig]] = BlendConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(cold_items=True, explains=True)
+    config: BlendConfig
+
+    def __init__(self, config: BlendConfig, n_items: int, members: Mapping[str, Model]) -> None:
+        super().__init__(config, n_items)
+        self.members = dict(members)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Label to weight, summing to 1."""
+        return {label: float(self.config.members[label]["weight"]) for label in self.members}
+
+    @classmethod
+    def fit(
+        cls, data: Dataset, config: BlendConfig, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT
+    ) -> Self:
+        chosen = config.members or default_members(data)
+        if any("weight" not in member for member in chosen.values()):
+            with progress.stage("Learning weights of the blend", config.windows) as advance:
+                shares = learn_weights(data, chosen, config, seed, threads, advance)
+            chosen = {label: {**member, "weight": shares[label]} for label, member in chosen.items()}
+        total = sum(member["weight"] for member in chosen.values())
+        if total <= 0:
+            raise UsageError("No member of the blend has a weight above 0.", "Leave the weights out to learn them.")
+        kept = {
+            label: {**member, "weight": member["weight"] / total}
+            for label, member in chosen.items()
+            if member["weight"] > _LEAST * total
+        }
+        fitted = fit_members(data, kept, seed, threads, progress)
+        # As fitting settled them, so that the version says what it was made with.
+        settled = {label: {**kept[label], "config": fitted[label].config.as_dict()} for label in kept}
+        return cls(replace(config, members=settled), data.interactions.n_items, fitted)
+
+    def state(self) -> State:
+        arrays: dict[str, NDArray[Any]] = {}
+        meta: dict[str, Any] = {}
+        for number, (label, member) in enumerate(self.members.items()):
+            held = member.state()
+            arrays |= {f"{number}-{name}": array for name, array in held.arrays.items()}
+            meta[label] = held.meta
+        return State(arrays, {"members": list(self.members), "meta": meta})
+
+    @classmethod
+    def from_state(cls, config: BlendConfig, n_items: int, state: State) -> Self:
+        members = {}
+        for number, label in enumerate(state.meta["members"]):
+            begin = f"{number}-"
+            arrays = {n.removeprefix(begin): a for n, a in state.arrays.items() if n.startswith(begin)}
+            kind, settings = recipe(config.members[label])
+            members[label] = kind.from_state(settings, n_items, State(arrays, state.meta["meta"][label]))
+        return cls(config, n_items, members)
+
+    def grow(self, data: Dataset, now: int) -> Self:
+        grown = {label: member.grow(data, now) for label, member in self.members.items()}
+        return type(self)(self.config, data.interactions.n_items, grown)
+
+    def score(self, histories: Histories, now: int) -> Float32:
+        """As `Model.score`: every member ages and weighs histories in its own way."""
+        total = np.zeros((len(histories), self.n_items), dtype=np.float32)
+        known = np.zeros(total.shape, dtype=np.bool_)
+        for label, member in self.members.items():
+            scores = member.score(histories, now)
+            known |= scores != 0
+            total += np.float32(self.shares[label]) * standardised(scores)
+        # 0 says that nobody has an opinion; a sum that happens to be 0 must not say so.
+        total[known & (total == 0)] = np.float32(1e-9)
+        total[~known] = 0
+        return total
+
+    def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
+        return self.score(histories, now)
+
+    def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
+        """Items by the members' weighted votes, each member's scores over its own best."""
+        shape = (len(items), self.n_items)
+        votes = sp.csr_matrix(shape, dtype=np.float32)
+        for label, member in self.members.items():
+            codes, scores = member.similar(items, max(3 * k, 50))
+            real = (codes >= 0) & (scores > 0)
+            best = np.where(real, scores, 0).max(axis=1, keepdims=True, initial=0)
+            share = np.where(real, scores / np.where(best > 0, best, 1), 0) * np.float32(self.shares[label])
+            rows = np.broadcast_to(np.arange(len(items))[:, None], codes.shape)[real]
+            votes = votes + sp.csr_matrix((share[real].astype(np.float32), (rows, codes[real])), shape=shape)
+        return sparse_top_k(votes.tocsr(), k)
+
+    def explain(self, history: Histories, item: int, now: int) -> list[tuple[int, float]]:
+        """By the weightiest member that explains; nothing when none does."""
+        for label in sorted(self.members, key=lambda name: -self.shares[name]):
+            if self.members[label].capabilities.explains:
+                return self.members[label].explain(history, item, now)
+        return []
+
+
+def recipe(member: Mapping[str, Any]) -> tuple[type[Model], ModelConfig]:
+    """Model class and config of one member.
+
+    Raises
+    ------
+    UsageError
+        A model that cannot be a member, or a hyperparameter it does not have.
+    """
+    kind = _KINDS.get(member.get("model", ""))
+    if kind is None:
+        raise UsageError(
+            f"A blend cannot have the member '{member.get('model', '')}'.", f"It can have: {', '.join(_KINDS)}."
+        )
+    return kind, kind.Config.from_values(member.get("config", {}))
+
+
+def default_members(data: Dataset) -> dict[str, Any]:
+    """Personal models that this data allows, and popularity over several stretches of time."""
+    large = data.interactions.histories.n_events > 3_000_000
+    names = [ALS.name, RP3beta.name] if large else [EASE.name, ALS.name, Spectral.name, RP3beta.name, ItemKNN.name]
+    if not large and Content.affordable(data):
+        names.append(Content.name)
+    return {name: {"model": name, "config": {}} for name in names} | popularities()
+
+
+def popularities() -> dict[str, Any]:
+    """Members that are popularity over different stretches of time: which one matters differs from shop to shop."""
+    return {
+        f"popular-{days:g}d" if days else "popular-ever": {"model": Popular.name, "config": {"tau_days": days}}
+        for days in _WINDOWS_OF_POPULARITY
+    }
+
+
+def fit_members(
+    data: Dataset, members: Mapping[str, Any], seed: int, threads: int, progress: Progress = SILENT
+) -> dict[str, Model]:
+    """All members, fitted."""
+    fitted = {}
+    for label, member in members.items():
+        kind, config = recipe(member)
+        fitted[label] = kind.fit(data, config, seed=seed, threads=threads, progress=progress)
+    return fitted
+
+
+def learn_weights(
+    data: Dataset, members: Mapping[str, Any], config: BlendConfig, seed: int, threads: int, advance: Any
+) -> dict[str, float]:
+    """Weights from the last windows of `data`.
+
+    Raises
+    ------
+    NotEnoughData
+        Nobody came back in any window.
+    """
+    problems = []
+    for split in rolling(data, config.windows):
+        problems.append(problem(fit_members(split.train, members, seed, threads), split, config.users, seed))
+        advance(1)
+    if not problems:
+        raise NotEnoughData(
+            "A blend learns its weights from customers who came back, and there are too few.",
+            "Ingest a longer stretch of time, or train another model.",
+        )
+    weights, _ = learn(problems, len(members))
+    return dict(zip(members, weights.tolist(), strict=True))
