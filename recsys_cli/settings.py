@@ -135,6 +135,7 @@ class IngestSettings:
     map_items: dict[str, str] = _s({}, "Field to column of item files.")
     map_users: dict[str, str] = _s({}, "Field to column of user files.")
     preset: str = _s("auto", "Platform whose exports are expected: auto finds out from the columns.")
+    folder: str = _s("", "Folder whose new files every pass of the update worker takes; empty for none.")
     quiet_seconds: float = _s(5.0, "Watched files that changed within this time are still being written.")
 
 
