@@ -12,11 +12,14 @@ the spool, which is copied last, so that it holds everything after the position 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from .updates import alone
 FORMAT = 1
 LIST = "backup.json"
 _STORE, _ARTIFACTS, _SETTINGS = "store", "artifacts", "recsys.toml"
+_DRAFT = ".recsys-backup-"
 _DATABASE, _KEY, _PRIVATE = "shop.duckdb", "shop.duckdb.key", "shop.duckdb.gdpr"
 
 
@@ -81,26 +85,54 @@ def backup(
         raise InputError(f"{target} is there already.", "Name a directory that does not exist yet.")
     if not store.exists():
         raise StoreMissing(f"There is no database {store.path} to back up.", "Name it with --db.")
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     private_dir(target.parent)
+    _sweep(target.parent)
+    draft = target.with_name(f"{_DRAFT}{secrets.token_hex(4)}")
     try:
-        private_dir(draft)
-        with progress.stage("Copying"), store.lock(), artifacts.exclusive(waiting=progress.note):
+        with (
+            _held(private_dir(draft)),
+            progress.stage("Copying"),
+            store.lock(),
+            artifacts.exclusive(waiting=progress.note),
+        ):
             _copy_store(store, draft / _STORE)
             _copy_tree(artifacts.root, draft / _ARTIFACTS)
-        if settings_file is not None and settings_file.is_file():
-            _copy(settings_file, draft / _SETTINGS)
-        with progress.stage("Checking"):
+            if settings_file is not None and settings_file.is_file():
+                _copy(settings_file, draft / _SETTINGS)
             made = _seal(draft)
-        if target.is_dir():
-            target.rmdir()
-        draft.rename(target)
-        fsync_dir(target.parent)
+            if target.is_dir():
+                target.rmdir()
+            draft.rename(target)
+            fsync_dir(target.parent)
     except OSError as e:
         raise explain_os(e, target) from e
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Backup(target, len(made["files"]), _size(made), made["created_at"])
+
+
+@contextmanager
+def _held(draft: Path) -> Iterator[None]:
+    """Lock a draft, so that `_sweep` in another process leaves it alone while this one lives."""
+    lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove drafts of backups that were killed."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(draft, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
 
 
 def _copy_store(store: Store, target: Path) -> None:

@@ -40,11 +40,13 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     taken = Taken()
     user = pseudonym("trim(user_id)", load_secret(store.path, create=True)) if hash_emails else "trim(user_id)"
     with store.writing() as con:
+        # Read inside the store's lock: an erasure notes itself there before the rows go.
+        refused = suppression.refused(store.path)
         position = spool_position(con)
         while chunks := _batch(spool, position):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
-                taken = taken + take_lines(con, lines, reached, user=user)
+                taken = taken + take_lines(con, lines, reached, user=user, refused=refused)
             position |= reached
         gone = position.keys() - spool.segments().keys()
         if gone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Health:
         What the pass left in the spool.
     passes, published
         Since this file was made.
+    seen
+        Files of the watched folder that were dealt with: name to size, time and inode.
     """
 
     started_at: float = 0.0
@@ -53,6 +55,7 @@ class Health:
     backlog_bytes: int = 0
     passes: int = 0
     published: int = 0
+    seen: dict[str, list[int]] = field(default_factory=dict)
 
     def succeeded(self, **values: Any) -> Health:
         """The health after a pass that went well."""

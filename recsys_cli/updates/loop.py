@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from ..artifacts import Artifacts, Spool
 from ..errors import RecsysError
+from ..ingest.watching import Folder
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
@@ -26,10 +28,10 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
     """A pass whose outcome, good or bad, is written to the health file; errors are passed on."""
     before = health.read(artifacts.root)
     started = time.time()
-    lag = 0.0
+    lag, folder = 0.0, _folder(settings, before)
     try:
         lag = _lag(store, artifacts, before, started)
-        done = run_pass(store, artifacts, settings, progress, last=before.attempt())
+        done = run_pass(store, artifacts, settings, progress, folder=folder, last=before.attempt())
     except RecsysError as e:
         _fail(artifacts, before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag))
         _tell(settings.update.on_failure, str(e), progress)
@@ -44,9 +46,19 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
             training=done.training.as_dict() if done.training else before.training,
             lag_seconds=lag,
             backlog_bytes=_backlog(store, artifacts),
+            seen={name: list(mark) for name, mark in folder.seen.items()} if folder else {},
         ),
     )
     return done
+
+
+def _folder(settings: Settings, before: health.Health) -> Folder | None:
+    """The watched folder, with the files that earlier passes dealt with and that are still there."""
+    if not settings.ingest.folder:
+        return None
+    path = Path(settings.ingest.folder)
+    seen = {name: (m[0], m[1], m[2]) for name, m in before.seen.items() if (path / name).exists()}
+    return Folder(path, seen)
 
 
 def loop(

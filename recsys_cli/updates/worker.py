@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..artifacts import Artifacts, Position, Spool
 from ..errors import NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
+from ..ingest.watching import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
@@ -78,14 +79,22 @@ def alone(artifacts: Artifacts) -> Iterator[None]:
 
 
 def run_pass(
-    store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT, *, last: Attempt | None = None
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    progress: Progress = SILENT,
+    *,
+    folder: Folder | None = None,
+    last: Attempt | None = None,
 ) -> Pass:
-    """Drain the spool, and publish a version with everything the served one lacks; nothing when it lacks nothing.
+    """Take in folder and spool, and publish a version with what the served one lacks; nothing when it lacks nothing.
 
     Call it inside `alone`.
 
     Parameters
     ----------
+    folder
+        The watched folder.
     last
         The last training that a pass did.
 
@@ -94,6 +103,9 @@ def run_pass(
     StoreBusy, StoreError, ArtifactError
     """
     started = time.monotonic()
+    _tidy(artifacts)
+    if folder is not None:
+        _take_files(settings, folder, progress)
     spool = Spool(artifacts.spool_dir)
     position, mark = look(store)
     taken = Taken()
@@ -104,6 +116,24 @@ def run_pass(
     done = _freshen(store, artifacts, settings, mark, last, progress)
     removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
     return replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
+
+
+def _tidy(artifacts: Artifacts) -> None:
+    """Remove what killed processes left behind; publishing does so as well, but there may be nothing to publish."""
+    for litter in artifacts.root.glob(".worker.json.*.tmp"):
+        litter.unlink(missing_ok=True)
+    if any(artifacts.versions_dir.glob(".d*")):
+        with artifacts.exclusive():
+            pass  # entering sweeps
+
+
+def _take_files(settings: Settings, folder: Folder, progress: Progress) -> None:
+    """Ingest the files that have arrived; one that cannot be taken is set aside and does not stop the pass."""
+    for outcome in take_ready(settings, folder, progress=progress, waiting=progress.note):
+        if isinstance(outcome, SetAside):
+            progress.note(f"{outcome.file} was set aside as {outcome.moved_to}: {outcome.error}")
+        else:
+            progress.note(f"Took {outcome.file} in.")
 
 
 def look(store: Store) -> tuple[Position, dict[str, int]]:

@@ -149,9 +149,10 @@ def test_a_restore_that_was_killed_is_completed_by_the_next(
     made = backup(shop, artifacts, tmp_path / "saved")
     shutil.rmtree(artifacts.versions_dir / "v000002")
     for step in ("_restore_spool", "_restore_database", "_restore_pointer"):
-        with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-            m.setattr(module, step, lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(module, step, lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
             restore(shop, artifacts, values, made.path, replace=True)
+        monkeypatch.undo()
     restore(shop, artifacts, values, made.path, replace=True)
     assert events(shop) == before
     assert artifacts.current().name == "v000002"

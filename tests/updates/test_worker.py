@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,29 @@ def test_the_loop_ends_on_sigterm_after_its_pass(artifacts: Artifacts, values: S
     assert process.wait(timeout=10) == 0
     assert health.read(artifacts.root).passes >= 2
     assert (artifacts.root / LOCK).exists()
+
+
+def test_files_in_the_watched_folder_are_taken_once(
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train, tmp_path: Path
+) -> None:
+    train()
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "orders.csv").write_text(f"user_id,item_id,ts,qty\nnew,a1,{T0},1\n")
+    (folder / "odd.csv").write_text("colour\nred\n")
+    values = replace(values, ingest=replace(values.ingest, folder=str(folder), quiet_seconds=0))
+    assert recorded_pass(shop, artifacts, values).new_events == 1
+    assert (folder / "set-aside").is_dir()
+    again = recorded_pass(shop, artifacts, values)
+    assert (again.outcome, sorted(health.read(artifacts.root).seen)) == ("nothing new", ["orders.csv"])
+
+
+def test_what_killed_processes_left_is_gone_after_an_idle_pass(
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train
+) -> None:
+    train()
+    for name in (".draft-1-abc", ".doomed-v000009-abc"):
+        (artifacts.versions_dir / name).mkdir()
+    (artifacts.root / ".worker.json.0a.tmp").touch()
+    assert run_pass(shop, artifacts, values).outcome == "nothing new"
+    assert not [p for p in artifacts.root.rglob(".*") if p.name not in (".lock", ".worker.lock")]
