@@ -1,0 +1,218 @@
+"""A running shop, a server that must answer throughout, commands that are killed, and a ledger outside of it all."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+ROOT = Path(__file__).resolve().parents[2]
+T0, DAY = 1_700_000_000, 86_400
+
+
+def environment() -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
+    # Two fits a kill, and all of it on a machine that does other things: small and on one thread.
+    return clean | {"PYTHONPATH": str(ROOT), "RECSYS_TRAIN_THREADS": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@dataclass
+class Ledger:
+    """What was acknowledged, kept where no fault reaches it.
+
+    Parameters
+    ----------
+    posted
+        Event ids sent to the server; each was acknowledged or not.
+    acknowledged
+        Those it said yes to.
+    ingested
+        Event ids of files whose ingest said yes.
+    offered
+        Event ids of all files.
+    answers
+        HTTP statuses of the server's answers, by count; "lost" where there was none.
+    complaints
+        The first answers that were no good, whole.
+    """
+
+    posted: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+    ingested: set[str] = field(default_factory=set)
+    offered: set[str] = field(default_factory=set)
+    answers: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Shop:
+    """The state directories, the ledger, and the server."""
+
+    root: Path
+    rng: random.Random
+    ledger: Ledger = field(default_factory=Ledger)
+    port: int = 0
+    _server: subprocess.Popen[str] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _files: int = 0
+
+    @property
+    def db(self) -> Path:
+        return self.root / "shop.duckdb"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "model_artifacts"
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """A command in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "recsys_cli.cli.main", *args],
+            cwd=self.root,
+            env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *args: str) -> str:
+        """A command that must succeed; its output."""
+        process = self.start(*args)
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, f"recsys {' '.join(args)} ended with {process.returncode}:\n{out}"
+        return out
+
+    # -- the shop ---------------------------------------------------------------------------------------------------
+
+    def new_file(self, rows: int = 50) -> Path:
+        """An export with events that no other has; known to the ledger as offered."""
+        self._files += 1
+        path = self.root / "exports" / f"orders-{self._files}.csv"
+        path.parent.mkdir(exist_ok=True)
+        lines = ["user_id,item_id,ts,event_id"]
+        for n in range(rows):
+            kind, day = self.rng.choice("ab"), self.rng.randrange(120)
+            event = f"file{self._files}-{n}"
+            self.ledger.offered.add(event)
+            user, item = f"{kind}{self.rng.randrange(100)}", f"{kind}-item{self.rng.randrange(20)}"
+            lines.append(f"{user},{item},{T0 + DAY * day + n},{event}")
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def ingest(self, path: Path) -> None:
+        """Ingest a file to its end and note it in the ledger."""
+        self.run("ingest", str(path))
+        number = path.stem.split("-")[1]
+        self.ledger.ingested |= {e for e in self.ledger.offered if e.startswith(f"file{number}-")}
+
+    def found(self) -> Counter[str]:
+        """Event ids in the store, by how often they are there; what is waiting in the spool counts as well."""
+        with duckdb.connect(str(self.db), read_only=True) as con:
+            return Counter(row[0] for row in con.execute("SELECT event_id FROM events").fetchall())
+
+    def litter(self) -> list[str]:
+        """Files that no part of the program would ever look at again."""
+        known = re.compile(r"\.(lock|worker\.lock)$|\.duckdb\.lock$")
+        return sorted(
+            str(p.relative_to(self.root))
+            for p in self.root.rglob("*")
+            if (p.name.startswith(".") or ".tmp" in p.name or p.suffix in (".wal", ".restoring", ".fresh"))
+            and not known.search(p.name)
+        )
+
+    # -- the server -------------------------------------------------------------------------------------------------
+
+    def serve(self, workers: int = 1) -> None:
+        """Start the server, and customers who ask and click without pause."""
+        self._server = self.start("serve", "--port", "0", "--workers", str(workers))
+        assert self._server.stdout is not None
+        for line in self._server.stdout:
+            found = re.search(r"http://[^:]+:(\d+)", line)
+            if found:
+                self.port = int(found[1])
+                break
+        # Its log must not fill the pipe, or it would stand still.
+        drain = threading.Thread(target=lambda out: [None for _ in out], args=(self._server.stdout,), daemon=True)
+        drain.start()
+        deadline = time.monotonic() + 30
+        while self._ask("GET", "/ready") != "200":
+            assert time.monotonic() < deadline, "the server does not become ready"
+            time.sleep(0.1)
+        self.ledger.answers.clear()
+        self.ledger.complaints.clear()
+        for target in (self._click, self._look):
+            thread = threading.Thread(target=target, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End customers and server."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(timeout=30)
+
+    def _ask(self, method: str, path: str, body: object = None) -> str:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read()
+            connection.close()
+            if answer.status >= 300 and len(self.ledger.complaints) < 5:
+                self.ledger.complaints.append(f"{method} {path}: {answer.status} {text[:500]!r}")
+            return str(answer.status)
+        except (OSError, http.client.HTTPException) as e:
+            self.ledger.complaints.append(f"{method} {path}: {e!r}")
+            return "lost"
+
+    def _click(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            event, number = f"click-{number}", number + 1
+            kind = "ab"[number % 2]
+            body = {"user_id": f"{kind}{number % 100}", "item_id": f"{kind}-item{number % 20}", "event_id": event}
+            self.ledger.posted.add(event)
+            status = self._ask("POST", "/events", body | {"event_type": "view"})
+            self.ledger.answers[status] += 1
+            if status.startswith("2"):
+                self.ledger.acknowledged.add(event)
+            time.sleep(0.02)
+
+    def _look(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            path = "/health" if number % 10 == 0 else f"/recommend?user_id={'ab'[number % 2]}{number % 120}&k=5"
+            self.ledger.answers[self._ask("GET", path)] += 1
+            time.sleep(0.02)
+
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    def kill_during(self, seconds: float, *args: str) -> bool:
+        """Start a command and kill its process group -9 after so long; whether it was still running."""
+        process = self.start(*args)
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        return False
