@@ -16,7 +16,8 @@ from .files import private_dir
 from .identity import load_secret
 from .ingest import ingest
 from .progress import Progress
-from .serving.engine import Engine, Request
+from .serving.engine import Engine
+from .serving.request import Request
 from .settings import Settings
 from .store import Store
 from .store.reading import customer_with

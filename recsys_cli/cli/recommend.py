@@ -44,7 +44,7 @@ def recommend(
 
 
 def _one(run: Run, user: str, k: int, repeat: bool) -> None:
-    from ..serving.engine import Request
+    from ..serving.request import Request
     from .tables import item_table
 
     engine = open_engine(run)
