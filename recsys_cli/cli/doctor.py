@@ -1,0 +1,39 @@
+"""`recsys doctor`."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+
+_STYLE = {"broken": ("✗", "bold red"), "warning": ("!", "yellow"), "hint": ("·", "dim")}
+
+
+def doctor(
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is wrong with the shop's data and set-up, worst first, and what mends it."""
+    run = start(db, artifacts, config, as_json)
+    from ..doctor import diagnose
+
+    found = diagnose(run.settings, waiting=run.waiting)
+
+    def render(out: Console) -> None:
+        for finding in found.findings:
+            sign, style = _STYLE[finding.severity]
+            out.print(Text.assemble((f"{sign} ", style), finding.sentence))
+            if finding.advice:
+                out.print(Text(f"    {finding.advice}", style="dim"))
+        if not found.findings:
+            out.print("All is well.")
+        elif not found.broken:
+            out.print("Nothing is broken.")
+
+    run.emit(found.as_dict(), render)
+    if found.broken:
+        raise typer.Exit(1)
