@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +20,43 @@ _text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), m
 _key = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 
 
-def values_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a setting's type that can be written in an environment variable and in TOML."""
+def values_of(row: SettingRow, kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a setting that can be written in an environment variable and in TOML."""
+    low, high = row.low, min(row.high, 10**12)
+    if row.choices:
+        return st.sampled_from(row.choices)
+    if row.pattern:
+        return st.from_regex(re.compile(row.pattern, re.ASCII), fullmatch=True)
     if kind is bool:
         return st.booleans()
     if kind is int:
-        return st.integers(-(2**40), 2**40)
+        return st.integers(int(low), int(high))
     if kind is float:
-        return st.floats(-1e12, 1e12).map(lambda x: x + 0.0)
+        return st.floats(low, high).map(lambda x: x + 0.0)
     if kind is Path:
         return _text.filter(lambda s: s.strip("./ ") != "").map(Path)
     if kind is str:
         return _text
     if getattr(kind, "__origin__", None) is dict:
-        return st.dictionaries(_key, st.floats(-100, 100).map(lambda x: x + 0.0), max_size=3)
+        numbers = st.floats(-100, 100).map(lambda x: x + 0.0)
+        return st.dictionaries(_key, numbers if kind.__args__[1] is float else _key, max_size=3)
     args = [a for a in getattr(kind, "__args__", ()) if a not in (type(None), ...)]
     if args and getattr(kind, "__origin__", None) in (tuple, list):
         plain = (
-            st.from_regex(r"[a-zA-Z0-9_.:/-]{1,12}", fullmatch=True) if args[0] is str else values_of(args[0])
+            st.from_regex(r"[a-zA-Z0-9_.:/-]{1,12}", fullmatch=True)
+            if args[0] in (str, Any)
+            else values_of(row, args[0])
         )
         return st.lists(plain, min_size=1, max_size=3).map(kind.__origin__)
     if args:
-        return values_of(args[0])
+        return values_of(row, args[0])
     raise AssertionError(f"write a strategy for settings of type {kind}")
 
 
 def as_text(value: Any) -> str:
     """A value as one writes it in an environment variable."""
     if isinstance(value, dict):
-        return ",".join(f"{k}={v!r}" for k, v in value.items())
+        return ",".join(f"{k}={as_text(v)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return ",".join(as_text(v) for v in value)
     if isinstance(value, bool):
@@ -99,7 +108,7 @@ class TestEverySetting:
         self, name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         row = ROWS[name]
-        one, two, three = (data.draw(values_of(row.type)) for _ in range(3))
+        one, two, three = (data.draw(values_of(row, row.type)) for _ in range(3))
         config = write(tmp_path_factory.getbasetemp(), f"{name} = {as_toml(one)}")
         from_file = load(config=config, environ={})
         from_env = load(environ={row.env: as_text(two)})
@@ -134,6 +143,9 @@ class TestEverySetting:
         ("events.weights = [1, 2]", "[1, 2] (recsys.toml) is no dict"),
         ("events.weights.view = 'much'", "(recsys.toml) is no dict"),
         ("events.weights.view = nan", "(recsys.toml) is no dict"),
+        ("store.threads = -1", "-1 (recsys.toml) is less than 0."),
+        ("serve.port = 65536", "65536 (recsys.toml) is more than 65535."),
+        ("store.memory_limit = 'much'", "'much' (recsys.toml) is not written like 1500MB."),
         ("store = 3", "'store' in recsys.toml is no setting."),
         ("store.lock_timeuot = 3", "Did you mean 'store.lock_timeout'?"),
         ("train.modle = 'als'", "Did you mean 'train.model'?"),
@@ -191,18 +203,14 @@ def test_a_config_that_is_named_must_be_there(tmp_path: Path) -> None:
         load(environ={"RECSYS_CONFIG": str(tmp_path / "none.toml")})
 
 
-def test_the_default_config_is_found_where_the_command_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_config_is_found_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load(environ={}).train.seed == 42
     write(tmp_path, "train.seed = 7")
     assert load(environ={}).train.seed == 7
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xff\xfe=1", b"train.seed = ", b"[train\n", b"train.seed=1\ntrain.seed=2"]
-)
+@pytest.mark.parametrize("content", [b"\xff\xfe=1", b"train.seed = ", b"[train\n", b"train.seed=1\ntrain.seed=2"])
 def test_a_damaged_config_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "recsys.toml"
     path.write_bytes(content)

@@ -185,8 +185,16 @@ class Artifacts:
 
     @contextmanager
     def exclusive(self, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Publish, forget or prune alone, after what killed processes left behind is swept; others wait their turn."""
-        private_dir(self.root)
+        """Publish, forget or prune alone, after what killed processes left behind is swept; others wait their turn.
+
+        Raises
+        ------
+        NoModel
+            There is nothing yet to be alone with; a first draft makes the directory.
+        StoreBusy
+        """
+        if not self.root.is_dir():
+            raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
         with locked(
             self.root / ".lock",
             timeout=self._lock_timeout,

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as RichBars
 
 from ..errors import UsageError
+from ..files import explain_os
 from ..progress import Progress
 from ..settings import Settings, load
 
@@ -67,7 +68,20 @@ def start(
     """Read the settings; `flags` are by setting name with `__` for the dot, None where not given."""
     named = {name.replace("__", "."): value for name, value in flags.items()}
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
+    _check_places(settings)
     return Run(settings, as_json, Console(soft_wrap=not sys.stdout.isatty()), Console(stderr=True, soft_wrap=True))
+
+
+def _check_places(settings: Settings) -> None:
+    """Refuse at once what can be no database and no directory of versions."""
+    db, artifacts = settings.db, settings.artifacts
+    try:
+        if db.is_dir():
+            raise UsageError(f"The database {db} is a directory.", "Name a file with --db.")
+        if artifacts.exists() and not artifacts.is_dir():
+            raise UsageError(f"{artifacts} is no directory.", "Name the directory of versions with --artifacts.")
+    except OSError as e:
+        raise explain_os(e, Path(e.filename or db)) from None
 
 
 class BarProgress(Progress):

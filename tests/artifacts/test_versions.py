@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from recsys_cli.artifacts import Artifacts, Version
 from recsys_cli.errors import ArtifactError, CorruptArtifact, NoModel, NotFound, RecsysError, StoreBusy
@@ -110,6 +119,7 @@ class TestPublish:
         assert hidden(artifacts) == []
 
     def test_one_at_a_time(self, artifacts: Artifacts) -> None:
+        publish(artifacts, b"one")
         second, told = Artifacts(artifacts.root, lock_timeout=0.2), []
         with (
             artifacts.exclusive(),
@@ -142,7 +152,9 @@ class TestReading:
         with pytest.raises(NoModel, match="No model has been trained yet"):
             artifacts.current()
         assert artifacts.names() == []
-        assert not artifacts.root.exists(), "reading makes nothing"
+        with pytest.raises(NoModel), artifacts.exclusive():
+            pass
+        assert not artifacts.root.exists(), "looking makes nothing"
 
     @pytest.mark.parametrize("name", ["v000002", "", "..", "v1", "../v000001", "v000001/", ".draft-1-2"])
     def test_no_such_version(self, artifacts: Artifacts, name: str) -> None:
@@ -378,6 +390,7 @@ class Life(RuleBasedStateMachine):
             del self.there[name]
 
     @rule(keep=st.integers(1, 3))
+    @precondition(lambda self: self.ever)
     def prune(self, keep: int) -> None:
         with self.artifacts.exclusive():
             gone = self.artifacts.prune(keep)

@@ -1,0 +1,157 @@
+"""Imports point down, and nothing that is read from disk can execute: both read off the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import recsys_cli
+
+PACKAGE = Path(recsys_cli.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# From the top down. A module imports from lower layers and, without circles, from its own.
+LAYERS: tuple[frozenset[str], ...] = tuple(
+    map(
+        frozenset,
+        (
+            {"cli"},
+            {"demo", "batch", "status", "doctor"},  # whole journeys and looks at everything, for the command line
+            {"api"},
+            {"serving", "training", "judging", "tuning", "updates", "gdpr", "ingest", "backup"},
+            {"models", "index", "ranker", "evaluation"},
+            {"store", "artifacts"},
+            {"schema", "settings", "errors", "files", "identity", "progress", "__init__"},
+        ),
+    )
+)
+LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_of(path: Path) -> list[str]:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ["recsys_cli", *parts]
+
+
+def imports_of(path: Path) -> Iterator[list[str]]:
+    """Dotted names of all that a file imports, also inside functions; what is only for type checkers too."""
+    package = module_of(path)[:-1]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = base + (node.module.split(".") if node.module else [])
+            yield from ([*module, alias.name] for alias in node.names)
+
+
+def part_of(module: list[str]) -> str:
+    """The part of the package that a module belongs to."""
+    return "__init__" if len(module) < 2 or module[1].startswith("__") else module[1]
+
+
+def graph() -> dict[str, dict[str, Path]]:
+    """Part -> the parts it imports, each with a file that does."""
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    for path in SOURCES:
+        for name in imports_of(path):
+            source, target = part_of(module_of(path)), part_of(name)
+            if name[0] == "recsys_cli" and source != target:
+                found[source][target] = path
+    return found
+
+
+GRAPH = graph()
+
+
+def reach(start: str) -> set[str]:
+    """All parts that `start` pulls in, directly or not."""
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        for target in GRAPH.get(todo.pop(), {}):
+            if target not in seen:
+                seen.add(target)
+                todo.append(target)
+    return seen
+
+
+def test_every_part_has_its_layer() -> None:
+    parts = {part_of(module_of(path)) for path in SOURCES}
+    assert parts - set(LEVEL) == set(), "place new parts in LAYERS, and in the README's picture"
+
+
+def test_imports_point_down() -> None:
+    upward = [
+        f"{path.relative_to(PACKAGE)} imports {target}"
+        for source, targets in GRAPH.items()
+        for target, path in targets.items()
+        if LEVEL[target] > LEVEL[source]
+    ]
+    assert upward == []
+
+
+def test_there_is_no_circle() -> None:
+    assert [part for part in GRAPH if part in reach(part)] == []
+
+
+@pytest.mark.parametrize("part", ["serving", "api"])
+def test_the_server_never_reaches_the_store(part: str) -> None:
+    assert "store" not in reach(part)
+
+
+def test_store_and_artifacts_do_not_know_each_other() -> None:
+    assert "artifacts" not in reach("store")
+    assert "store" not in reach("artifacts")
+
+
+def test_the_server_loads_no_database() -> None:
+    """Not by a detour either: a process that has DuckDB loaded is one mistake away from holding its lock."""
+    code = "import sys, recsys_cli.api.app, recsys_cli.serving.engine; print('duckdb' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
+EXECUTES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
+PHONES = {"requests", "httpx", "aiohttp", "urllib3", "ftplib", "smtplib", "telnetlib"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+class TestEveryFile:
+    def test_loads_nothing_that_executes(self, path: Path) -> None:
+        assert {name[0] for name in imports_of(path)} & EXECUTES == set()
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert isinstance(node.value, ast.Constant), f"line {node.value.lineno}"
+                assert node.value.value is False, f"line {node.value.lineno}"
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "torch.load", "pd.read_pickle"), f"line {node.lineno}"
+                if called in ("np.load", "numpy.load"):
+                    assert "allow_pickle" in {k.arg for k in node.keywords}, f"line {node.lineno}"
+
+    def test_calls_nobody(self, path: Path) -> None:
+        names = list(imports_of(path))
+        assert {name[0] for name in names} & PHONES == set()
+        assert [name for name in names if name[:2] in (["urllib", "request"], ["http", "client"])] == []
+
+    def test_swallows_no_error_whole(self, path: Path) -> None:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler):
+                caught = ast.unparse(node.type) if node.type else "everything"
+                empty = all(isinstance(s, ast.Pass) for s in node.body)
+                broad = caught in ("everything", "Exception", "BaseException")
+                assert not (broad and empty), f"line {node.lineno}"
+                assert caught != "everything", f"line {node.lineno}"
