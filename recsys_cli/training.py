@@ -19,7 +19,7 @@ from .gdpr import suppression
 from .gdpr.deciding import drop_barred, leave_out
 from .gdpr.forgetting import still_learned, without
 from .identity import load_secret
-from .index import ItemIndex
+from .index import MEASURE_FROM, ItemIndex
 from .judging import UNJUDGED, Bench, Recipe, Served
 from .models.base import Model
 from .progress import SILENT, Progress
@@ -223,6 +223,8 @@ def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Ver
     """
     if like is not None and like.file(INDEX_FILE).exists():
         return ItemIndex.build(vectors, like=ItemIndex.load(like.file(INDEX_FILE)))
+    if len(vectors) < MEASURE_FROM:
+        return ItemIndex.build(vectors)
     histories = snapshot.data.interactions.histories
     some = np.linspace(0, len(histories) - 1, min(len(histories), 512)).astype(np.int64)
     return ItemIndex.build(vectors, model.user_vectors(histories.rows(some), snapshot.data.interactions.end))

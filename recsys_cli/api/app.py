@@ -61,7 +61,7 @@ def make_app(service: Service) -> Front:
     app.add_api_route("/sample-images/{name}", _images(service), include_in_schema=False, methods=["GET"])
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _fault(service))
-    return Front(service, ROUTES, app)
+    return Front(service, ROUTES, service.guard, app)
 
 
 def _add(app: FastAPI, service: Service, route: Route) -> None:
@@ -148,7 +148,7 @@ def _fault(service: Service) -> Callable[[Request, Exception], Awaitable[Respons
         request_id = request.scope["recsys.request_id"]
         service.log("fault", route=request.scope["path"], error=repr(error), request_id=request_id)
         return as_response(
-            Reply.error(Internal("The server failed to answer.", f"See its log for request {request_id}."))
+            Reply.error(Internal("The server failed to answer.", "Its log says more, by the request's id."))
         )
 
     return fault

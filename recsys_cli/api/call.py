@@ -31,6 +31,8 @@ class Param:
         str, int, float, bool, `list` (repeated) or `ids` (repeated, or separated by commas).
     low, high
         Bounds of a number, inclusive.
+    choices
+        The texts that are taken; empty for any.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Param:
     low: float | None = None
     high: float | None = None
     required: bool = False
+    choices: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
         """The parameter in the OpenAPI document."""
@@ -50,7 +53,7 @@ class Param:
         else:
             schema = {"type": kinds[self.kind]}
             if self.kind == "str":
-                schema["maxLength"] = MAX_TEXT
+                schema |= {"enum": list(self.choices)} if self.choices else {"maxLength": MAX_TEXT}
             schema |= {"minimum": self.low} if self.low is not None else {}
             schema |= {"maximum": self.high} if self.high is not None else {}
             schema |= {"default": self.default} if self.default is not None else {}
@@ -80,7 +83,9 @@ class Param:
         if self.kind == "str":
             if len(text) > MAX_TEXT:
                 raise UsageError(f"'{self.name}' is longer than {MAX_TEXT} characters.", "Shorten it.")
-            return text or None
+            if self.choices and text not in self.choices:
+                raise UsageError(f"'{self.name}' is none of {', '.join(self.choices)}.", self.help)
+            return text or self.default
         if self.kind == "bool":
             if text not in ("true", "false"):
                 raise UsageError(f"'{self.name}' is neither true nor false.", f"{self.help}")
@@ -133,7 +138,8 @@ class Call:
     body: Any
     request_id: str
     scopes: frozenset[str] = frozenset()
-    if_none_match: str = ""
+    if_none_match: bytes = b""
+    query_string: bytes = b""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The way in and out of every request: its id, its limits, its route, its metrics, and the one shape of errors.
+"""The way in and out of every request: its id, who asks, its limits, its route, its metrics, and one shape of errors.
 
 Routes with a fixed path are answered here directly; FastAPI's own way to a handler takes as long as a whole answer.
 All others (and the documentation) go through FastAPI, to the same handlers.
@@ -18,12 +18,19 @@ import orjson
 from ..errors import InputError, RecsysError, Refused
 from . import metrics
 from .call import Call, Reply, Route
+from .guard import Guard, TooMany, refuse_without
 from .service import Service
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (b"access-control-allow-headers", b"content-type, x-api-key, authorization"),
+    (b"access-control-max-age", b"600"),
+]
 
 
 class TooLarge(Refused):
@@ -64,22 +71,29 @@ class Internal(RecsysError):
 
 async def answer(route: Route, service: Service, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
     """Check the request as its route says, and let its handler answer; every known error becomes a reply."""
-    request_id = scope["recsys.request_id"]
     try:
-        body = await _json_body(scope, receive, service) if route.body is not None else None
-        call = Call(route.query(scope["query_string"]), path, body, request_id)
+        refuse_without(route.scope, scope["recsys.scopes"])
+        headers = scope["recsys.headers"]
+        body = await _json_body(headers, receive, service) if route.body is not None else None
+        call = Call(
+            route.query(scope["query_string"]),
+            path,
+            body,
+            scope["recsys.request_id"],
+            scope["recsys.scopes"],
+            headers.get(b"if-none-match", b""),
+            scope["query_string"],
+        )
         reply = route.handler(service, call)
         if inspect.isawaitable(reply):
             reply = await reply
     except RecsysError as e:
-        return Reply.error(e)
-    else:
-        scope["recsys.reply"] = reply
-        return reply
+        reply = Reply.error(e)
+    scope["recsys.reply"] = reply
+    return reply
 
 
-async def _json_body(scope: Scope, receive: Receive, service: Service) -> Any:
-    headers = dict(scope["headers"])
+async def _json_body(headers: dict[bytes, bytes], receive: Receive, service: Service) -> Any:
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     # A page elsewhere can post a form or plain text to this machine without asking; JSON makes its browser ask first.
     if kind != b"application/json":
@@ -115,19 +129,6 @@ async def _read(receive: Receive, limit: int) -> bytes:
             return b"".join(parts)
 
 
-async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
-    """Write an answer with the headers that all have."""
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        (b"cache-control", reply.cache),
-        (b"x-request-id", request_id.encode()),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
 class Front:
     """The ASGI application.
 
@@ -137,13 +138,16 @@ class Front:
         What handlers work with.
     routes
         All routes.
+    guard
+        Who may ask.
     inner
         The FastAPI application, for what is not answered here.
     """
 
-    def __init__(self, service: Service, routes: Iterable[Route], inner: Any) -> None:
+    def __init__(self, service: Service, routes: Iterable[Route], guard: Guard, inner: Any) -> None:
         self.service = service
         self.inner = inner
+        self._guard = guard
         self._direct = {(r.method, r.path): r for r in routes if "{" not in r.path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,32 +156,50 @@ class Front:
             await self.inner(scope, receive, send)
             return
         started = time.perf_counter()
-        scope["recsys.request_id"] = request_id = os.urandom(8).hex()
+        scope["recsys.request_id"] = os.urandom(8).hex()
+        scope["recsys.headers"] = headers = dict(scope["headers"])
+        scope["recsys.extra"] = self._guard.cors(headers) if b"origin" in headers else []
         route = self._direct.get((scope["method"], scope["path"]))
-        if route is None:
+        try:
+            reply = await self._enter(scope, headers)
+            if reply is None and route is not None:
+                reply = await answer(route, self.service, scope, receive, {})
+        except Exception as e:  # noqa: BLE001 - the last place where a fault of ours can become an answer
+            self.service.log("fault", route=scope["path"], error=repr(e), request_id=scope["recsys.request_id"])
+            reply = Reply.error(Internal("The server failed to answer.", "Its log says more, by the request's id."))
+        if reply is None:
             await self._through(scope, receive, send, started)
             return
+        await _send(send, reply, scope)
+        self._observe(route.path if route else "other", reply, started)
+
+    async def _enter(self, scope: Scope, headers: dict[bytes, bytes]) -> Reply | None:
+        """Who asks; an answer already when they may not, or when a browser only asks whether it may."""
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            if scope["recsys.extra"]:
+                return Reply(b"", 204, headers=list(_PREFLIGHT))
+            return Reply.error(Refused("Pages of this origin may not ask.", "See the setting serve.cors_origins."))
         try:
-            reply = await answer(route, self.service, scope, receive, {})
-        except Exception as e:  # noqa: BLE001 - the last place where a fault of ours can become an answer
-            self.service.log("fault", route=route.path, error=repr(e), request_id=request_id)
-            reply = Reply.error(Internal("The server failed to answer.", f"See its log for request {request_id}."))
-        await send_reply(send, reply, request_id)
-        self._observe(route.path, reply, started)
+            scope["recsys.scopes"] = self._guard.scopes(scope, headers)
+        except TooMany as e:
+            reply = Reply.error(e)
+            reply.headers.append((b"retry-after", str(e.retry_after).encode()))
+            return reply
+        except RecsysError as e:
+            return Reply.error(e)
+        return None
 
     async def _through(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         """Let FastAPI answer; adds the headers that all have."""
         status = 500
-        request_id = scope["recsys.request_id"].encode()
 
         async def outgoing(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", ()))
-                names = {name for name, _ in headers}
-                headers.append((b"x-request-id", request_id))
-                if b"cache-control" not in names:
+                headers += [(b"x-request-id", scope["recsys.request_id"].encode()), *scope["recsys.extra"]]
+                if b"cache-control" not in {name for name, _ in headers}:
                     headers.append((b"cache-control", b"no-store"))
                 message["headers"] = headers
             await send(message)
@@ -196,3 +218,17 @@ class Front:
         metrics.observe(path, reply.status, time.perf_counter() - started)
         if reply.source:
             metrics.observe_answer(path, reply.source, reply.version, reply.fallback)
+
+
+async def _send(send: Send, reply: Reply, scope: Scope) -> None:
+    """Write an answer with the headers that all have."""
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"cache-control", reply.cache),
+        (b"x-request-id", scope["recsys.request_id"].encode()),
+        *reply.headers,
+        *scope["recsys.extra"],
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

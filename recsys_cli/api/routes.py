@@ -1,21 +1,17 @@
-"""Every route: its path, what it takes and answers, and the function that answers."""
+"""Every route: its path, what it takes and answers, and who may ask."""
 
 from __future__ import annotations
 
-import orjson
-
-from ..serving import Filters, Request
-from . import metrics, schemas
-from .call import Call, Param, Reply, Route
-from .events import read_events
-from .payload import render
-from .service import Service
+from . import intake, lists, lookups, schemas
+from .call import Param, Route
 
 MAX_K = 200
 MAX_DEPTH = 2000
 
-_K = Param("k", "int", "How many items.", 10, 1, MAX_K)
-_OFFSET = Param("offset", "int", "Position of the first item; pages are stable within a version.", 0, 0, MAX_DEPTH)
+_PAGE = (
+    Param("k", "int", "How many items.", 10, 1, MAX_K),
+    Param("offset", "int", "Position of the first item; pages are stable within a version.", 0, 0, MAX_DEPTH),
+)
 _FILTERS = (
     Param("category", "list", "Only these categories.", ()),
     Param("brand", "list", "Only these brands.", ()),
@@ -24,130 +20,171 @@ _FILTERS = (
     Param("max_price", "float", "Highest price.", None, 0, 1e12),
     Param("exclude", "ids", "Item ids to leave out.", ()),
     Param("include", "ids", "Only these item ids.", ()),
+    Param("min_margin", "float", "Lowest margin.", None, -1e12, 1e12),
+)
+_RULES = (
+    Param("max_per_category", "int", "Items of one category at most; 0 for any number.", None, 0, MAX_K),
+    Param("max_per_brand", "int", "Items of one brand at most; 0 for any number.", None, 0, MAX_K),
+    Param("freshness", "float", "How much a brand-new item's score gains.", None, 0, 100),
+    Param("diversity", "float", "0 for the best however alike, 1 for the least alike.", None, 0, 1),
+    Param("bought_days", "float", "Days for which bought items are left out; 0 for ever.", None, 0, 1e5),
+    Param("shown_limit", "int", "Leave out what was shown this often without a click.", None, 0, 10_000),
 )
 _EXPLAIN = Param("explain", "bool", "Say why, for every item.", False)
+_CONSENT = Param(
+    "consent",
+    "str",
+    "What of the person may be used: full, session or none. What they have chosen before holds if it is stricter.",
+    "full",
+    choices=("full", "session", "none"),
+)
 _ITEM = Param("item_id", "str", "The item's id.", required=True)
+_BASKET = Param("items", "ids", "A basket.", ())
+_REPEAT = Param("repeat", "bool", "Keep what was already bought.", False)
+_PERSONAL = (_BASKET, *_PAGE, *_FILTERS, _REPEAT, *_RULES, _EXPLAIN, _CONSENT)
+_SHELF = (*_PAGE, *_FILTERS, _EXPLAIN)
+_TAKEN = schemas.obj({"accepted": schemas.INTEGER, "request_id": schemas.TEXT})
 
-
-def filters_of(query: dict[str, object]) -> Filters:
-    """The filters in a query; all of its parameters are there."""
-    return Filters(*(query[name] for name in Filters.__slots__))  # type: ignore[arg-type]
-
-
-def recommend(service: Service, call: Call) -> Reply:
-    """Personal list; popular items, labelled as a fallback, for those nothing is known of."""
-    q = call.query
-    engine = service.live.ready()
-    request = Request(
-        user_id=q["user_id"],
-        session_id=q["session_id"],
-        items=q["items"],
-        k=q["k"],
-        offset=q["offset"],
-        filters=filters_of(q),
-        repeat=q["repeat"],
-        explain=q["explain"],
-    )
-    return render(engine, engine.recommend(request), call.request_id)
-
-
-def similar_items(service: Service, call: Call) -> Reply:
-    """Items like one item."""
-    q = call.query
-    engine = service.live.ready()
-    answer = engine.similar(q["item_id"], q["k"], offset=q["offset"], filters=filters_of(q))
-    return render(engine, answer, call.request_id)
-
-
-def popular(service: Service, call: Call) -> Reply:
-    """What sells."""
-    q = call.query
-    engine = service.live.ready()
-    answer = engine.popular(Request(k=q["k"], offset=q["offset"], filters=filters_of(q)))
-    return render(engine, answer, call.request_id)
-
-
-async def take_events(service: Service, call: Call) -> Reply:
-    """Take events; answered once they are on disk. They count in every server process within a second."""
-    events = read_events(call.body)
-    await service.sink.append(events)
-    for event in events:
-        metrics.EVENTS.labels(event["event_type"]).inc()
-    return Reply.of({"accepted": len(events), "request_id": call.request_id}, 202)
-
-
-def health(service: Service, call: Call) -> Reply:
-    """The process lives."""
-    return Reply(b'{"status":"ok"}')
-
-
-def ready(service: Service, call: Call) -> Reply:
-    """A version is loaded and answers can be given."""
-    engine = service.live.ready()
-    return Reply(orjson.dumps({"status": "ready", "version": engine.version}))
-
-
-def show_metrics(service: Service, call: Call) -> Reply:
-    """Counts and times, for Prometheus."""
-    service.gauges()
-    return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
-
-
-ROUTES: tuple[Route, ...] = (
+_LISTS = (
     Route(
         "GET",
         "/recommend",
-        recommend,
+        lists.recommend,
         "Personal list",
         params=(
             Param("user_id", "str", "The customer."),
             Param("session_id", "str", "The guest, or the customer's present session."),
-            Param("items", "ids", "A basket.", ()),
-            _K,
-            _OFFSET,
-            *_FILTERS,
-            Param("repeat", "bool", "Keep what the customer already bought.", False),
-            _EXPLAIN,
+            *_PERSONAL,
         ),
         answer=schemas.ANSWER,
         errors=(503,),
     ),
     Route(
         "GET",
-        "/similar-items",
-        similar_items,
-        "Items like one",
-        params=(_ITEM, _K, _OFFSET, *_FILTERS),
-        answer=schemas.ANSWER,
-        errors=(404, 503),
-    ),
-    Route(
-        "GET",
-        "/popular",
-        popular,
-        "What sells",
-        params=(_K, _OFFSET, *_FILTERS),
+        "/session/{session_id}",
+        lists.session,
+        "A guest's list",
+        params=_PERSONAL,
         answer=schemas.ANSWER,
         errors=(503,),
     ),
     Route(
-        "POST",
-        "/events",
-        take_events,
-        "Report what happened",
-        scope="ingest",
-        body=schemas.EVENTS,
-        answer=schemas.obj({"accepted": schemas.INTEGER, "request_id": schemas.TEXT}),
-        status=202,
-        errors=(413, 415, 500),
-    ),
-    Route(
-        "GET", "/health", health, "Alive", scope="", answer=schemas.obj({"status": {"const": "ok"}})
+        "GET",
+        "/similar-items",
+        lists.similar_items,
+        "Items like one",
+        params=(_ITEM, *_SHELF),
+        answer=schemas.ANSWER,
+        errors=(304, 404, 503),
     ),
     Route(
         "GET",
+        "/bought-together",
+        lists.bought_together,
+        "Bought in the same orders",
+        params=(_ITEM, *_SHELF),
+        answer=schemas.ANSWER,
+        errors=(304, 404, 503),
+    ),
+    Route("GET", "/popular", lists.popular, "What sells", params=_SHELF, answer=schemas.ANSWER, errors=(304, 503)),
+    Route("GET", "/trending", lists.trending, "On the rise", params=_SHELF, answer=schemas.ANSWER, errors=(304, 503)),
+    Route("GET", "/new", lists.new, "The newest items", params=_SHELF, answer=schemas.ANSWER, errors=(304, 503)),
+    Route(
+        "POST",
+        "/rank",
+        lists.rank,
+        "Order given items",
+        body=schemas.RANK,
+        answer=schemas.RANKED,
+        errors=(408, 413, 415, 503),
+    ),
+)
+
+_INTAKE = (
+    Route(
+        "POST",
+        "/events",
+        intake.take_events,
+        "Report what happened",
+        scope="ingest",
+        params=(_CONSENT,),
+        body=schemas.EVENTS,
+        answer=schemas.obj(
+            {"accepted": schemas.INTEGER, "refused": schemas.INTEGER, "request_id": schemas.TEXT},
+        ),
+        status=202,
+        errors=(408, 413, 415, 500),
+    ),
+    Route(
+        "POST",
+        "/sessions/{session_id}/merge",
+        intake.merge_session,
+        "A guest has logged in",
+        scope="ingest",
+        body=schemas.obj({"user_id": schemas.ID}, additionalProperties=False),
+        answer=schemas.obj({"merged": schemas.FLAG, "request_id": schemas.TEXT}),
+        status=202,
+        errors=(408, 413, 415, 500, 503),
+    ),
+    Route(
+        "PUT",
+        "/items/{item_id}",
+        intake.put_item,
+        "Add or change an item",
+        scope="catalogue",
+        body=schemas.ITEM_BODY,
+        answer=_TAKEN,
+        status=202,
+        errors=(408, 413, 415, 500),
+    ),
+    Route(
+        "PATCH",
+        "/items/{item_id}",
+        intake.patch_item,
+        "Change an item",
+        scope="catalogue",
+        body=schemas.ITEM_BODY,
+        answer=_TAKEN,
+        status=202,
+        errors=(404, 408, 413, 415, 500, 503),
+    ),
+    Route(
+        "DELETE",
+        "/items/{item_id}",
+        intake.delete_item,
+        "Retire an item",
+        scope="catalogue",
+        answer=_TAKEN,
+        status=202,
+        errors=(404, 500, 503),
+    ),
+)
+
+_LOOKUPS = (
+    Route(
+        "GET",
+        "/items/{item_id}",
+        lookups.show_item,
+        "One item",
+        scope="serve",
+        answer=schemas.ITEM_RECORD,
+        errors=(404, 503),
+    ),
+    Route(
+        "GET",
+        "/users/{user_id}",
+        lookups.show_user,
+        "One customer's history",
+        scope="admin",
+        params=(Param("n", "int", "How many events, newest first.", 50, 1, 1000),),
+        answer=schemas.PROFILE,
+        errors=(404, 503),
+    ),
+    Route("GET", "/health", lookups.health, "Alive", scope="", answer=schemas.obj({"status": {"const": "ok"}})),
+    Route(
+        "GET",
         "/ready",
-        ready,
+        lookups.ready,
         "Ready to answer",
         scope="",
         answer=schemas.obj({"status": {"const": "ready"}, "version": schemas.TEXT}),
@@ -156,10 +193,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/metrics",
-        show_metrics,
+        lookups.show_metrics,
         "Metrics for Prometheus",
         scope="admin",
         answer=schemas.TEXT,
         content_type="text/plain",
     ),
 )
+
+ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..schema import EVENT_TYPES
+from ..schema import EVENT_TYPES, ITEM_COLUMNS
 
 Schema = dict[str, Any]
 
@@ -56,6 +56,53 @@ ANSWER = obj(
         "stages": {"type": "array", "items": {"type": "object"}, "description": "With explain=true."},
     },
     ("items", "known", "fallback", "version", "request_id"),
+)
+
+RANKED = obj(
+    {**ANSWER["properties"], "unknown": {"type": "array", "items": TEXT}}, (*ANSWER["required"], "unknown")
+)
+RANK = obj(
+    {
+        "items": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1000},
+        "user_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 512},
+        "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 512},
+        "explain": FLAG,
+        "consent": {"type": "string", "enum": ["full", "session", "none"]},
+    },
+    ("items",),
+    additionalProperties=False,
+)
+
+_KINDS = {"VARCHAR": "string", "DOUBLE": "number", "BIGINT": "integer", "BOOLEAN": "boolean"}
+_LIMITS: dict[str, Schema] = {
+    "string": {"minLength": 1, "maxLength": 10_000},
+    "number": {"minimum": 0, "maximum": 1e12},
+    "integer": {"minimum": 0, "maximum": 99_999_999_999},
+    "boolean": {},
+}
+_COLUMNS: Schema = {name: maybe(_KINDS[kind]) for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
+ITEM_BODY = obj(
+    {
+        **{name: schema | _LIMITS[schema["type"][0]] for name, schema in _COLUMNS.items()},
+        "attributes": {"type": "object", "description": "Columns of your own."},
+    },
+    (),
+    additionalProperties=False,
+    minProperties=1,
+)
+ITEM_RECORD = obj(
+    {"item_id": TEXT, **_COLUMNS, "attributes": {"type": "object"}, "retired": FLAG},
+    ("item_id", "attributes", "retired"),
+)
+PROFILE = obj(
+    {
+        "user_id": TEXT,
+        "version": TEXT,
+        "history": {
+            "type": "array",
+            "items": obj({"item_id": TEXT, "ts": INTEGER, "event_type": TEXT, "qty": NUMBER}),
+        },
+    }
 )
 
 EVENT = obj(

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..settings import ServeSettings
+from ..settings import RuleSettings, ServeSettings
 from .log import log
 
 _BACKLOG = 2048
@@ -32,6 +32,7 @@ class ServePlan:
     """All that a server process needs to know."""
 
     settings: ServeSettings
+    rules: RuleSettings
     artifacts: Path
     secret: str
     images: Path | None
@@ -47,7 +48,8 @@ class ServePlan:
         given: dict[str, Any] = tree["settings"]
         given["cors_origins"] = tuple(given["cors_origins"])
         images = Path(tree["images"]) if tree["images"] else None
-        return ServePlan(ServeSettings(**given), Path(tree["artifacts"]), tree["secret"], images)
+        rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
+        return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -121,6 +123,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     from threadpoolctl import threadpool_limits
 
     from ..artifacts import Artifacts
+    from ..serving.rules import Rules
     from .app import make_app
     from .protocol import Protocol
     from .service import Service
@@ -129,7 +132,9 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     threadpool_limits(1)
     # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
     sys.setswitchinterval(0.0005)
-    service = Service.of(plan.settings, Artifacts(plan.artifacts), plan.secret, plan.images, log)
+    service = Service.of(
+        plan.settings, Rules.of(plan.rules), Artifacts(plan.artifacts), plan.secret, plan.images, log
+    )
     service.live.start()
     config = uvicorn.Config(
         make_app(service),

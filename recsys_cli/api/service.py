@@ -7,12 +7,18 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..artifacts import Artifacts, SpoolWriter
 from ..serving.live import Live, Log
+from ..serving.rules import Rules
 from ..settings import ServeSettings
 from . import metrics
 from .events import EventSink
+from .guard import Guard
+from .keys import KeyRing
+
+_COUNTED = {"version_served": metrics.SWAPS, "version_refused": metrics.REFUSED}
 
 
 @dataclass
@@ -37,15 +43,27 @@ class Service:
     log: Log
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
+    guard: Guard = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
 
     @staticmethod
-    def of(settings: ServeSettings, artifacts: Artifacts, secret: str, images: Path | None, log: Log) -> Service:
+    def of(
+        settings: ServeSettings, rules: Rules, artifacts: Artifacts, secret: str, images: Path | None, log: Log
+    ) -> Service:
         """A service on an artifacts directory; `secret` as in `identity.load_secret`."""
-        return Service(settings, Live(artifacts, secret, settings.poll, log), images, log)
+
+        def counted(event: str, **facts: Any) -> None:
+            if event in _COUNTED:
+                _COUNTED[event].inc()
+            log(event, **facts)
+
+        return Service(settings, Live(artifacts, secret, settings.poll, counted, rules), images, log)
 
     def __post_init__(self) -> None:
+        rate = self.settings.rate_limit / max(self.settings.workers, 1)
+        self.guard = Guard(KeyRing(self.live.artifacts.root), rate, self.settings.cors_origins)
+        self.live.also = self._also
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written)
 
     async def start(self) -> None:
@@ -64,11 +82,20 @@ class Service:
         if self._catching_up is None or self._catching_up.done():
             self._catching_up = asyncio.create_task(self.live.catch_up())
 
+    def _also(self) -> None:
+        """At every look at what others did."""
+        self.guard.keys.refresh()
+        if self.live.engine is not None and self.live.engine.overlay is not None:
+            for lag in self.live.engine.overlay.take_lags():
+                metrics.LAG.observe(lag)
+
     def gauges(self) -> None:
         """Bring the metrics up to date that are states, not counts."""
         if self.live.engine is not None:
             metrics.VERSION_AGE.set(self.live.created_at)
             metrics.WORKER_AGE.set(time.time() - self.live.created_at)
+            if self.live.engine.overlay is not None:
+                metrics.BACKLOG.set(self.live.spool.backlog(self.live.engine.overlay.floor))
         statm = Path("/proc/self/statm")
         if statm.exists():
             metrics.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError, UsageError
-from . import backup, demo, doctor, evaluate, gdpr, ingest, models, recommend, serve, status, train, tune, update_worker
+from . import backup, demo, doctor, evaluate, gdpr, ingest, keys, models, recommend, serve, status, train, tune, update_worker
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
@@ -50,6 +50,7 @@ app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
 app.command("serve")(serve.serve)
+app.add_typer(keys.keys)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)

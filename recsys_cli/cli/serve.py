@@ -26,15 +26,19 @@ def serve(
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
     from ..identity import load_secret
+    from ..serving.campaigns import read_campaigns
 
     settings = run.settings.serve
-    Artifacts(run.settings.artifacts).current(verify=False)  # no model yet: say so here, before anything starts
+    # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
+    Artifacts(run.settings.artifacts).current(verify=False)
+    read_campaigns(run.settings.rules.campaigns)
     secret = load_secret(run.settings.db)
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     run.waiting(f"Serving on http://{shown}:{number} (documentation: /docs). Stop with Ctrl-C.")
-    run_server(ServePlan(settings, run.settings.artifacts.absolute(), secret, images_folder(settings.images)), sock)
+    images = images_folder(settings.images)
+    run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images), sock)
 
 
 def images_folder(named: Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..schema import Float32, Int32
+from .campaigns import InForce, in_force
 from .items_json import SHOWN
 from .request import NO_FILTERS, Filters
+from .rules import NO_RULES, Rules
 
 _MASKS = 64  # filters whose result is kept
 _WORDS = ("category", "brand", "region")
@@ -60,30 +63,52 @@ class Catalogue:
     ----------
     bundle
         The version's content.
+    rules
+        The shop's: what is sold out, banned or of too small a margin is not allowed.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, rules: Rules = NO_RULES) -> None:
+        self._rules = rules
         self.table = bundle.catalogue
         self.ids: list[str] = self.table["item_id"].to_pylist()
         self.code_of: dict[str, int] = dict(zip(self.ids, range(len(self.ids)), strict=True))
         self._blob = memoryview(bundle.shelves["item_json"].data).cast("B")
         self._at = bundle.shelves["item_json_at"]
-        self.shown = _shown(self.table)
+        self.available = self._flags("availability", True)
+        self.retired = self._retired()
         self.price = self._numbers("price")
+        self.margin = self._numbers("margin")
         self.words = {name: _Words.of(self.table, name) for name in _WORDS}
         self._changed: dict[int, dict[str, Any]] = {}
         self._json: dict[int, bytes] = {}
+        self._new: dict[str, dict[str, Any]] = {}
+        self.generation = 0
         self._masks: OrderedDict[Filters, Allowed] = OrderedDict()
         self._all: Allowed | None = None
+        self._campaigns: InForce | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _flags(self, name: str, default: bool) -> NDArray[np.bool_]:
+        if name not in self.table.column_names:
+            return np.full(len(self), default, dtype=np.bool_)
+        return np.array(self.table[name].cast(pa.bool_()).fill_null(default).to_numpy(), dtype=np.bool_)
+
+    def _retired(self) -> NDArray[np.bool_]:
+        if "retired_at" not in self.table.column_names:
+            return np.zeros(len(self), dtype=np.bool_)
+        return np.array(self.table["retired_at"].is_valid().to_numpy(), dtype=np.bool_)
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
         if name not in self.table.column_names:
             return np.full(len(self), np.nan)
         column = self.table[name].cast(pa.float64()).fill_null(np.nan)
         return np.array(column.to_numpy(), dtype=np.float64)
+
+    def codes(self, ids: tuple[str, ...]) -> list[int]:
+        """Codes of those ids that are known."""
+        return [self.code_of[i] for i in ids if i in self.code_of]
 
     # -- one item ---------------------------------------------------------------------------------------------------
 
@@ -105,12 +130,21 @@ class Catalogue:
         row: dict[str, Any] = self.table.slice(code, 1).to_pylist()[0]
         return row | self._changed.get(code, {})
 
+    def find(self, item_id: str) -> dict[str, Any] | None:
+        """All columns of the item, also when it is newer than the version; None when it is not known."""
+        code = self.code_of.get(item_id)
+        if code is not None:
+            return self.record(code)
+        new = self._new.get(item_id)
+        return None if new is None else {"item_id": item_id, **new}
+
     # -- filters ----------------------------------------------------------------------------------------------------
 
     def allowed(self, filters: Filters) -> Allowed:
         """The items that may be shown under these filters."""
+        self.campaigns()
         if self._all is None:
-            self._all = Allowed(self.shown.copy())
+            self._all = Allowed(self._allowed_by_rules())
         if filters is NO_FILTERS or filters == NO_FILTERS:
             return self._all
         kept = self._masks.get(filters)
@@ -122,8 +156,31 @@ class Catalogue:
             self._masks.move_to_end(filters)
         return kept
 
+    def allowed_by_default(self) -> Allowed:
+        """What `allowed` gives without filters."""
+        return self.allowed(NO_FILTERS)
+
+    def campaigns(self) -> InForce:
+        """What the shopkeeper wishes for now."""
+        now = time.time()
+        if self._campaigns is None or now >= self._campaigns.until:
+            self._all = None
+            self._masks.clear()
+            self._campaigns = in_force(self._rules.campaigns, self.table, self.words, self.code_of, now)
+        return self._campaigns
+
+    def _allowed_by_rules(self) -> NDArray[np.bool_]:
+        ok = ~self.retired
+        if self._rules.settings.in_stock_only:
+            ok &= self.available
+        if self._rules.settings.min_margin is not None:
+            ok &= self.margin >= self._rules.settings.min_margin
+        banned = self.campaigns().banned
+        return ok if banned is None else ok & ~banned
+
     def _filter(self, filters: Filters) -> NDArray[np.bool_]:
-        ok = self.shown.copy()
+        assert self._all is not None
+        ok = self._all.mask.copy()
         for name, wanted in (("category", filters.category), ("brand", filters.brand)):
             if wanted:
                 ok &= self.words[name].any_of(wanted)
@@ -133,6 +190,8 @@ class Catalogue:
             ok &= self.price >= filters.min_price
         if filters.max_price is not None:
             ok &= self.price <= filters.max_price
+        if filters.min_margin is not None:
+            ok &= self.margin >= filters.min_margin
         if filters.include:
             ok &= self._marked(filters.include)
         if filters.exclude:
@@ -141,7 +200,7 @@ class Catalogue:
 
     def _marked(self, ids: tuple[str, ...]) -> NDArray[np.bool_]:
         marked = np.zeros(len(self), dtype=np.bool_)
-        marked[[self.code_of[i] for i in ids if i in self.code_of]] = True
+        marked[self.codes(ids)] = True
         return marked
 
     # -- changes ----------------------------------------------------------------------------------------------------
@@ -157,22 +216,28 @@ class Catalogue:
             True when the item was taken out of the catalogue; None leaves that as it is.
         """
         code = self.code_of.get(item_id)
+        self.generation += 1
         if code is None:
-            return  # new since the version: the next one has it
+            # New since the version: the next one has it.
+            self._new[item_id] = self._new.get(item_id, {}) | dict(columns)
+            if retired:
+                del self._new[item_id]
+            return
         now = self._changed.setdefault(code, {}) | dict(columns)
         if retired is not None:
             now["retired_at"] = 1 if retired else None
         self._changed[code] = now
         record = self.record(code)
-        price = record.get("price")
-        self.price[code] = np.nan if price is None else price
-        self.shown[code] = record.get("availability") is not False and record.get("retired_at") is None
+        for name, numbers in (("price", self.price), ("margin", self.margin)):
+            value = record.get(name)
+            numbers[code] = np.nan if value is None else value
+        self.available[code] = record.get("availability") is not False
+        self.retired[code] = record.get("retired_at") is not None
         for name in _WORDS:
             self.words[name].set(code, record.get(name))
         members = {"item_id": item_id} | {name: record.get(name) for name in SHOWN}
         self._json[code] = orjson.dumps(members)[1:-1]
-        self._masks.clear()
-        self._all = None
+        self._campaigns = None
 
 
 class _Words:
@@ -201,13 +266,3 @@ class _Words:
     def set(self, item: int, word: str | None) -> None:
         """Give one item another word."""
         self.code[item] = -1 if word is None else self.code_of.setdefault(word, len(self.code_of))
-
-
-def _shown(table: pa.Table) -> NDArray[np.bool_]:
-    """Neither sold out nor retired."""
-    shown = np.ones(table.num_rows, dtype=np.bool_)
-    if "availability" in table.column_names:
-        shown &= table["availability"].cast(pa.bool_()).fill_null(True).to_numpy()
-    if "retired_at" in table.column_names:
-        shown &= table["retired_at"].is_null().to_numpy()
-    return shown

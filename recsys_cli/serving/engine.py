@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from ..artifacts import Version
 from ..artifacts.bundle import Bundle, read_bundle
+from ..artifacts.choices import Choices
 from ..errors import NotFound
-from ..identity import UserKeys, find_key, user_key
+from ..identity import UserKeys
 from ..index import ItemIndex
 from ..models import registry
-from ..models.base import Model, top_k
-from ..models.vectors import VectorModel
-from ..schema import ITEM_COLUMNS, PURCHASE, Float32, IdMap, Int32
-from . import batch
+from ..models.base import Model
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
+from . import batch, shaping, sources
 from .catalogue import Allowed, Catalogue
 from .overlay import Overlay
-from .person import NOTHING, Past, weigh_one
+from .people import People, Person
+from .reasons import Reasons
 from .request import Answer, Batch, Filters, Request
+from .retrieval import Retrieval
+from .rules import NO_RULES, Picker, Rules, bought_lately
+from .sources import Found
 
 INDEX_FILE = "index.faiss"
-_SIMILAR_KEPT = 2048  # items whose neighbours are remembered
-_DEPTH = 64  # candidates asked for at least
-
-Found = list[tuple[int, float]]  # item codes with scores, best first
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who asks: what they did, what of it the model weighs, and what they have bought."""
-
-    past: Past
-    bought: frozenset[int]
+FILLERS = ("popular", "catalogue")
+_CHANGING = (*(name for name in ITEM_COLUMNS if name != "item_id"), ATTRIBUTES)
 
 
 class Engine:
@@ -56,6 +49,10 @@ class Engine:
         The version's name.
     overlay
         What was heard since; None for batch work on the version alone.
+    rules
+        The shop's.
+    choices
+        See `People`.
     """
 
     def __init__(
@@ -67,23 +64,30 @@ class Engine:
         *,
         version: str = "",
         overlay: Overlay | None = None,
+        rules: Rules = NO_RULES,
+        choices: Choices | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = model
         self.version = version
         self.overlay = overlay
-        self.catalogue = Catalogue(bundle)
-        self._index = index
-        self._vectors = model if isinstance(model, VectorModel) and index is not None else None
-        self._secret = secret
-        self._kind_code = {name: code for code, name in enumerate(bundle.histories.kinds)}
-        self._purchase = self._kind_code.get(PURCHASE, -1)
+        self.rules = rules
+        self.catalogue = Catalogue(bundle, rules)
+        self.people = People(bundle, self.catalogue, overlay, secret, choices)
+        self.retrieval = Retrieval(bundle, model, index, self.catalogue)
         self._popular = bundle.shelves["popular"]
         self._shelf_order = _everything(bundle)
-        self._similar: OrderedDict[int, Found] = OrderedDict()
+        self._has_campaigns = bool(rules.campaigns)
 
     @classmethod
-    def open(cls, version: Version, secret: str, overlay: Overlay | None = None) -> Self:
+    def open(
+        cls,
+        version: Version,
+        secret: str,
+        overlay: Overlay | None = None,
+        rules: Rules = NO_RULES,
+        choices: Choices | None = None,
+    ) -> Self:
         """The engine on a published version.
 
         Raises
@@ -95,7 +99,9 @@ class Engine:
         model = registry.load(bundle)
         path = version.file(INDEX_FILE)
         index = ItemIndex.load(path) if path.exists() and model.capabilities.vectors else None
-        return cls(bundle, model, index, secret, version=version.name, overlay=overlay)
+        return cls(
+            bundle, model, index, secret, version=version.name, overlay=overlay, rules=rules, choices=choices
+        )
 
     @property
     def items(self) -> IdMap:
@@ -109,30 +115,92 @@ class Engine:
         for lines in self.overlay.read():
             for line in lines:
                 if line["t"] == "item":
-                    self._change_item(line)
+                    columns = {name: line[name] for name in _CHANGING if name in line}
+                    self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
             yield
 
-    def _change_item(self, line: dict[str, Any]) -> None:
-        columns = {name: line[name] for name in ITEM_COLUMNS if name in line and name != "item_id"}
-        self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
-
-    # -- answers ----------------------------------------------------------------------------------------------------
+    # -- lists for somebody -----------------------------------------------------------------------------------------
 
     def recommend(self, request: Request) -> Answer:
         """The best items for whoever asks; popular ones, labelled as a fallback, where nothing personal is known."""
-        person = self._person(request)
+        person = self.people.find(request)
+        rules = self.rules.with_changes(**request.rules) if request.rules else self.rules
         allowed = self.catalogue.allowed(request.filters)
-        skip = set() if request.repeat else set(person.bought)
-        skip.update(self._codes(request.items))
+        skip = self._not_again(person, request, rules)
         want = request.offset + request.k
-        found = self._by_model(person.past, allowed, want + len(skip)) if len(person.past) else []
-        picked = _Picked(want, skip)
-        picked.take(found, self.model.name, False)
-        if not picked.full:
-            self._fill(picked, allowed)
-        return self._answer(picked, request, known=len(person.past) > 0)
+        if not (rules.shape or self._has_campaigns or person.fresh or person.basket):
+            picker = Picker(want, skip)
+            picker.take(self.retrieval.by_model(person, allowed, want + len(skip)), self.model.name, False)
+            if not picker.full:
+                self._fill(picker, allowed, person)
+        else:
+            picker = self._shaped(person, request, rules, allowed, skip)
+        return self._answer(picker, request, known=len(person.past) > 0, person=person)
 
-    def similar(self, item_id: str, k: int = 10, *, offset: int = 0, filters: Filters | None = None) -> Answer:
+    def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
+        """With several sources and the rules that order lists."""
+        depth = shaping.depth(request, len(skip))
+        found = self.retrieval.by_model(person, allowed, depth) if len(person.past) else []
+        factor = self.catalogue.campaigns().factor
+        if found and factor is not None:
+            found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
+        others = self._other_sources(person, allowed, depth)
+        lines = shaping.lines(found, others, self.model.name, skip)
+        shaper = shaping.Shaper(self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now)
+        picker = shaper.picker(request, skip)
+        shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
+        if not picker.full:
+            fill = self._filler(allowed, depth)
+            shaper.put(picker, shaping.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True)
+        return picker
+
+    def _other_sources(self, person: Person, allowed: Allowed, depth: int) -> dict[str, Found]:
+        latest = sources.latest(person.basket or person.fresh)
+        if not latest:
+            return {}
+        shelves = self.bundle.shelves
+        near = [pair for item in latest for pair in self.retrieval.near(item)[:50] if allowed.mask[pair[0]]]
+        return {
+            "together": sources.together(shelves, person.basket or latest, allowed),
+            "neighbours": sorted(dict(sorted(near, key=lambda p: p[1])).items(), key=lambda p: -p[1]),
+            "content": sources.content(self.catalogue, self._unsold, person.fresh or person.basket, allowed, 20),
+        }
+
+    def _not_again(self, person: Person, request: Request, rules: Rules) -> set[int]:
+        """Items that are not to be shown to this person now."""
+        skip = set(person.basket)
+        if not request.repeat and len(person.past):
+            codes, ts = self.people.bought(person)
+            interval = self.bundle.shelves.get("interval_days")
+            skip |= bought_lately(codes, ts, self.people.now, rules, interval)
+        if rules.settings.shown_limit:
+            skip.update(self.people.shown_often(person, rules.settings.shown_limit))
+        return skip
+
+    def rank(self, request: Request, item_ids: list[str]) -> tuple[Answer, list[str]]:
+        """These items in the order in which this person should see them, and the ids that are not known.
+
+        Nothing is left out but what is not known; items that the model has no opinion of come last, popular ones first.
+        """
+        person = self.people.find(request)
+        known = [i for i in dict.fromkeys(item_ids) if i in self.catalogue.code_of]
+        codes = np.array(self.catalogue.codes(tuple(known)), dtype=np.int32)
+        picker = Picker(len(codes), set())
+        scores = self.retrieval.scores_of(person, codes)
+        order = np.lexsort((codes, -self._popular[codes], -scores))
+        for place in order.tolist():
+            score = float(scores[place])
+            source = self.model.name if score != 0 else "popular"
+            picker.add(int(codes[place]), score, source, score == 0)
+        whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
+        answer = self._answer(picker, whole, known=len(person.past) > 0, person=person)
+        return answer, [i for i in dict.fromkeys(item_ids) if i not in self.catalogue.code_of]
+
+    # -- lists for everybody ----------------------------------------------------------------------------------------
+
+    def similar(
+        self, item_id: str, k: int = 10, *, offset: int = 0, filters: Filters | None = None, explain: bool = False
+    ) -> Answer:
         """The items most like one.
 
         Raises
@@ -140,32 +208,66 @@ class Engine:
         NotFound
             No such item.
         """
+        request = Request(k=k, offset=offset, filters=filters or Filters(), explain=explain)
+        return self._like(item_id, request, pairs=False)
+
+    def bought_together(self, item_id: str, request: Request) -> Answer:
+        """What is in the same orders as one item, by lift with shrinkage; like items where there is too little.
+
+        Raises
+        ------
+        NotFound
+            No such item.
+        """
+        return self._like(item_id, request, pairs=True)
+
+    def _like(self, item_id: str, request: Request, *, pairs: bool) -> Answer:
         code = self.code(item_id)
-        request = Request(k=k, offset=offset, filters=filters or Filters())
         allowed = self.catalogue.allowed(request.filters)
-        picked = _Picked(offset + k, {code})
-        picked.take([(c, s) for c, s in self._neighbours(code) if allowed.mask[c]], self.model.name, False)
-        if not picked.full:
-            category = self.catalogue.record(code).get("category")
-            same = Filters(category=(category,)) if category else None
-            if same is not None and not request.filters.category:
-                both = allowed.mask & self.catalogue.allowed(same).mask
-                picked.take(self._popular_of(both, offset + k + 1), "category", True)
-        if not picked.full:
-            self._fill(picked, allowed)
-        return self._answer(picked, request, known=True)
+        want = request.offset + request.k
+        picker = Picker(want, {code})
+        if pairs:
+            picker.take(sources.together(self.bundle.shelves, [code], allowed), "together", False)
+        else:
+            near = self.retrieval.neighbours(code)
+            picker.take([pair for pair in near if allowed.mask[pair[0]]], self.model.name, False)
+        if not picker.full:
+            category = self.catalogue.words["category"].code
+            if category[code] >= 0:
+                same = self._shelf_order[(allowed.mask & (category == category[code]))[self._shelf_order]][:want]
+                scores = self._popular[same].tolist()
+                picker.take(list(zip(same.tolist(), scores, strict=True)), "category", True)
+        if not picker.full:
+            self._fill(picker, allowed)
+        answer = self._answer(picker, request, known=True)
+        if request.explain and pairs:
+            reasons = Reasons(self, None)
+            told = zip(answer.codes, answer.sources, answer.reasons, strict=True)
+            answer.reasons = [reasons.pair(code, c) if s == "together" else why for c, s, why in told]
+        return answer
 
     def popular(self, request: Request) -> Answer:
         """What sells, best first."""
-        picked = _Picked(request.offset + request.k, set())
-        self._fill(picked, self.catalogue.allowed(request.filters), fallback=False)
-        return self._answer(picked, request, known=False)
+        picker = Picker(request.offset + request.k, set())
+        self._fill(picker, self.catalogue.allowed(request.filters), fallback=False)
+        return self._answer(picker, request, known=False)
+
+    def shelf(self, name: str, request: Request) -> Answer:
+        """The shelf `trending` or `new`, with popular items where it is short."""
+        allowed = self.catalogue.allowed(request.filters)
+        order = self.bundle.shelves[f"{name}_order"]
+        order = order[allowed.mask[order]][: request.offset + request.k]
+        scores = self.bundle.shelves["trending" if name == "trending" else "first_seen"][order].tolist()
+        picker = Picker(request.offset + request.k, set())
+        picker.take(list(zip(order.tolist(), scores, strict=True)), name, False)
+        if not picker.full:
+            self._fill(picker, allowed)
+        return self._answer(picker, request, known=False)
 
     def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
         """Lists for many customers, from the version alone; see `batch.recommend`."""
-        return batch.recommend(
-            self.bundle, self.model, self.catalogue.shown, self._shelf_order, keys, k, repeat=repeat
-        )
+        mask = self.catalogue.allowed(Filters()).mask
+        return batch.recommend(self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat)
 
     # -- looking things up ------------------------------------------------------------------------------------------
 
@@ -192,9 +294,9 @@ class Engine:
             rows.append(row)
         return rows
 
-    def history(self, user_id: str, n: int) -> list[dict[str, Any]]:
-        """The newest `n` events of a customer, newest first, with what is known of the items."""
-        past = self._person(Request(user_id=user_id)).past
+    def history(self, user_id: str | None, n: int, session_id: str | None = None) -> list[dict[str, Any]]:
+        """The newest `n` events of a customer or guest, newest first, with what is known of the items."""
+        past = self.people.find(Request(user_id=user_id, session_id=session_id)).past
         kinds = self.bundle.histories.kinds
         return [
             self.catalogue.describe(int(past.item[i]))
@@ -202,152 +304,51 @@ class Engine:
             for i in range(len(past) - 1, max(len(past) - 1 - n, -1), -1)
         ]
 
-    def _codes(self, ids: tuple[str, ...]) -> list[int]:
-        code_of = self.catalogue.code_of
-        return [code_of[i] for i in ids if i in code_of]
+    # -- filling up -------------------------------------------------------------------------------------------------
 
-    # -- who asks ---------------------------------------------------------------------------------------------------
+    @cached_property
+    def _unsold(self) -> Int32:
+        """Items without a sale, newest first."""
+        order = self._shelf_order
+        return order[self._popular[order] <= 0]
 
-    def _person(self, request: Request) -> Person:
-        past, later = NOTHING, []
-        if request.user_id is not None:
-            key = user_key(self._secret, request.user_id)
-            row = find_key(self.bundle.keys, key)
-            if row >= 0:
-                past = Past.of_row(self.bundle.histories, row)
-            if self.overlay is not None:
-                later += self._coded(self.overlay.users.get(key, ()))
-        if request.session_id is not None and self.overlay is not None:
-            later += self._coded(self.overlay.guests.get(request.session_id, ()))
-        bought = past.item[past.kind == self._purchase].tolist() if len(past) else []
-        bought += [code for code, _, kind, _ in later if kind == self._purchase]
-        if request.items and self._purchase >= 0:
-            now = max(self.bundle.now, self.overlay.newest if self.overlay else 0)
-            later += [(code, now, self._purchase, 1.0) for code in self._codes(request.items)]
-        return Person(past.then(later), frozenset(bought))
+    def _filler(self, allowed: Allowed, n: int) -> Int32:
+        order = self._shelf_order
+        return order[allowed.mask[order]][:n]
 
-    def _coded(self, events: Any) -> list[tuple[int, int, int, float]]:
-        """Events heard of since, as the version's codes; leaves out items and kinds that it does not know."""
-        code_of, kind_code = self.catalogue.code_of, self._kind_code
-        return [
-            (code_of[e.item_id], e.ts, kind_code[e.kind], e.qty)
-            for e in events
-            if e.item_id in code_of and e.kind in kind_code
-        ]
-
-    # -- where items come from --------------------------------------------------------------------------------------
-
-    def _by_model(self, past: Past, allowed: Allowed, want: int) -> Found:
-        """The model's best allowed items with an opinion, at least `want` when there are as many."""
-        if not self.model.capabilities.personal:
-            return []
-        if self._vectors is None:
-            now = max(self.bundle.now, int(past.ts[-1]))
-            dense = self.model.score(past.as_histories(self.bundle.histories), now)
-            return _best(dense[0], allowed, want)
-        items, weights = weigh_one(past, self.bundle.histories.kind_weight, self.model.config)
-        if not len(items):
-            return []
-        return self._search(self._vectors, self._vectors.fold_in(items, weights), allowed, want)
-
-    def _search(self, model: VectorModel, vector: Float32, allowed: Allowed, want: int) -> Found:
-        assert self._index is not None
-        if allowed.few:
-            codes = allowed.codes
-            scores = allowed.rows_of(model.item_vectors()) @ vector
-            order = np.argsort(-scores, kind="stable")[:want]
-            return [(c, s) for c, s in zip(codes[order].tolist(), scores[order].tolist(), strict=True) if s != 0]
-        depth = max(_DEPTH, want)
-        while True:
-            codes, scores = self._index.search(vector[None, :], min(depth, len(self.catalogue)))
-            keep = (codes[0] >= 0) & (scores[0] != 0) & allowed.mask[codes[0]]
-            found = list(zip(codes[0][keep].tolist(), scores[0][keep].tolist(), strict=True))
-            if len(found) >= want or depth >= min(len(self.catalogue), 16 * _DEPTH):
-                break
-            depth *= 4
-        if len(found) >= min(want, allowed.count):
-            return found
-        return _best(model.item_vectors() @ vector, allowed, want)
-
-    def _neighbours(self, code: int) -> Found:
-        kept = self._similar.get(code)
-        if kept is None:
-            codes, scores = self.model.similar(np.array([code], dtype=np.int32), min(200, len(self.catalogue)))
-            kept = [(c, s) for c, s in zip(codes[0].tolist(), scores[0].tolist(), strict=True) if c >= 0]
-            self._similar[code] = kept
-            if len(self._similar) > _SIMILAR_KEPT:
-                self._similar.popitem(last=False)
-        return kept
-
-    def _fill(self, picked: _Picked, allowed: Allowed, *, fallback: bool = True) -> None:
+    def _fill(self, picker: Picker, allowed: Allowed, person: Person | None = None, *, fallback: bool = True) -> None:
         """Popular items, then the rest of the catalogue, newest first."""
         order = self._shelf_order
-        step = 4 * (picked.want + len(picked.skip)) + _DEPTH
-        for start in range(0, len(order), step):
+        step = 4 * (picker.want + len(picker.skip)) + 64
+        start = 0
+        while start < len(order) and not picker.full:
             block = order[start : start + step]
+            start += step
+            step *= 4
             block = block[allowed.mask[block]]
             scores = self._popular[block].tolist()
             for code, score in zip(block.tolist(), scores, strict=True):
-                picked.add(code, score, "popular" if score > 0 else "catalogue", fallback)
-            if picked.full:
-                return
-            step *= 4
+                picker.add(code, score, FILLERS[score <= 0], fallback)
 
-    def _popular_of(self, mask: Any, n: int) -> Found:
-        order = self._shelf_order[mask[self._shelf_order]][:n]
-        return list(zip(order.tolist(), self._popular[order].tolist(), strict=True))
-
-    def _answer(self, picked: _Picked, request: Request, *, known: bool) -> Answer:
+    def _answer(self, picker: Picker, request: Request, *, known: bool, person: Person | None = None) -> Answer:
         page = slice(request.offset, request.offset + request.k)
-        codes = picked.codes[page]
+        codes = picker.codes[page]
         ids = self.catalogue.ids
-        return Answer(
+        answer = Answer(
             codes,
-            picked.scores[page],
-            picked.sources[page],
-            picked.fallbacks[page],
+            picker.scores[page],
+            picker.sources[page],
+            picker.fallbacks[page],
             known,
             self.version,
             [ids[c] for c in codes],
         )
-
-
-class _Picked:
-    """A list being filled, each item once."""
-
-    __slots__ = ("codes", "fallbacks", "scores", "skip", "sources", "want")
-
-    def __init__(self, want: int, skip: set[int]) -> None:
-        self.want = want
-        self.skip = skip
-        self.codes: list[int] = []
-        self.scores: list[float] = []
-        self.sources: list[str] = []
-        self.fallbacks: list[bool] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self.codes) >= self.want
-
-    def add(self, code: int, score: float, source: str, fallback: bool) -> None:
-        if len(self.codes) < self.want and code not in self.skip:
-            self.skip.add(code)
-            self.codes.append(code)
-            self.scores.append(score)
-            self.sources.append(source)
-            self.fallbacks.append(fallback)
-
-    def take(self, found: Found, source: str, fallback: bool) -> None:
-        for code, score in found:
-            if len(self.codes) >= self.want:
-                return
-            self.add(code, score, source, fallback)
-
-
-def _best(dense: Any, allowed: Allowed, want: int) -> Found:
-    scores = np.where(allowed.mask & (dense != 0), dense, -np.inf)[None, :].astype(np.float32)
-    codes, values = top_k(scores, min(want, scores.shape[1]))
-    return [(c, s) for c, s in zip(codes[0].tolist(), values[0].tolist(), strict=True) if c >= 0]
+        if request.explain:
+            reasons = Reasons(self, person)
+            pairs = zip(codes, answer.sources, strict=True)
+            answer.reasons = [reasons.of(code, source) for code, source in pairs]
+            answer.stages = picker.stages(self.catalogue.allowed(request.filters).count, len(self.catalogue))
+        return answer
 
 
 def _everything(bundle: Bundle) -> Int32:

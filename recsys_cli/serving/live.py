@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..artifacts import Artifacts, Spool, Version
-from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound
+from ..artifacts.choices import Choices
+from ..errors import CorruptArtifact, NoModel, NotFound, RecsysError
 from .engine import Engine
 from .overlay import Overlay
+from .rules import NO_RULES, Rules
 
 Log = Callable[..., None]
 
@@ -31,20 +33,31 @@ class Live:
         Seconds between looks.
     log
         Told of swaps and refusals: an event's name and its facts.
+    rules
+        The shop's.
+    also
+        Called at every look.
     """
 
     artifacts: Artifacts
     secret: str
     poll: float
     log: Log
+    rules: Rules = NO_RULES
     engine: Engine | None = None
     swapped_at: float = 0.0
     created_at: float = 0.0
     swaps: int = 0
     refused: int = 0
     _pointer: str | None = None
+    choices: Choices = field(init=False)
+    also: Callable[[], None] | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.choices = Choices(self.artifacts.root, self.secret)
+        self.choices.refresh()
 
     @property
     def spool(self) -> Spool:
@@ -73,7 +86,9 @@ class Live:
         while not self._stop.is_set():
             try:
                 await self.look()
-            except (ArtifactError, OSError) as e:
+                if self.also is not None:
+                    self.also()
+            except (RecsysError, OSError) as e:
                 # What is being served stays; the next look tries again.
                 self.log("look_failed", error=str(e))
             try:
@@ -87,6 +102,7 @@ class Live:
 
     async def look(self) -> None:
         """Take what is new: another current version, a spool in which somebody was forgotten, or events."""
+        self.choices.refresh()
         name = self.artifacts.current_name()
         engine = self.engine
         if name is not None and name != self._pointer:
@@ -118,10 +134,12 @@ class Live:
             return None
 
     def _build(self, version: Version) -> Engine:
-        overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret)
-        engine = Engine.open(version, self.secret, overlay)
+        days = self.rules.settings.shown_days
+        overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
+        engine = Engine.open(version, self.secret, overlay, self.rules, self.choices)
         for _ in engine.catch_up():
             pass
+        overlay.take_lags()
         self.created_at = version.manifest["created_at"]
         return engine
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +11,24 @@ from typing import Any
 import orjson
 
 from ..artifacts import Position, Spool
-from ..identity import user_key
+from ..identity import pseudonym, user_key
+from ..schema import CART, CLICK, DAY, IMPRESSION, PURCHASE, guest_id
 
+_WITNESSES = 100  # events that must be later before the clock is
 _PIECE = 200  # lines taken at a time: about a millisecond
+_ANSWERS_AN_IMPRESSION = (CLICK, CART, PURCHASE)
 
-Key = tuple[int, int]  # of a customer, see `identity.user_key`
+Key = tuple[int, int]  # of a customer or guest, see `identity.user_key`
+
+
+def customer_key(secret: str, user_id: str) -> Key:
+    """Under which a customer's history is found, e-mail addresses as ingest keeps them."""
+    return user_key(secret, pseudonym(secret, user_id) if "@" in user_id else user_id)
+
+
+def guest_key(secret: str, session_id: str) -> Key:
+    """Under which a guest's history is found."""
+    return user_key(secret, guest_id(session_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +43,46 @@ class Heard:
 
 @dataclass
 class Overlay:
-    """Reads the spool forward and remembers who did what.
+    """Reads the spool forward and remembers who did what. People are remembered by keyed hash only.
 
     Parameters
     ----------
     spool, floor
-        Customers' events before `floor` are in the version's histories already. Guests are in no version, so theirs
-        are taken from the start of what is left of the spool.
+        Events before `floor` are in the version's histories already.
     secret
-        See `identity.load_secret`. Customers are remembered by keyed hash only.
+        See `identity.load_secret`.
+    shown_days
+        Days for which it is remembered what was shown.
+    people
+        What each did since the version.
+    merged
+        Customer to the guests whose sessions turned out to be theirs since the version.
+    gone
+        Those guests.
+    shown
+        For each person, how often an item was shown since it was last clicked, and when last. No version holds that,
+        so it is taken from the start of what is left of the spool.
     """
 
     spool: Spool
     floor: Position
     secret: str
+    shown_days: float = 7.0
     epoch: str = ""
     position: Position = field(default_factory=dict)
-    users: dict[Key, list[Heard]] = field(default_factory=dict)
-    guests: dict[str, list[Heard]] = field(default_factory=dict)
-    newest: int = 0
+    people: dict[Key, list[Heard]] = field(default_factory=dict)
+    merged: dict[Key, list[Key]] = field(default_factory=dict)
+    gone: set[Key] = field(default_factory=set)
+    shown: dict[Key, dict[str, tuple[int, int]]] = field(default_factory=dict)
     events: int = 0
+    _newest: list[int] = field(default_factory=list)
+    _lags: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.epoch = self.spool.epoch()
 
     def read(self) -> Iterator[list[dict[str, Any]]]:
-        """Take what is new, a chunk of the spool at a time; yields the lines that are no events (changes of items)."""
+        """Take what is new, a little at a time; yields the lines that are no events (changes of items)."""
         for chunk in self.spool.read(self.position):
             self.position[chunk.segment] = chunk.end
             cut = min(max(self.floor.get(chunk.segment, 0) - chunk.start, 0), len(chunk.data))
@@ -70,19 +99,63 @@ class Overlay:
     def _take(self, line: dict[str, Any], in_version: bool) -> bool:
         """Remember an event; False for other lines."""
         if line["t"] == "merge":
-            self.guests.pop(line["session_id"], None)
+            if not in_version:
+                self._merge(customer_key(self.secret, line["user_id"]), guest_key(self.secret, line["session_id"]))
             return True
         if line["t"] != "event":
             return False
-        heard = Heard(line["item_id"], line["ts"], line["event_type"], line.get("qty", 1))
-        self.newest = max(self.newest, heard.ts)
-        self.events += 1
         user_id = line.get("user_id")
-        if user_id is None:
-            self.guests.setdefault(line["session_id"], []).append(heard)
-        elif not in_version:
-            self.users.setdefault(user_key(self.secret, user_id), []).append(heard)
+        key = guest_key(self.secret, line["session_id"]) if user_id is None else customer_key(self.secret, user_id)
+        heard = Heard(line["item_id"], line["ts"], line["event_type"], line.get("qty", 1))
+        self._count_shown(key, heard)
+        if not in_version:
+            self._note_time(heard.ts)
+            if "received_at" in line and len(self._lags) < 1000:
+                self._lags.append(time.time() - line["received_at"])
+            self.events += 1
+            if heard.kind != IMPRESSION:
+                self.people.setdefault(key, []).append(heard)
+                self.gone.discard(key)  # the session goes on as a guest's after a log-out
         return True
+
+    def take_lags(self) -> list[float]:
+        """Seconds from an event's receipt until it was taken, for some of those since the last time."""
+        lags, self._lags = self._lags, []
+        return lags
+
+    @property
+    def clock(self) -> int:
+        """A time that the newest events agree on: one visitor today does not make an old shop's stock older."""
+        return self._newest[0] if len(self._newest) == _WITNESSES else 0
+
+    def _note_time(self, ts: int) -> None:
+        if len(self._newest) < _WITNESSES:
+            heapq.heappush(self._newest, ts)
+        elif ts > self._newest[0]:
+            heapq.heapreplace(self._newest, ts)
+
+    def _merge(self, user: Key, guest: Key) -> None:
+        self.people.setdefault(user, []).extend(self.people.pop(guest, ()))
+        self.merged.setdefault(user, []).append(guest)
+        self.gone.add(guest)
+
+    def _count_shown(self, key: Key, heard: Heard) -> None:
+        if heard.kind == IMPRESSION:
+            items = self.shown.setdefault(key, {})
+            count, _ = items.get(heard.item_id, (0, 0))
+            items[heard.item_id] = (count + 1, heard.ts)
+        elif heard.kind in _ANSWERS_AN_IMPRESSION and key in self.shown:
+            self.shown[key].pop(heard.item_id, None)
+
+    def shown_often(self, keys: list[Key], limit: int, now: int) -> list[str]:
+        """Items shown to somebody at least `limit` times lately without a click."""
+        since = now - self.shown_days * DAY
+        return [
+            item_id
+            for key in keys
+            for item_id, (count, last) in self.shown.get(key, {}).items()
+            if count >= limit and last >= since
+        ]
 
 
 def _parsed(data: bytes) -> Iterator[dict[str, Any]]:

@@ -35,6 +35,21 @@ class Past:
             np.concatenate([self.qty, np.array(qty, dtype=np.float32)]),
         )
 
+    def joined(self, other: Past) -> Past:
+        """With another history of the same person, in the order of time."""
+        ts = np.concatenate([self.ts, other.ts])
+        order = np.argsort(ts, kind="stable")
+        return Past(
+            np.concatenate([self.item, other.item])[order],
+            ts[order],
+            np.concatenate([self.kind, other.kind])[order],
+            np.concatenate([self.qty, other.qty])[order],
+        )
+
+    def first(self, n: int) -> Past:
+        """The oldest `n` events."""
+        return Past(self.item[:n], self.ts[:n], self.kind[:n], self.qty[:n])
+
     def as_histories(self, like: Histories) -> Histories:
         """The one row as `Histories`, with the kinds of `like`."""
         indptr = np.array([0, len(self.item)], dtype=np.int64)

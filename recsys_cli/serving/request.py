@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,8 @@ class Filters:
         Item ids to leave out.
     include
         Only these item ids.
+    min_margin
+        An item without a margin does not pass.
     """
 
     category: tuple[str, ...] = ()
@@ -34,6 +37,7 @@ class Filters:
     max_price: float | None = None
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    min_margin: float | None = None
 
 
 NO_FILTERS = Filters()
@@ -55,6 +59,11 @@ class Request:
         Keep what was already bought.
     explain
         Say why, for every item.
+    rules
+        Other values for some of `RuleSettings`, for this request.
+    consent
+        What may be used for this request, unless the customer has chosen something stricter: full, session (what
+        was done in this session, and the basket) or none.
     """
 
     user_id: str | None = None
@@ -65,6 +74,8 @@ class Request:
     filters: Filters = NO_FILTERS
     repeat: bool = False
     explain: bool = False
+    rules: Mapping[str, Any] | None = None
+    consent: str = "full"
 
 
 @dataclass(slots=True)
@@ -102,7 +113,7 @@ class Answer:
     @property
     def fallback(self) -> bool:
         """Everything in the answer is a fallback."""
-        return all(self.fallbacks)
+        return bool(self.fallbacks) and all(self.fallbacks)
 
     @property
     def items(self) -> list[Recommendation]:

@@ -1,0 +1,138 @@
+"""Handlers that take what happened, and changes of the catalogue; all are answered once on disk."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from ..artifacts.choices import SESSION
+from ..errors import InputError, NotFound
+from ..schema import ATTRIBUTES, ITEM_COLUMNS
+from ..serving.overlay import customer_key
+from . import metrics
+from .call import Call, Reply
+from .events import MAX_ID, read_events
+from .service import Service
+
+MAX_TEXT = 10_000
+_COLUMNS = {name: kind for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
+
+
+async def take_events(service: Service, call: Call) -> Reply:
+    """Take one event, or many. They count in every server process within a second. Events of people who object to
+    their use are left out, and counted in `refused`."""
+    events = read_events(call.body)
+    now = round(time.time(), 3)
+    kept = [event | {"received_at": now} for event in events if _may_keep(service, event, call.query["consent"])]
+    if kept:
+        await service.sink.append(kept)
+    for event in kept:
+        metrics.EVENTS.labels(event["event_type"]).inc()
+    refused = len(events) - len(kept)
+    return Reply.of({"accepted": len(kept), "refused": refused, "request_id": call.request_id}, 202)
+
+
+def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
+    """Whether the event may be kept as people chose; takes the customer's id off where only the session may be."""
+    user_id = event.get("user_id")
+    if consent == "none":
+        return False
+    session_only = consent == SESSION
+    choices = service.live.choices
+    if user_id is not None and len(choices):
+        choice = choices.of(customer_key(service.live.secret, user_id))
+        if choice.mode == SESSION:
+            session_only = True
+        elif not choice.profile:
+            return choice.keep_events
+    if session_only and user_id is not None:
+        del event["user_id"]
+        return "session_id" in event
+    return True
+
+
+async def merge_session(service: Service, call: Call) -> Reply:
+    """The guest of this session is this customer, who has logged in: the guest's history becomes theirs."""
+    body = call.body
+    user_id = body.get("user_id") if isinstance(body, dict) and set(body) == {"user_id"} else None
+    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_ID or not user_id.isprintable():
+        raise InputError("The body is not an object with the text user_id.", 'Send {"user_id": "…"}.')
+    line = {"t": "merge", "session_id": call.path["session_id"], "user_id": user_id, "ts": int(time.time())}
+    profile, _ = service.live.ready().people.may_use(user_id, "full")
+    if profile:
+        await service.sink.append([line])
+    return Reply.of({"merged": profile, "request_id": call.request_id}, 202)
+
+
+async def put_item(service: Service, call: Call) -> Reply:
+    """Add an item, or change what is given. Price and availability count in all lists within a second; a new item is
+    in lists after the next update."""
+    return await _write_item(service, call, "put")
+
+
+async def patch_item(service: Service, call: Call) -> Reply:
+    """Change what is given of an item that exists."""
+    if service.live.ready().catalogue.find(call.path["item_id"]) is None:
+        raise NotFound(f"There is no item '{call.path['item_id']}'.", "Add it with PUT.")
+    return await _write_item(service, call, "patch")
+
+
+async def delete_item(service: Service, call: Call) -> Reply:
+    """Take an item out of the catalogue: it is shown no more, and still learned from. PUT brings it back."""
+    item_id = call.path["item_id"]
+    if service.live.ready().catalogue.find(item_id) is None:
+        raise NotFound(f"There is no item '{item_id}'.", "See GET /items.")
+    line = {"t": "item", "op": "delete", "item_id": item_id, "ts": int(time.time()), "retired": True}
+    await service.sink.append([line])
+    return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
+
+
+async def _write_item(service: Service, call: Call, op: str) -> Reply:
+    item_id = call.path["item_id"]
+    if not item_id.isprintable() or item_id != item_id.strip():
+        raise InputError("The item's id holds control characters or outer blanks.", "Send it as the shop has it.")
+    columns = read_item(call.body)
+    await service.sink.append([{"t": "item", "op": op, "item_id": item_id, "ts": int(time.time()), **columns}])
+    return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
+
+
+def read_item(body: Any) -> dict[str, Any]:
+    """Columns of an item as the spool holds them; attributes as JSON text.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(body, dict) or not body:
+        raise InputError("The body is no JSON object with columns of the item.", f"Columns: {', '.join(_COLUMNS)}.")
+    columns: dict[str, Any] = {}
+    for name, value in body.items():
+        if name == ATTRIBUTES:
+            if not isinstance(value, dict):
+                raise InputError("'attributes' is no JSON object.", 'Send {"colour": "red"}, say.')
+            columns[name] = orjson.dumps(value).decode()
+        elif name not in _COLUMNS:
+            raise InputError(f"Items have no column '{name[:60]}'.", "Put columns of your own into attributes.")
+        elif value is not None:
+            columns[name] = _column(name, value)
+    return columns
+
+
+def _column(name: str, value: Any) -> Any:
+    kind = _COLUMNS[name]
+    if kind == "BOOLEAN":
+        fits = isinstance(value, bool)
+    elif kind == "VARCHAR":
+        fits = isinstance(value, str) and 1 <= len(value) <= MAX_TEXT
+    elif kind == "BIGINT":
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
+        fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**11
+    else:
+        low = -1e12 if name == "margin" else 0
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= 1e12
+    if not fits:
+        words = {"BOOLEAN": "true or false", "VARCHAR": f"a text of 1 to {MAX_TEXT} characters"}
+        raise InputError(f"'{name}' is not {words.get(kind, 'a number that can be')}.", "Mend the value.")
+    return value

@@ -1,0 +1,138 @@
+"""Handlers that answer with lists of items."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import orjson
+
+from ..errors import InputError
+from ..serving import Answer, Engine, Filters, Request
+from .call import Call, Reply
+from .payload import render
+from .service import Service
+
+PUBLIC = b"public, max-age=30"
+MAX_RANKED = 1000
+_FILTERS = tuple(Filters.__dataclass_fields__)
+_RULES = (
+    "max_per_category",
+    "max_per_brand",
+    "freshness",
+    "diversity",
+    "bought_days",
+    "shown_limit",
+)
+
+
+def _filters(query: dict[str, Any]) -> Filters:
+    return Filters(*(query[name] for name in _FILTERS))
+
+
+def _plain(query: dict[str, Any]) -> Request:
+    """The request of a shelf that is the same for everybody."""
+    return Request(k=query["k"], offset=query["offset"], filters=_filters(query), explain=query["explain"])
+
+
+def _personal(query: dict[str, Any], user_id: str | None, session_id: str | None) -> Request:
+    rules = {name: query[name] for name in _RULES if query[name] is not None}
+    return Request(
+        user_id=user_id,
+        session_id=session_id,
+        items=query["items"],
+        k=query["k"],
+        offset=query["offset"],
+        filters=_filters(query),
+        repeat=query["repeat"],
+        explain=query["explain"],
+        rules=rules or None,
+        consent=query["consent"],
+    )
+
+
+def recommend(service: Service, call: Call) -> Reply:
+    """A personal list: from the customer's history, the session and the basket, up to the last click. Popular items,
+    labelled as a fallback, for those nothing is known of."""
+    engine = service.live.ready()
+    request = _personal(call.query, call.query["user_id"], call.query["session_id"])
+    return render(engine, engine.recommend(request), call.request_id)
+
+
+def session(service: Service, call: Call) -> Reply:
+    """A guest's list, from what was done in the session."""
+    engine = service.live.ready()
+    return render(engine, engine.recommend(_personal(call.query, None, call.path["session_id"])), call.request_id)
+
+
+def similar_items(service: Service, call: Call) -> Reply:
+    """Items like one item."""
+    q = call.query
+    return _public(
+        service,
+        call,
+        lambda engine: engine.similar(
+            q["item_id"], q["k"], offset=q["offset"], filters=_filters(q), explain=q["explain"]
+        ),
+    )
+
+
+def bought_together(service: Service, call: Call) -> Reply:
+    """What is bought in the same order as one item, by lift; substitutes are left out."""
+    q = call.query
+    return _public(service, call, lambda engine: engine.bought_together(q["item_id"], _plain(q)))
+
+
+def popular(service: Service, call: Call) -> Reply:
+    """What sells."""
+    return _public(service, call, lambda engine: engine.popular(_plain(call.query)))
+
+
+def trending(service: Service, call: Call) -> Reply:
+    """What sells more this week than in the four weeks before."""
+    return _public(service, call, lambda engine: engine.shelf("trending", _plain(call.query)))
+
+
+def new(service: Service, call: Call) -> Reply:
+    """The newest items."""
+    return _public(service, call, lambda engine: engine.shelf("new", _plain(call.query)))
+
+
+def _public(service: Service, call: Call, ask: Any) -> Reply:
+    """A list that is the same for everybody: may be cached, and asked for again by its tag."""
+    engine: Engine = service.live.ready()
+    state = f"{engine.version} {engine.catalogue.generation} {engine.catalogue.campaigns().until}".encode()
+    tag = b'W/"%08x%08x"' % (zlib.crc32(state), zlib.crc32(call.query_string))
+    answer: Answer = ask(engine)  # also when the tag fits: an item may not exist
+    reply = Reply(b"", 304) if call.if_none_match == tag else render(engine, answer, call.request_id)
+    reply.cache = PUBLIC
+    reply.headers.append((b"etag", tag))
+    return reply
+
+
+def rank(service: Service, call: Call) -> Reply:
+    """These items in the order in which this customer or guest should see them. Nothing is left out but what is not
+    known, which is listed."""
+    body = call.body
+    engine = service.live.ready()
+    fields = {"items", "user_id", "session_id", "explain", "consent"}
+    if not isinstance(body, dict) or not body.keys() <= fields:
+        raise InputError("The body is no object with items and user_id or session_id.", f"Known: {sorted(fields)}.")
+    items = body.get("items")
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_RANKED or not all(isinstance(i, str) for i in items):
+        raise InputError(f"'items' is not a list of 1 to {MAX_RANKED} item ids.", "Send ids as JSON strings.")
+    who: dict[str, Any] = {}
+    for name in ("user_id", "session_id"):
+        value = body.get(name)
+        if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 512):
+            raise InputError(f"'{name}' is not a text of 1 to 512 characters.", "Send ids as JSON strings.")
+        who[name] = value
+    if body.get("consent", "full") not in ("full", "session", "none"):
+        raise InputError("'consent' is none of full, session, none.", "Leave it out for full.")
+    if not isinstance(body.get("explain", False), bool):
+        raise InputError("'explain' is neither true nor false.", "Leave it out for false.")
+    request = Request(**who, consent=body.get("consent", "full"), explain=body.get("explain", False))
+    answer, unknown = engine.rank(request, items)
+    reply = render(engine, answer, call.request_id)
+    reply.body = reply.body[:-1] + b',"unknown":' + orjson.dumps(unknown) + b"}"
+    return reply

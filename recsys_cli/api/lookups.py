@@ -1,0 +1,46 @@
+"""Handlers that show one item or one person, and how the server is."""
+
+from __future__ import annotations
+
+import orjson
+
+from ..errors import NotFound
+from . import metrics
+from .call import Call, Reply
+from .service import Service
+
+
+def show_item(service: Service, call: Call) -> Reply:
+    """What is known of an item, with changes heard of a moment ago."""
+    record = service.live.ready().catalogue.find(call.path["item_id"])
+    if record is None:
+        raise NotFound(f"There is no item '{call.path['item_id']}'.", "Add it with PUT.")
+    attributes = record.pop("attributes", None)
+    record["attributes"] = orjson.loads(attributes) if attributes else {}
+    record["retired"] = record.pop("retired_at", None) is not None
+    return Reply.of(record)
+
+
+def show_user(service: Service, call: Call) -> Reply:
+    """A customer's newest events, as lists are made from; 404 for those nothing is known of, or may be used of."""
+    engine = service.live.ready()
+    history = engine.history(call.path["user_id"], call.query["n"])
+    if not history:
+        raise NotFound("Nothing is known of this customer.", "Lists for them are popular items.")
+    return Reply.of({"user_id": call.path["user_id"], "history": history, "version": engine.version})
+
+
+def health(service: Service, call: Call) -> Reply:
+    """The process lives."""
+    return Reply(b'{"status":"ok"}')
+
+
+def ready(service: Service, call: Call) -> Reply:
+    """A version is loaded and answers can be given."""
+    return Reply.of({"status": "ready", "version": service.live.ready().version})
+
+
+def show_metrics(service: Service, call: Call) -> Reply:
+    """Counts and times, for Prometheus."""
+    service.gauges()
+    return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())

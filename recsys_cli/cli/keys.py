@@ -1,0 +1,89 @@
+"""`recsys keys`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+
+keys = typer.Typer(name="keys", help="Keys for the server: make, list, revoke.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="What the key is called.", show_default=False)]
+
+
+@keys.command("add")
+def add(
+    name: NameArgument,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="serve (lists), ingest (events), catalogue (items) or admin; may be repeated."),
+    ] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and show it, once. From then on the server answers nobody without a key."""
+    run = start(db, artifacts, config, as_json)
+    from ..api.keys import add_key
+    from ..artifacts import Artifacts
+
+    store = Artifacts(run.settings.artifacts)
+    scopes = scope or ["serve"]
+    with store.exclusive(waiting=run.waiting):
+        key = add_key(store.root, name, scopes)
+
+    def render(out: Console) -> None:
+        out.print(Text(key))
+        run.waiting("Keep it: it is not shown again. Send it as the header X-API-Key.")
+
+    run.emit({"name": name, "scopes": scopes, "key": key}, render)
+
+
+@keys.command("list")
+def show(
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the keys there are, without the keys themselves."""
+    run = start(db, artifacts, config, as_json)
+    from ..api.keys import read_keys
+
+    held = read_keys(run.settings.artifacts)
+    rows = [{"name": k.name, "scopes": list(k.scopes), "created_at": k.created_at} for k in held]
+
+    def render(out: Console) -> None:
+        table = Table("name", "scopes", "made", header_style="dim", box=None)
+        for key in held:
+            day = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
+            table.add_row(Text(key.name), ", ".join(key.scopes), day)
+        out.print(table if held else "No keys: the server answers requests made on this machine only.")
+
+    run.emit({"keys": rows}, render)
+
+
+@keys.command("revoke")
+def revoke(
+    name: NameArgument,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a key back; servers refuse it within a second."""
+    run = start(db, artifacts, config, as_json)
+    from ..api.keys import revoke_key
+    from ..artifacts import Artifacts
+
+    store = Artifacts(run.settings.artifacts)
+    with store.exclusive(waiting=run.waiting):
+        revoke_key(store.root, name)
+    run.emit({"revoked": name}, lambda out: out.print(Text(f"'{name}' is no longer a key.")))

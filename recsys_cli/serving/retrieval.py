@@ -1,0 +1,165 @@
+"""What the model says: its best items for a person, the scores of given ones, the neighbours of an item."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts.bundle import Bundle
+from ..index import ItemIndex
+from ..models.base import Model, top_k
+from ..models.vectors import VectorModel, unit_rows
+from ..schema import Float32, Int32
+from .catalogue import Allowed, Catalogue
+from .people import Person
+from .person import weigh_one
+from .sources import Found
+
+_NEIGHBOURS = 200  # kept for each item that is asked about
+_ITEMS_KEPT = 2048  # items whose neighbours are remembered
+_DEPTH = 64  # candidates asked for at least
+_LARGE = 20_000  # items from which on looking at all of them takes too long for a source among others
+_DEEPEST = 1024  # candidates looked through before everything is scored
+
+
+class Retrieval:
+    """Candidates from one version's model.
+
+    Parameters
+    ----------
+    bundle, model, index, catalogue
+        As the engine's.
+    """
+
+    def __init__(self, bundle: Bundle, model: Model, index: ItemIndex | None, catalogue: Catalogue) -> None:
+        self._bundle = bundle
+        self._model = model
+        self._index = index
+        self._catalogue = catalogue
+        self._vectors = model if isinstance(model, VectorModel) and index is not None else None
+        self._similar: OrderedDict[int, Found] = OrderedDict()
+
+    def by_model(self, person: Person, allowed: Allowed, want: int) -> Found:
+        """The model's best allowed items with an opinion, at least `want` when there are as many."""
+        if not self._model.capabilities.personal or not len(person.past):
+            return []
+        if self._vectors is None:
+            return _best(self._dense(person), allowed, want)
+        whole = allowed is self._catalogue.allowed_by_default()
+        if whole and person.found is not None and person.found[0] is allowed and person.found[1] >= want:
+            return person.found[2]
+        vector = self._vector(self._vectors, person)
+        found = self._search(self._vectors, vector, allowed, want) if vector.any() else []
+        if whole:
+            person.found = (allowed, max(want, len(found)), found)
+        return found
+
+    def scores_of(self, person: Person, codes: Int32) -> Float32:
+        """The model's scores of these items; 0 where it has no opinion."""
+        if not self._model.capabilities.personal or not len(person.past):
+            return np.zeros(len(codes), dtype=np.float32)
+        if self._vectors is None:
+            return self._dense(person)[codes]
+        vector = self._vector(self._vectors, person)
+        return np.asarray(self._vectors.item_vectors()[codes] @ vector, dtype=np.float32)
+
+    def with_items(self, found: Found, person: Person, codes: NDArray[Any]) -> Found:
+        """`found` with these items too, where the model has an opinion of them."""
+        have = {code for code, _ in found}
+        missing = np.array([code for code in codes.tolist() if code not in have], dtype=np.int32)
+        more = zip(missing.tolist(), self.scores_of(person, missing).tolist(), strict=True)
+        return found + [(code, score) for code, score in more if score != 0]
+
+    def neighbours(self, code: int) -> Found:
+        """The items most like one, best first."""
+        kept = self._similar.get(code)
+        if kept is None:
+            kept = self._similar[code] = self._look_around(code)
+            if len(self._similar) > _ITEMS_KEPT:
+                self._similar.popitem(last=False)
+        return kept
+
+    def near(self, code: int) -> Found:
+        """As `neighbours`, but quick in large catalogues too: chosen among what scores best with the item."""
+        vectors = self._vectors
+        if code in self._similar or vectors is None or self._index is None or len(self._catalogue) < _LARGE:
+            return self.neighbours(code)
+        vector = vectors.item_vectors()[code]
+        found, _ = self._index.search(vector[None, :], _NEIGHBOURS)
+        codes = found[0][(found[0] >= 0) & (found[0] != code)]
+        likeness = unit_rows(vectors.item_vectors()[codes]) @ unit_rows(vector[None, :])[0]
+        order = np.argsort(-likeness, kind="stable")
+        return list(zip(codes[order].tolist(), likeness[order].tolist(), strict=True))
+
+    def unit_rows(self, codes: Int32) -> Float32 | None:
+        """Vectors of length 1 of some items, from which likeness is told; None when the model has none."""
+        return unit_rows(self._vectors.item_vectors()[codes]) if self._vectors is not None else None
+
+    def _vector(self, model: VectorModel, person: Person) -> Float32:
+        if person.vector is None:
+            items, weights = weigh_one(person.past, self._bundle.histories.kind_weight, model.config)
+            width = model.item_vectors().shape[1]
+            person.vector = model.fold_in(items, weights) if len(items) else np.zeros(width, dtype=np.float32)
+        return person.vector
+
+    def _dense(self, person: Person) -> Float32:
+        now = max(self._bundle.now, int(person.past.ts.max()))
+        scores = self._model.score(person.past.as_histories(self._bundle.histories), now)
+        return np.asarray(scores[0], dtype=np.float32)
+
+    def _search(self, model: VectorModel, vector: Float32, allowed: Allowed, want: int) -> Found:
+        assert self._index is not None
+        if allowed.few:
+            codes = allowed.codes
+            scores = allowed.rows_of(model.item_vectors()) @ vector
+            order = _largest(scores, want)
+            return [(c, s) for c, s in zip(codes[order].tolist(), scores[order].tolist(), strict=True) if s != 0]
+        depth, n = max(_DEPTH, want), len(self._catalogue)
+        while True:
+            codes, scores = (a[0] for a in self._index.search(vector[None, :], min(depth, n)))
+            keep = (codes >= 0) & (scores != 0) & allowed.mask[codes]
+            found = list(zip(codes[keep].tolist(), scores[keep].tolist(), strict=True))
+            if len(found) >= want or depth >= min(n, _DEEPEST):
+                break
+            depth *= 4
+        if len(found) >= min(want, allowed.count):
+            return found
+        return _best(model.item_vectors() @ vector, allowed, want)
+
+    def _look_around(self, code: int) -> Found:
+        n = min(_NEIGHBOURS, len(self._catalogue))
+        vectors = self._vectors
+        if vectors is not None and type(vectors).similar is VectorModel.similar:
+            scores, codes = self._around.search(self._around.reconstruct(code)[None, :], n)
+        else:
+            codes, scores = self._model.similar(np.array([code], dtype=np.int32), n)
+        pairs = zip(codes[0].tolist(), scores[0].tolist(), strict=True)
+        return [(c, s) for c, s in pairs if c >= 0 and c != code and s != 0 and np.isfinite(s)]
+
+    @cached_property
+    def _around(self) -> Any:
+        """Exact search among directions; what `VectorModel.similar` does, without doing the divisions every time."""
+        assert self._vectors is not None
+        unit = unit_rows(self._vectors.item_vectors())
+        index = faiss.IndexFlatIP(unit.shape[1])
+        index.add(unit)
+        return index
+
+
+def _largest(scores: Float32, n: int) -> NDArray[np.int64]:
+    """Places of the `n` largest, largest first, ties in order."""
+    if n < len(scores):
+        part = np.sort(np.argpartition(-scores, n - 1)[:n])
+        return part[np.argsort(-scores[part], kind="stable")]
+    return np.argsort(-scores, kind="stable")
+
+
+def _best(dense: Float32, allowed: Allowed, want: int) -> Found:
+    scores = np.where(allowed.mask & (dense != 0), dense, -np.inf)[None, :].astype(np.float32)
+    codes, values = top_k(scores, min(want, scores.shape[1]))
+    return [(c, s) for c, s in zip(codes[0].tolist(), values[0].tolist(), strict=True) if c >= 0]

@@ -1,0 +1,278 @@
+"""The shop's rules: each in one place, in the order in which they work, and able to say what it did.
+
+Some rules decide which items may be in a list at all (`Catalogue.allowed`, `bought_lately`, `shown_enough`), some
+change scores (`boosted`, `freshened`), some put a list together (`diversified`, `Picker` with its limits and pins).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schema import DAY, Float32, Int64
+from ..settings import RuleSettings
+from .campaigns import Campaign, InForce, read_campaigns
+
+MMR_DEPTH = 200  # candidates among which diversity is sought
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one shop, or of one request.
+
+    Parameters
+    ----------
+    settings
+        See `RuleSettings`.
+    campaigns
+        The ones of the settings, read.
+    """
+
+    settings: RuleSettings = field(default_factory=RuleSettings)
+    campaigns: tuple[Campaign, ...] = ()
+
+    @staticmethod
+    def of(settings: RuleSettings) -> Rules:
+        """The rules of the settings.
+
+        Raises
+        ------
+        UsageError
+            A campaign cannot be read.
+        """
+        return Rules(settings, read_campaigns(settings.campaigns))
+
+    def with_changes(self, **changes: Any) -> Rules:
+        """With other values of some settings; those that are None stay."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return replace(self, settings=replace(self.settings, **given)) if given else self
+
+    @property
+    def shape(self) -> bool:
+        """Anything beyond the best first."""
+        s = self.settings
+        return bool(s.max_per_category or s.max_per_brand or s.freshness or s.diversity)
+
+
+NO_RULES = Rules()
+
+
+@dataclass
+class Lines:
+    """Candidates, best first; parallel.
+
+    Parameters
+    ----------
+    code, score, source
+        `source` is a number among `Lines.names`.
+    """
+
+    code: NDArray[np.int32]
+    score: NDArray[np.float32]
+    source: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def take(self, order: Any) -> Lines:
+        """These, in this order."""
+        return Lines(self.code[order], self.score[order], self.source[order])
+
+    def ranked(self, score: NDArray[Any]) -> Lines:
+        """With other scores, best first again; ties stay in their order."""
+        order = np.argsort(-score, kind="stable")
+        return Lines(self.code[order], score[order].astype(np.float32), self.source[order])
+
+
+def bought_lately(
+    codes: NDArray[np.int32], ts: Int64, now: int, rules: Rules, interval_days: Float32 | None
+) -> set[int]:
+    """Bought items that are not to be shown: all, or those of the last days, or whose usual interval is not over."""
+    s = rules.settings
+    if not s.bought_days and not (s.consumables and interval_days is not None):
+        return set(codes.tolist())
+    last: dict[int, int] = {}
+    for code, at in zip(codes.tolist(), ts.tolist(), strict=True):
+        last[code] = max(at, last.get(code, 0))
+    kept = set()
+    for code, at in last.items():
+        days = s.bought_days or np.inf
+        if s.consumables and interval_days is not None and interval_days[code] > 0:
+            days = min(days, float(interval_days[code]))
+        if now - at < days * DAY:
+            kept.add(code)
+    return kept
+
+
+def boosted(lines: Lines, now: InForce) -> Lines:
+    """Scores times the campaigns' factors."""
+    if now.factor is None or not len(lines):
+        return lines
+    return lines.ranked(_times(lines.score, now.factor[lines.code]))
+
+
+def freshened(lines: Lines, rules: Rules, first_seen: Int64, now: int) -> Lines:
+    """Scores times 1 + freshness, halving every `freshness_days`."""
+    s = rules.settings
+    if not s.freshness or not len(lines):
+        return lines
+    born = first_seen[lines.code]
+    age = np.maximum(now - born, 0) / (s.freshness_days * DAY)
+    gain = np.where(born > 0, s.freshness * np.exp2(-np.minimum(age, 60)), 0)
+    return lines.ranked(_times(lines.score, 1 + gain))
+
+
+def _times(score: Float32, factor: NDArray[Any]) -> NDArray[Any]:
+    # A factor above 1 must help an item with a negative score, too.
+    return np.asarray(np.where(score >= 0, score * factor, score / np.maximum(factor, 1e-9)))
+
+
+def diversified(lines: Lines, rules: Rules, unit: Float32 | None, groups: NDArray[np.int32], want: int) -> Lines:
+    """The first `want` chosen by maximal marginal relevance (Carbonell and Goldstein 1998), then the others.
+
+    Parameters
+    ----------
+    unit
+        Vectors of length 1, shape (len(lines), d), from which likeness is told; None tells it from `groups`.
+    groups
+        Shape (len(lines),): the category of each candidate, -1 for none.
+    """
+    weight = np.float32(rules.settings.diversity)
+    n = min(len(lines), max(MMR_DEPTH, want))
+    if not weight or n < 2:
+        return lines
+    score = lines.score[:n]
+    worth = (1 - weight) * (score - score.min()) / max(float(np.ptp(score)), 1e-9)
+    like = np.zeros(n, dtype=np.float32)
+    order: list[int] = []
+    left = np.ones(n, dtype=np.bool_)
+    for _ in range(min(want, n)):
+        best = int(np.argmax(np.where(left, worth - weight * like, -np.inf)))
+        order.append(best)
+        left[best] = False
+        if unit is not None:
+            same = unit[:n] @ unit[best]
+        else:
+            same = ((groups[:n] == groups[best]) & (groups[best] >= 0)).astype(np.float32)
+        np.maximum(like, same, out=like)
+    rest = np.concatenate([np.flatnonzero(left), np.arange(n, len(lines))])
+    return lines.take(np.concatenate([np.array(order, dtype=np.int64), rest]).astype(np.int64))
+
+
+@dataclass
+class Picker:
+    """A list being filled, each item once, within limits of items of one kind.
+
+    Parameters
+    ----------
+    want
+        Length of the list.
+    skip
+        Items that are not to be in it.
+    page
+        Limits hold within each stretch of so many positions, so that later pages are not empty.
+    limits
+        For each limit: how many at most, and the kind of every item (-1 is no kind).
+    pins
+        Position to item code.
+    """
+
+    want: int
+    skip: set[int]
+    page: int = 0
+    limits: list[tuple[int, NDArray[np.int32]]] = field(default_factory=list)
+    pins: dict[int, int] = field(default_factory=dict)
+    codes: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    fallbacks: list[bool] = field(default_factory=list)
+    held_back: int = 0
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    _counts: list[dict[tuple[int, int], int]] = field(default_factory=list)
+    _waiting: list[tuple[int, float, str, bool]] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """No more is wanted."""
+        return len(self.codes) >= self.want
+
+    def take(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
+        """Add these, best first, as far as limits allow."""
+        for code, score in found:
+            if len(self.codes) >= self.want:
+                return
+            self.add(code, score, source, fallback)
+
+    def add(self, code: int, score: float, source: str, fallback: bool) -> None:
+        """Add one item, unless it is in the list already or its kind has had its share of the page."""
+        if code in self.skip or len(self.codes) >= self.want:
+            return
+        self.skip.add(code)
+        if self.pins:
+            self._pin()
+            if len(self.codes) >= self.want:
+                return
+        if self.limits:
+            self._turn_page()
+            if not self._fits(code):
+                self._waiting.append((code, score, source, fallback))
+                self.held_back += 1
+                return
+        self._append(code, score, source, fallback)
+
+    def end(self) -> None:
+        """No more candidates of this kind come: pins beyond them are placed."""
+        if self.pins and len(self.codes) in self.pins:
+            self._pin()
+
+    def note(self, stage: str, **facts: Any) -> None:
+        """Remember what was done, for those who ask."""
+        self.notes.append({"stage": stage, **facts})
+
+    def stages(self, allowed: int, items: int) -> list[dict[str, Any]]:
+        """What the list went through."""
+        counts: dict[str, int] = {}
+        for source in self.sources:
+            counts[source] = counts.get(source, 0) + 1
+        return [
+            {"stage": "filters", "items": items, "allowed": allowed},
+            *self.notes,
+            {"stage": "left out", "count": len(self.skip) - len(self.codes), "held_back_by_limits": self.held_back},
+            {"stage": "sources", **counts},
+        ]
+
+    def _append(self, code: int, score: float, source: str, fallback: bool) -> None:
+        self.codes.append(code)
+        self.scores.append(score)
+        self.sources.append(source)
+        self.fallbacks.append(fallback)
+
+    def _pin(self) -> None:
+        while (code := self.pins.pop(len(self.codes), None)) is not None:
+            if len(self.codes) < self.want and code not in self.codes:
+                self.skip.add(code)
+                self._append(code, self.scores[-1] if self.scores else 0.0, "pinned", False)
+
+    def _turn_page(self) -> None:
+        """At the start of a page, those that had to wait come first."""
+        while not len(self.codes) % max(self.page, 1) and len(self._counts) <= len(self.codes) // max(self.page, 1):
+            self._counts = [*self._counts, {}]
+            waiting, self._waiting = self._waiting, []
+            for line in waiting:
+                if not self.full and self._fits(line[0]):
+                    self._append(*line)
+                else:
+                    self._waiting.append(line)
+
+    def _fits(self, code: int) -> bool:
+        counts = self._counts[-1]
+        of_item = [(number, int(kind[code]), most) for number, (most, kind) in enumerate(self.limits)]
+        kinds = [((number, kind), most) for number, kind, most in of_item if kind >= 0]
+        if any(counts.get(key, 0) >= most for key, most in kinds):
+            return False
+        for key, _ in kinds:
+            counts[key] = counts.get(key, 0) + 1
+        return True

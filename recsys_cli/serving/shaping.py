@@ -1,0 +1,101 @@
+"""Candidates of several sources into one list, under the rules that order lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..schema import Float32, Int32, Int64
+from . import rules as r
+from .catalogue import Catalogue
+from .request import Request
+from .rules import Lines, Picker, Rules
+from .sources import WEIGHTS, Found, fuse
+
+DEPTH = 400  # candidates that are put in order; more only where a page lies deeper, so that pages stay stable
+
+UnitRows = Callable[[Int32], Float32 | None]
+
+
+def depth(request: Request, skipped: int) -> int:
+    """How many candidates an ordered list is made from: the same for all pages of the usual depth."""
+    need = request.offset + request.k + skipped
+    steps = 0
+    while DEPTH << (2 * steps) < 2 * need:
+        steps += 1
+    return DEPTH << (2 * steps)
+
+
+def lines(model: Found, others: Mapping[str, Found], name: str, skip: set[int]) -> tuple[Lines, tuple[str, ...]]:
+    """Candidates without those to be skipped, and the names of their sources."""
+    names = (name, *WEIGHTS)
+    if others:
+        number = {"": 0} | {each: place for place, each in enumerate(names) if place}
+        rows = [(c, s, number[n]) for c, s, n in fuse(model, others) if c not in skip]
+    else:
+        rows = [(c, s, 0) for c, s in model if c not in skip]
+    code, score, source = zip(*rows, strict=True) if rows else ((), (), ())
+    return (
+        Lines(np.array(code, dtype=np.int32), np.array(score, dtype=np.float32), np.array(source, dtype=np.uint8)),
+        names,
+    )
+
+
+def plain_lines(codes: Int32, popular: Float32, skip: set[int]) -> tuple[Lines, tuple[str, ...]]:
+    """Popular items, then the rest, as candidates."""
+    keep = codes[[code not in skip for code in codes.tolist()]] if skip else codes
+    score = popular[keep]
+    # What never sold goes on in its order, below what did.
+    score = np.where(score > 0, score, -1e-6 * np.arange(1, len(keep) + 1)).astype(np.float32)
+    return Lines(keep, score, (popular[keep] <= 0).astype(np.uint8)), ("popular", "catalogue")
+
+
+class Shaper:
+    """The rules that order lists, for one request.
+
+    Parameters
+    ----------
+    catalogue, rules
+        The shop's.
+    first_seen
+        Epoch seconds from which each item is known.
+    now
+        Epoch seconds that ages are counted from.
+    """
+
+    def __init__(self, catalogue: Catalogue, rules: Rules, first_seen: Int64, now: int) -> None:
+        self._catalogue = catalogue
+        self._rules = rules
+        self._first_seen = first_seen
+        self._now = now
+
+    def picker(self, request: Request, skip: set[int]) -> Picker:
+        """An empty list with the limits and pins that hold for the request."""
+        s, words = self._rules.settings, self._catalogue.words
+        limits = []
+        # Whoever asks for one category wants a page of it.
+        if s.max_per_category and not request.filters.category:
+            limits.append((s.max_per_category, words["category"].code))
+        if s.max_per_brand and not request.filters.brand:
+            limits.append((s.max_per_brand, words["brand"].code))
+        mask = self._catalogue.allowed(request.filters).mask
+        pins = {p: c for p, c in self._catalogue.campaigns().pins.items() if mask[c] and c not in skip}
+        return Picker(request.offset + request.k, set(skip), request.k, limits, pins)
+
+    def put(self, picker: Picker, given: tuple[Lines, tuple[str, ...]], unit: UnitRows, *, fallback: bool) -> None:
+        """Order these candidates and add them to the list."""
+        lines, names = given
+        before = len(lines)
+        lines = r.boosted(lines, self._catalogue.campaigns())
+        lines = r.freshened(lines, self._rules, self._first_seen, self._now)
+        if self._rules.settings.diversity and len(lines):
+            groups = self._catalogue.words["category"].code[lines.code]
+            lines = r.diversified(lines, self._rules, unit(lines.code), groups, picker.want)
+        picker.note("candidates", fallback=fallback, found=before)
+        rows = zip(lines.code.tolist(), lines.score.tolist(), lines.source.tolist(), strict=True)
+        for code, score, source in rows:
+            if picker.full:
+                break
+            picker.add(code, score, names[source], fallback)
+        picker.end()
