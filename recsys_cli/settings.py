@@ -188,6 +188,17 @@ class RuleSettings:
 
 
 @dataclass(frozen=True)
+class RetentionSettings:
+    """How long what is held is kept; the update worker erases what is older, once a day."""
+
+    events_days: float = _s(0.0, "Days that events of customers are kept; 0 for good.")
+    guests_days: float = _s(90.0, "Days that events of guests' sessions are kept; 0 for good.")
+    rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
+    log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
+    exports_days: float = _s(30.0, "Days after which files written by gdpr export are deleted; 0 for never.")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one run; see `load`."""
 
@@ -202,6 +213,7 @@ class Settings:
     serve: ServeSettings = ServeSettings()
     rules: RuleSettings = RuleSettings()
     gdpr: GdprSettings = GdprSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     NoModel, StoreMissing, NotEnoughData
     """
     manifest = artifacts.current(verify=False).manifest
-    learned = manifest.get("recipe", manifest["model"])
+    learned = manifest.get("recipe") or manifest.get("trained", {}).get("recipe") or manifest["model"]
     recipe = Recipe.of(learned["name"], learned["config"])
     erasures = suppression.mark(settings.db)
     # No item order is handed on: an item that only the erased ever touched is not in the store any more.

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ..artifacts import Artifacts
 from ..errors import ErasureIncomplete, NoModel, Refused, UsageError
-from ..files import write_atomic
 from ..settings import Settings
 from ..store import Store
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
@@ -36,24 +34,26 @@ UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, 
 @gdpr.command("export")
 def export(
     user: UserArgument,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write. [default: print]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder, or FILE.json for one file. [default: print JSON]")
+    ] = None,
     also: Annotated[list[str] | None, typer.Option("--also", help="Another id of the same person; repeatable.")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Everything held about a person, as JSON (GDPR articles 15 and 20)."""
-    from ..gdpr import export as export_person
+    """Everything held about a person, as JSON, CSV and a page in plain words (articles 15 and 20)."""
+    from ..gdpr import exporting
 
     run = start(db, artifacts, config)
     store, versions = _state(run)
-    document = export_person(store, versions, run.settings, [user, *(also or [])], _recommender(versions, run.settings))
-    data = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n"
+    asked = [user, *(also or [])]
+    document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
     if out is None:
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(exporting.as_json(document))
         return
-    write_atomic(out, data)
-    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items())
+    exporting.write(document, out, run.settings)
+    counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items() if n)
     run.out.print(f"Wrote {out} ({counts}).", highlight=False, markup=False)
 
 
@@ -291,10 +291,6 @@ def _recommender(artifacts: Artifacts, settings: Settings) -> Any:
         return None
 
     def recommend(user_id: str) -> list[dict[str, Any]]:
-        answer = engine.recommend(Request(user_id=user_id, k=20))
-        return [
-            {"item_id": line.item_id, "score": line.score, "source": line.source, "fallback": line.fallback}
-            for line in answer.items
-        ]
+        return engine.describe(engine.recommend(Request(user_id=user_id, k=20, explain=True)))
 
     return recommend

@@ -7,7 +7,7 @@ what servers and trainings still hold is dropped by the epoch of the spool, the 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ..store import Store
 from ..store.merge import transaction
 from ..store.people import count_rows, delete_rows, known_names, sessions_of
 from ..store.rewriting import rewrite
-from . import journal, receipts, requests, suppression
+from . import exports, journal, receipts, requests, suppression
 from .deciding import erased, tell
 from .forgetting import forget
 from .journal import Journal
@@ -69,9 +69,22 @@ class Erasure:
 
 
 def erase(
-    store: Store, artifacts: Artifacts, settings: Settings, asked: Sequence[str], progress: Progress = SILENT
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    asked: Sequence[str],
+    progress: Progress = SILENT,
+    *,
+    begun: Callable[[], None] = lambda: None,
 ) -> Erasure:
     """Erase these people; whoever is not known is reported, and looked for all the same.
+
+    Parameters
+    ----------
+    asked
+        Customer ids and e-mails.
+    begun
+        Called once the journal remembers the request: whatever else names the people may go.
 
     Raises
     ------
@@ -87,7 +100,10 @@ def erase(
         if finished is not None and set(asked) <= set(finished[0].asked):
             return finished[1]
         request = requests.open_request(settings.db, "erasure", len(asked))
-        return _Work(store, artifacts, settings, progress).run(Journal(request, asked, int(time.time())))
+        plan = Journal(request, asked, int(time.time()))
+        journal.keep(settings.db, plan)
+        begun()
+        return _Work(store, artifacts, settings, progress).run(plan)
 
 
 def resume(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Erasure | None:
@@ -166,6 +182,8 @@ class _Work:
         # First of all: from now on no server personalises for them, and what is under way from them is refused.
         keys = [key for p in people for key in p.keys]
         tell(self.artifacts, self.secret, keys, erased(self.settings.gdpr))
+        hashes = [suppression.hash_of(self.secret, key) for key in keys]
+        plan = plan.with_removed({"exports": exports.delete_about(self.settings.db, hashes)})
         if self.store.exists():
             plan = self._remove_rows(plan, people)
             with self.progress.stage("Writing the database anew"):

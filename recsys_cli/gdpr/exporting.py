@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from ..artifacts import Artifacts, Spool
 from ..artifacts.bundle import read_bundle
+from ..artifacts.choices import EVERYTHING, Choices
 from ..errors import CorruptArtifact, NotFound
-from ..identity import find_key, load_secret
+from ..files import write_atomic
+from ..identity import find_key, load_secret, user_key
 from ..schema import ATTRIBUTES
 from ..settings import Settings
 from ..store import Store
 from ..store.people import events_of, rejected_of, rows_of, sessions_of, tables_of_people
+from . import exports, requests, suppression
 from .containers import names_people
+from .folder import write_folder
 from .needles import is_telling
 from .people import Person
 from .receipts import iso
@@ -57,13 +63,60 @@ def export(
     lines, _ = find_lines(Spool(artifacts.spool_dir), names, document.pop("sessions"))
     document["received"] = lines
     document["versions"] = _versions(artifacts, people)
+    document["choices"] = _choices(artifacts, secret, people)
     if not any(document[part] for part in document):
         raise NotFound(f"Nothing is held about {', '.join(asked)}.", "Check how the shop writes its customer ids.")
     if recommending is not None:
         document["recommended_now"] = {i: recommending(i) for i in ids if document["versions"]}
-    counts = {part: len(content) for part, content in document.items()}
+    counts = {part: sum(map(len, c.values())) if _of_lists(c) else len(c) for part, c in document.items()}
+    document["retention"] = kept_for(settings)
     made = {"asked_for": list(asked), "ids": ids, "made_at": iso(int(time.time())), "counts": counts}
     return made | document
+
+
+def write(document: dict[str, Any], out: Path, settings: Settings) -> list[Path]:
+    """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`."""
+    data = as_json(document)
+    single = bool(out.suffix) and not out.is_dir()
+    secret = load_secret(settings.db)
+    about = [suppression.hash_of(secret, user_key(secret, i)) for i in document["ids"]]
+    exports.remember(settings.db, out, settings.retention.exports_days, about)
+    request = requests.open_request(settings.db, "export", 1)
+    if single:
+        write_atomic(out, data)
+        written = [out]
+    else:
+        written = write_folder(out, document, data)
+    requests.close_request(settings.db, request, "done")
+    return written
+
+
+def as_json(document: dict[str, Any]) -> bytes:
+    """The document as JSON."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n"
+
+
+def kept_for(settings: Settings) -> dict[str, str]:
+    """How long data of each kind is kept, in words."""
+    rules = settings.retention
+    days = {
+        "events": rules.events_days,
+        "visits without a name": rules.guests_days,
+        "lines that could not be read": rules.rejected_days,
+        "log of requests": rules.log_days,
+    }
+    return {kind: f"{n:g} days" if n else "as long as the shop keeps its customer account" for kind, n in days.items()}
+
+
+def _choices(artifacts: Artifacts, secret: str, people: Sequence[Person]) -> list[dict[str, Any]]:
+    held = Choices(artifacts.root, secret)
+    held.refresh()
+    found = [(i, held.of(key)) for p in people for i, key in zip(p.ids, p.keys, strict=True)]
+    return [{"id": i, "choice": c.mode} for i, c in found if c is not EVERYTHING]
+
+
+def _of_lists(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(rows, list) for rows in part.values())
 
 
 def _of_store(store: Store, ids: list[str], names: list[str]) -> dict[str, Any]:

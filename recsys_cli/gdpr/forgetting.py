@@ -71,6 +71,33 @@ def forget(
     return counts
 
 
+def trim(artifacts: Artifacts, *, before: int, progress: Progress = SILENT) -> int:
+    """Take events from before `before` (epoch seconds) out of every version; returns how many versions changed."""
+    changed = 0
+    if not artifacts.versions_dir.is_dir():
+        return 0
+    with artifacts.exclusive(waiting=progress.note):
+        for name in artifacts.names():
+            try:
+                version = artifacts.open(name)
+                held = read_bundle(version.path)
+            except CorruptArtifact:
+                continue  # never served; pruned in time
+            old = np.asarray(held.histories.ts) < before
+            if not old.any():
+                continue
+            kept = held.histories.where(~old)
+            some = np.flatnonzero(np.diff(kept.indptr))
+            keys, kept = np.array(held.keys[some], dtype=np.uint64), kept.rows(some)
+            with artifacts.draft() as draft:
+                _link(version, draft.path)
+                write_histories(draft.path, keys, kept)
+                data = version.manifest["data"] | {"events": kept.n_events, "users": len(kept), "first_ts": before}
+                artifacts.replace(name, draft, version.manifest | {"kind": "forget", "data": data})
+            changed += 1
+    return changed
+
+
 def people_in(held: UserKeys, keys: UserKeys) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Rows of `held` (sorted, as in a version) that belong to one of `keys`."""
     found = [find_key(held, (int(high), int(low))) for high, low in keys]

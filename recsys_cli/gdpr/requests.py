@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..files import open_private, private_dir
+from ..files import open_private, private_dir, write_atomic
 from .journal import state_dir
 
 FILE = "log.jsonl"
@@ -55,6 +55,11 @@ def open_request(db: Path, kind: str, people: int, *, received_at: int | None = 
     return request.id
 
 
+def note(db: Path, request: str, kind: str, received_at: int) -> None:
+    """Note a request that waits for a human, under an id it already has."""
+    _append(db, Request(request, kind, 0, received_at, one_month_after(received_at)))
+
+
 def close_request(db: Path, request: str, outcome: str) -> None:
     """Note what became of it."""
     for held in requests(db):
@@ -76,6 +81,15 @@ def requests(db: Path) -> list[Request]:
             continue  # half a line of a killed process
         held[found.id] = found
     return list(held.values())
+
+
+def drop_before(db: Path, limit: int) -> int:
+    """Take requests that were closed before `limit` (epoch seconds) off the log; returns how many."""
+    held = requests(db)
+    kept = [r for r in held if not r.closed_at or r.closed_at >= limit]
+    if len(kept) < len(held):
+        write_atomic(state_dir(db) / FILE, b"".join(json.dumps(asdict(r)).encode() + b"\n" for r in kept))
+    return len(held) - len(kept)
 
 
 def one_month_after(at: int) -> int:

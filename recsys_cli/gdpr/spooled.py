@@ -98,3 +98,18 @@ def _sessions(spool: Spool, names: Sequence[str]) -> set[str]:
 def _forms(word: str) -> set[bytes]:
     escaped = (json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1])
     return {form.encode("utf-8", "surrogatepass") for form in escaped}
+
+
+def people_of(spool: Spool) -> dict[str, int]:
+    """Everybody the lines name, and the time of their first event."""
+    first: dict[str, int] = {}
+    for chunk in spool.read({}):
+        for line in chunk.lines():
+            try:
+                found = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # names nobody that could be taken in
+            if isinstance(found, dict) and found.get("user_id"):
+                one, ts = str(found["user_id"]), found.get("ts")
+                first[one] = min(first.get(one, 1 << 62), ts if isinstance(ts, int) else 0)
+    return first

@@ -19,7 +19,9 @@ import numpy as np
 
 from ..artifacts.bundle import read_bundle
 from ..files import private_dir, write_atomic
+from ..identity import load_secret
 from ..store.hashing import sha256_column
+from ..store.people import refusal
 from .forgetting import Dropped, drop_rows
 from .journal import state_dir
 
@@ -86,6 +88,17 @@ def remove(db: Path, secret: str, keys: Sequence[tuple[int, int]]) -> int:
     if len(kept) < len(held):
         _write(db, last, kept)
     return len(held) - len(kept)
+
+
+def kept_out(db: Path) -> dict[str, int]:
+    """Whose old events are refused, and until when an event counts as old, by `hash_of`."""
+    return {e.hash: e.at for e in entries(db) if e.keeps_out}
+
+
+def refused(db: Path) -> str:
+    """SQL that tells old events of erased people; empty when there are none. Inside the store's lock."""
+    held = kept_out(db)
+    return refusal(load_secret(db), held) if held else ""
 
 
 def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> Dropped:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..settings import IngestSettings
+from ..store.people import refusal
 from .fields import EVENTS, FIELDS, ITEMS
 from .values import currency_unknown, quote
 
@@ -221,11 +222,7 @@ def _any_like(column: str, patterns: tuple[str, ...]) -> str:
 def _erased(c: Context) -> list[Check]:
     if not c.keep_out or "user_id" not in c.has:
         return []
-    key = f"left(sha256({quote(c.secret)} || user_id), 32)"
-    hashed = f"sha256({quote(c.secret)} || 'erased' || {key})"
-    early = " OR ".join(
-        f"({hashed} = {quote(h)}" + (f" AND ts <= {at})" if "ts" in c.has else ")") for h, at in c.keep_out.items()
-    )
+    early = refusal(c.secret, c.keep_out, "ts" if "ts" in c.has else "0", "t_user_id")
     return [Check("erased", "It is about a person who asked to be forgotten.", early, "", LEFT_OUT)]
 
 

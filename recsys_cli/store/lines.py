@@ -58,7 +58,12 @@ class Taken:
 
 
 def take_lines(
-    con: duckdb.DuckDBPyConnection, lines: pa.Table, reached: Mapping[str, int], *, user: str = "user_id"
+    con: duckdb.DuckDBPyConnection,
+    lines: pa.Table,
+    reached: Mapping[str, int],
+    *,
+    user: str = "user_id",
+    refused: str = "",
 ) -> Taken:
     """Merge lines of the log and remember the position after them; inside the caller's transaction.
 
@@ -70,6 +75,8 @@ def take_lines(
         For each segment of `lines`, the offset after the last of them.
     user
         SQL that makes the customer's id from the column user_id.
+    refused
+        SQL that tells events that must not come back; see `people.refusal`.
 
     Notes
     -----
@@ -81,7 +88,7 @@ def take_lines(
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    taken = _events(con, reached, user) + _items(con) + _merges(con, user)
+    taken = _events(con, reached, user, refused) + _items(con) + _merges(con, user)
     # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
     for name in ("spooled", "spooled_events", "spooled_items", "spooled_merges", "spooled_bad"):
         con.execute(f"DROP TABLE {name}")
@@ -125,7 +132,7 @@ def _parsed(columns: Mapping[str, str], t: str) -> str:
     )
 
 
-def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: str) -> Taken:
+def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: str, refused: str) -> Taken:
     offered, bad = _count(con, "spooled_events"), _count(con, "spooled_bad")
     if not offered and not bad:
         return Taken()
@@ -147,6 +154,8 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: st
               AND (coalesce(spooled_events.user_id, '') <> '' OR coalesce(session_id, '') <> '')
             ORDER BY segment, place"""
     )
+    if refused:
+        con.execute(f"DELETE FROM spooled_good WHERE {refused}")
     merged = merge_events(con, "spooled_good", batch_id=batch)
     con.execute("DROP TABLE spooled_good")
     close_batch(con, batch, merged, bad)

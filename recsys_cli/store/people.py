@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -142,3 +142,35 @@ _NAMED = " OR ".join(f"coalesce(regexp_matches({column}, $1), false)" for column
 def _number(con: duckdb.DuckDBPyConnection, query: str, params: list[object]) -> int:
     rows = con.execute(query, params).fetchall()
     return int(rows[0][0])
+
+
+def refusal(secret: str, erased: Mapping[str, int], ts: str = "ts", user: str = PERSON_COLUMN) -> str:
+    """SQL: a row of `user_id` is about somebody erased, and happened before that.
+
+    A lookup in one map, not a chain of comparisons: with five hundred erased people a chain takes minutes.
+
+    Parameters
+    ----------
+    erased
+        `gdpr.suppression` hash to the epoch seconds of the erasure; not empty.
+    ts, user
+        SQL of the row's time (0 when it has none) and of its customer.
+    """
+    seen = ", ".join(f"'{name}': {int(at)}" for name, at in erased.items())
+    quoted = "'" + secret.replace("'", "''") + "'"
+    hashed = f"sha256({quoted} || 'erased' || left(sha256({quoted} || {user}), 32))"
+    return f"coalesce({ts} <= (MAP {{{seen}}})[{hashed}], false)"
+
+
+def erased_ids(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int]) -> list[str]:
+    """Ids of erased people of whom the store has rows from before their erasure, or a profile."""
+    found: set[str] = set()
+    for table in tables_of_people(con):
+        ts = "min(ts)" if table == "events" else "0"
+        rows = con.execute(
+            f"""SELECT {PERSON_COLUMN} FROM (SELECT {PERSON_COLUMN}, {ts} AS first FROM {table}
+                                             WHERE {PERSON_COLUMN} IS NOT NULL GROUP BY 1)
+                WHERE {refusal(secret, erased, "first")}"""
+        ).fetchall()
+        found |= {row[0] for row in rows}
+    return sorted(found)

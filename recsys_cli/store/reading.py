@@ -89,7 +89,7 @@ class Snapshot:
             raise NotEnoughData("Nobody whose data may be used has an event.", "Look at recsys gdpr log.")
         basket = seen.basket[~rows[seen.histories.row_of_event]]
         left = replace(
-            seen, histories=histories, users=IdMap(seen.users.take(stay)), basket=basket, end=int(histories.ts.max())
+            seen, histories=histories, users=IdMap(seen.users.take(stay)), basket=basket, end=clock(histories.ts)
         )
         return replace(self, data=replace(self.data, interactions=left), keys=self.keys[stay])
 

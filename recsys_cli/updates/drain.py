@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from ..artifacts import Position, Spool
 from ..artifacts.spool import Chunk
+from ..gdpr import suppression
 from ..identity import load_secret
 from ..ingest.values import pseudonym
 from ..store import Store

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..artifacts import Artifacts, Position, Spool
 from ..errors import NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
+from ..gdpr import passes
 from ..ingest.watching import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -112,6 +113,8 @@ def run_pass(
     if spool.backlog(position):
         with progress.stage("Taking in what the server received"):
             taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
+        position, mark = look(store)
+    if passes.run(store, artifacts, settings, mark, progress):
         position, mark = look(store)
     done = _freshen(store, artifacts, settings, mark, last, progress)
     removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)

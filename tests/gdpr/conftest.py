@@ -45,10 +45,12 @@ class Shop:
         """A version of the store as it is now."""
         mark = suppression.mark(self.settings.db)
         snapshot = training.read_snapshot(self.store, self.settings)
-        fitted = training.Recipe.of(model, {}).fit(snapshot.data, self.settings, training.SILENT)
+        recipe = training.Recipe.of(model, {})
+        fitted = recipe.fit(snapshot.data, self.settings, training.SILENT)
         return training.publish_version(
-            self.artifacts, snapshot, fitted, kind="train", metrics={}, settings=self.settings, erasures=mark
-        )
+            self.artifacts, snapshot, fitted, kind="train", metrics={}, settings=self.settings, erasures=mark,
+            notes={"recipe": recipe.as_dict()},
+        )  # fmt: skip
 
     def receive(self, *lines: dict[str, object]) -> None:
         """Lines in the spool, as a server writes them."""

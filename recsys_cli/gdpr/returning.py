@@ -1,0 +1,71 @@
+"""After a backup was restored: whoever was erased since it was made is erased again, before anything is served."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..artifacts import Artifacts, Spool
+from ..artifacts.bundle import read_bundle
+from ..errors import CorruptArtifact
+from ..identity import UserKeys, load_secret, user_key
+from ..progress import SILENT, Progress
+from ..settings import Settings
+from ..store import Store
+from ..store.hashing import sha256_column
+from ..store.people import erased_ids
+from . import suppression
+from .deciding import erased as erased_choice
+from .deciding import tell
+from .erasing import erase
+from .forgetting import forget
+from .spooled import people_of
+
+
+def reapply(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> int:
+    """Erase everybody on the suppression list who is there all the same; returns how many were.
+
+    Raises
+    ------
+    ErasureIncomplete, StoreBusy, StoreError
+    """
+    listed = suppression.kept_out(settings.db)
+    if not listed:
+        return 0
+    secret = load_secret(settings.db)
+    ids = _in_store(store, secret, listed) | _in_spool(artifacts, secret, listed)
+    if ids:
+        erase(store, artifacts, settings, sorted(ids), progress)
+    keys = _in_versions(artifacts, secret, listed)
+    if len(keys):  # in no row, only in a version
+        tell(artifacts, secret, [(int(a), int(b)) for a, b in keys], erased_choice(settings.gdpr))
+        forget(artifacts, keys, progress=progress)
+        Spool(artifacts.spool_dir).new_epoch()
+    return len(ids) + len(keys)
+
+
+def _in_store(store: Store, secret: str, listed: dict[str, int]) -> set[str]:
+    if not store.exists():
+        return set()
+    with store.reading() as con:
+        return set(erased_ids(con, secret, listed))
+
+
+def _in_spool(artifacts: Artifacts, secret: str, listed: dict[str, int]) -> set[str]:
+    first = people_of(Spool(artifacts.spool_dir))
+    hashes = {one: suppression.hash_of(secret, user_key(secret, one)) for one in first}
+    return {one for one, ts in first.items() if ts <= listed.get(hashes[one], -1)}
+
+
+def _in_versions(artifacts: Artifacts, secret: str, listed: dict[str, int]) -> UserKeys:
+    found: set[tuple[int, int]] = set()
+    for name in artifacts.names():
+        try:
+            bundle = read_bundle(artifacts.versions_dir / name)
+        except CorruptArtifact:
+            continue
+        histories = bundle.histories  # oldest first; nobody in a version has none
+        first = histories.ts[np.minimum(histories.indptr[:-1], max(histories.n_events - 1, 0))]
+        for row, hashed in enumerate(sha256_column(f"{secret}erased", bundle.keys)):
+            if hashed in listed and first[row] <= listed[hashed]:
+                found.add((int(bundle.keys[row, 0]), int(bundle.keys[row, 1])))
+    return np.array(sorted(found), dtype=np.uint64).reshape(-1, 2)
