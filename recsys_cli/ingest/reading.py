@@ -123,10 +123,10 @@ def open_source(path: Path, form: Format) -> Source:
 
 
 def _parquet(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(str(source.path)) as f:
+    with pq.ParquetFile(str(source.path), pre_buffer=False) as f:
         at = 1
         schema = f.schema_arrow
-        for batch in f.iter_batches(batch_size=BATCH_ROWS):
+        for batch in f.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             numbers = pa.array(np.arange(at, at + len(batch)))
             columns = [_plain(batch.column(i), schema.field(i).type) for i in used]
             yield pa.record_batch([numbers, *columns], names=["row_number", *(f"c{i}" for i in used)])

@@ -92,6 +92,7 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
         con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
     finally:
         con.unregister("file_rows")
+        pa.default_memory_pool().release_unused()  # what reading took is needed for comparing
     _fill_down(con, understood)
     broken = pa.table(
         {
