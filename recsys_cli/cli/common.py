@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBars
 
@@ -92,14 +93,14 @@ class BarProgress(Progress):
 
     @contextmanager
     def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
         if total is not None:
             columns.insert(3, MofNCompleteColumn())
         with RichBars(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(text, total=total)
             started = time.monotonic()
             yield lambda done: bars.advance(task, done)
-        self._console.print(f"[green]✓[/] {text} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+        self._console.print(f"[green]✓[/] {escape(text)} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)

@@ -6,6 +6,7 @@ import time
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..schema import DAY
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
@@ -35,7 +36,8 @@ def _render(out: Console, found: dict[str, object]) -> None:
     for section, values in found.items():
         lines = values if isinstance(values, dict) else {"": values}
         for name, value in lines.items():
-            table.add_row(f"{section} {name}".strip().replace("_", " "), _text(name, value))
+            # Text, because an event type like "[sale]" is data and not markup.
+            table.add_row(Text(f"{section} {name}".strip().replace("_", " ")), Text(_text(name, value)))
     out.print(table, highlight=False)
 
 

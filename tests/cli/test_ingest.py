@@ -1,0 +1,121 @@
+"""The command itself: what it prints, its exit codes, and its manners."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from recsys_cli.settings import StoreSettings
+from recsys_cli.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
+EVENTS = "user_id,item_id,ts,qty\nu1,a,1700000000,1\nu2,b,1700000001,two\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.csv"
+    path.write_text(EVENTS)
+    return path
+
+
+def test_the_report_says_counts_and_examples(recsys: Recsys, file: Path) -> None:
+    plain = recsys("ingest", "orders.csv")
+    assert plain.returncode == 0
+    assert "2 rows read = 1 new + 0 known + 1 rejected" in plain.stdout
+    assert "row 3: two" in plain.stdout
+    as_json = json.loads(recsys("ingest", "orders.csv", "--json").stdout)
+    assert as_json["total"] == {"read": 2, "new": 0, "known": 1, "rejected": 1}
+    assert as_json["files"][0]["already"] is True
+    listed = recsys("ingest", "rejected")
+    assert "bad_qty" in listed.stdout
+    assert "1 rows are in mend.csv" in recsys("ingest", "rejected", "--export", "mend.csv").stdout
+    assert "thrown away" in recsys("ingest", "rejected", "--clear").stdout
+
+
+def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, file: Path) -> None:
+    done = recsys("ingest", "orders.csv", "--dry-run", "--json")
+    assert "orders.csv: events, CSV, comma: user_id from user_id" in done.stderr
+    assert json.loads(done.stdout)["files"][0]["stored"] is False
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["ingest"], 2, "No file was named"),
+        (["ingest", "nowhere.csv"], 3, "There is no file nowhere.csv"),
+        (["ingest", "no*.csv"], 3, "No file matches no*.csv"),
+        (["ingest", "."], 3, "is a directory"),
+        (["ingest", "orders.csv", "--type", "orders"], 2, "Use events, items, users"),
+        (["ingest", "orders.csv", "--map", "user_id"], 2, "--map user_id='Customer ID'"),
+        (["ingest", "orders.csv", "--map", "item_id=Nothing"], 3, "no column 'Nothing'"),
+        (["ingest", "orders.csv", "--strict"], 3, "1 of 2 rows are wrong"),
+        (["ingest", "orders.csv", "--preset", "ebay"], 2, "no preset 'ebay'"),
+        (["ingest", "orders.csv", "--timezone", "Mars/Base"], 2, "Mars/Base"),
+        (["ingest", "orders.csv", "--decimal", "dot"], 2, "dot"),
+        (["ingest", "--watch", "nowhere"], 2, "no folder nowhere"),
+        (["ingest", "rejected"], 4, "no database"),
+        (["ingest", "orders.csv", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_change_nothing(
+    recsys: Recsys, file: Path, tmp_path: Path, args: list[str], code: int, says: str
+) -> None:
+    done = recsys(*args)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    database = tmp_path / "recsys.duckdb"
+    if database.exists():  # made, and nothing in it
+        with duckdb.connect(str(database), read_only=True) as con:
+            assert con.execute("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM batches)").fetchall() == [
+                (0,)
+            ]
+
+
+def test_standard_input_and_patterns(recsys: Recsys, file: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-", "--json"],
+        input=EVENTS.encode(),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["files"][0]["file"] == "standard input"
+    assert not list(tmp_path.glob(".stdin-*"))
+    (tmp_path / "more.csv").write_text(EVENTS + "u3,c,1700000002,1\n")
+    total = json.loads(recsys("ingest", "*.csv", "orders.csv", "--json").stdout)["total"]
+    assert total == {"read": 5, "new": 1, "known": 2, "rejected": 2}
+
+
+def test_a_second_writer_waits_with_a_message(recsys: Recsys, file: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "recsys.duckdb", StoreSettings())
+    with store.writing():
+        hasty = recsys("ingest", "orders.csv", RECSYS_STORE_LOCK_TIMEOUT="0.2")
+        assert hasty.returncode == 5
+        assert "Waiting for process" in hasty.stderr
+        assert "Wait for that command to end" in hasty.stderr
+    free = threading.Event()
+
+    def hold() -> None:
+        with store.writing():
+            free.set()
+            time.sleep(2.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    free.wait()
+    patient = recsys("ingest", "orders.csv")
+    holder.join()
+    assert patient.returncode == 0
+    assert "1 new" in patient.stdout
