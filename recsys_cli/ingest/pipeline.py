@@ -31,6 +31,7 @@ from .reading import Source, open_source
 from .rejecting import forget_mended, keep_rejected, reasons_of
 from .report import FileReport, Report
 from .staging import Options, Staged, check_rows, load_raw
+from .wishes import check as check_settings
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
 ROWS_AN_ITEM = 3.0
@@ -102,6 +103,7 @@ def ingest(
         For the first file that cannot be taken; those before it are in.
     """
     request = request or Request()
+    check_settings(settings.ingest)
     reports = []
     for path in files:
         source, understood = _look(settings, path, request, progress)
