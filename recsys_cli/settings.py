@@ -76,6 +76,7 @@ class TrainSettings:
     model: str = _s("als", "Model to train when none is named and no tuning has chosen one.")
     seed: int = _s(42, "Seed of everything random.", high=2**32 - 1)
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
+    budget: float = _s(240.0, "Seconds that --model auto may try models for, before it fits the winner.")
     keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.", low=1)
     keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 
@@ -111,10 +112,22 @@ class IngestSettings:
     """How exports are read."""
 
     timezone: str = _s("UTC", "Time zone of times that do not name one (Europe/Berlin, say).")
-    date_order: str = _s("auto", "Dates like 03/04/2025: dmy, mdy, or auto to find out from the file.")
-    decimal: str = _s("auto", "Decimal sign of numbers: point, comma, or auto to find out from the file.")
-    emails: str = _s("hash", "E-mail addresses as customer ids: hash keeps a keyed hash of them, keep the address.")
-    earliest: str = _s("1995-01-01", "Events before this day are rejected: empty dates often read as 1970.")
+    date_order: str = _s(
+        "auto", "Dates like 03/04/2025, or auto to find out from the file.", choices=("auto", "dmy", "mdy")
+    )
+    decimal: str = _s(
+        "auto", "Decimal sign of numbers, or auto to find out from the file.", choices=("auto", "point", "comma")
+    )
+    emails: str = _s(
+        "hash",
+        "E-mail addresses as customer ids: hash keeps a keyed hash of them, keep the address.",
+        choices=("hash", "keep"),
+    )
+    earliest: str = _s(
+        "1995-01-01",
+        "Events before this day are rejected: empty dates often read as 1970.",
+        pattern=r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])",
+    )
     future_hours: float = _s(24.0, "Events later than this from now are rejected.")
     max_id: int = _s(256, "Longest id taken, in characters.", low=1)
     cancelled: tuple[str, ...] = _s(
@@ -134,7 +147,11 @@ class IngestSettings:
     map_events: dict[str, str] = _s({}, "Field to column of event files, as with --map; used where a file has them.")
     map_items: dict[str, str] = _s({}, "Field to column of item files.")
     map_users: dict[str, str] = _s({}, "Field to column of user files.")
-    preset: str = _s("auto", "Platform whose exports are expected: auto finds out from the columns.")
+    preset: str = _s(
+        "auto",
+        "Platform whose exports are expected: auto finds out from the columns.",
+        choices=("auto", "woocommerce", "shopify", "prestashop", "magento", "recsys"),
+    )
     folder: str = _s("", "Folder whose new files every pass of the update worker takes; empty for none.")
     quiet_seconds: float = _s(5.0, "Watched files that changed within this time are still being written.")
 
@@ -163,6 +180,7 @@ class ServeSettings:
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
     rate_limit: float = _s(200.0, "Requests a second taken from one key or address, without a key; 0 for no limit.")
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
+    webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
 
 
 @dataclass(frozen=True)
@@ -192,7 +210,7 @@ class RetentionSettings:
     """How long what is held is kept; the update worker erases what is older, once a day."""
 
     events_days: float = _s(0.0, "Days that events of customers are kept; 0 for good.")
-    guests_days: float = _s(90.0, "Days that events of guests' sessions are kept; 0 for good.")
+    guests_days: float = _s(0.0, "Days that events of guests' sessions are kept; 0 for good.")
     rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
     log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
     exports_days: float = _s(30.0, "Days after which files written by gdpr export are deleted; 0 for never.")

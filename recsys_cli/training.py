@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from .artifacts import Artifacts, Version
 from .artifacts.bundle import Bundle, sort_by_key, write_bundle
-from .errors import Superseded
+from .errors import Superseded, UsageError
 from .evaluation import Report
 from .evaluation.gate import Decision
 from .gdpr import suppression
@@ -21,13 +21,14 @@ from .gdpr.forgetting import still_learned, without
 from .identity import load_secret
 from .index import MEASURE_FROM, ItemIndex
 from .judging import UNJUDGED, Bench, Recipe, Served
-from .models.base import Model
+from .models.base import Model, ModelConfig
 from .progress import SILENT, Progress
 from .schema import Float32
 from .serving.shelves import build_shelves
 from .settings import Settings
 from .store import Snapshot, Store
 from .tuning import load_choice
+from .tuning.auto import AUTO, pick
 
 INDEX_FILE = "index.faiss"
 
@@ -37,6 +38,7 @@ class Trained:
     """What came of a training; a version that the gate kept back is published but not current."""
 
     version: Version
+    recipe: Recipe
     report: Report | None
     decision: Decision
     seconds: float
@@ -48,12 +50,17 @@ def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> R
     Parameters
     ----------
     name
-        A registered model, or None. When it is the one tuning chose, tuning's values are where `values` start from.
+        A registered model, "auto" to let validation choose when the data is there, or None. When it is the one
+        tuning chose, tuning's values are where `values` start from.
     values
         Hyperparameters given by hand.
     """
     tuned = load_choice(settings.artifacts)
     wanted = name or (tuned["name"] if tuned else settings.train.model)
+    if wanted == AUTO:
+        if values:
+            raise UsageError("Model auto takes no hyperparameters.", "Name the model that --set is for.")
+        return Recipe(AUTO, ModelConfig())
     start = tuned["config"] if tuned and tuned["name"] == wanted else {}
     return Recipe.of(wanted, {**start, **values})
 
@@ -96,6 +103,8 @@ def train(
     served = Served.of(artifacts)
     # Items keep their codes from version to version, so that the served model can be asked about today's items.
     snapshot = read_snapshot(store, settings, progress, item_order=served.items if served else None)
+    if recipe.name == AUTO:
+        recipe = _picked(snapshot, settings, progress)
     bench = Bench.of(snapshot, settings, recipe, served, progress)
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)
@@ -116,7 +125,21 @@ def train(
             "gate": {**decision.as_dict(), "forced": force and not decision.promote},
         },
     )
-    return Trained(version, bench.report if bench else None, decision, time.monotonic() - started)
+    return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started)
+
+
+def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recipe:
+    """The recipe that validation prefers among those this data allows."""
+    won = pick(
+        snapshot.data,
+        budget=settings.train.budget,
+        window_days=settings.evaluation.window_days,
+        seed=settings.train.seed,
+        threads=settings.train.threads,
+        progress=progress,
+    )
+    progress.note(f"Chosen by validation: {won['name']}.")
+    return Recipe.of(won["name"], won["config"])
 
 
 def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Version:

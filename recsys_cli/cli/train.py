@@ -13,7 +13,10 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, key_val
 def train(
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Model to train. [default: what recsys tune chose, else the setting train.model]"),
+        typer.Option(
+            "--model",
+            help="Model to train; auto lets validation choose. [default: what recsys tune chose, else train.model]",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
@@ -35,6 +38,7 @@ def train(
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     done = train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress, force=force)
+    recipe = done.recipe
 
     def render(out: Console) -> None:
         if done.report:

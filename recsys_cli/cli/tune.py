@@ -13,6 +13,8 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, st
 from .evaluate import split_names
 
 if TYPE_CHECKING:
+    from ..store import Store
+    from ..training import Trained
     from ..tuning.study import Tried
     from ..tuning.tune import Tuned
 
@@ -26,6 +28,9 @@ def tune(
     trials: Annotated[int, typer.Option("--trials", min=0, help="Stop at so many trials in all; 0: no limit.")] = 0,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Stop after so many seconds; 0: no limit.")] = 0.0,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Trials at a time.")] = 1,
+    publish: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Train and publish what was chosen, too.")
+    ] = True,
     window_days: Annotated[float | None, typer.Option("--window-days", help="Days in each window.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     db: DbOption = None,
@@ -33,7 +38,7 @@ def tune(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the model and hyperparameters that foresee best in this shop; train uses them next."""
+    """Find the model and hyperparameters that foresee best in this shop, and publish them; train uses them next."""
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     from ..store import Store
     from ..training import read_snapshot
@@ -55,7 +60,18 @@ def tune(
             window_days=run.settings.evaluation.window_days,
             watch=board.add,
         )
-    run.emit(_result(tuned), lambda out: _render(out, tuned))
+    done = _publish(run, store) if publish else None
+    result = _result(tuned) | {"version": done.version.name if done else None}
+    run.emit(result, lambda out: _render(out, tuned, done))
+
+
+def _publish(run: Run, store: Store) -> Trained:
+    """Train what has just been chosen; the gate has its say as ever."""
+    from ..artifacts import Artifacts
+    from ..training import choose, train
+
+    recipe = choose(run.settings, None, {})
+    return train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress)
 
 
 class Board:
@@ -84,7 +100,7 @@ def _result(tuned: Tuned) -> dict[str, Any]:
     return {"choice": tuned.choice.as_dict(), "report": tuned.report.as_dict(), "trials": trials}
 
 
-def _render(out: Console, tuned: Tuned) -> None:
+def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
     from .boards import leaderboard, settings_line, trials
 
     out.print(trials(tuned.tried))
@@ -95,4 +111,9 @@ def _render(out: Console, tuned: Tuned) -> None:
         out.print(f"What mattered for {choice.name}: {shares}.", highlight=False, markup=False)
     line = f"Chosen: {choice.name} {settings_line(choice.config)} ({choice.trials} trials, {choice.seconds:.0f} s)."
     out.print(line, highlight=False, markup=False)
-    out.print("Run recsys train to fit and publish it.", highlight=False)
+    if done is None:
+        out.print("Run recsys train to fit and publish it.", highlight=False)
+    elif done.decision.promote:
+        out.print(f"Published [bold]{done.version.name}[/].", highlight=False)
+    else:
+        out.print(f"Kept back [bold]{done.version.name}[/]: {done.decision.reason}", highlight=False)

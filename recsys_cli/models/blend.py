@@ -34,8 +34,8 @@ _LEAST = 0.01  # share of the weights below which a member is not worth its time
 class BlendConfig(ModelConfig):
     """Hyperparameters of `Blend`."""
 
-    members: dict[str, Any] = hyper(  # noqa: RUF009 (it is a field, with a factory)
-        {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; without weights, they are learned.'
+    members: dict[str, Any] = hyper(
+        {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; missing weights are learned.'
     )
     windows: int = hyper(2, "Earlier stretches of time that weights are learned on.")
     users: int = hyper(3000, "Customers asked in each of them.")
@@ -70,18 +70,35 @@ class Blend(Model):
             with progress.stage("Learning weights of the blend", config.windows) as advance:
                 shares = learn_weights(data, chosen, config, seed, threads, advance)
             chosen = {label: {**member, "weight": shares[label]} for label, member in chosen.items()}
-        total = sum(member["weight"] for member in chosen.values())
+        return cls.of_fitted(data, chosen, {}, config=config, seed=seed, threads=threads, progress=progress)
+
+    @classmethod
+    def of_fitted(
+        cls,
+        data: Dataset,
+        members: Mapping[str, Any],
+        fitted: Mapping[str, Model],
+        *,
+        config: BlendConfig | None = None,
+        seed: int = 42,
+        threads: int = 0,
+        progress: Progress = SILENT,
+    ) -> Self:
+        """The blend of weighed members; those that `fitted` has by their label are not fitted again."""
+        total = sum(member["weight"] for member in members.values())
         if total <= 0:
             raise UsageError("No member of the blend has a weight above 0.", "Leave the weights out to learn them.")
         kept = {
             label: {**member, "weight": member["weight"] / total}
-            for label, member in chosen.items()
+            for label, member in members.items()
             if member["weight"] > _LEAST * total
         }
-        fitted = fit_members(data, kept, seed, threads, progress)
+        missing = {label: member for label, member in kept.items() if label not in fitted}
+        have = {**fitted, **fit_members(data, missing, seed, threads, progress)}
         # As fitting settled them, so that the version says what it was made with.
-        settled = {label: {**kept[label], "config": fitted[label].config.as_dict()} for label in kept}
-        return cls(replace(config, members=settled), data.interactions.n_items, fitted)
+        settled = {label: {**kept[label], "config": have[label].config.as_dict()} for label in kept}
+        base = config or BlendConfig()
+        return cls(replace(base, members=settled), data.interactions.n_items, {label: have[label] for label in kept})
 
     def state(self) -> State:
         arrays: dict[str, NDArray[Any]] = {}
@@ -157,6 +174,11 @@ def recipe(member: Mapping[str, Any]) -> tuple[type[Model], ModelConfig]:
             f"A blend cannot have the member '{member.get('model', '')}'.", f"It can have: {', '.join(_KINDS)}."
         )
     return kind, kind.Config.from_values(member.get("config", {}))
+
+
+def member_names() -> tuple[str, ...]:
+    """Names of the models that can be members."""
+    return tuple(_KINDS)
 
 
 def default_members(data: Dataset) -> dict[str, Any]:

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NotEnoughData, UsageError
-from ..evaluation import Report, Split, evaluate, rolling
+from ..evaluation import Report, rolling
 from ..models import registry
-from ..models.base import Model, ModelConfig
+from ..models.blend import Blend
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .choice import Choice, save_choice
+from .final import last_round
 from .objective import rungs
 from .shortlist import affordable
 from .study import Search, Tried
 
 METRICS = tuple(f"{name}@{n}" for name in ("ndcg", "hr", "recall", "mrr") for n in (10, 20))
 _WINDOWS = 2  # that trials are judged by, before the one that confirms
-_SEARCH_SHARE = 0.7  # of the time; the rest is for confirming
+_SEARCH_SHARE = 0.55  # of the time; the rest is for the blend, the last round and the fit to publish
+_FINAL_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def tune(
     """
     if metric not in METRICS:
         raise UsageError(f"There is no metric '{metric}'.", f"There are: {', '.join(METRICS)}.")
-    names = tuple(models) or tunable(data)
-    for name in names:
+    names = tuple(name for name in models if name != Blend.name) or tunable(data)
+    for name in models:
         registry.get(name)
     started = time.monotonic()
     windows = rolling(data, 1 + _WINDOWS, window_days)
@@ -80,27 +82,33 @@ def tune(
     if not trials and not timeout:
         trials = 40
     search = Search(root, names, rungs(earlier, seed), metric, seed, jobs, watch)
-    deadline = started + _SEARCH_SHARE * timeout if timeout else float("inf")
     with progress.stage("Searching"):
-        search.run(trials=trials, deadline=deadline)
+        search.run(trials=trials, deadline=started + _SEARCH_SHARE * timeout if timeout else float("inf"))
     finalists = best_of_each(search.tried())
     if not finalists:
         raise NotEnoughData("No trial could be fitted.", "Ingest more events, or name other --models.")
-    report = confirm(latest, finalists, seed, progress)
-    name = max(finalists, key=lambda n: report.metrics[n][metric].value)
+    final = last_round(
+        latest,
+        {name: tried.config for name, tried in finalists.items()},
+        metric,
+        seed=seed,
+        deadline=started + _FINAL_SHARE * timeout if timeout else float("inf"),
+        blend=not models or Blend.name in models or len(models) > 1,
+        progress=progress,
+    )
     choice = Choice(
-        name=name,
-        config=finalists[name].config,
+        name=final.name,
+        config=final.config,
         metric=metric,
-        score=finalists[name].score,
-        confirmed={n: report.metrics[n][metric].as_dict() for n in report.metrics},
+        score=finalists[final.name].score if final.name in finalists else 0.0,
+        confirmed={n: found[metric].as_dict() for n, found in final.report.metrics.items()},
         trials=len(search.tried()),
         seconds=round(time.monotonic() - started, 1),
-        importance=search.importance(name),
+        importance=search.importance(next(iter(finalists)) if final.name == Blend.name else final.name),
         chosen_at=int(time.time()),
     )
     save_choice(root, choice)
-    return Tuned(choice, search.tried(), report)
+    return Tuned(choice, search.tried(), final.report)
 
 
 def tunable(data: Dataset) -> tuple[str, ...]:
@@ -114,15 +122,3 @@ def best_of_each(tried: list[Tried]) -> dict[str, Tried]:
     for t in sorted(tried, key=lambda t: (t.finished, t.score if t.finished else t.values[0]), reverse=True):
         best.setdefault(t.model, t)
     return dict(sorted(best.items(), key=lambda pair: pair[1].values[0], reverse=True))
-
-
-def confirm(split: Split, finalists: dict[str, Tried], seed: int, progress: Progress) -> Report:
-    """Fit the finalists on all before the latest window and judge them by it."""
-    models: dict[str, Model] = {}
-    with progress.stage("Confirming on the latest window", len(finalists)) as advance:
-        for name, tried in finalists.items():
-            cls = registry.get(name)
-            config: ModelConfig = cls.Config.from_values(tried.config)
-            models[name] = cls.fit(split.train, config, seed=seed)
-            advance(1)
-    return evaluate(models, split, seed=seed, progress=progress)

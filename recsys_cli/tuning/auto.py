@@ -1,0 +1,63 @@
+"""A model for those who name none: what this data size allows, tried in a time budget, the winner by validation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..evaluation import holdout
+from ..models import registry
+from ..progress import SILENT, Progress
+from ..schema import Dataset
+from .final import last_round
+from .objective import sample
+from .shortlist import affordable
+
+AUTO = "auto"
+_ORDER = ("ease", "als", "rp3beta", "spectral", "item-knn", "content", "popular")  # the likelier winners first
+_SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
+
+
+def pick(
+    data: Dataset,
+    *,
+    fallback: str = "als",
+    budget: float = 240.0,
+    metric: str = "ndcg@10",
+    window_days: float = 0.0,
+    seed: int = 42,
+    threads: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Fit the shortlist on the past, at known-good defaults, and take what foresaw best, a blend included.
+
+    Parameters
+    ----------
+    fallback
+        Taken where there is no future to judge by.
+    budget
+        Seconds after which nothing more is tried.
+
+    Returns
+    -------
+    {"name", "config"} of the winner. On more than some million events the families compete on a sample of customers.
+    """
+    started = time.monotonic()
+    split = holdout(data, window_days, seed=seed)
+    if split is None:
+        progress.note(f"No future to judge models by: taking {fallback}.")
+        return {"name": fallback, "config": {}}
+    if data.interactions.histories.n_events > _SAMPLE_ABOVE:
+        split = sample(split, _SAMPLE_EVENTS, seed)
+    able = affordable(data)
+    final = last_round(
+        split,
+        {name: registry.get(name).Config().as_dict() for name in _ORDER if name in able},
+        metric,
+        seed=seed,
+        threads=threads,
+        deadline=started + budget,
+        max_users=3000,
+        progress=progress,
+    )
+    return {"name": final.name, "config": final.config}
