@@ -16,6 +16,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from .errors import CorruptArtifact
@@ -24,6 +25,7 @@ from .schema import Float32, Int32, Int64
 ENOUGH_RECALL = 0.99  # share of the exact best 100 that an approximate search must find
 MEASURE_FROM = 20_000  # items; below, exact search is fast enough not to look further
 _DEPTH = 100
+_FIRST = 2048  # of the longest vectors, looked at before the worst acceptable score is known
 _QUERIES = 256
 _PROBES = (8, 16, 32, 48, 64, 96, 128, 192)
 
@@ -119,14 +121,15 @@ class LongFirst:
     def __init__(self, vectors: Float32, ids: Int64, head: int) -> None:
         self.d = vectors.shape[1]
         self._vectors = vectors
-        self._ids = ids
+        self.ids = ids
+        self._shortness = -np.linalg.norm(vectors, axis=1)  # ascending, as searchsorted wants it
         self._parts: list[Any] = []
         for part in (vectors[:head], vectors[head:]):
             flat = faiss.IndexFlatIP(self.d)
             flat.add(part)
             self._parts.append(flat)
         self.head = head
-        self._reach = float(np.linalg.norm(vectors[head])) if head < len(vectors) else 0.0
+        self._reach = float(-self._shortness[head]) if head < len(vectors) else 0.0
 
     @staticmethod
     def of(vectors: Float32, head: int) -> LongFirst:
@@ -137,7 +140,7 @@ class LongFirst:
     def search(self, queries: Float32, k: int) -> tuple[Float32, Int64]:
         """As a faiss index's."""
         scores, places = self._parts[0].search(queries, k)
-        codes = np.where(places < 0, -1, self._ids[places])
+        codes = np.where(places < 0, -1, self.ids[places])
         bound = np.sqrt(np.einsum("ij,ij->i", queries, queries)) * self._reach
         # Rounding may not let an unlucky tie through.
         unsure = np.flatnonzero((scores[:, -1] < bound * 1.0001) | (places[:, -1] < 0)) if self._reach else ()
@@ -145,9 +148,48 @@ class LongFirst:
             self._with_the_rest(queries, k, unsure, scores, codes)
         return scores, codes
 
+    def search_allowed(self, query: Float32, k: int, allowed: NDArray[np.bool_]) -> tuple[Int64, Float32]:
+        """The k best allowed items for one query of shape (d,): codes and inner products, fewer where there are fewer.
+
+        Parameters
+        ----------
+        allowed
+            Shape (n,), in the order of `ids`.
+        """
+        size, n = max(_FIRST, 4 * k), len(self.ids)
+        while True:
+            size = min(size, n)
+            places = np.flatnonzero(allowed[:size])
+            if len(places) >= k or size == n:
+                break
+            size *= 4
+        scores = self._vectors[:size] @ query
+        scores = scores[places] if len(places) < size else scores
+        if k < len(places):
+            best = np.argpartition(scores, len(places) - k)[len(places) - k :]
+            places, scores = places[best], scores[best]
+        if size < n:
+            places, scores = self._what_could_be_better(query, allowed, size, places, scores)
+        order = np.lexsort((self.ids[places], -scores))[:k]
+        return self.ids[places[order]], scores[order]
+
+    def _what_could_be_better(
+        self, query: Float32, allowed: NDArray[np.bool_], size: int, places: Int64, scores: Float32
+    ) -> tuple[Int64, Float32]:
+        """With those of the vectors after `size` that are long enough and score no worse than the worst so far."""
+        worst = float(scores.min())
+        needed = worst / max(float(np.sqrt(query @ query)), 1e-30)
+        # Rounding may not let an unlucky tie through.
+        end = int(np.searchsorted(self._shortness, -needed * 0.9999, side="right")) if needed > 0 else len(self.ids)
+        if end <= size:
+            return places, scores
+        more = self._vectors[size:end] @ query
+        better = np.flatnonzero((more >= worst) & allowed[size:end])
+        return np.concatenate([places, better + size]), np.concatenate([scores, more[better]])
+
     def _with_the_rest(self, queries: Float32, k: int, rows: Any, scores: Float32, codes: Int64) -> None:
         more, places = self._parts[1].search(np.ascontiguousarray(queries[rows]), k)
-        found = np.where(places < 0, -1, self._ids[np.where(places < 0, 0, places + self.head)])
+        found = np.where(places < 0, -1, self.ids[np.where(places < 0, 0, places + self.head)])
         both = np.concatenate([scores[rows], more], axis=1)
         names = np.concatenate([codes[rows], found], axis=1)
         order = np.argsort(-both, axis=1, kind="stable")[:, :k]
@@ -157,7 +199,7 @@ class LongFirst:
     def stored(self) -> Any:
         """One faiss index with everything, longest first."""
         index = faiss.IndexIDMap(faiss.IndexFlatIP(self.d))
-        index.add_with_ids(self._vectors, self._ids)
+        index.add_with_ids(self._vectors, self.ids)
         return index
 
     @staticmethod

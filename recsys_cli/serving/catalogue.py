@@ -41,11 +41,18 @@ class Allowed:
         self.count = int(np.count_nonzero(mask))
         self.few = self.count <= min(_FEW, len(mask) // 2)
         self._rows: Float32 | None = None
+        self._along: NDArray[np.bool_] | None = None
 
     @cached_property
     def codes(self) -> Int32:
         """The items, ascending."""
         return np.flatnonzero(self.mask).astype(np.int32)
+
+    def along(self, ids: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """The mask in the order of `ids` (always the same array)."""
+        if self._along is None:
+            self._along = self.mask[ids]
+        return self._along
 
     def rows_of(self, vectors: Float32) -> Float32:
         """The rows of `vectors` (always the same array) that belong to `codes`."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..index import ItemIndex
+from ..index import ItemIndex, LongFirst
 from ..models.base import Model, top_k
 from ..models.vectors import VectorModel, unit_rows
 from ..schema import Float32, Int32
@@ -24,6 +24,7 @@ _NEIGHBOURS = 200  # kept for each item that is asked about
 _ITEMS_KEPT = 2048  # items whose neighbours are remembered
 _DEPTH = 64  # candidates asked for at least
 _LARGE = 20_000  # items from which on looking at all of them takes too long for a source among others
+_PLAIN = 100  # candidates that the index answers quickest when everything is allowed
 _DEEPEST = 1024  # candidates looked through before everything is scored
 
 
@@ -119,7 +120,12 @@ class Retrieval:
             scores = allowed.rows_of(model.item_vectors()) @ vector
             order = _largest(scores, want)
             return [(c, s) for c, s in zip(codes[order].tolist(), scores[order].tolist(), strict=True) if s != 0]
-        depth, n = max(_DEPTH, want), len(self._catalogue)
+        n = len(self._catalogue)
+        depth = min(max(_DEPTH, want), n)
+        inner = self._index.index
+        if isinstance(inner, LongFirst) and (depth > _PLAIN or allowed.count < n):
+            best, worth = inner.search_allowed(vector, depth, allowed.along(inner.ids))
+            return [(c, s) for c, s in zip(best.tolist(), worth.tolist(), strict=True) if s != 0]
         while True:
             codes, scores = (a[0] for a in self._index.search(vector[None, :], min(depth, n)))
             keep = (codes >= 0) & (scores != 0) & allowed.mask[codes]

@@ -13,7 +13,7 @@ from .request import Request
 from .rules import Lines, Picker, Rules
 from .sources import WEIGHTS, Found, fuse
 
-DEPTH = 400  # candidates that are put in order; more only where a page lies deeper, so that pages stay stable
+DEPTH = 128  # candidates that are put in order; more only where a page lies deeper, so that pages stay stable
 
 UnitRows = Callable[[Int32], Float32 | None]
 
