@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import CorruptArtifact
@@ -87,7 +88,25 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     _save_arrays(path / "shelves", bundle.shelves)
     write_histories(path, bundle.keys, bundle.histories)
     with pa.OSFile(str(path / "catalogue.arrow"), "wb") as sink, pa.ipc.new_file(sink, bundle.catalogue.schema) as w:
-        w.write_table(bundle.catalogue.combine_chunks())
+        w.write_table(_without_stale_memory(bundle.catalogue))
+
+
+def _without_stale_memory(table: pa.Table) -> pa.Table:
+    """The same table with zeros below its nulls.
+
+    Whoever made it left there whatever stood in its memory, which may be a piece of somebody's id; and no two files
+    would be the same.
+    """
+    columns = [column.combine_chunks() for column in table.combine_chunks().columns]
+    return pa.table([_zero_below_nulls(column) for column in columns], schema=table.schema)
+
+
+def _zero_below_nulls(column: pa.Array) -> pa.Array:
+    if not column.null_count or not pa.types.is_primitive(column.type):
+        return column
+    zero = pa.scalar(False if pa.types.is_boolean(column.type) else 0).cast(column.type)
+    valid, values = pc.is_valid(column), pc.fill_null(column, zero)
+    return pa.Array.from_buffers(column.type, len(column), [valid.buffers()[1], values.buffers()[1]])
 
 
 def write_histories(path: Path, keys: UserKeys, histories: Histories) -> None:

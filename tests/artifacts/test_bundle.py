@@ -88,6 +88,18 @@ class TestRoundTrip:
             assert same(getattr(got.histories, name), getattr(b.histories, name))
         assert got.histories.kinds == b.histories.kinds
 
+    def test_memory_below_nulls_is_not_written(self, tmp_path: Path) -> None:
+        """DuckDB leaves there what it worked on last, which may be a piece of an id."""
+        stale = np.frombuffer(b"customer" * 4, dtype=np.int64)
+        mask = pa.py_buffer(bytes([0b0101]))
+        column = pa.Array.from_buffers(pa.int64(), 4, [mask, pa.py_buffer(stale.tobytes())])
+        assert column.null_count == 2
+        catalogue = pa.table({"item_id": ["a", "b", "c", "d"], "created_at": column})
+        expected = catalogue["created_at"].to_pylist()
+        write_bundle(tmp_path, bundle(catalogue=catalogue))
+        assert read_bundle(tmp_path).catalogue["created_at"].to_pylist() == expected
+        assert (tmp_path / "catalogue.arrow").read_bytes().count(b"customer") == 2, "the two that are no nulls"
+
     def test_people_are_found_by_their_key_alone(self, tmp_path: Path) -> None:
         write_bundle(tmp_path, bundle())
         got = read_bundle(tmp_path)
