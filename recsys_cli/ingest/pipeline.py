@@ -31,7 +31,7 @@ from .reading import Source, open_source
 from .rejecting import forget_mended, keep_rejected, reasons_of
 from .report import FileReport, Report
 from .staging import Options, Staged, check_rows, load_raw
-from .wishes import check as check_settings
+from .zones import check_zone
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
 ROWS_AN_ITEM = 3.0
@@ -103,7 +103,7 @@ def ingest(
         For the first file that cannot be taken; those before it are in.
     """
     request = request or Request()
-    check_settings(settings.ingest)
+    check_zone(settings.ingest.timezone)
     reports = []
     for path in files:
         source, understood = _look(settings, path, request, progress)
