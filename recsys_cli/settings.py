@@ -144,6 +144,11 @@ class IngestSettings:
          "adjust bad debt", "amazon fee", "*gift voucher*", "this is a test product*"),
         "Patterns of titles that are no products, on lines whose item id has fewer than four digits.",
     )  # fmt: skip
+    unknown_items: str = _s(
+        "keep",
+        "Events of items that the catalogue does not have (yet): keep or reject them.",
+        choices=("keep", "reject"),
+    )
     map_events: dict[str, str] = _s({}, "Field to column of event files, as with --map; used where a file has them.")
     map_items: dict[str, str] = _s({}, "Field to column of item files.")
     map_users: dict[str, str] = _s({}, "Field to column of user files.")

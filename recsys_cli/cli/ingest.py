@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from ..errors import InputError, UsageError
 from ..files import private_dir
@@ -142,16 +142,23 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
 
 
 def _take(run: Run, paths: list[Path], request: Request) -> None:
-    from ..ingest import ingest
+    from ..ingest import Report, ingest
     from .ingest_report import ingest_report
 
-    report = ingest(run.settings, paths, request, progress=run.progress, waiting=run.waiting)
+    report = Report()
+    try:
+        for path in paths:
+            taken = ingest(run.settings, [path], request, progress=run.progress, waiting=run.waiting)
+            report = Report(report.files + taken.files)
+    finally:
+        # What was taken before a file that cannot be is in the database, and so in the report.
+        if report.files:
+            run.emit(report.as_dict(), lambda out: _show(out, list(ingest_report(report))))
 
-    def render(out: Console) -> None:
-        for line in ingest_report(report):
-            out.print(line, highlight=False)
 
-    run.emit(report.as_dict(), render)
+def _show(out: Console, lines: list[RenderableType]) -> None:
+    for line in lines:
+        out.print(line, highlight=False)
 
 
 def _from_stdin(run: Run, request: Request) -> None:

@@ -18,7 +18,8 @@ def ingest_report(report: Report) -> Iterator[RenderableType]:
         if file.understood:
             yield Text(f"  understood  {', '.join(f'{f} ← {c}' for f, c in file.understood.items())}", style="dim")
         if file.unused:
-            yield Text(f"  not used    {_few(file.unused)}", style="dim")
+            label = "not used    " if file.kind == "events" or file.preset else "attributes  "
+            yield Text(f"  {label}{_few(file.unused)}", style="dim")
         if file.reasons:
             yield _reasons(file.reasons)
         for note in file.notes:

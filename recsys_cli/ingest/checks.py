@@ -210,6 +210,13 @@ def _products(c: Context) -> list[Check]:
     return found
 
 
+def _catalogue(c: Context) -> list[Check]:
+    if c.kind != EVENTS or c.settings.unknown_items != "reject":
+        return []
+    unknown = "t_item_id NOT IN (SELECT item_id FROM items)"
+    return [Check("unknown_item", "Its item is not in the catalogue.", unknown, "item_id")]
+
+
 def _any_like(column: str, patterns: tuple[str, ...]) -> str:
     """SQL: the text matches one of the shell patterns, whatever its case; plain words are looked up at once."""
     low = f"lower({column})"
@@ -234,6 +241,7 @@ _MAKERS: tuple[Callable[[Context], list[Check]], ...] = (
     _orders,
     _products,
     _numbers,
+    _catalogue,
 )
 
 

@@ -281,13 +281,17 @@ def _merge_accepted(
         "FROM checked k JOIN raw USING (row_number) WHERE reason = 0 ORDER BY row_number"
     )
     rows = int(con.execute("SELECT count(*) FROM accepted").fetchall()[0][0])
+    if request.replace and not rows:
+        raise InputError(
+            f"{source.path} has no item that can be taken; it is no whole catalogue.", "Leave --replace out."
+        )
     notes = []
     if gathered:
         _gather(con)
         notes.append("The file has many rows an item: its usual title and its median price were taken.")
     con.execute("ALTER TABLE accepted DROP row_number")
     merged = (
-        merge.merge_items(con, "accepted", replace=request.replace)
+        merge.merge_items(con, "accepted", replace=request.replace, present="checked")
         if understood.kind == ITEMS
         else merge.merge_users(con, "accepted")
     )
@@ -307,7 +311,10 @@ def _event_notes(con: duckdb.DuckDBPyConnection) -> list[str]:
         "SELECT count(DISTINCT item_id) FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items)"
     ).fetchall()[0][0]
     if unknown and con.execute("SELECT count(*) FROM (SELECT 1 FROM items LIMIT 1)").fetchall()[0][0]:
-        notes.append(f"{unknown} items are not in the catalogue (yet).")
+        some = con.execute(
+            "SELECT DISTINCT item_id FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items) ORDER BY 1 LIMIT 3"
+        ).fetchall()
+        notes.append(f"{unknown} items are not in the catalogue (yet): {', '.join(i for (i,) in some)}, …")
     return notes
 
 

@@ -37,7 +37,7 @@ class FileReport:
     understood
         Field to the columns it is read from.
     unused
-        Columns that nothing was read from.
+        Columns that nothing was read from. Those of items and users are kept as attributes.
     read, new, known, rejected
         Rows; read = new + known + rejected, always.
     changed, retired

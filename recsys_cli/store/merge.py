@@ -189,6 +189,7 @@ def merge_items(
     items: str | pa.Table,
     *,
     replace: bool = False,
+    present: str = "",
     now: int | None = None,
 ) -> Merged:
     """Add and change items; what is null in `items` stays what it was.
@@ -202,6 +203,8 @@ def merge_items(
         and `attributes` (a JSON object, merged key by key). Of several rows of one item the last counts.
     replace
         `items` is the whole catalogue: retire what it lacks. An item offered again is no longer retired.
+    present
+        A table whose items are in the catalogue as well, though they are not offered (rows that were rejected).
     now
         Epoch seconds of the change; default is the clock.
     """
@@ -209,10 +212,11 @@ def merge_items(
     counts = _upsert(con, items, "items", "item_id", dict(ITEM_COLUMNS), at)
     retired = 0
     if replace:
+        also = f" UNION SELECT item_id FROM {_q(present)} WHERE item_id IS NOT NULL" if present else ""
         retired = _count(
             con,
             f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL "
-            "AND item_id NOT IN (SELECT item_id FROM offer)",
+            f"AND item_id NOT IN (SELECT item_id FROM offer{also})",
         )
     con.execute("DROP TABLE IF EXISTS offer")
     return Merged(*counts, retired=retired)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -13,13 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_cli.errors import InputError, UsageError
-from recsys_cli.identity import load_secret, pseudonym
+from recsys_cli.gdpr import suppression
+from recsys_cli.identity import load_secret, pseudonym, user_key
 from recsys_cli.ingest import FileReport, Request, StrictRefusal, ingest
 from recsys_cli.ingest.formats import Hints
 from recsys_cli.settings import Settings, load
 
 INVOICES = Path(__file__).parents[3] / "shared" / "data" / "online_retail_2009_2010.parquet"
 needs_invoices = pytest.mark.skipif(not INVOICES.exists(), reason="the real shop's invoices are not beside the repo")
+Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 EVENTS = "user_id,item_id,ts,qty\nu1,a,1700000000,1\nu1,b,1700000100,2\nu2,a,1700000200,1\n"
 
 
@@ -323,3 +329,65 @@ def test_the_real_invoices_are_understood_without_a_word(settings: Settings) -> 
     assert rows(settings, "SELECT title, price FROM items WHERE item_id = '85123A'") == [
         ("WHITE HANGING HEART T-LIGHT HOLDER", 2.95)
     ]
+
+
+def test_a_whole_catalogue_does_not_retire_what_it_names_in_a_wrong_row(settings: Settings, tmp_path: Path) -> None:
+    take(settings, written(tmp_path, "item_id,price\na,1\nb,2\nc,3\n"))
+    report = take(settings, written(tmp_path, "item_id,price\na,1\nb,cheap\n"), replace=True)
+    assert (report.retired, report.rejected) == (1, 1)
+    assert rows(settings, "SELECT item_id FROM items WHERE retired_at IS NOT NULL") == [("c",)]
+    with pytest.raises(InputError, match="no whole catalogue"):
+        take(settings, written(tmp_path, "item_id,price\nb,cheap\n"), replace=True)
+
+
+def test_events_of_unknown_items_are_noted_or_by_setting_rejected(settings: Settings, tmp_path: Path) -> None:
+    take(settings, written(tmp_path, "item_id,title\na,A\n"))
+    file = written(tmp_path, EVENTS)
+    assert any("1 items are not in the catalogue (yet): b" in n for n in take(settings, file, dry_run=True).notes)
+    choosy = load({"db": settings.db, "ingest.unknown_items": "reject"}, environ={})
+    assert {r.name: r.examples[0].value for r in take(choosy, file).reasons} == {"unknown_item": "b"}
+
+
+def test_parquet_of_every_type_is_read_or_refused_in_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    at = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    berlin = pa.array([at], pa.timestamp("ns", tz="Europe/Berlin"))
+    columns = {
+        "user_id": pa.array([b"u1"], pa.binary()),
+        "item_id": pa.array(["a"]).dictionary_encode(),
+        "ts": berlin,
+        "qty": pa.array([2], pa.uint8()),
+        "price": pa.array([Decimal("1.25")], pa.decimal128(9, 2)),
+        "order_id": pa.array([7.0], pa.float32()),
+        "extra": pa.array([[1, 2]]),
+        "nothing": pa.nulls(1),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert take(settings, tmp_path / "t.parquet").new == 1
+    assert rows(settings, "SELECT user_id, item_id, ts, qty, price, order_id FROM events") == [
+        ("u1", "a", int(at.timestamp()), 2, 1.25, "7")
+    ]
+    naive = {**columns, "ts": pa.array([at.replace(tzinfo=None)], pa.timestamp("s")), "user_id": pa.array([5])}
+    pq.write_table(pa.table(naive), tmp_path / "n.parquet")
+    berlin_shop = load({"db": settings.db, "ingest.timezone": "Europe/Berlin"}, environ={})
+    assert take(berlin_shop, tmp_path / "n.parquet").new == 1
+    assert rows(settings, "SELECT ts FROM events WHERE user_id = '5'") == [(int(at.timestamp()) - 3600,)]
+    pq.write_table(pa.table({**columns, "user_id": pa.array([b"\xff\xfe"], pa.binary())}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="damaged"):
+        take(settings, tmp_path / "b.parquet")
+
+
+def test_an_erased_person_does_not_come_back_with_an_old_export(settings: Settings, tmp_path: Path) -> None:
+    take(settings, written(tmp_path, "user_id,item_id,ts\nu9,a,1600000000\n"))
+    secret = load_secret(settings.db)
+    suppression.add(settings.db, secret, [user_key(secret, "u1")], days=10, keeps_out=True)
+    report = take(settings, written(tmp_path, EVENTS))
+    assert {r.name: (r.rows, r.severity) for r in report.reasons} == {"erased": (2, "left out")}
+    assert rows(settings, "SELECT DISTINCT user_id FROM events ORDER BY 1") == [("u2",), ("u9",)]
+    assert rows(settings, "SELECT raw, detail FROM rejected") == [(None, None)] * 2
+
+
+def test_a_file_that_fails_does_not_hide_what_was_taken_before_it(tmp_path: Path, recsys: Recsys) -> None:
+    written(tmp_path, EVENTS, "good.csv")
+    done = recsys("ingest", "good.csv", "missing.csv", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["total"]["new"] == 3
