@@ -303,8 +303,13 @@ def _same_kind(like: ItemIndex, vectors: Float32) -> Any:
     if isinstance(like.index, LongFirst):
         return LongFirst.of(vectors, like.index.head) if like.index.head < len(vectors) else None
     if kind.startswith("ivf"):
-        index = faiss.clone_index(like.index)
-        index.reset()
+        old = like.index
+        quantiser = faiss.IndexFlatIP(old.d)
+        quantiser.add(old.quantizer.reconstruct_n(0, old.nlist))
+        # Made anew: a mapped index cannot be emptied.
+        index = faiss.IndexIVFFlat(quantiser, old.d, old.nlist, faiss.METRIC_INNER_PRODUCT)
+        index.is_trained = True
+        index.nprobe = old.nprobe
         index.add(vectors)
         return index
     return None

@@ -234,7 +234,8 @@ class Engine:
         if not picker.full:
             category = self.catalogue.words["category"].code
             if category[code] >= 0:
-                same = self._shelf_order[(allowed.mask & (category == category[code]))[self._shelf_order]][:want]
+                same = self._shelf_order[(allowed.mask & (category == category[code]))[self._shelf_order]]
+                same = same[: want + len(picker.skip)]
                 scores = self._popular[same].tolist()
                 picker.take(list(zip(same.tolist(), scores, strict=True)), "category", True)
         if not picker.full:

@@ -33,9 +33,12 @@ def together(data: Dataset) -> dict[str, NDArray[Any]]:
     count = np.zeros((n, TOGETHER), dtype=np.int32)
     lift = np.zeros((n, TOGETHER), dtype=np.float32)
     baskets = _baskets(data.interactions)
-    columns = baskets.tocsc()
-    sold = np.diff(columns.indptr).astype(np.float64)
+    sold = np.bincount(baskets.indices, minlength=n).astype(np.float64)
     total = max(baskets.shape[0], 1)
+    size = np.diff(baskets.indptr)
+    # Orders of one thing count for how often it is sold, and say nothing else.
+    baskets = baskets[(size > 1) & (size <= LARGE_BASKET)]
+    columns = baskets.tocsc()
     for start in range(0, n, 4096):
         stop = min(start + 4096, n)
         pairs = (columns[:, start:stop].T @ baskets).tocoo()
@@ -126,5 +129,4 @@ def _baskets(data: Interactions) -> sp.csr_matrix:
     shape = (int(row.max()) + 1 if len(row) else 0, data.n_items)
     matrix = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, item)), shape=shape)
     matrix.data[:] = 1  # two of a thing in one order are one line of it
-    size = np.diff(matrix.indptr)
-    return matrix[(size > 1) & (size <= LARGE_BASKET)]
+    return matrix

@@ -1,0 +1,218 @@
+"""Each rule does what it says, alone and beside others, where the right answer is known."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recsys_cli.errors import UsageError
+from recsys_cli.serving import Engine, Filters, Request
+from recsys_cli.serving.campaigns import Campaign, read_campaigns
+
+Ruled = Callable[..., Engine]
+
+
+def lists(engine: Engine, user: str = "t4", k: int = 12, **more: Any) -> list[dict[str, Any]]:
+    return engine.describe(engine.recommend(Request(user_id=user, k=k, **more)))
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [r["item_id"] for r in rows]
+
+
+@pytest.mark.parametrize("user", ["t4", "nobody"])
+def test_at_most_so_many_of_a_category(ruled: Ruled, user: str) -> None:
+    rows = lists(ruled(max_per_category=2), user, k=8)
+    assert Counter(r["category"] for r in rows) == {"tea": 2, "coffee": 2, "garden": 2, "dogs": 2}
+
+
+def test_at_most_so_many_of_a_brand(ruled: Ruled) -> None:
+    rows = lists(ruled(max_per_brand=3), k=9)
+    assert set(Counter(r["brand"] for r in rows).values()) == {3}
+
+
+def test_limits_hold_on_every_page_and_leave_nothing_out(ruled: Ruled) -> None:
+    engine = ruled(max_per_category=2)
+    pages = [lists(engine, k=4, offset=o) for o in range(0, 40, 4)]
+    for page in pages[:3]:
+        assert max(Counter(r["category"] for r in page).values()) <= 2
+    seen = [i for page in pages for i in ids(page)]
+    assert len(seen) == len(set(seen))
+    assert lists(engine, k=4, offset=4) == pages[1]
+
+
+def test_whoever_asks_for_a_category_gets_a_page_of_it(ruled: Ruled) -> None:
+    rows = lists(ruled(max_per_category=2), k=5, filters=Filters(category=("garden",)))
+    assert len(rows) == 5
+
+
+def test_limits_of_a_request_replace_those_of_the_shop(ruled: Ruled) -> None:
+    rows = lists(ruled(max_per_category=2), k=8, rules={"max_per_category": 1})
+    assert max(Counter(r["category"] for r in rows).values()) == 1
+    assert len(rows) == 4  # there is no fifth category
+
+
+def test_sold_out_items_are_shown_when_the_shop_wants_it(ruled: Ruled) -> None:
+    assert "t2" not in ids(lists(ruled(), k=60, repeat=True))
+    assert "t2" in ids(lists(ruled(in_stock_only=False), k=60, repeat=True))
+    assert "t3" not in ids(lists(ruled(in_stock_only=False), k=60, repeat=True))
+
+
+def test_a_floor_for_the_margin(ruled: Ruled) -> None:
+    engine = ruled(min_margin=0.5)
+    rows = lists(engine, k=60, repeat=True)
+    assert rows
+    assert all((engine.catalogue.record(engine.code(i))["margin"] or 0) >= 0.5 for i in ids(rows))
+
+
+def test_freshness_lifts_new_items(ruled: Ruled) -> None:
+    plain, fresh = ruled(), ruled(freshness=3.0, freshness_days=100)
+    before = {r["item_id"]: r["score"] for r in lists(plain, "nobody", k=60) if r["source"] == "popular"}
+    rows = [r for r in lists(fresh, "nobody", k=60) if r["source"] == "popular"]
+    for row in rows:
+        age = (plain.people.now - int(plain.bundle.shelves["first_seen"][plain.code(row["item_id"])])) / 86_400
+        assert row["score"] == pytest.approx(before[row["item_id"]] * (1 + 3 * 0.5 ** (age / 100)), rel=1e-4)
+    assert ids(rows) != list(before)
+
+
+def test_diversity_mixes_tastes(ruled: Ruled) -> None:
+    def kinds(value: float) -> int:
+        return len({r["category"] for r in lists(ruled(diversity=value), "c7", k=5)})
+
+    assert kinds(0.9) > kinds(0.0)
+    assert ids(lists(ruled(diversity=0.9), "c7", k=5))[0] == ids(lists(ruled(), "c7", k=5))[0]
+
+
+def test_boosts_and_buries_multiply_scores(ruled: Ruled) -> None:
+    plain = {r["item_id"]: r["score"] for r in lists(ruled(), "nobody", k=20)}
+    campaigns = (
+        {"action": "boost", "category": "dogs", "factor": 1.5},
+        {"action": "bury", "item": "c0", "factor": 0.25},
+    )
+    rows = lists(ruled(campaigns=campaigns), "nobody", k=20)
+    changed = {r["item_id"]: r["score"] for r in rows}
+    for item in set(plain) & set(changed):
+        factor = 1.5 if item[0] == "d" else 0.25 if item == "c0" else 1
+        assert changed[item] == pytest.approx(plain[item] * factor, rel=1e-4)
+    assert [r["score"] for r in rows] == sorted((r["score"] for r in rows), reverse=True)
+
+
+def test_a_boost_reaches_items_below_the_candidates(ruled: Ruled) -> None:
+    boost = ({"action": "boost", "item": "t9", "factor": 1000},)
+    assert ids(lists(ruled(campaigns=boost), "t4", k=1, repeat=True)) == ["t9"]
+
+
+def test_attributes_and_brands_can_be_named(ruled: Ruled) -> None:
+    engine = ruled(campaigns=({"action": "ban", "attribute": "colour=red"}, {"action": "ban", "brand": "Birch"}))
+    rows = lists(engine, k=60, repeat=True)
+    numbers = {int(i[1:]) for i in ids(rows) if not i.startswith("new")}
+    assert numbers == {0, 6, 8, 2} - {1}
+
+
+def test_pins_have_their_place(ruled: Ruled) -> None:
+    campaigns = ({"action": "pin", "item": "d7", "position": 2}, {"action": "pin", "item": "t3", "position": 1})
+    rows = lists(ruled(campaigns=campaigns), "t4", k=5)
+    assert ids(rows)[1] == "d7"
+    assert rows[1]["source"] == "pinned"
+    assert "t3" not in ids(rows)  # retired: even a pin does not bring it back
+    filtered = lists(ruled(campaigns=campaigns), "t4", k=5, filters=Filters(category=("coffee",)))
+    assert "d7" not in ids(filtered)
+    assert ids(lists(ruled(campaigns=campaigns), "t4", k=60)).count("d7") == 1
+
+
+def test_campaigns_begin_and_end() -> None:
+    campaign = Campaign.of({"action": "ban", "item": "x", "from": "2026-11-01", "until": "2026-11-30"}, 1)
+    at = lambda *day: datetime.datetime(*day, tzinfo=datetime.UTC).timestamp()  # noqa: E731
+    assert not campaign.runs(at(2026, 10, 31, 23))
+    assert campaign.runs(at(2026, 11, 1))
+    assert campaign.runs(at(2026, 11, 30, 23, 59))
+    assert not campaign.runs(at(2026, 12, 1))
+
+
+def test_masks_follow_the_clock(ruled: Ruled, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ruled(campaigns=({"action": "ban", "category": "tea", "from": "2030-01-01", "until": "2030-01-02"},))
+    moment = datetime.datetime(2029, 12, 31, tzinfo=datetime.UTC).timestamp()
+    for days, banned in ((0, False), (1.5, True), (2.5, True), (3.5, False)):
+        monkeypatch.setattr("recsys_cli.serving.catalogue.time.time", lambda d=days: moment + d * 86_400)
+        tea = any(i[0] == "t" for i in ids(lists(engine, k=60, repeat=True)))
+        assert tea is not banned
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("no table", "is no table"),
+        ({"action": "boost"}, "must name one of"),
+        ({"action": "push", "item": "x"}, "has no action"),
+        ({"action": "pin", "brand": "x"}, "a pin names an item"),
+        ({"action": "boost", "item": "x", "factor": 0.5}, "does not boost"),
+        ({"action": "bury", "item": "x", "factor": 2}, "does not bury"),
+        ({"action": "ban", "attribute": "red"}, "name=value"),
+        ({"action": "ban", "item": "x", "until": "soon"}, "is no day"),
+        ({"action": "ban", "item": "x", "colour": "red"}, "'colour', which is not known"),
+        ({"action": "pin", "item": "x", "position": 0}, "position is not a number"),
+    ],
+)
+def test_mistakes_in_campaigns_are_told(table: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_campaigns((table,))
+
+
+def test_bought_items_return_after_their_days(ruled: Ruled) -> None:
+    engine = ruled()
+    bought = {r["item_id"]: r["ts"] for r in engine.history("t9", 100)}
+    shown = ids(lists(engine, "t9", k=60, rules={"bought_days": 100.0}))
+    age = {i: (engine.people.now - ts) / 86_400 for i, ts in bought.items() if i not in ("t2", "t3")}
+    assert {i for i in age if i in shown} == {i for i, days in age.items() if days >= 100}
+    assert any(days >= 100 for days in age.values())
+
+
+def test_consumables_return_after_their_interval(ruled: Ruled) -> None:
+    engine = ruled(consumables=True)
+    engine.bundle.shelves["interval_days"] = engine.bundle.shelves["interval_days"].copy()
+    bought = [r for r in engine.history("t9", 100) if r["item_id"] not in ("t2", "t3")]
+    item, days = bought[0]["item_id"], (engine.people.now - bought[0]["ts"]) / 86_400
+    assert item not in ids(lists(engine, "t9", k=60))
+    engine.bundle.shelves["interval_days"][engine.code(item)] = days - 1
+    assert item in ids(lists(engine, "t9", k=60))
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "category": {"max_per_category": 2},
+    "brand": {"max_per_brand": 3},
+    "freshness": {"freshness": 0.5},
+    "diversity": {"diversity": 0.5},
+    "margin": {"min_margin": 0.2},
+    "boost": {"campaigns": ({"action": "boost", "category": "coffee"},)},
+    "pin": {"campaigns": ({"action": "pin", "item": "c5", "position": 3},)},
+    "ban": {"campaigns": ({"action": "ban", "brand": "Ash"},)},
+}
+
+
+@pytest.mark.parametrize("names", list(itertools.combinations(RULES, 2)))
+def test_rules_hold_beside_each_other(ruled: Ruled, names: tuple[str, str]) -> None:
+    settings: dict[str, Any] = {}
+    for name in names:
+        for key, value in RULES[name].items():
+            settings[key] = (*settings.get(key, ()), *value) if key == "campaigns" else value
+    engine = ruled(**settings)
+    rows = lists(engine, "t4", k=8, explain=True)
+    records = [engine.catalogue.record(engine.code(i)) for i in ids(rows)]
+    assert len(set(ids(rows))) == len(rows) > 0
+    free = [r for r, row in zip(records, rows, strict=True) if row["source"] != "pinned"]
+    if "category" in names:
+        assert max(Counter(r["category"] for r in free).values()) <= 2
+    if "brand" in names:
+        assert max(Counter(r["brand"] for r in free).values()) <= 3
+    if "margin" in names:
+        assert all(r["margin"] is not None and r["margin"] >= 0.2 for r in records)
+    if "ban" in names:
+        assert all(r["brand"] != "Ash" for r in records)
+    if "pin" in names:
+        assert ids(rows)[2] == "c5"
+    assert all(row["reason"] for row in rows)
