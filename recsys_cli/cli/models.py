@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .common import ArtifactsOption, ConfigOption, JsonOption, Run, start
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts, Version
@@ -22,18 +22,20 @@ NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="As v000012
 
 
 def _open(
-    artifacts: ArtifactsOption, config: ConfigOption, as_json: bool, **flags: Any
+    db: DbOption, artifacts: ArtifactsOption, config: ConfigOption, as_json: bool, **flags: Any
 ) -> tuple[Run, Artifacts]:
     from ..artifacts import Artifacts
 
-    run = start(None, artifacts, config, as_json, **flags)
+    run = start(db, artifacts, config, as_json, **flags)
     return run, Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
 
 
 @app.command("list")
-def list_(artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Show all versions, the newest first; the served one is marked with *."""
-    run, published = _open(artifacts, config, as_json)
+    run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
     found = lineage.entries(published)
@@ -43,12 +45,13 @@ def list_(artifacts: ArtifactsOption = None, config: ConfigOption = None, as_jso
 @app.command()
 def show(
     version: NameArgument = "current",
+    db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show everything known of a version, after checking its files."""
-    run, published = _open(artifacts, config, as_json)
+    run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
     found = lineage.open_named(published, version)
@@ -58,12 +61,13 @@ def show(
 @app.command()
 def promote(
     version: NameArgument,
+    db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve a version from now on; running servers change over within a second."""
-    run, published = _open(artifacts, config, as_json)
+    run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
     found = lineage.promote(published, version)
@@ -75,12 +79,13 @@ def rollback(
     model: Annotated[
         bool, typer.Option("--model", help="Back to the model of an earlier training, not only to older data.")
     ] = False,
+    db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the version before the served one; the next pass of the update worker goes on from there."""
-    run, published = _open(artifacts, config, as_json)
+    run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
     before, found = lineage.rollback(published, model=model)
@@ -94,12 +99,13 @@ def prune(
     days: Annotated[
         float | None, typer.Option("--days", min=0, help="Remove what is older, even of these. [default: 30]")
     ] = None,
+    db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions; never the served one, its parent, or the last two trainings."""
-    run, published = _open(artifacts, config, as_json, train__keep=keep, train__keep_days=days)
+    run, published = _open(db, artifacts, config, as_json, train__keep=keep, train__keep_days=days)
     from ..updates import lineage
 
     gone = lineage.prune(published, run.settings.train.keep, run.settings.train.keep_days)
@@ -111,12 +117,13 @@ def prune(
 def diff(
     first: NameArgument,
     second: NameArgument = "current",
+    db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how two versions differ in model, data, quality and items."""
-    run, published = _open(artifacts, config, as_json)
+    run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
     found = lineage.diff(published, first, second)

@@ -35,13 +35,14 @@ def update_worker(
     Safe under cron: a second one started meanwhile says so and ends.
     """
     run = start(db, artifacts, config, as_json, update__interval=interval, update__on_failure=on_failure)
-    os.nice(max(run.settings.update.nice, 0))
+    os.nice(max(run.settings.update.nice - os.nice(0), 0))
     from ..artifacts import Artifacts
     from ..store import Store
-    from ..updates import AnotherWorker, alone, loop, recorded_pass
+    from ..updates import AnotherWorker, alone, expect_work, loop, recorded_pass
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
+    expect_work(store, published, run.settings)
     try:
         with alone(published):
             if once:

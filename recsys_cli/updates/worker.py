@@ -79,6 +79,25 @@ def alone(artifacts: Artifacts) -> Iterator[None]:
         yield
 
 
+def expect_work(store: Store, artifacts: Artifacts, settings: Settings) -> None:
+    """Refuse to begin where there has never been anything: a mistyped path must not come into being.
+
+    Raises
+    ------
+    StoreMissing
+        There is no database, no version, nothing received and no watched folder.
+    StoreError
+        The database is none, and there are no artifacts to note that failure in.
+    """
+    if artifacts.root.is_dir() and (artifacts.names() or Spool(artifacts.spool_dir).segments()):
+        return
+    if not look(store)[1] and not settings.ingest.folder:
+        raise StoreMissing(
+            f"There is no database {store.path} yet, and nothing in {artifacts.root}.",
+            "Run recsys ingest FILE, or name them with --db and --artifacts.",
+        )
+
+
 def run_pass(
     store: Store,
     artifacts: Artifacts,
