@@ -40,7 +40,8 @@ def fill(store: Store, users: int = 60, items: int = 24, each: int = 12) -> None
         )
         con.execute(
             "INSERT INTO items (item_id, category, brand, price, title) "
-            "SELECT format('i{:02d}', n), format('c{}', n // 6), 'b', n + 1.5, format('Thing {}', n) FROM range(?) AS r(n)",
+            "SELECT format('i{:02d}', n), format('c{}', n // 6), 'b', n + 1.5, format('Thing {}', n) "
+            "FROM range(?) AS r(n)",
             [items + 2],
         )
 

@@ -35,6 +35,7 @@ HEAVY = (
 
 # What is given for an argument or option of this name, where "x" would not do.
 GIVEN = {"user": "u3", "users": "u3", "item": "i3", "version": "v000001", "first": "v000001", "second": "v000001"}
+QUICK = {"--trials": "1", "--timeout": "1", "--models": "popular", "--model": "popular"}
 SERVERS = {"serve"}  # run until they are stopped; tested under tests/serving and tests/api
 NO_STATE = {"demo"}  # brings its own
 
@@ -293,12 +294,7 @@ def shop(trained: Path, run: Run) -> Run:
 @pytest.mark.parametrize("command", STATEFUL, ids=ids)
 class TestInAShop:
     def test_its_result_is_json(self, command: Command, shop: Run) -> None:
-        quick = [
-            word
-            for flag, n in (("--trials", "1"), ("--model", "popular"))
-            if takes(command, flag)
-            for word in (flag, n)
-        ]
+        quick = [word for flag, value in QUICK.items() if takes(command, flag) for word in (flag, value)]
         done = shop(command.call("--json", *quick, given=GIVEN | {"files": "events.csv"}))
         if done.code and not done.out:
             assert json.loads(done.err.splitlines()[-1])["error"]["message"]

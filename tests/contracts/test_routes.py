@@ -1,0 +1,115 @@
+"""What every route does with bad requests, taken from the table of routes itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys_cli.api.routes import ROUTES
+
+_spec = importlib.util.spec_from_file_location(
+    "api_conftest_of_contracts", Path(__file__).resolve().parents[1] / "api" / "conftest.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+_api = sys.modules.setdefault("api_conftest_of_contracts", importlib.util.module_from_spec(_spec))
+_spec.loader.exec_module(_api)
+
+by_name = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    shop = _api.shop_module.make_shop(tmp_path_factory.mktemp("shop"))
+    made = _api.Server(shop, tmp_path_factory.mktemp("log") / "log")
+    yield made
+    made.stop()
+
+
+def path_of(route: Any) -> str:
+    return route.path.replace("{item_id}", "t1").replace("{user_id}", "t4").replace("{session_id}", "s")
+
+
+def ask(server: Any, route: Any, query: str = "", **more: Any) -> Any:
+    if route.body is not None and not more:
+        more = {"json": {}}
+    return server.http.request(route.method, f"{path_of(route)}?{query}", **more)
+
+
+def assert_told(reply: Any, status: int) -> None:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/json"
+    error = reply.json()
+    assert list(error) == ["error"]
+    assert set(error["error"]) == {"code", "message", "hint"}
+    assert error["error"]["message"].endswith((".", "?"))
+    assert reply.headers["x-request-id"]
+
+
+@by_name
+def test_unknown_parameters_are_told(server: Any, route: Any) -> None:
+    assert_told(ask(server, route, "colour=red"), 400)
+
+
+@by_name
+def test_wrong_values_are_told(server: Any, route: Any) -> None:
+    wrong = {"int": ["x", "1.5", "-1", "99999999", "", "٣"], "float": ["x", "nan", "inf", "1e999"], "bool": ["maybe"]}
+    for param in route.params:
+        values = ["sideways"] if param.choices else wrong.get(param.kind, [])
+        needed = "item_id=t1&" if any(p.required for p in route.params) else ""
+        for value in values:
+            assert_told(ask(server, route, f"{needed}{param.name}={value}"), 400)
+
+
+@by_name
+def test_missing_and_doubled_parameters_are_told(server: Any, route: Any) -> None:
+    if any(p.required for p in route.params):
+        assert_told(ask(server, route), 400)
+    for param in route.params:
+        if param.kind in ("str", "int"):
+            assert_told(ask(server, route, f"{param.name}=1&{param.name}=2"), 400)
+
+
+@by_name
+def test_queries_that_are_no_text_are_told(server: Any, route: Any) -> None:
+    assert_told(ask(server, route, "k=%ff%fe"), 400)
+
+
+@by_name
+def test_bodies_that_do_not_fit_are_told(server: Any, route: Any) -> None:
+    if route.body is None:
+        return
+    for body in (b"", b"{", b"\xff", b"null", b"[]", b"1", b'{"colour": 1}', b"[" * 5000):
+        assert_told(ask(server, route, content=body, headers={"content-type": "application/json"}), 400)
+    assert_told(ask(server, route, content=b"{}", headers={"content-type": "text/plain"}), 415)
+    large = b'{"x": "' + b"x" * 1_000_001 + b'"}'
+    assert_told(ask(server, route, content=large, headers={"content-type": "application/json"}), 413)
+
+
+@by_name
+def test_other_methods_are_told(server: Any, route: Any) -> None:
+    known = {r.method for r in ROUTES if r.path == route.path}
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - known:
+        reply = server.http.request(method, path_of(route), json={})
+        assert_told(reply, 405)
+        assert reply.headers["allow"]
+
+
+@by_name
+def test_documented(server: Any, route: Any) -> None:
+    described = server.get("/openapi.json")["paths"][route.path][route.method.lower()]
+    assert described["description"]
+    names = {p["name"] for p in described.get("parameters", []) if p["in"] == "query"}
+    assert names == {p.name for p in route.params}
+    assert all(p["description"] for p in described.get("parameters", []) if p["in"] == "query")
+    assert str(route.status) in described["responses"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/recommend/", "/items", "/items/", "//", "/%00", "/users/a/b"])
+def test_other_paths_are_told(server: Any, path: str) -> None:
+    assert_told(server.http.get(path, follow_redirects=False), 404)
