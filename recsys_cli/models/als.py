@@ -14,6 +14,7 @@ from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, hyper
 from .fitting import training_matrix
 from .folding import LeastSquaresModel
+from .growing import settled_items
 
 _LARGE = 3_000_000
 
@@ -70,7 +71,9 @@ class ALS(LeastSquaresModel):
         vectors = np.asarray(model.item_factors, dtype=np.float32)
         # What nobody bought keeps a trace of its random start otherwise.
         vectors[np.bincount(seen.indices, minlength=seen.shape[1]) == 0] = 0
-        return cls(config, vectors)
+        # What is new was not there to be bought for most of the past; the fit holds that against it.
+        fitted = cls(config, vectors, vectors.any(axis=1) & settled_items(data.interactions))
+        return fitted.grow(data, data.interactions.end)
 
     @property
     def gain(self) -> float:
