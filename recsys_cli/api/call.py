@@ -131,6 +131,8 @@ class Call:
         The JSON of the body; None without one.
     request_id
         Told in the answer, and used by clicks and impressions later.
+    raw, headers
+        The body's bytes and the headers as they came, for signatures.
     """
 
     query: dict[str, Any]
@@ -140,6 +142,8 @@ class Call:
     scopes: frozenset[str] = frozenset()
     if_none_match: bytes = b""
     query_string: bytes = b""
+    raw: bytes = b""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -74,7 +74,8 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
     try:
         refuse_without(route.scope, scope["recsys.scopes"])
         headers = scope["recsys.headers"]
-        body = await _json_body(headers, receive, service) if route.body is not None else None
+        raw = await _json_bytes(headers, receive, service) if route.body is not None else b""
+        body = _parsed(raw) if route.body is not None else None
         call = Call(
             route.query(scope["query_string"]),
             path,
@@ -83,6 +84,8 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
             scope["recsys.scopes"],
             headers.get(b"if-none-match", b""),
             scope["query_string"],
+            raw,
+            headers,
         )
         reply = route.handler(service, call)
         if inspect.isawaitable(reply):
@@ -93,7 +96,7 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
     return reply
 
 
-async def _json_body(headers: dict[bytes, bytes], receive: Receive, service: Service) -> Any:
+async def _json_bytes(headers: dict[bytes, bytes], receive: Receive, service: Service) -> bytes:
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     # A page elsewhere can post a form or plain text to this machine without asking; JSON makes its browser ask first.
     if kind != b"application/json":
@@ -104,9 +107,12 @@ async def _json_body(headers: dict[bytes, bytes], receive: Receive, service: Ser
         raise TooLarge(f"The body is larger than {limit} bytes.", "Send fewer events at a time.")
     try:
         async with asyncio.timeout(service.settings.read_timeout):
-            data = await _read(receive, limit)
+            return await _read(receive, limit)
     except TimeoutError:
         raise TooSlow("The body did not arrive in time.", "Send it again.") from None
+
+
+def _parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as e:

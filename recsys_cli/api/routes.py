@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import intake, lists, lookups, schemas
+from . import intake, lists, lookups, privacy, schemas
 from .call import Param, Route
 
 MAX_K = 200
@@ -201,4 +201,41 @@ _LOOKUPS = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS)
+_NOTED = schemas.obj({"status": {"const": "noted"}, "request": schemas.TEXT})
+_PRIVACY = (
+    *(
+        Route(
+            "POST",
+            f"/webhooks/shopify/{topic}",
+            handler,
+            summary,
+            scope="",
+            body={"type": "object"},
+            answer=_NOTED,
+            errors=(401, 403, 413, 415),
+        )
+        for topic, handler, summary in (
+            ("customers/data_request", privacy.customers_data_request, "A customer asks for their data"),
+            ("customers/redact", privacy.customers_redact, "Erase a customer"),
+            ("shop/redact", privacy.shop_redact, "Erase a shop"),
+        )
+    ),
+    *(
+        Route(
+            "POST",
+            f"/webhooks/wordpress/{topic}",
+            handler,
+            summary,
+            scope="",
+            body={"type": "object"},
+            answer={"type": "object"},
+            errors=(401, 403, 413, 415, 503),
+        )
+        for topic, handler, summary in (
+            ("export", privacy.personal_data_export, "What is known of a person"),
+            ("erase", privacy.personal_data_erase, "Erase a person"),
+        )
+    ),
+)
+
+ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS, *_PRIVACY)

@@ -221,6 +221,63 @@ def consent(
     _decide(users, file, mode, run, f"consent is {mode}.")
 
 
+@gdpr.command("rectify")
+def rectify(
+    user: UserArgument,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An attribute of the profile; empty removes it. Repeatable."),
+    ] = None,
+    remove_item: Annotated[
+        list[str] | None, typer.Option("--remove-item", help="An item that was never theirs. Repeatable.")
+    ] = None,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put right what is wrong about a person, and leave no byte of what it was (article 16)."""
+    from ..gdpr.rectifying import rectify as put_right
+
+    run = start(db, artifacts, config, as_json)
+    pairs = dict(pair.partition("=")[::2] for pair in set_ or [])
+    values = {name.strip(): value or None for name, value in pairs.items()}
+    done = put_right(*_state(run), run.settings, user, values, remove_item or [], run.progress)
+    text = f"Put right: {done.profiles} profiles, {done.events} events removed."
+    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+
+
+@gdpr.command("retention")
+def retention(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Erase what is older than the settings allow; the update worker does the same once a day (article 5(1)(e))."""
+    from ..gdpr.retention import expire
+
+    run = start(db, artifacts, config, as_json)
+    gone = expire(*_state(run), run.settings, run.progress)
+    text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in gone.items()) or "nothing was old enough"
+    run.emit(gone, lambda out: out.print(f"Erased: {text}.", highlight=False, markup=False))
+
+
+@gdpr.command("notice")
+def notice(db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None) -> None:
+    """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h)); Markdown."""
+    from ..gdpr.telling import notice as draft
+
+    run = start(db, artifacts, config)
+    sys.stdout.write(draft(run.settings, _state(run)[1]))
+
+
+@gdpr.command("records")
+def records(db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None) -> None:
+    """Draft, from the settings, of the entry in the record of processing activities (article 30); Markdown."""
+    from ..gdpr.telling import records as draft
+
+    run = start(db, artifacts, config)
+    sys.stdout.write(draft(run.settings, _state(run)[1]))
+
+
 @gdpr.command("log")
 def log(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from ..errors import InputError
-from .containers import names_people
 
+_HEADERS = frozenset(
+    ("user", "userid", "customer", "customerid", "customernumber", "client", "clientid", "email", "kundennummer")
+)
 _EXPECTED = "Give a text or CSV file in UTF-8, one person a line."
 
 
@@ -27,7 +30,7 @@ def read_list(path: Path) -> list[str]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
     if not rows:
         raise InputError(f"{path} names nobody.", _EXPECTED)
-    header = [i for i, cell in enumerate(rows[0]) if names_people(cell) and "@" not in cell]
+    header = [i for i, cell in enumerate(rows[0]) if re.sub(r"[\s_-]", "", cell.lower()) in _HEADERS]
     if len(rows[0]) > 1 and len(header) != 1:
         raise InputError(
             f"It is not clear which column of {path} names people.", "Call one column user_id, or leave one column."

@@ -174,3 +174,23 @@ def erased_ids(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str,
         ).fetchall()
         found |= {row[0] for row in rows}
     return sorted(found)
+
+
+def change_profile(con: duckdb.DuckDBPyConnection, ids: Sequence[str], attributes: Mapping[str, str | None]) -> int:
+    """Set, or with None remove, attributes of their profiles; returns how many profiles."""
+    patch = json.dumps(dict(attributes))  # a null in a merge patch removes the key
+    return _number(
+        con,
+        f"UPDATE users SET attributes = json_merge_patch(coalesce(attributes, '{{}}'), ?)::VARCHAR "
+        f"WHERE {PERSON_COLUMN} IN (SELECT unnest(?))",
+        [patch, list(ids)],
+    )
+
+
+def remove_events(con: duckdb.DuckDBPyConnection, ids: Sequence[str], items: Sequence[str]) -> int:
+    """Delete their events with these items; returns how many."""
+    return _number(
+        con,
+        f"DELETE FROM events WHERE {PERSON_COLUMN} IN (SELECT unnest(?)) AND item_id IN (SELECT unnest(?))",
+        [list(ids), list(items)],
+    )

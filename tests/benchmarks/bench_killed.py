@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.gdpr.conftest import Shop, empty, shop
+from tests.gdpr.conftest import Shop, full, shop
 from tests.gdpr.test_killed import check_killed_at, copy_of, points
 
-__all__ = ["empty", "shop"]
+__all__ = ["full", "shop"]
 
 
 def test_killed_at_fifty_points(shop: Shop, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Shop:
     def receive(self, *lines: dict[str, object]) -> None:
         """Lines in the spool, as a server writes them."""
         writer = SpoolWriter(self.artifacts.spool_dir)
-        writer.append([json.dumps({"t": "event", **line}).encode() for line in lines])
+        writer.append([json.dumps({"t": "event", "event_type": "view", **line}).encode() for line in lines])
         writer.close()
 
     def flags(self) -> list[str]:
@@ -101,11 +102,10 @@ def fill(shop: Shop, people: tuple[str, ...] = PEOPLE, seed: int = 1) -> None:
         con.execute(REJECTED, [batch, 99, json.dumps({"Customer ID": "c20099", "Quantity": 7})])
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Shop:
-    """A shop of which nothing exists yet."""
+def shop_at(folder: Path) -> Shop:
+    """The shop whose state is in this folder."""
     settings = load(
-        {"db": tmp_path / "state" / "shop.duckdb", "artifacts": tmp_path / "state" / "models", "store.threads": 2,
+        {"db": folder / "shop.duckdb", "artifacts": folder / "models", "store.threads": 2,
          "store.lock_timeout": 30.0, "train.threads": 1},
         environ={},
     )  # fmt: skip
@@ -113,13 +113,27 @@ def empty(tmp_path: Path) -> Shop:
 
 
 @pytest.fixture
-def shop(empty: Shop) -> Shop:
-    """A shop with everything: rows, profiles, rejected rows, two versions and a spool."""
-    fill(empty)
-    empty.publish()
-    empty.receive(*({"user_id": one, "item_id": "p1", "ts": 1_710_000_001, "session_id": f"s{i}"}
+def empty(tmp_path: Path) -> Shop:
+    """A shop of which nothing exists yet."""
+    return shop_at(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a shop with everything: rows, profiles, rejected rows, two versions and a spool."""
+    made = shop_at(tmp_path_factory.mktemp("full") / "state")
+    fill(made)
+    made.publish()
+    made.receive(*({"user_id": one, "item_id": "p1", "ts": 1_710_000_001, "session_id": f"s{i}"}
                     for i, one in enumerate(PEOPLE)))  # fmt: skip
-    empty.receive({"user_id": "c20099", "item_id": "p1", "ts": 1_710_000_002, "session_id": "s9"})
-    empty.receive({"item_id": "p2", "ts": 1_710_000_000, "session_id": "s0"})
-    empty.publish()
-    return empty
+    made.receive({"user_id": "c20099", "item_id": "p1", "ts": 1_710_000_002, "session_id": "s9"})
+    made.receive({"item_id": "p2", "ts": 1_710_000_000, "session_id": "s0"})
+    made.publish()
+    return made.root
+
+
+@pytest.fixture
+def shop(full: Path, tmp_path: Path) -> Shop:
+    """A copy of it, for one test."""
+    shutil.copytree(full, tmp_path / "state")
+    return shop_at(tmp_path / "state")

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import Artifacts
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.gdpr import erase, journal, requests
 from recsys_cli.identity import find_key, load_secret, user_key
-from recsys_cli.settings import load
-from recsys_cli.store import Store
 
-from .conftest import LONG, Shop
+from .conftest import LONG, Shop, shop_at
 from .test_erasing import places
 
 POINTS = 5  # bench_killed.py takes fifty
@@ -33,12 +30,7 @@ def run(shop: Shop, point: int) -> subprocess.CompletedProcess[str]:
 
 def copy_of(shop: Shop, where: Path) -> Shop:
     shutil.copytree(shop.root, where)
-    settings = load(
-        {"db": where / shop.settings.db.name, "artifacts": where / shop.settings.artifacts.name, "store.threads": 2,
-         "store.lock_timeout": 30.0},
-        environ={},
-    )  # fmt: skip
-    return Shop(Store(settings.db, settings.store), Artifacts(settings.artifacts), settings)
+    return shop_at(where)
 
 
 def traces(shop: Shop) -> dict[str, int]:
