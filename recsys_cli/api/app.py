@@ -54,6 +54,7 @@ def make_app(service: Service) -> Front:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     for route in ROUTES:
         _add(app, service, route)

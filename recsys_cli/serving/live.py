@@ -77,9 +77,21 @@ class Live:
         return self.engine
 
     def start(self) -> None:
-        """Load the current version, or an older whole one."""
+        """Load the current version, or the newest older one that is whole and can be read.
+
+        Raises
+        ------
+        NoModel
+        """
         self._pointer = self.artifacts.current_name()
-        self._take(self._build(self.artifacts.current(damaged=self._refuse)))
+        newest = self.artifacts.current(damaged=self._refuse).name
+        names = self.artifacts.names()
+        for name in [newest, *names[: names.index(newest)][::-1]]:
+            engine = self._open(name)
+            if engine is not None:
+                self._take(engine)
+                return
+        raise NoModel(f"No version in {self.artifacts.versions_dir} can be read.", "Run recsys train.")
 
     async def run(self) -> None:
         """Keep up until `stop`."""

@@ -1,0 +1,108 @@
+"""Lists over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def ids(body: Any) -> list[str]:
+    return [item["item_id"] for item in body["items"]]
+
+
+def test_a_known_customer(server: Any) -> None:
+    body = server.get("/recommend", user_id="t4", k=2)
+    assert {i[0] for i in ids(body)} == {"t"}
+    assert body["known"]
+    assert not body["fallback"]
+    item = body["items"][0]
+    assert list(item) == [
+        "item_id", "title", "category", "brand", "price", "img_url", "url", "score", "source", "fallback",
+    ]  # fmt: skip
+    assert item["title"].startswith('Tea "')
+    assert item["source"] == "als"
+    assert body["version"] == "v000001"
+
+
+def test_a_stranger_gets_popular_items_and_200(server: Any) -> None:
+    body = server.get("/recommend", user_id="nobody", k=3)
+    assert body["fallback"]
+    assert all(item["fallback"] and item["source"] == "popular" for item in body["items"])
+    assert ids(body) == ids(server.get("/recommend", user_id="", k=3)) == ids(server.get("/recommend", k=3))
+
+
+def test_filters_and_pages(server: Any) -> None:
+    whole = server.get("/recommend", user_id="c7", k=20, category=["coffee", "dogs"], max_price=8)
+    assert {item["category"] for item in whole["items"]} == {"coffee", "dogs"}
+    assert max(item["price"] for item in whole["items"]) <= 8
+    second = server.get("/recommend", user_id="c7", k=5, offset=5, category=["coffee", "dogs"], max_price=8)
+    assert ids(second) == ids(whole)[5:10]
+    some = server.get("/recommend", k=5, include="d1,d2,c1", exclude="d2")
+    assert set(ids(some)) == {"d1", "c1"}
+
+
+def test_reasons_and_stages(server: Any) -> None:
+    body = server.get("/recommend", items="t0", k=2, explain="true")
+    assert ids(body)[0] == "t1"
+    assert "orders" in body["items"][0]["reason"] or "basket" in body["items"][0]["reason"]
+    assert body["stages"][0]["stage"] == "filters"
+
+
+def test_rules_of_a_request(server: Any) -> None:
+    body = server.get("/recommend", user_id="t4", k=8, max_per_category=2)
+    assert sorted(item["category"] for item in body["items"]) == sorted(["tea", "coffee", "garden", "dogs"] * 2)
+
+
+def test_the_other_lists(server: Any) -> None:
+    assert {i[0] for i in ids(server.get("/similar-items", item_id="d1", k=3))} == {"d"}
+    assert ids(server.get("/bought-together", item_id="t0", k=1)) == ["t1"]
+    assert ids(server.get("/trending", k=1)) == ["c9"]
+    assert ids(server.get("/new", k=1)) == ["new0"]
+    assert not server.get("/popular", k=1)["fallback"]
+    ranked = server.post("/rank", {"items": ["g1", "t5", "zzz"], "user_id": "t4"}, 200)
+    assert ids(ranked) == ["t5", "g1"]
+    assert ranked["unknown"] == ["zzz"]
+
+
+@pytest.mark.parametrize("path", ["/similar-items", "/bought-together", "/items/nope"])
+def test_unknown_items_are_404(server: Any, path: str) -> None:
+    reply = server.http.get(path, params={} if path.startswith("/items") else {"item_id": "nope"})
+    assert reply.status_code == 404
+    assert reply.json()["error"]["code"] == "not_found"
+
+
+def test_public_lists_have_a_tag(server: Any) -> None:
+    first = server.http.get("/popular?k=3")
+    assert first.headers["cache-control"] == "public, max-age=30"
+    again = server.http.get("/popular?k=3", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+    other = server.http.get("/popular?k=4", headers={"if-none-match": first.headers["etag"]})
+    assert other.status_code == 200
+
+
+def test_personal_lists_are_not_kept(server: Any) -> None:
+    reply = server.http.get("/recommend?user_id=t4")
+    assert reply.headers["cache-control"] == "no-store"
+    assert "etag" not in reply.headers
+
+
+def test_every_answer_has_an_id_of_its_own(server: Any) -> None:
+    replies = [server.http.get(p) for p in ("/recommend", "/recommend", "/nothing", "/items/t0", "/health", "/docs")]
+    names = [r.headers["x-request-id"] for r in replies]
+    assert len(set(names)) == len(names)
+    assert replies[0].json()["request_id"] == names[0]
+
+
+def test_the_documentation_fetches_nothing_from_elsewhere(server: Any) -> None:
+    page = server.http.get("/docs").text
+    assert "<main" in page
+    assert "//" not in page.replace("<!doctype", "")
+    assert "/recommend" in server.get("/openapi.json")["paths"]
+
+
+def test_profiles(server: Any) -> None:
+    body = server.get("/users/t4", n=2)
+    assert len(body["history"]) == 2
+    assert server.http.get("/users/nobody").status_code == 404

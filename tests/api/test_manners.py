@@ -1,0 +1,265 @@
+"""Who may ask, how often, from where; and how the server behaves when things go wrong around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from recsys_cli.api.guard import Guard, NoKey, TooMany
+from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
+from recsys_cli.errors import NotFound, UsageError
+
+Start = Callable[..., Any]
+
+
+def asked_by(address: str, **headers: str) -> tuple[dict[str, Any], dict[bytes, bytes]]:
+    return {"client": (address, 1)}, {k.replace("_", "-").encode(): v.encode() for k, v in headers.items()}
+
+
+def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
+    guard = Guard(KeyRing(tmp_path), 0, ())
+    assert "admin" in guard.scopes(*asked_by("127.0.0.1", host="localhost:8000"))
+    assert "admin" in guard.scopes(*asked_by("::1", host="[::1]:8000"))
+    assert not guard.scopes(*asked_by("192.168.1.5", host="localhost"))
+    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost", x_forwarded_for="8.8.8.8"))
+    assert not guard.scopes(*asked_by("127.0.0.1", host="rebound.example"))
+
+
+def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
+    key = add_key(tmp_path, "shop page", ["serve", "ingest"])
+    assert key not in (tmp_path / "keys.json").read_text()
+    assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
+    guard = Guard(KeyRing(tmp_path), 0, ())
+    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost"))
+    assert guard.scopes(*asked_by("8.8.8.8", x_api_key=key)) == {"serve", "ingest"}
+    assert guard.scopes(*asked_by("8.8.8.8", authorization=f"Bearer {key}")) == {"serve", "ingest"}
+    with pytest.raises(NoKey):
+        guard.scopes(*asked_by("127.0.0.1", host="localhost", x_api_key="recsys_wrong"))
+    revoke_key(tmp_path, "shop page")
+    guard.keys.refresh()
+    with pytest.raises(NoKey):
+        guard.scopes(*asked_by("8.8.8.8", x_api_key=key))
+    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost"))  # the last key gone does not open the door
+
+
+def test_mistakes_with_keys_are_told(tmp_path: Path) -> None:
+    add_key(tmp_path, "a", ["serve"])
+    with pytest.raises(UsageError, match="already"):
+        add_key(tmp_path, "a", ["serve"])
+    with pytest.raises(UsageError, match="no scope"):
+        add_key(tmp_path, "b", ["everything"])
+    with pytest.raises(UsageError, match="no name"):
+        add_key(tmp_path, "", ["serve"])
+    with pytest.raises(NotFound):
+        revoke_key(tmp_path, "b")
+    assert [k.name for k in read_keys(tmp_path)] == ["a"]
+
+
+def test_too_many_requests_are_refused_for_a_while(tmp_path: Path) -> None:
+    guard = Guard(KeyRing(tmp_path), 10, ())
+    for _ in range(20):
+        guard.scopes(*asked_by("8.8.8.8"))
+    with pytest.raises(TooMany) as refused:
+        guard.scopes(*asked_by("8.8.8.8"))
+    assert refused.value.retry_after == 1
+    guard.scopes(*asked_by("9.9.9.9"))
+    time.sleep(0.15)
+    guard.scopes(*asked_by("8.8.8.8"))
+
+
+def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any) -> None:
+    server = start(config="[serve]\nrate_limit = 30")
+    state = {"RECSYS_ARTIFACTS": str(server.shop.settings.artifacts)}
+    made = recsys("keys", "add", "page", "--json", **state)
+    assert made.returncode == 0, made.stderr
+    key = json.loads(made.stdout)["key"]
+    time.sleep(0.5)
+    assert server.http.get("/recommend").status_code == 401
+    assert server.http.get("/health").status_code == 200
+    serve = {"x-api-key": key}
+    assert server.http.get("/recommend", headers=serve).status_code == 200
+    assert server.http.get("/users/t4", headers=serve).status_code == 403
+    assert server.http.post("/events", headers=serve, json={}).status_code == 403
+    assert server.http.get("/metrics", headers=serve).status_code == 403
+    replies = [server.http.get("/recommend", headers=serve) for _ in range(150)]
+    late = [r for r in replies if r.status_code == 429]
+    assert late
+    assert int(late[0].headers["retry-after"]) >= 1
+    assert late[0].json()["error"]["code"] == "too_many"
+    assert "page" in recsys("keys", "list", **state).stdout
+    assert recsys("keys", "revoke", "page", **state).returncode == 0
+    time.sleep(2)
+    assert server.http.get("/recommend", headers=serve).status_code == 401
+
+
+def test_only_pages_of_configured_origins_may_read(start: Start) -> None:
+    server = start(config='[serve]\ncors_origins = ["https://shop.example"]')
+    good, bad = {"origin": "https://shop.example"}, {"origin": "https://other.example"}
+    for path in ("/recommend", "/items/t0"):
+        assert server.http.get(path, headers=good).headers["access-control-allow-origin"] == "https://shop.example"
+        assert "access-control-allow-origin" not in server.http.get(path, headers=bad).headers
+    ask = {"access-control-request-method": "POST"}
+    assert server.http.options("/events", headers=good | ask).status_code == 204
+    assert server.http.options("/events", headers=bad | ask).status_code == 403
+
+
+def test_slow_clients_are_let_go(start: Start) -> None:
+    server = start(config="[serve]\nread_timeout = 0.5")
+    port = int(server.url.rpartition(":")[2])
+    for begun in (b"", b"GET /recommend HTTP/1.1\r\nhost: local", b"POST /events HTTP/1.1\r\nhost: localhost\r\n"
+                  b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+            slow.sendall(begun)
+            started = time.monotonic()
+            said = slow.recv(4096)
+            assert time.monotonic() - started < 3
+            assert said == b"" or b"408" in said or b"400" in said
+    assert server.http.get("/health").status_code == 200
+
+
+def test_what_is_no_http_is_told_in_our_shape(server: Any) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as odd:
+        odd.sendall(b"hello there\r\n\r\n")
+        head, _, body = odd.recv(4096).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == "usage"
+
+
+def test_metrics_add_up_over_processes_and_name_nobody(start: Start) -> None:
+    server = start("--workers", "2")
+    for _ in range(40):
+        httpx.get(f"{server.url}/recommend", params={"user_id": "t4"})
+    server.post("/events", {"user_id": "somebody", "item_id": "t0"})
+    text = server.http.get("/metrics").text
+    assert 'recsys_requests_total{route="/recommend",status="200"} 40.0' in text
+    assert 'recsys_answers_total{route="/recommend",source="als",version="v000001"} 40.0' in text
+    assert 'recsys_events_total{type="purchase"} 1.0' in text
+    assert "recsys_version_swaps_total 2.0" in text
+    assert "t4" not in text
+    assert "somebody" not in text
+
+
+def test_versions_are_swapped_under_load_without_a_failure(start: Start) -> None:
+    server = start("--workers", "2")
+    stop = threading.Event()
+    statuses: list[int] = []
+    versions: set[str] = set()
+
+    def load() -> None:
+        with httpx.Client(base_url=server.url, timeout=10) as http:
+            while not stop.is_set():
+                reply = http.get("/recommend", params={"user_id": "t4"})
+                statuses.append(reply.status_code)
+                versions.add(reply.json()["version"])
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        name = server.shop.publish().name
+        deadline = time.monotonic() + 10
+        while server.get("/ready")["version"] != name and time.monotonic() < deadline:
+            time.sleep(0.05)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert set(statuses) == {200}
+    assert {"v000001", "v000002", "v000003", "v000004"} >= versions >= {"v000001", "v000003"}
+
+
+def test_a_damaged_version_is_refused_and_the_good_one_stays(start: Start) -> None:
+    server = start()
+    artifacts = server.shop.artifacts
+    with artifacts.draft() as draft:
+        (draft.path / "model.json").write_text("{}")
+        with artifacts.exclusive():
+            bad = artifacts.publish(draft, server.shop.version.manifest)
+    time.sleep(0.6)
+    assert server.get("/ready")["version"] == "v000001"
+    second = server.shop.publish()
+    path = second.file("model.json")
+    path.chmod(0o600)
+    time.sleep(0.6)
+    assert server.get("/ready")["version"] == second.name
+    path.write_text(path.read_text() + " ")
+    again = start(on=server.shop)  # starts on an older whole version
+    assert again.get("/ready")["version"] == "v000001"
+    assert bad.name != second.name
+
+
+def test_no_process_of_the_server_holds_duckdb(start: Start) -> None:
+    server = start("--workers", "2")
+    server.get("/recommend", user_id="t4")
+    pids = [server.process.pid, *_children(server.process.pid)]
+    assert len(pids) == 3
+    for pid in pids:
+        held = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not [name for name in held if "shop.duckdb" in name]
+    for pid in pids[1:]:
+        assert "duckdb" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(p) for p in text.split()]
+
+
+def test_workers_go_with_their_parent_and_come_again_without(start: Start) -> None:
+    server = start("--workers", "2")
+    first = _children(server.process.pid)
+    os.kill(first[0], signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while (now := _children(server.process.pid)) == first or len(now) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert server.http.get("/health").status_code == 200
+    server.process.kill()
+    server.process.wait(5)
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}/cmdline").exists() and b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+              for pid in now):  # fmt: skip
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_images_come_from_their_folder_only(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "secret.svg").write_text("no")
+    (folder / "link.svg").symlink_to(tmp_path / "secret.svg")
+    server = start(config=f'[serve]\nimages = "{folder}"')
+    good = server.http.get("/sample-images/a.svg")
+    assert good.status_code == 200
+    assert good.headers["content-type"].startswith("image/svg+xml")
+    assert "default-src 'none'" in good.headers["content-security-policy"]
+    port = int(server.url.rpartition(":")[2])
+    for path in ("../secret.svg", "..%2fsecret.svg", "%2e%2e/secret.svg", "link.svg", ".svg", "a.svg/", "", "b.svg"):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            request = f"GET /sample-images/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            plain.sendall(request.encode())
+            assert plain.recv(100).startswith(b"HTTP/1.1 404"), path
+
+
+def test_serve_without_a_model_says_what_to_do(recsys: Any, tmp_path: Path) -> None:
+    done = recsys("serve", "--artifacts", str(tmp_path / "nothing"))
+    assert done.returncode != 0
+    assert "Run recsys train" in done.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_serve_on_a_taken_port_says_so(server: Any, recsys: Any) -> None:
+    state = ["--db", str(server.shop.settings.db), "--artifacts", str(server.shop.settings.artifacts)]
+    done = recsys("serve", "--port", server.url.rpartition(":")[2], *state)
+    assert done.returncode == 2
+    assert "cannot be listened on" in done.stderr
