@@ -148,6 +148,7 @@ class Shop:
         # Its log must not fill the pipe, or it would stand still.
         drain = threading.Thread(target=lambda out: [None for _ in out], args=(self._server.stdout,), daemon=True)
         drain.start()
+        self._threads.append(drain)
         deadline = time.monotonic() + 30
         while self._ask("GET", "/ready") != "200":
             assert time.monotonic() < deadline, "the server does not become ready"
@@ -162,11 +163,15 @@ class Shop:
     def stop(self) -> None:
         """End customers and server."""
         self._stop.set()
+        if self._server is not None:
+            time.sleep(0.2)  # for the requests under way
+            self._server.terminate()
+            self._server.wait(timeout=30)
         for thread in self._threads:
             thread.join(timeout=30)
         if self._server is not None:
-            self._server.terminate()
-            self._server.wait(timeout=30)
+            assert self._server.stdout is not None
+            self._server.stdout.close()
 
     def _ask(self, method: str, path: str, body: object = None) -> str:
         try:
