@@ -89,7 +89,7 @@ def test_shelves(engine: Engine) -> None:
     assert engine.shelf("trending", Request(k=1)).item_ids == ["c9"]
     assert engine.shelf("new", Request(k=2)).item_ids == ["new0", "new1"]
     tea = engine.shelf("new", Request(k=3, filters=Filters(category=("tea",))))
-    assert set(engine.catalogue.describe(c)["category"] for c in tea.codes) == {"tea"}
+    assert {engine.catalogue.describe(c)["category"] for c in tea.codes} == {"tea"}
 
 
 def test_ranking_keeps_everything_and_tells_what_is_unknown(engine: Engine) -> None:
@@ -126,7 +126,7 @@ def test_reasons_name_what_happened(engine: Engine) -> None:
     bought = {row["title"] for row in engine.history("t4", 100)}
     assert any(title in answer.reasons[0] for title in bought)
     assert "bought on 20" in answer.reasons[0]
-    assert [s["stage"] for s in answer.stages][0] == "filters"
+    assert answer.stages[0]["stage"] == "filters"
     popular = [why for why, source in zip(answer.reasons, answer.sources, strict=True) if source == "popular"]
     assert all(why.startswith("Sold ") for why in popular)
 
