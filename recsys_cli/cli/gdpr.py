@@ -6,17 +6,19 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..artifacts import Artifacts
-from ..errors import ErasureIncomplete, NoModel, Refused, UsageError
+from ..errors import ErasureIncomplete, NoModel, Refused, StoreMissing, UsageError
 from ..settings import Settings
-from ..store import Store
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts
+    from ..store import Store
 
 gdpr = typer.Typer(
     name="gdpr", help="The rights of the people whose data this is: export and erasure, with proof.",
@@ -41,20 +43,22 @@ def export(
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Everything held about a person, as JSON, CSV and a page in plain words (articles 15 and 20)."""
     from ..gdpr import exporting
 
-    run = start(db, artifacts, config)
+    run = start(db, artifacts, config, as_json)
     store, versions = _state(run)
     asked = [user, *(also or [])]
     document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
     if out is None:
         sys.stdout.buffer.write(exporting.as_json(document))
         return
-    exporting.write(document, out, run.settings)
+    written = exporting.write(document, out, run.settings)
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items() if n)
-    run.out.print(f"Wrote {out} ({counts}).", highlight=False, markup=False)
+    result = {"files": [str(path) for path in written], "counts": document["counts"]}
+    run.emit(result, lambda console: console.print(f"Wrote {out} ({counts}).", highlight=False, markup=False))
 
 
 @gdpr.command("delete")
@@ -72,8 +76,8 @@ def delete(
     from ..gdpr import erase
 
     run = start(db, artifacts, config, as_json)
-    store, versions = _state(run)
     asked = _asked(users, file)
+    store, versions = _state(run)
     if not yes:
         _ask(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
     done = erase(store, versions, run.settings, asked, run.progress)
@@ -261,21 +265,27 @@ def retention(
 
 
 @gdpr.command("notice")
-def notice(db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None) -> None:
+def notice(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h)); Markdown."""
     from ..gdpr.telling import notice as draft
 
-    run = start(db, artifacts, config)
-    sys.stdout.write(draft(run.settings, _state(run)[1]))
+    run = start(db, artifacts, config, as_json)
+    text = draft(run.settings, _state(run)[1])
+    run.emit({"markdown": text}, lambda out: _write(text))
 
 
 @gdpr.command("records")
-def records(db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None) -> None:
+def records(
+    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Draft, from the settings, of the entry in the record of processing activities (article 30); Markdown."""
     from ..gdpr.telling import records as draft
 
-    run = start(db, artifacts, config)
-    sys.stdout.write(draft(run.settings, _state(run)[1]))
+    run = start(db, artifacts, config, as_json)
+    text = draft(run.settings, _state(run)[1])
+    run.emit({"markdown": text}, lambda out: _write(text))
 
 
 @gdpr.command("log")
@@ -287,6 +297,7 @@ def log(
     from ..gdpr.requests import requests
 
     run = start(db, artifacts, config, as_json)
+    _state(run)
     held = requests(run.settings.db)
 
     def render(console: Console) -> None:
@@ -325,9 +336,23 @@ def _retrain(store: Store, artifacts: Artifacts, run: Run, receipt: Path) -> str
 
 
 def _state(run: Run) -> tuple[Store, Artifacts]:
+    """The database and the artifacts; refuses when there is neither, so that nothing is made in a wrong place."""
+    from ..artifacts import Artifacts
+    from ..store import Store
+
     settings = run.settings
     store = Store(settings.db, settings.store, waiting=run.waiting)
-    return store, Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
+    artifacts = Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
+    if store.exists():
+        with store.reading():
+            pass  # it is one of ours
+    elif not artifacts.names():
+        raise StoreMissing(f"There is no database {store.path} yet.", "Run recsys ingest FILE, or name it with --db.")
+    return store, artifacts
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)  # Markdown for a file: neither wrapped nor coloured
 
 
 def _ask(question: str) -> None:

@@ -43,6 +43,10 @@ class Person:
         if not name:
             raise UsageError("No customer was named.", "Give the customer id, or the e-mail it stands for.")
         whole = _FLOAT.fullmatch(name)  # a spreadsheet's way of writing a customer number
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UsageError("A customer was named in a broken encoding.", "Type the name in UTF-8.") from None
         typed = [name, asked.strip(), *([whole[1]] if whole else [])]
         ids = list(dict.fromkeys([*typed, *(pseudonym(secret, one) for one in typed if "@" in one)]))
         return Person(tuple(ids), tuple(ids), tuple(user_key(secret, i) for i in ids))

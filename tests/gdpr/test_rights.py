@@ -158,7 +158,7 @@ def test_the_command(shop: Shop, recsys, tmp_path: Path) -> None:  # type: ignor
     done = recsys("gdpr", "export", LONG, "--out", str(tmp_path / "out.json"), *shop.flags())
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out.json").read_bytes())["recommended_now"][LONG]
-    (tmp_path / "list.txt").write_text(f"{LONG}\nnobody\n")
+    (tmp_path / "list.txt").write_text(f"{LONG}\nstranger-77\n")
     done = recsys("gdpr", "delete", "--file", str(tmp_path / "list.txt"), "--yes", "--json", *shop.flags())
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -168,9 +168,9 @@ def test_the_command(shop: Shop, recsys, tmp_path: Path) -> None:  # type: ignor
     assert json.loads(receipt.read_bytes())["checked"]["found"] == 0
     assert LONG not in receipt.read_text() + receipt.with_suffix(".txt").read_text()
     assert receipt.stat().st_mode & 0o777 == 0o600
-    done = recsys("gdpr", "delete", "nobody", "--yes", *shop.flags())
+    done = recsys("gdpr", "delete", "stranger-77", "--yes", *shop.flags())
     assert done.returncode == 0
-    assert "Nothing is held about nobody." in done.stdout
+    assert "Nothing is held about stranger-77." in done.stdout
     (state_dir(shop.settings.db) / "left.txt").write_text(LONG)
     done = recsys("gdpr", "verify", LONG, *shop.flags())
     assert done.returncode == 10
