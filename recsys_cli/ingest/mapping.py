@@ -196,6 +196,15 @@ def _suggest(source: Source, name: str, looked: Sequence[str], spare: Sequence[i
     return f"Say which column it is: --map {name}={shlex.quote(near[0] if near else 'THE COLUMN')}"
 
 
+_PERSONAL = {"email", "mail", "phone", "telephone", "billing", "shipping", "customer", "client", "kunde", "address"}
+
+
+def names_people(columns: Sequence[str]) -> bool:
+    """Whether a file has columns about customers; such columns must not become attributes of items."""
+    customer = next(f for f in FIELDS[EVENTS] if f.name == "user_id")
+    return any(tier_of(customer, plain(c)) is not None or _PERSONAL & set(plain(c).split("_")) for c in columns)
+
+
 def _likeness(name: str, looked: Sequence[str]) -> float:
     return max(difflib.SequenceMatcher(None, plain(name), plain(c)).ratio() for c in looked)
 

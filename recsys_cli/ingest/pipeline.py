@@ -26,11 +26,11 @@ from . import values
 from .checks import Context, now
 from .fields import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
-from .mapping import Understanding, understand
+from .mapping import Understanding, names_people, understand
 from .reading import Source, open_source
-from .rejecting import forget_mended, keep_rejected, reasons_of
+from .rejecting import forget_mended, keep_rejected, private_text, reasons_of
 from .report import FileReport, Report
-from .staging import Options, Staged, check_rows, load_raw
+from .staging import Options, check_rows, load_raw
 from .zones import check_zone
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
@@ -222,7 +222,9 @@ def _merge(
     mark: str,
     keep_out: Mapping[str, int],
 ) -> FileReport:
-    attributes = understood.kind != EVENTS and understood.preset is None
+    attributes = understood.preset is None and (
+        understood.kind == USERS or (understood.kind == ITEMS and not names_people(source.columns))
+    )
     load_raw(con, source, understood, everything=attributes)
     chosen = settings.ingest
     has = frozenset({*understood.columns, *(("item_id",) if "handle" in understood.columns else ())})
@@ -234,14 +236,16 @@ def _merge(
         chosen.emails == "hash",
     )
     staged = check_rows(con, source, understood, context, options)
+    hashing = secret if options.hash_emails else None
     reasons = reasons_of(con, staged.checks, source)
     rejected = sum(r.rows for r in reasons)
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
     size, reading = source.path.stat().st_size, understood.remembered(source.columns, staged.date_order)
     batch = merge.open_batch(con, name, understood.kind, mark, size, reading)
-    merged, notes = _merge_accepted(con, source, understood, staged, request, batch, attributes)
+    extra = _attributes(source, understood, hashing) if attributes else ""
+    merged, notes = _merge_accepted(con, source, understood, request, batch, extra)
     forget_mended(con, source)
-    keep_rejected(con, batch, name, mark, staged.checks, source, understood, secret if options.hash_emails else None)
+    keep_rejected(con, batch, name, mark, staged.checks, source, understood, hashing)
     merge.close_batch(con, batch, merged, rejected)
     con.execute("DROP TABLE raw; DROP TABLE checked; DROP TABLE broken")
     return FileReport(
@@ -263,10 +267,9 @@ def _merge_accepted(
     con: duckdb.DuckDBPyConnection,
     source: Source,
     understood: Understanding,
-    staged: Staged,
     request: Request,
     batch: int,
-    attributes: bool,
+    attributes: str,
 ) -> tuple[merge.Merged, list[str]]:
     kept = "* EXCLUDE (reason, detail)"
     if understood.kind == EVENTS:
@@ -275,7 +278,7 @@ def _merge_accepted(
         con.execute("DROP VIEW accepted")
         return merged, notes
     gathered = understood.kind == ITEMS and _is_dealings(con)
-    extra = _attributes(source, understood) if attributes and not gathered else ""
+    extra = "" if gathered else attributes
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT {kept.replace('*', 'k.*')}{extra} "
         "FROM checked k JOIN raw USING (row_number) WHERE reason = 0 ORDER BY row_number"
@@ -347,15 +350,17 @@ def _gather(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _attributes(source: Source, understood: Understanding) -> str:
-    """The columns that have no name of ours, as a JSON object without the empty ones."""
-    if not understood.unused:
+def _attributes(source: Source, understood: Understanding, secret: str | None) -> str:
+    """The columns that have no name of ours, as a JSON object without the empty ones; addresses are hashed."""
+    first: dict[str, int] = {}  # of columns with the same name the first counts: an object has each key once
+    for i in understood.unused:
+        first.setdefault(source.columns[i], i)
+    named = {name: i for name, i in first.items() if name}
+    if not named:
         return ""
-    pairs = ", ".join(f"{{'k': {values.quote(source.columns[i])}, 'v': {_text(f'c{i}')}}}" for i in understood.unused)
+    pairs = ", ".join(
+        f"{{'k': {values.quote(name)}, 'v': {private_text(f'c{i}::VARCHAR', secret)}}}" for name, i in named.items()
+    )
     filled = f"list_filter([{pairs}], lambda e: e.v IS NOT NULL AND e.v <> '')"
     entries = f"map_from_entries(list_transform({filled}, lambda e: struct_pack(k := e.k, v := e.v)))"
     return f", CASE WHEN len({filled}) > 0 THEN to_json({entries})::VARCHAR END AS {ATTRIBUTES}"
-
-
-def _text(column: str) -> str:
-    return f"{column}::VARCHAR"

@@ -94,8 +94,8 @@ def _kept(checks: Sequence[Check], source: Source, understood: Understanding, se
     """What is kept of a rejected row: the offending value and, as JSON, the columns that are read; nothing of the
     rows about people who were erased."""
     used = sorted({i for at in understood.columns.values() for i in at})
-    pairs = ", ".join(f"{values.quote(source.columns[i])}, {_private(f'c{i}::VARCHAR', secret)}" for i in used)
-    detail, raw = _private("detail", secret), f"json_object({pairs})::VARCHAR"
+    pairs = ", ".join(f"{values.quote(source.columns[i])}, {private_text(f'c{i}::VARCHAR', secret)}" for i in used)
+    detail, raw = private_text("detail", secret), f"json_object({pairs})::VARCHAR"
     erased = [str(n) for n, c in enumerate(checks, 1) if c.name == "erased"]
     if not erased:
         return detail, raw
@@ -106,7 +106,7 @@ def _kept(checks: Sequence[Check], source: Source, understood: Understanding, se
 _ADDRESS = r"[^\s@,;|<>]+@[^\s@,;|<>]+\.[^\s@,;|<>]+"
 
 
-def _private(sql: str, secret: str | None) -> str:
+def private_text(sql: str, secret: str | None) -> str:
     """The text with e-mail addresses hashed where they are all of it, and taken out where they are a part."""
     if secret is None:
         return sql

@@ -292,7 +292,8 @@ def test_columns_of_any_name_are_only_names(settings: Settings, tmp_path: Path) 
                      names=["user_id", "item_id", "ts", *names])  # fmt: skip
     pq.write_table(table, tmp_path / "f.parquet")
     assert take(settings, tmp_path / "f.parquet").new == 1
-    assert take(settings, tmp_path / "f.parquet", kind="items").new == 1
+    pq.write_table(table.drop(["user_id"]), tmp_path / "items.parquet")
+    assert take(settings, tmp_path / "items.parquet", kind="items").new == 1
     attributes = json.loads(str(rows(settings, "SELECT attributes FROM items")[0][0]))
     assert attributes['a"; DROP TABLE events; --'] == attributes["x'y\\"] == "z"
 
@@ -391,3 +392,13 @@ def test_a_file_that_fails_does_not_hide_what_was_taken_before_it(tmp_path: Path
     done = recsys("ingest", "good.csv", "missing.csv", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["total"]["new"] == 3
+
+
+def test_what_a_file_tells_of_customers_never_becomes_an_attribute_of_items(settings: Settings, tmp_path: Path) -> None:
+    orders = "sku,name,billing_phone,Email,colour\na,A,+49 30 1,x@example.org,red\nb,B,+49 30 2,y@example.org,blue\n"
+    assert take(settings, written(tmp_path, orders), kind="items").new == 2
+    assert rows(settings, "SELECT DISTINCT attributes FROM items") == [(None,)]
+    users = "user_id,newsletter_email,city,city\nu1,Anna@example.org,Ulm,Bonn\n"
+    assert take(settings, written(tmp_path, users)).new == 1
+    hashed = pseudonym(load_secret(settings.db), "anna@example.org")
+    assert rows(settings, "SELECT attributes FROM users") == [(f'{{"newsletter_email":"{hashed}","city":"Ulm"}}',)]
