@@ -26,8 +26,8 @@ class BPRConfig(ModelConfig):
     learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True))
     regularization: float = hyper(0.01, "Penalty on long vectors.", Range(0.0001, 0.1, True))
     iterations: int = hyper(100, "Passes over the data.", Range(30, 300, True))
-    fold_alpha: float = hyper(10.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
-    fold_ridge: float = hyper(1.0, "Penalty on long vectors in folding a history in.", Range(0.01, 100, True))
+    fold_alpha: float = hyper(1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
+    fold_ridge: float = hyper(100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True))
 
 
 class BPR(BiasedModel):

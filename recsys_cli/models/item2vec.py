@@ -22,6 +22,7 @@ from .base import Capabilities, Model, ModelConfig, Range, State, hyper
 from .vectors import VectorModel, nearest, unit_rows
 
 _SENTENCES = ("baskets", "histories")
+_ENOUGH = 3_000_000  # words read in all
 _PAUSE = 1800  # seconds without an event that end a visit, where the shop does not say
 
 
@@ -36,7 +37,7 @@ class Item2VecConfig(ModelConfig):
     sentences: str = hyper(
         "histories", "What is a sentence: baskets (orders, visits) or whole histories.", Range(choices=_SENTENCES)
     )
-    epochs: int = hyper(10, "Passes over the data.", Range(3, 20, True))
+    epochs: int = hyper(0, "Passes over the data; 0 takes more for less data.", Range(3, 20, True))
     window: int = hyper(5, "Items before and after that count as near, along a history.", Range(2, 15, True))
     negatives: int = hyper(5, "Random items set against each pair.", Range(3, 15, True))
     sample_power: float = hyper(0.5, "Power of popularity that random items are drawn by.", Range(-0.5, 1))
@@ -179,7 +180,7 @@ def _learn(corpus: Path, ends: NDArray[np.bool_], config: Item2VecConfig, seed: 
             ns_exponent=config.sample_power,
             min_count=1,
             sample=1e-3,
-            epochs=config.epochs,
+            epochs=config.epochs or int(np.clip(_ENOUGH // len(ends), 5, 300)),
             seed=seed,
             workers=threads,
         )

@@ -27,8 +27,8 @@ class LMFConfig(ModelConfig):
     regularization: float = hyper(0.6, "Penalty on long vectors.", Range(0.05, 5, True))
     iterations: int = hyper(40, "Passes over the data.", Range(15, 100, True))
     negatives: int = hyper(30, "Unseen items drawn for each seen one.")
-    fold_alpha: float = hyper(10.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
-    fold_ridge: float = hyper(1.0, "Penalty on long vectors in folding a history in.", Range(0.01, 100, True))
+    fold_alpha: float = hyper(1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
+    fold_ridge: float = hyper(100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True))
 
 
 class LMF(BiasedModel):
@@ -57,8 +57,8 @@ class LMF(BiasedModel):
                 random_state=seed,
             )
             model.fit(seen, show_progress=False, callback=lambda *_: advance(1))
-        # The last two columns are the customer's bias (1 for items) and the item's own.
-        factors = np.delete(np.asarray(model.item_factors, dtype=np.float32), -2, axis=1)
+        # The last two columns of an item are its bias and a 1 that takes the customer's.
+        factors = np.ascontiguousarray(model.item_factors[:, :-1], dtype=np.float32)
         sold = np.bincount(seen.indices, minlength=seen.shape[1]) > 0
         factors[~sold] = 0
         return cls(config, factors, sold).calibrated(seen, np.asarray(model.user_factors)[:, :-2])
