@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from .. import __version__
-from ..errors import RecsysError
 from . import schemas
 from .call import Reply, Route
 from .front import Front, Internal, NoMethod, NoRoute, answer
@@ -132,16 +132,21 @@ def _images(service: Service) -> Callable[[Request], Awaitable[Response]]:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known: RecsysError
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        known = NoMethod(f"{request.method} is not for this path.", f"It takes {allowed}." if allowed else "See /docs.")
-    else:
-        known = NoRoute("There is nothing at this path.", "See /docs for what there is.")
-    response = as_response(Reply.error(known))
-    for name, value in (error.headers or {}).items():
-        response.headers[name] = value
+    if error.status_code != 405:
+        return as_response(Reply.error(NoRoute("There is nothing at this path.", "See /docs for what there is.")))
+    allowed = _methods_of(request)
+    response = as_response(Reply.error(NoMethod(f"{request.method} is not for this path.", f"It takes {allowed}.")))
+    response.headers["allow"] = allowed
     return response
+
+
+def _methods_of(request: Request) -> str:
+    """All methods of a path; the framework names only those of the first route that fits."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, BaseRoute) and route.matches(request.scope)[0] != Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return ", ".join(sorted(methods))
 
 
 def _fault(service: Service) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import InputError, RecsysError, Refused
+from ..errors import InputError, RecsysError, Refused, UsageError
 from . import metrics
 from .call import Call, Reply, Route
 from .guard import Guard, TooMany, refuse_without
@@ -26,6 +26,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+MAX_PART = 256  # characters of a part of the path
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
     (b"access-control-allow-headers", b"content-type, x-api-key, authorization"),
@@ -74,6 +75,9 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
     try:
         refuse_without(route.scope, scope["recsys.scopes"])
         headers = scope["recsys.headers"]
+        for name, value in path.items():
+            if len(value) > MAX_PART:
+                raise UsageError(f"The {name} in the path is longer than {MAX_PART} characters.", "Shorten it.")
         raw = await _json_bytes(headers, receive, service) if route.body is not None else b""
         body = _parsed(raw) if route.body is not None else None
         call = Call(

@@ -74,19 +74,23 @@ async def put_item(service: Service, call: Call) -> Reply:
 
 async def patch_item(service: Service, call: Call) -> Reply:
     """Change what is given of an item that exists."""
-    if service.live.ready().catalogue.find(call.path["item_id"]) is None:
-        raise NotFound(f"There is no item '{call.path['item_id']}'.", "Add it with PUT.")
+    _must_exist(service, call.path["item_id"])
     return await _write_item(service, call, "patch")
 
 
 async def delete_item(service: Service, call: Call) -> Reply:
     """Take an item out of the catalogue: it is shown no more, and still learned from. PUT brings it back."""
     item_id = call.path["item_id"]
-    if service.live.ready().catalogue.find(item_id) is None:
-        raise NotFound(f"There is no item '{item_id}'.", "See GET /items.")
+    _must_exist(service, item_id)
     line = {"t": "item", "op": "delete", "item_id": item_id, "ts": int(time.time()), "retired": True}
     await service.sink.append([line])
     return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
+
+
+def _must_exist(service: Service, item_id: str) -> None:
+    record = service.live.ready().catalogue.find(item_id)
+    if record is None or record.get("retired_at") is not None:
+        raise NotFound(f"There is no item '{item_id}'.", "Add it, or bring it back, with PUT.")
 
 
 async def _write_item(service: Service, call: Call, op: str) -> Reply:

@@ -126,6 +126,7 @@ EVENT = obj(
     },
     ("item_id",),
     additionalProperties=False,
+    anyOf=[{"required": ["user_id"]}, {"required": ["session_id"]}],
     description="One of user_id and session_id must be given.",
 )
 
