@@ -166,7 +166,7 @@ def test_two_workers_the_second_leaves_at_once(artifacts: Artifacts) -> None:
 
 
 def test_the_second_command_says_so_and_ends_well(
-    artifacts: Artifacts, values: Settings, recsys: Callable[..., subprocess.CompletedProcess[str]]
+    shop: Store, artifacts: Artifacts, values: Settings, recsys: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     with alone(artifacts):
         done = recsys("update-worker", "--once", "--artifacts", str(artifacts.root), "--db", str(values.db))
