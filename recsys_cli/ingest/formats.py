@@ -25,6 +25,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SEPARATOR = re.compile(r'"?sep=(.)"?')
 _NUMBER_OR_TIME = re.compile(r"\s*[-+]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*\s*")
 
 
@@ -55,6 +56,8 @@ class Format:
         Between fields of a csv.
     header
         The first line of a csv names the columns.
+    skip
+        Lines before that: empty ones, and the `sep=;` of spreadsheets.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Format:
     damaged: bool = False
     delimiter: str = ","
     header: bool = True
+    skip: int = 0
 
     def described(self) -> str:
         """For people: `CSV, semicolon, Latin-1`."""
@@ -101,9 +105,11 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
     text = codecs.decode(sample, encoding, "replace").lstrip("\ufeff")
     if text.lstrip()[:1] in "[{":
         return Format(_json_kind(text), compression, encoding, damaged)
-    delimiter = _delimiter(text, hints.delimiter)
+    skip, said = _preamble(text)
+    text = "".join(text.splitlines(keepends=True)[skip:])
+    delimiter = _delimiter(text, hints.delimiter or said)
     header = _has_header(text, delimiter) if hints.header is None else hints.header
-    return Format("csv", compression, encoding, damaged, delimiter, header)
+    return Format("csv", compression, encoding, damaged, delimiter, header, skip)
 
 
 def open_bytes(path: Path, compression: str | None) -> pa.NativeFile:
@@ -239,10 +245,19 @@ def _undefined_in_cp1252(path: Path, compression: str | None) -> bool:
 
 
 def _json_kind(text: str) -> str:
-    """Lines of objects, or one document (an array, or an object written over several lines)."""
-    start = text.lstrip()
-    first = start.splitlines()[0].rstrip() if start else ""
-    return "jsonl" if start.startswith("{") and first.endswith("}") else "json"
+    """Lines of objects, or one document: an array, an object written over several lines, or on one line alone."""
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    return "jsonl" if len(lines) > 1 and lines[0].lstrip()[0] == "{" and lines[0].rstrip()[-1] == "}" else "json"
+
+
+def _preamble(text: str) -> tuple[int, str | None]:
+    """Lines to pass over before the header, and the delimiter that a spreadsheet has noted there."""
+    for number, line in enumerate(text.splitlines()):
+        if note := _SEPARATOR.fullmatch(line.strip()):
+            return number + 1, note[1]
+        if line.strip():
+            return number, None
+    return 0, None
 
 
 def _delimiter(text: str, said: str | None) -> str:
@@ -301,4 +316,5 @@ def sample_text(path: Path, form: Format) -> str:
     with open_bytes(path, form.compression) as f:
         data = bytes(f.read(SAMPLE_BYTES))
     errors = "replace" if form.damaged else "ignore"
-    return codecs.decode(data, form.encoding, errors).lstrip("\ufeff")
+    text = codecs.decode(data, form.encoding, errors).lstrip("\ufeff")
+    return "".join(text.splitlines(keepends=True)[form.skip :])

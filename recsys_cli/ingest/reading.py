@@ -6,9 +6,11 @@ knows what the columns mean.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,11 +20,12 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from .formats import Format, damaged_file, header_of, open_bytes, open_utf8, sample_text
+from .formats import READ_BYTES, Format, damaged_file, header_of, open_bytes, open_utf8, sample_text
 
 BLOCK_BYTES = 16 << 20  # the longest row that a csv may have
 BATCH_ROWS = 1 << 17
 SAMPLE_ROWS = 5_000
+MOST_OPEN_QUOTES = 200  # a file with more of them is not worth reading line by line
 _DOCUMENT_KEYS = ("orders", "order_items", "events", "products", "items", "customers", "data", "results", "rows")
 
 
@@ -159,46 +162,104 @@ def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _csv(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
     names = [f"c{i}" for i in range(len(source.columns))]
-    wanted = [names[i] for i in used]
-    yield from _numbered(source, names, wanted, source.form.delimiter, source.form.header, quoted=True)
+    parser = _Lines(source, names, [names[i] for i in used], source.form.delimiter, quoted=True)
+    last: pa.RecordBatch | None = None
+    for batch in parser.read(open_utf8(source.path, source.form), skip=source.form.skip, header=source.form.header):
+        yield batch
+        last = batch if len(batch) else last
+    if last is not None and _ends_inside_a_quote(source, last):
+        row = last.column("row_number")[-1].as_py()
+        raise InputError(
+            f"{source.path} opens a quote in row {row} that never closes; the rows after it cannot be told apart.",
+            "Mend that row, or export the file again; nothing was changed.",
+        )
+    yield from parser.swallowed()
 
 
-def _numbered(
-    source: Source, names: list[str], wanted: list[str], delimiter: str, header: bool, *, quoted: bool
-) -> Iterator[pa.RecordBatch]:
-    """Batches of text with the numbers of their rows; lines of another width go to `source.broken`."""
-    bad: list[int] = []
+def _ends_inside_a_quote(source: Source, last: pa.RecordBatch) -> bool:
+    """Whether the last row has swallowed lines: it holds several, and the file has an odd number of quotes."""
+    values = [last.column(n)[-1].as_py() for n in last.schema.names if n != "row_number"]
+    if not any(isinstance(v, str) and v.strip().count("\n") > 1 for v in values):
+        return False
+    quotes = 0
+    with open_utf8(source.path, source.form) as f:
+        while data := f.read(READ_BYTES):
+            quotes += bytes(data).count(b'"')
+    return quotes % 2 == 1
 
-    def broken(row: pc.InvalidRow) -> str:
-        bad.append(row.number)
-        why = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        source.broken.append(Broken(row.number, row.text, why))
-        return "skip"
 
-    reader = pc.open_csv(
-        open_utf8(source.path, source.form),
-        pc.ReadOptions(
-            use_threads=False,  # only then are the numbers of broken lines known
-            block_size=BLOCK_BYTES,
-            column_names=names,
-            skip_rows_after_names=int(header),
-        ),
-        pc.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if quoted else False,
-            newlines_in_values=quoted,
-            invalid_row_handler=broken,
-        ),
-        pc.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            strings_can_be_null=False,
-            include_columns=wanted,
-        ),
-    )
-    at = 1 + int(header)
-    for batch in reader:
-        numbers, at = _numbers(at, len(batch), bad)
-        yield pa.record_batch([pa.array(numbers), *batch.columns], names=["row_number", *wanted])
+@dataclass
+class _Lines:
+    """Parses delimited text into columns of text with the numbers of the rows.
+
+    Lines of another width go to `source.broken`.
+
+    Parameters
+    ----------
+    at
+        The number of the next row.
+    """
+
+    source: Source
+    names: list[str]
+    wanted: list[str]
+    delimiter: str
+    quoted: bool
+    at: int = 1
+
+    def read(self, stream: Any, *, skip: int = 0, header: bool = False) -> Iterator[pa.RecordBatch]:
+        """The rows of the stream."""
+        bad: list[int] = []
+        began = self.at - 1
+
+        def broken(row: pc.InvalidRow) -> str:
+            bad.append(began + row.number)
+            why = f"{row.actual_columns} columns instead of {row.expected_columns}"
+            self.source.broken.append(Broken(began + row.number, row.text, why))
+            return "skip"
+
+        reader = pc.open_csv(
+            stream,
+            pc.ReadOptions(
+                use_threads=False,  # only then are the numbers of broken lines known
+                block_size=BLOCK_BYTES,
+                column_names=self.names,
+                skip_rows=skip,
+                skip_rows_after_names=int(header),
+            ),
+            pc.ParseOptions(
+                delimiter=self.delimiter,
+                quote_char='"' if self.quoted else False,
+                newlines_in_values=self.quoted,
+                invalid_row_handler=broken,
+            ),
+            pc.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()),
+                strings_can_be_null=False,
+                include_columns=self.wanted,
+            ),
+        )
+        self.at += int(header)
+        for batch in reader:
+            numbers, self.at = _numbers(self.at, len(batch), bad)
+            yield pa.record_batch([pa.array(numbers), *batch.columns], names=["row_number", *self.wanted])
+        self.at = max([self.at, *(b + 1 for b in bad)])
+
+    def swallowed(self) -> Iterator[pa.RecordBatch]:
+        """The rows after a quote that opens and never closes: that line alone is broken, not the rest of the file."""
+        for _ in range(MOST_OPEN_QUOTES):
+            at = next((n for n, b in enumerate(self.source.broken) if _never_closes(b.text)), None)
+            if at is None:
+                return
+            whole = self.source.broken[at]
+            line, rest = whole.text.split("\n", 1)
+            self.source.broken[at] = Broken(whole.row_number, line, "a quote opens and never closes")
+            if rest.strip():
+                yield from self.read(io.BytesIO(rest.encode()))
+
+
+def _never_closes(text: str) -> bool:
+    return "\n" in text.strip() and text.count('"') % 2 == 1
 
 
 def _numbers(at: int, rows: int, bad: list[int]) -> tuple[np.ndarray, int]:
@@ -211,7 +272,7 @@ def _numbers(at: int, rows: int, bad: list[int]) -> tuple[np.ndarray, int]:
 
 
 def _json_lines(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
-    lines = _numbered(source, ["line"], ["line"], "\x1e", header=False, quoted=False)
+    lines = _Lines(source, ["line"], ["line"], "\x1e", quoted=False).read(open_utf8(source.path, source.form))
     yield from _objects(source, used, ((b.column("row_number"), b.column("line")) for b in lines))
 
 
@@ -249,7 +310,7 @@ def _json_keys(path: Path, form: Format) -> list[str]:
     """All keys of all objects, in the order they are first seen."""
     source = Source(path, form, [])
     if form.name == "jsonl":
-        lines = _numbered(source, ["line"], ["line"], "\x1e", header=False, quoted=False)
+        lines = _Lines(source, ["line"], ["line"], "\x1e", quoted=False).read(open_utf8(path, form))
         batches: Iterator[pa.Array] = (b.column("line") for b in lines)
     else:
         batches = iter([_document(path, form)])

@@ -402,3 +402,32 @@ def test_what_a_file_tells_of_customers_never_becomes_an_attribute_of_items(sett
     assert take(settings, written(tmp_path, users)).new == 1
     hashed = pseudonym(load_secret(settings.db), "anna@example.org")
     assert rows(settings, "SELECT attributes FROM users") == [(f'{{"newsletter_email":"{hashed}","city":"Ulm"}}',)]
+
+
+def test_a_quote_that_never_closes_breaks_its_line_and_no_other(settings: Settings, tmp_path: Path) -> None:
+    more = "".join(f"v{i},b,{1700000000 + i},1\n" for i in range(50))
+    report = take(settings, written(tmp_path, EVENTS + 'u,"open,1700000000,1\n' + more))
+    assert (report.new, report.rejected) == (53, 1)
+    assert report.reasons[0].examples[0].row == 5
+    with pytest.raises(InputError, match="opens a quote in row 5 that never closes"):
+        take(settings, written(tmp_path, EVENTS + 'u,a,1700000000,"1\n' + more))
+    inches = written(tmp_path, 'item_id,title\na,5" pipe\nb,"two\nlines"\n')
+    assert take(settings, inches).new == 2
+
+
+def test_what_stands_before_the_header_is_passed_over(settings: Settings, tmp_path: Path) -> None:
+    assert take(settings, written(tmp_path, "\n\n" + EVENTS)).new == 3
+    semicolons = "sep=;\n" + EVENTS.replace(",", ";") + "u;a;never;1\n"
+    report = take(settings, written(tmp_path, semicolons, encoding="utf-8-sig"))
+    assert (report.known, report.rejected) == (3, 1)
+
+
+def test_one_json_object_on_one_line_is_a_document(settings: Settings, tmp_path: Path) -> None:
+    one = {
+        "orders": [
+            {"user_id": 1, "item_id": "a", "ts": 1700000000},
+            {"user_id": 2.0, "item_id": "b", "ts": "2024-01-01"},
+        ]
+    }
+    assert take(settings, written(tmp_path, json.dumps(one), "o.json")).new == 2
+    assert take(settings, written(tmp_path, json.dumps(one["orders"][0]), "single.json")).known == 1
