@@ -28,14 +28,12 @@ from . import __version__
 from .artifacts import Artifacts
 from .errors import InputError, RecsysError, StoreError, StoreMissing
 from .files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
-from .gdpr import suppression
-from .gdpr.erasing import erase
 from .gdpr.journal import state_dir
-from .identity import load_secret, secret_path
+from .gdpr.returning import reapply
+from .identity import secret_path
 from .progress import SILENT, Progress
 from .settings import Settings
 from .store import Store
-from .store.reading import user_ids
 from .updates import alone
 
 FORMAT = 1
@@ -269,30 +267,15 @@ def restore(
                 _restore_versions(artifacts, source / _ARTIFACTS)
                 _restore_spool(artifacts, source / _ARTIFACTS / "spool")
                 _restore_database(store, source / _STORE)
-                _restore_pointer(artifacts, source / _ARTIFACTS)
             if settings_file is not None and not settings_file.exists() and (source / _SETTINGS).is_file():
                 _copy(source / _SETTINGS, settings_file)
     except OSError as e:
         raise explain_os(e, store.path) from e
-    gone = _erase_again(store, artifacts, settings, made["created_at"], progress)
+    # Before anything of it is served: whoever was erased since must not be in it for a second.
+    gone = reapply(store, artifacts, settings, progress)
+    with artifacts.exclusive(waiting=progress.note):
+        _restore_pointer(artifacts, source / _ARTIFACTS)
     return Backup(source, len(made["files"]), _size(made), made["created_at"], gone)
-
-
-def _erase_again(
-    store: Store, artifacts: Artifacts, settings: Settings, since: int, progress: Progress
-) -> int:
-    """Erase from what was restored whoever was erased since the backup; returns how many were in it."""
-    wanted = {e.hash for e in suppression.entries(store.path) if e.at >= since}
-    if not wanted:
-        return 0
-    secret = load_secret(store.path)
-    with store.reading() as con:
-        ids, keys = user_ids(con, secret)
-    hashes = [suppression.hash_of(secret, (int(high), int(low))) for high, low in keys]
-    people = [user for user, text in zip(ids.to_pylist(), hashes, strict=True) if text in wanted]
-    if people:
-        erase(store, artifacts, settings, people, progress)
-    return len(people)
 
 
 def _refuse_strangers(store: Store, source: Path, replace: bool) -> None:

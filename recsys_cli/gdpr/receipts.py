@@ -96,6 +96,14 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
                 "until": iso(int(time.time() + settings.gdpr.grace_hours * 3600)),
             }
         )
+    if plan.begun:
+        kept.append(
+            {
+                "what": "backups made before, wherever the shop keeps them",
+                "why": "recsys restore erases the person from them before anything is served; the shop deletes them in time",
+                "until": "the shop deletes them",
+            }
+        )
     due = retrain_by(artifacts, settings)
     if due is not None:
         kept.append(
