@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..identity import UserKeys
-from ..models.base import Model
-from ..schema import PURCHASE, Histories, Int32, Int64
+from ..index import ItemIndex, LongFirst
+from ..models.base import Model, top_k
+from ..models.vectors import VectorModel
+from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from .request import Batch
+
+_ROWS = 1024  # customers at a time
 
 
 def find_rows(keys: UserKeys, wanted: UserKeys) -> Int64:
@@ -34,6 +38,7 @@ def recommend(
     k: int,
     *,
     repeat: bool = False,
+    index: ItemIndex | None = None,
 ) -> Batch:
     """The k best items of many customers.
 
@@ -47,6 +52,8 @@ def recommend(
         Keyed hashes of the customers, shape (n, 2), in any order.
     repeat
         Keep what was already bought.
+    index
+        Over the model's vectors: spares scoring all items for everybody.
     """
     row = find_rows(bundle.keys, keys)
     known = row >= 0
@@ -57,10 +64,58 @@ def recommend(
     scores = np.full((len(keys), k), -np.inf, dtype=np.float32)
     if model.capabilities.personal:
         exclude = None if repeat else bought
-        codes, scores = model.recommend(histories, k, bundle.now, exclude=exclude, allowed=shown)
+        if index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
+            codes, scores = _by_index(model, index, histories, k, bundle.now, exclude, shown)
+        else:
+            codes, scores = model.recommend(histories, k, bundle.now, exclude=exclude, allowed=shown)
     source = np.zeros(codes.shape, dtype=np.uint8)
     _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], None if repeat else bought)
     return Batch(codes, scores, source, (model.name, "popular", "catalogue"), known)
+
+
+def _by_index(
+    model: VectorModel,
+    index: ItemIndex,
+    histories: Histories,
+    k: int,
+    now: int,
+    exclude: sp.csr_matrix | None,
+    shown: NDArray[np.bool_],
+) -> tuple[Int32, Float32]:
+    """As `Model.recommend`, from the index: the few whose lists come out short are scored in full."""
+    rows = len(histories)
+    codes = np.full((rows, k), -1, dtype=np.int32)
+    scores = np.full((rows, k), -np.inf, dtype=np.float32)
+    vectors = model.user_vectors(histories, now)
+    taken = np.zeros(rows, np.int64) if exclude is None else np.diff(exclude.indptr).astype(np.int64)
+    asked = np.flatnonzero(vectors.any(axis=1))
+    asked = asked[np.argsort(taken[asked], kind="stable")]  # long exclusions together
+    share = max(float(shown.mean()), 0.05)
+    short: list[NDArray[np.int64]] = []
+    for start in range(0, len(asked), _ROWS):
+        block = asked[start : start + _ROWS]
+        want = min(int((k + taken[block].max()) / share * 1.1) + 8, len(shown))
+        found, worth = index.search(vectors[block], want)
+        worth[(found < 0) | ~shown[found] | (worth == 0)] = -np.inf
+        if exclude is not None:
+            worth[_member(found, exclude[block])] = -np.inf
+        place, best = top_k(worth, k)
+        codes[block] = np.where(place < 0, -1, np.take_along_axis(found, np.maximum(place, 0), axis=1))
+        scores[block] = best
+        short.append(block[(codes[block] < 0).any(axis=1)])
+    again = np.concatenate(short) if short else np.zeros(0, np.int64)
+    if len(again):
+        rest = None if exclude is None else exclude[again]
+        codes[again], scores[again] = model.recommend(histories.rows(again), k, now, exclude=rest, allowed=shown)
+    return codes, scores
+
+
+def _member(items: Int32, rows: sp.csr_matrix) -> NDArray[np.bool_]:
+    """Which of `items`, shape (rows, n), are among the non-zeros of their row."""
+    width = np.int64(rows.shape[1] + 1)
+    held = np.repeat(np.arange(rows.shape[0], dtype=np.int64), np.diff(rows.indptr)) * width + rows.indices
+    asked = np.arange(len(items), dtype=np.int64)[:, None] * width + items
+    return np.isin(asked, held)
 
 
 def _rows_or_empty(histories: Histories, row: Int64) -> Histories:

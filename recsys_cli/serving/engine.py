@@ -268,7 +268,10 @@ class Engine:
     def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
         """Lists for many customers, from the version alone; see `batch.recommend`."""
         mask = self.catalogue.allowed(Filters()).mask
-        return batch.recommend(self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat)
+        index = self.retrieval.index
+        return batch.recommend(
+            self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat, index=index
+        )
 
     # -- looking things up ------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Retrieval:
     def __init__(self, bundle: Bundle, model: Model, index: ItemIndex | None, catalogue: Catalogue) -> None:
         self._bundle = bundle
         self._model = model
-        self._index = index
+        self.index = index
         self._catalogue = catalogue
         self._vectors = model if isinstance(model, VectorModel) and index is not None else None
         self._similar: OrderedDict[int, Found] = OrderedDict()
@@ -88,10 +88,10 @@ class Retrieval:
     def near(self, code: int) -> Found:
         """As `neighbours`, but quick in large catalogues too: chosen among what scores best with the item."""
         vectors = self._vectors
-        if code in self._similar or vectors is None or self._index is None or len(self._catalogue) < _LARGE:
+        if code in self._similar or vectors is None or self.index is None or len(self._catalogue) < _LARGE:
             return self.neighbours(code)
         vector = vectors.item_vectors()[code]
-        found, _ = self._index.search(vector[None, :], _NEIGHBOURS)
+        found, _ = self.index.search(vector[None, :], _NEIGHBOURS)
         codes = found[0][(found[0] >= 0) & (found[0] != code)]
         likeness = unit_rows(vectors.item_vectors()[codes]) @ unit_rows(vector[None, :])[0]
         order = np.argsort(-likeness, kind="stable")
@@ -114,7 +114,7 @@ class Retrieval:
         return np.asarray(scores[0], dtype=np.float32)
 
     def _search(self, model: VectorModel, vector: Float32, allowed: Allowed, want: int) -> Found:
-        assert self._index is not None
+        assert self.index is not None
         if allowed.few:
             codes = allowed.codes
             scores = allowed.rows_of(model.item_vectors()) @ vector
@@ -122,13 +122,16 @@ class Retrieval:
             return [(c, s) for c, s in zip(codes[order].tolist(), scores[order].tolist(), strict=True) if s != 0]
         n = len(self._catalogue)
         depth = min(max(_DEPTH, want), n)
-        inner = self._index.index
+        inner = self.index.index
         if isinstance(inner, LongFirst) and (depth > _PLAIN or allowed.count < n):
             best, worth = inner.search_allowed(vector, depth, allowed.along(inner.ids))
             return [(c, s) for c, s in zip(best.tolist(), worth.tolist(), strict=True) if s != 0]
         while True:
-            codes, scores = (a[0] for a in self._index.search(vector[None, :], min(depth, n)))
-            keep = (codes >= 0) & (scores != 0) & allowed.mask[codes]
+            codes, scores = (a[0] for a in self.index.search(vector[None, :], min(depth, n)))
+            keep = scores != 0  # -inf where the index ran short
+            keep &= codes >= 0
+            if allowed.count < n:
+                keep &= allowed.mask[codes]
             found = list(zip(codes[keep].tolist(), scores[keep].tolist(), strict=True))
             if len(found) >= want or depth >= min(n, _DEEPEST):
                 break

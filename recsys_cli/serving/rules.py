@@ -201,10 +201,29 @@ class Picker:
 
     def take(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
         """Add these, best first, as far as limits allow."""
+        if not self.limits and not self.pins:
+            self._take_plainly(found, source, fallback)
+            return
         for code, score in found:
             if len(self.codes) >= self.want:
                 return
             self.add(code, score, source, fallback)
+
+    def _take_plainly(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
+        """`add` for each, where nothing but `skip` is in the way; most lists are made here."""
+        codes, scores, skip, room = self.codes, self.scores, self.skip, self.want - len(self.codes)
+        before = len(codes)
+        for code, score in found:
+            if room <= 0:
+                break
+            if code not in skip:
+                skip.add(code)
+                codes.append(code)
+                scores.append(score)
+                room -= 1
+        added = len(codes) - before
+        self.sources += [source] * added
+        self.fallbacks += [fallback] * added
 
     def add(self, code: int, score: float, source: str, fallback: bool) -> None:
         """Add one item, unless it is in the list already or its kind has had its share of the page."""
