@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .artifacts import Artifacts, Spool, Version
-from .errors import CorruptArtifact, NoModel, StoreMissing
+from .artifacts import Artifacts, Spool, Version, health
+from .artifacts.health import Health
+from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 
@@ -27,6 +28,10 @@ class Status:
         Events in the store that the served version does not know.
     spool_bytes
         Received by the server, not yet taken into the store.
+    worker
+        The update worker's last pass; None when it has never run.
+    kept_back
+        Newest model that the gate refused, and why; empty when the newest training is served.
     """
 
     store: StoreSummary | None
@@ -34,6 +39,8 @@ class Status:
     damaged: list[str]
     unseen: int | None
     spool_bytes: int
+    worker: Health | None = None
+    kept_back: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -46,6 +53,18 @@ class Status:
                 "model": manifest["model"]["name"],
                 "last_ts": manifest["data"]["last_ts"],
                 "unseen_events": self.unseen,
+            }
+        if self.kept_back:
+            shown["kept back"] = self.kept_back
+        if self.worker is not None:
+            w, training = self.worker, self.worker.training
+            shown["worker"] = {
+                "last_pass_at": int(w.ended_at),
+                "outcome": w.outcome,
+                "message": w.message or None,
+                "failures_in_a_row": w.failures,
+                "lag_seconds": round(w.lag_seconds, 1),
+                "last_training": f"{training['version']}: {training['reason']}" if training else None,
             }
         return shown | {"damaged": self.damaged or None, "spool": {"waiting_bytes": self.spool_bytes}}
 
@@ -73,4 +92,19 @@ def status(store: Store, artifacts: Artifacts) -> Status:
             raise
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)
-    return Status(held, version, damaged, unseen, backlog)
+    worker = health.read(artifacts.root)
+    return Status(held, version, damaged, unseen, backlog, worker if worker.passes else None, _kept_back(artifacts))
+
+
+def _kept_back(artifacts: Artifacts) -> str:
+    """What became of the newest training, if it is not served: its version and the gate's sentence."""
+    for name in reversed(artifacts.names()):
+        try:
+            manifest = artifacts.open(name, verify=False).manifest
+        except RecsysError:
+            continue
+        if manifest.get("kind") == "train":
+            gate = manifest.get("gate", {})
+            refused = not (gate.get("promote", True) or gate.get("forced") or name == artifacts.current_name())
+            return f"{name}: {gate['reason']}" if refused else ""
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from ..artifacts import health as worker_health
 from ..errors import NotFound
 from . import metrics
 from .call import Call, Reply
@@ -31,8 +32,18 @@ def show_user(service: Service, call: Call) -> Reply:
 
 
 def health(service: Service, call: Call) -> Reply:
-    """The process lives."""
-    return Reply(b'{"status":"ok"}')
+    """The process lives, and how the update worker does; its trouble is not the server's, so the status stays ok."""
+    worker = worker_health.read(service.live.artifacts.root)
+    if not worker.passes:
+        return Reply(b'{"status":"ok","worker":null}')
+    shown = {
+        "last_pass_at": int(worker.ended_at),
+        "outcome": worker.outcome,
+        "failures_in_a_row": worker.failures,
+        "lag_seconds": round(worker.lag_seconds, 1),
+        "backlog_bytes": worker.backlog_bytes,
+    }
+    return Reply.of({"status": "ok", "worker": shown})
 
 
 def ready(service: Service, call: Call) -> Reply:

@@ -42,6 +42,15 @@ BACKLOG = Gauge("recsys_spool_backlog_bytes", "What the update worker has not ta
 WORKER_AGE = Gauge(
     "recsys_update_age_seconds", "Time since the served version was published.", multiprocess_mode="livemax"
 )
+WORKER_PASS = Gauge(
+    "recsys_worker_last_pass_timestamp_seconds", "End of the worker's last pass.", multiprocess_mode="livemax"
+)
+WORKER_FAILURES = Gauge(
+    "recsys_worker_failures_in_a_row", "Passes of the update worker that failed in a row.", multiprocess_mode="livemax"
+)
+WORKER_LAG = Gauge(
+    "recsys_worker_lag_seconds", "How long the oldest event had waited at its last pass.", multiprocess_mode="livemax"
+)
 MEMORY = Gauge("recsys_resident_bytes", "Memory of each process.", multiprocess_mode="liveall")
 
 

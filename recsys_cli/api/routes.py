@@ -180,7 +180,7 @@ _LOOKUPS = (
         answer=schemas.PROFILE,
         errors=(404, 503),
     ),
-    Route("GET", "/health", lookups.health, "Alive", scope="", answer=schemas.obj({"status": {"const": "ok"}})),
+    Route("GET", "/health", lookups.health, "Alive", scope="", answer=schemas.HEALTH),
     Route(
         "GET",
         "/ready",

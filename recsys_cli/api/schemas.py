@@ -136,3 +136,23 @@ EVENTS: Schema = {
         obj({"events": {"type": "array", "items": EVENT, "minItems": 1, "maxItems": 1000}}, additionalProperties=False),
     ]
 }
+
+HEALTH: Schema = obj(
+    {
+        "status": {"const": "ok"},
+        "worker": {
+            "anyOf": [
+                {"type": "null"},
+                obj(
+                    {
+                        "last_pass_at": INTEGER,
+                        "outcome": TEXT,
+                        "failures_in_a_row": INTEGER,
+                        "lag_seconds": NUMBER,
+                        "backlog_bytes": INTEGER,
+                    }
+                ),
+            ]
+        },
+    }
+)

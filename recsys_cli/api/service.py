@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, SpoolWriter
+from ..artifacts import Artifacts, SpoolWriter, health
 from ..serving.live import Live, Log
 from ..serving.rules import Rules
 from ..settings import ServeSettings
@@ -96,6 +96,10 @@ class Service:
             metrics.WORKER_AGE.set(time.time() - self.live.created_at)
             if self.live.engine.overlay is not None:
                 metrics.BACKLOG.set(self.live.spool.backlog(self.live.engine.overlay.floor))
+        worker = health.read(self.live.artifacts.root)
+        metrics.WORKER_PASS.set(worker.ended_at)
+        metrics.WORKER_FAILURES.set(worker.failures)
+        metrics.WORKER_LAG.set(worker.lag_seconds)
         statm = Path("/proc/self/statm")
         if statm.exists():
             metrics.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

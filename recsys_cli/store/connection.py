@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
-from ..files import explain_os, locked, private_dir
+from ..files import explain_os, fsync_file, locked, private_dir
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
 
@@ -113,13 +113,30 @@ class Store:
             if self.exists():
                 # Only looked at first: opening for writing would change a file that turns out to be somebody else's.
                 with self._connection(read_only=True) as con:
-                    check_format(con, self.path)
+                    taken = check_format(con, self.path)
+                self._keep_copy(bool(taken and lacking(taken)))
             else:
                 self.path.unlink(missing_ok=True)
             with self._connection(read_only=False, files=files) as con:
                 migrate(con, self.path)
                 self.path.chmod(0o600)
+                # Kept until here, and no longer: it holds what will be forgotten in the database.
+                self._keep_copy(False)
                 yield con
+
+    def _keep_copy(self, wanted: bool) -> None:
+        """The database as it is before it is brought up to this version's format, or no such copy any more."""
+        copy = self.path.with_name(self.path.name + ".before-upgrade")
+        if not wanted:
+            copy.unlink(missing_ok=True)
+            return
+        try:
+            shutil.copyfile(self.path, copy)
+            copy.chmod(0o600)
+            fsync_file(copy)
+        except OSError as e:
+            copy.unlink(missing_ok=True)
+            raise explain_os(e, copy) from None
 
     def _missing(self) -> StoreMissing:
         return StoreMissing(f"There is no database {self.path} yet.", "Run recsys ingest FILE, or name it with --db.")

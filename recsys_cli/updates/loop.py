@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ..artifacts import Artifacts, Spool
+from ..artifacts import Artifacts, Spool, health
 from ..errors import RecsysError
 from ..ingest.watching import Folder
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
-from . import health
+from .reasons import Attempt
 from .worker import Pass, look, run_pass
 
 _COMMAND_SECONDS = 60
@@ -31,7 +31,7 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
     lag, folder = 0.0, _folder(settings, before)
     try:
         lag = _lag(store, artifacts, before, started)
-        done = run_pass(store, artifacts, settings, progress, folder=folder, last=before.attempt())
+        done = run_pass(store, artifacts, settings, progress, folder=folder, last=attempt(before))
     except RecsysError as e:
         _fail(artifacts, before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag))
         _tell(settings.update.on_failure, str(e), progress)
@@ -50,6 +50,11 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
         ),
     )
     return done
+
+
+def attempt(state: health.Health) -> Attempt | None:
+    """The last training that a pass did; None when there was none."""
+    return None if state.training is None else Attempt(**state.training)
 
 
 def _folder(settings: Settings, before: health.Health) -> Folder | None:

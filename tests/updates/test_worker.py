@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys_cli.artifacts import Artifacts, SpoolWriter, Version
+from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, health
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
-from recsys_cli.updates import AnotherWorker, alone, health, recorded_pass, run_pass
+from recsys_cli.updates import AnotherWorker, alone, recorded_pass, run_pass
 from recsys_cli.updates.worker import LOCK
 
 Train = Callable[[], Version]

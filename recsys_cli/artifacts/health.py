@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..files import private_dir, write_atomic
-from .reasons import Attempt
 
 FILE = "worker.json"
 
@@ -69,11 +68,6 @@ class Health:
         """The health after a pass that did not."""
         fresh = replace(self, **{"outcome": "failed", **values})
         return replace(fresh, failures=self.failures + 1, passes=self.passes + 1)
-
-
-    def attempt(self) -> Attempt | None:
-        """The last training; None when there was none."""
-        return None if self.training is None else Attempt(**self.training)
 
 
 def read(root: Path) -> Health:
