@@ -92,6 +92,7 @@ def delete(
         "resumed": done.resumed,
         "receipt": str(done.receipt),
         "retrained": retrained,
+        "originals": list(done.originals),
         "seconds": done.seconds,
     }
 
@@ -107,6 +108,8 @@ def delete(
             f"{done.seconds:.1f} s."
         )
         _tell_coincidences(console, done.scanned.coincidences)
+        for path in done.originals:
+            say(f"The export {path} in the watched folder still names them; delete it.")
         if retrained:
             say(f"Trained anew: {retrained}.")
         say(f"Receipt: {done.receipt.with_suffix('.txt')}")

@@ -30,7 +30,7 @@ from .forgetting import forget
 from .journal import Journal
 from .people import Person
 from .proving import demand, needles_of, search, spelled_in
-from .scanning import Scan
+from .scanning import Scan, scan
 from .spooled import blank_lines, find_lines
 
 AGAIN = "run recsys gdpr delete again; until then the erasure is unfinished"
@@ -56,6 +56,8 @@ class Erasure:
         Whether this was an interrupted erasure that is finished now.
     receipt
         The receipt's JSON file; a text beside it says the same.
+    originals
+        Files of the watched folder that still name them: the shop's own exports, which are not ours to change.
     """
 
     request: str
@@ -66,6 +68,7 @@ class Erasure:
     seconds: float
     resumed: bool
     receipt: Path
+    originals: tuple[str, ...] = ()
 
 
 def erase(
@@ -146,13 +149,14 @@ class _Work:
             plan = self._erase(plan, people)  # nobody's rows, but in the bytes of a file
             scanned = self._look(plan, people)
         demand(scanned, AGAIN)
-        receipt = receipts.write(self.settings, self.artifacts, plan, scanned)
+        originals = self._originals(plan, people) if plan.begun else []
+        receipt = receipts.write(self.settings, self.artifacts, plan, scanned, len(originals))
         requests.close_request(self.settings.db, plan.request, "done")
         journal.drop(self.settings.db)
         unknown = tuple(plan.asked[i] for i in plan.unknown)
         seconds = round(time.monotonic() - started, 3)
         erased = len(people) - len(unknown)
-        return Erasure(plan.request, unknown, erased, plan.removed, scanned, seconds, begun, receipt)
+        return Erasure(plan.request, unknown, erased, plan.removed, scanned, seconds, begun, receipt, tuple(originals))
 
     def _unknown(self, people: Sequence[Person]) -> list[int]:
         """Which of them nothing is held of, in rows, received lines or versions."""
@@ -226,6 +230,13 @@ class _Work:
                 rewrite(self.store, compression="zstd")
                 scanned = search(self.store, self.settings, needles)
         return scanned
+
+    def _originals(self, plan: Journal, people: Sequence[Person]) -> list[str]:
+        if not self.settings.ingest.folder:
+            return []
+        with self.progress.stage("Searching the watched folder"):
+            found = scan([Path(self.settings.ingest.folder)], needles_of(people, plan.sessions))
+        return sorted({f.path for f in found.findings})
 
     def _keys(self, plan: Journal, people: Sequence[Person]) -> list[tuple[int, int]]:
         return [key for p in people for key in p.keys] + self._guests(plan)

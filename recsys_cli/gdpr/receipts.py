@@ -27,10 +27,24 @@ SEARCHED_FOR = (
 )
 
 
-def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan) -> Path:
-    """Write the receipt of an erasure as JSON and as text; returns the path of the JSON."""
+def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan, originals: int = 0) -> Path:
+    """Write the receipt of an erasure as JSON and as text; returns the path of the JSON.
+
+    Parameters
+    ----------
+    originals
+        Files of the watched folder that still name them.
+    """
     folder = private_dir(private_dir(state_dir(settings.db)) / FOLDER)
     document = _document(settings, artifacts, plan, scanned)
+    if originals:
+        document["retained"].append(
+            {
+                "what": f"{originals} of the shop's own export files in the watched folder",
+                "why": "they are the shop's; recsys does not take in the person from them again",
+                "until": "the shop deletes them",
+            }
+        )
     path = folder / f"{plan.request}.json"
     write_atomic(path.with_suffix(".txt"), as_text(document).encode())
     write_atomic(path, json.dumps(document, indent=1).encode())
@@ -100,7 +114,7 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
         kept.append(
             {
                 "what": "backups made before, wherever the shop keeps them",
-                "why": "recsys restore erases the person from them before anything is served; the shop deletes them in time",
+                "why": "recsys restore erases the person from them before anything is served",
                 "until": "the shop deletes them",
             }
         )

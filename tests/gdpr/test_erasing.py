@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.errors import ErasureIncomplete
 from recsys_cli.gdpr import erase, journal, resume, suppression
 from recsys_cli.identity import find_key, load_secret, user_key
+from recsys_cli.status import status
 
 from .conftest import LONG, NUMBER, PEOPLE, UMLAUT, UUID, Shop
 
@@ -113,6 +115,7 @@ def test_what_is_left_on_purpose_fails_the_command_and_is_named(shop: Shop) -> N
     with pytest.raises(ErasureIncomplete, match=r"notes\.txt"):
         erase(shop.store, shop.artifacts, shop.settings, [UMLAUT])
     assert journal.pending(shop.settings.db) is not None
+    assert "unfinished" in status(shop.store, shop.artifacts).as_dict()["erasure"]
     note.unlink()
     done = resume(shop.store, shop.artifacts, shop.settings)
     assert done is not None
@@ -145,3 +148,14 @@ def test_a_damaged_version_is_removed_because_it_cannot_be_shown_clean(shop: Sho
     done = erase(shop.store, shop.artifacts, shop.settings, [LONG])
     assert done.removed["damaged_versions"] == 1
     assert shop.artifacts.current().name == "v000001-r1"
+
+
+def test_exports_in_the_watched_folder_are_listed(shop: Shop, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "monday.csv").write_text(f"user_id,item_id,ts\n{LONG},p1,1700000000\n")
+    (folder / "tuesday.csv").write_text("user_id,item_id,ts\nc20050,p1,1700000000\n")
+    settings = replace(shop.settings, ingest=replace(shop.settings.ingest, folder=str(folder)))
+    done = erase(shop.store, shop.artifacts, settings, [LONG])
+    assert [Path(p).name for p in done.originals] == ["monday.csv"]
+    assert "the shop's own export files" in done.receipt.with_suffix(".txt").read_text()
