@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -267,9 +268,10 @@ class SettingRow:
         return ""
 
 
-def table(cls: type = Settings, prefix: str = "") -> list[SettingRow]:
+@cache
+def table(cls: type = Settings, prefix: str = "") -> tuple[SettingRow, ...]:
     """All settings in the order they are written above."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     rows: list[SettingRow] = []
     for f in dataclasses.fields(cls):
         kind = hints[f.name]
@@ -280,7 +282,12 @@ def table(cls: type = Settings, prefix: str = "") -> list[SettingRow]:
         name = f"{prefix}{f.name}"
         env = "RECSYS_" + name.upper().replace(".", "_")
         rows.append(SettingRow(name, default, env, type=kind, **f.metadata))
-    return rows
+    return tuple(rows)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def load(
@@ -353,7 +360,7 @@ def _flatten(tree: Mapping[str, Any], names: set[str], prefix: str = "") -> dict
 
 
 def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     given: dict[str, Any] = {}
     for f in dataclasses.fields(cls):
         kind, name = hints[f.name], f"{prefix}{f.name}"

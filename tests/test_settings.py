@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_cli.errors import UsageError
@@ -77,9 +77,9 @@ def as_toml(value: Any) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def get(settings: Settings, name: str) -> Any:
+def get(values: Settings, name: str) -> Any:
     """The value of a setting by its dotted name."""
-    found: Any = settings
+    found: Any = values
     for part in name.split("."):
         found = getattr(found, part)
     return found
@@ -103,6 +103,7 @@ class TestEverySetting:
     def test_default(self, name: str) -> None:
         assert get(load(environ={}), name) == ROWS[name].default
 
+    @settings(max_examples=12)
     @given(data=st.data())
     def test_each_route_sets_it_and_the_stronger_one_wins(
         self, name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
