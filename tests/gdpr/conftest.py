@@ -120,8 +120,13 @@ def empty(tmp_path: Path) -> Shop:
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `make_full`."""
+    return make_full(tmp_path_factory.mktemp("full") / "state")
+
+
+def make_full(folder: Path) -> Path:
     """The state of a shop with everything: rows, profiles, rejected rows, two versions and a spool."""
-    made = shop_at(tmp_path_factory.mktemp("full") / "state")
+    made = shop_at(folder)
     fill(made)
     made.publish()
     made.receive(*({"user_id": one, "item_id": "p1", "ts": 1_710_000_001, "session_id": f"s{i}"}
