@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..index import ItemIndex, LongFirst
-from ..models.base import Model, top_k
+from ..models.base import Model
 from ..models.vectors import VectorModel, unit_rows
 from ..schema import Float32, Int32
 from .catalogue import Allowed, Catalogue
@@ -49,16 +49,19 @@ class Retrieval:
         """The model's best allowed items with an opinion, at least `want` when there are as many."""
         if not self._model.capabilities.personal or not len(person.past):
             return []
-        if self._vectors is None:
-            return _best(self._dense(person), allowed, want)
         whole = allowed is self._catalogue.allowed_by_default()
         if whole and person.found is not None and person.found[0] is allowed and person.found[1] >= want:
             return person.found[2]
-        vector = self._vector(self._vectors, person)
-        found = self._search(self._vectors, vector, allowed, want) if vector.any() else []
+        found = self._look_for(person, allowed, want)
         if whole:
             person.found = (allowed, max(want, len(found)), found)
         return found
+
+    def _look_for(self, person: Person, allowed: Allowed, want: int) -> Found:
+        if self._vectors is None:
+            return _best(self._dense(person), allowed, max(want, _DEPTH))
+        vector = self._vector(self._vectors, person)
+        return self._search(self._vectors, vector, allowed, want) if vector.any() else []
 
     def scores_of(self, person: Person, codes: Int32) -> Float32:
         """The model's scores of these items; 0 where it has no opinion."""
@@ -169,6 +172,9 @@ def _largest(scores: Float32, n: int) -> NDArray[np.int64]:
 
 
 def _best(dense: Float32, allowed: Allowed, want: int) -> Found:
-    scores = np.where(allowed.mask & (dense != 0), dense, -np.inf)[None, :].astype(np.float32)
-    codes, values = top_k(scores, min(want, scores.shape[1]))
-    return [(c, s) for c, s in zip(codes[0].tolist(), values[0].tolist(), strict=True) if c >= 0]
+    """The best of what the model has an opinion of; in linear models that is little, so it is picked out first."""
+    codes = np.flatnonzero(dense)
+    codes = codes[allowed.mask[codes]]
+    scores = dense[codes]
+    order = _largest(scores, want)
+    return list(zip(codes[order].tolist(), scores[order].tolist(), strict=True))
