@@ -15,6 +15,7 @@ from ..schema import Dataset, Float32
 from .base import Capabilities, ModelConfig, Range, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
+from .newness import NEWNESS, boost
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EASEConfig(ModelConfig):
     exact_items: int = hyper(9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.")
     neighbours: int = hyper(100, "Neighbours of each item where not exact.", Range(40, 160, True))
     neighbour_power: float = hyper(0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8))
+    newness: float = NEWNESS
 
 
 class EASE(ItemModel):
@@ -49,9 +51,12 @@ class EASE(ItemModel):
             users, _ = sums(seen)
             rows = scaled(seen, power(users, -config.user_power), None)
             sold = np.flatnonzero(np.bincount(seen.indices, minlength=seen.shape[1]))
+            factor = boost(data.interactions, config.newness)
             if len(sold) <= config.exact_items:
-                return cls(config, _placed(_exact(rows[:, sold], config), sold, seen.shape[1]))
-            return cls(config, on_neighbours(rows, config, threads))
+                weights = _exact(rows[:, sold], config)
+                weights *= factor[sold][None, :]
+                return cls(config, _placed(weights, sold, seen.shape[1]))
+            return cls(config, scaled(on_neighbours(rows, config, threads), None, factor))
 
 
 def _exact(rows: sp.csr_matrix, config: EASEConfig) -> Float32:

@@ -57,7 +57,7 @@ def grown_vectors(model: VectorModel, data: Dataset, n_before: int) -> Float32:
     vectors[codes] = content * np.float32(_COLD_SCALE)
     if len(bought):
         who = Buyers.of(weights, bought)
-        vectors[bought] = model.vectors_from_buyers(weights, who, content[: len(bought)], _exposure(seen, bought))
+        vectors[bought] = model.vectors_from_buyers(weights, who, content[: len(bought)], exposure(seen, bought))
     return vectors
 
 
@@ -103,10 +103,10 @@ def settled_items(data: Interactions) -> NDArray[np.bool_]:
     """
     if not usable_time(data.histories):
         return np.ones(data.n_items, dtype=np.bool_)
-    return _exposure(data, np.arange(data.n_items, dtype=np.int32)) >= _SETTLED
+    return exposure(data, np.arange(data.n_items, dtype=np.int32)) >= _SETTLED
 
 
-def _exposure(data: Interactions, codes: Int32) -> Float32:
+def exposure(data: Interactions, codes: Int32) -> Float32:
     """Share of the shop's events since the first of each item, float32 in (0, 1], shape (len(codes),)."""
     ts, item = data.histories.ts, data.histories.item
     first = np.full(data.n_items, np.iinfo(np.int64).max)

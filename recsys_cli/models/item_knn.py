@@ -14,6 +14,7 @@ from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, scaled, sums
+from .newness import NEWNESS, boost
 
 _KINDS = ("cosine", "tfidf", "bm25")
 
@@ -30,6 +31,7 @@ class ItemKNNConfig(ModelConfig):
     shrink: float = hyper(10.0, "Customers in common below which a similarity is not believed.", Range(0.1, 100, True))
     k1: float = hyper(100.0, "bm25: how soon a repeated item stops counting more.")
     b: float = hyper(0.5, "bm25: how much a popular item is held back.", Range(0, 1))
+    newness: float = NEWNESS
 
 
 class ItemKNN(ItemModel):
@@ -53,7 +55,8 @@ class ItemKNN(ItemModel):
             raise UsageError(f"There is no similarity '{config.similarity}'.", f"There are: {', '.join(_KINDS)}.")
         with progress.stage("Fitting item-knn"):
             seen = training_matrix(data, config)
-            return cls(config, _similarity(seen, config, threads))
+            best = _similarity(seen, config, threads)
+            return cls(config, scaled(best, None, boost(data.interactions, config.newness)))
 
 
 def _similarity(seen: sp.csr_matrix, config: ItemKNNConfig, threads: int) -> sp.csr_matrix:

@@ -10,6 +10,7 @@ from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
+from .newness import NEWNESS, boost
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RP3betaConfig(ModelConfig):
     alpha: float = hyper(0.6, "Power of the transition probabilities.", Range(0.2, 1.5))
     beta: float = hyper(0.3, "Power of the popularity that an end is divided by.", Range(0, 1))
     neighbours: int = hyper(400, "Ends kept of each item.", Range(50, 1000, True))
+    newness: float = NEWNESS
 
 
 class RP3beta(ItemModel):
@@ -48,4 +50,5 @@ class RP3beta(ItemModel):
             # scaled by d^-b, and what that scales the start by too much is put right at the end.
             walk = scaled(seen, power(users, -config.alpha / 2), power(items, -config.beta))
             best = neighbours(walk, config.neighbours, threads)
-            return cls(config, scaled(best, power(items, config.beta - config.alpha), None))
+            factor = boost(data.interactions, config.newness)
+            return cls(config, scaled(best, power(items, config.beta - config.alpha), factor))

@@ -15,6 +15,7 @@ from ..schema import Dataset, Float32
 from .base import Capabilities, ModelConfig, Range, State, hyper
 from .fitting import training_matrix
 from .linear import power, scaled, sums
+from .newness import NEWNESS, boost
 from .randomised import right_vectors
 from .vectors import VectorModel
 
@@ -29,6 +30,7 @@ class SpectralConfig(ModelConfig):
     factors: int = hyper(0, "Singular vectors kept; 0 chooses by size.", Range(32, 1024, True))
     user_power: float = hyper(0.3, "Customers count by the length of their history to minus this.", Range(0, 0.7))
     item_power: float = hyper(0.5, "Items count by their popularity to minus this.", Range(0.1, 0.7))
+    newness: float = NEWNESS
 
 
 class Spectral(VectorModel):
@@ -74,8 +76,10 @@ class Spectral(VectorModel):
             config = replace(config, factors=config.factors or default_factors(seen))
             cores = threads or os.cpu_count() or 1
             vectors, _ = right_vectors(filtered, config.factors, seed=seed, threads=cores, advance=advance)
-            vectors *= power(items, config.item_power).astype(np.float32)[:, None]
-            return cls(config, vectors, items > 0, power(items, -2 * config.item_power).astype(np.float32))
+            factor = boost(data.interactions, config.newness)
+            inward = power(items, -2 * config.item_power).astype(np.float32) / factor
+            vectors *= (power(items, config.item_power).astype(np.float32) * factor)[:, None]
+            return cls(config, vectors, items > 0, inward)
 
     def state(self) -> State:
         return State({**super().state().arrays, "inward": self.inward})
