@@ -142,7 +142,9 @@ def intervals(data: Interactions) -> Float32:
     bought = h.is_kind(PURCHASE)
     item, user, ts = h.item[bought], h.row_of_event[bought], h.ts[bought]
     out = np.zeros(data.n_items, dtype=np.float32)
-    order = np.lexsort((ts, user, item))
+    # A history is oldest first already, so one stable sort keeps the times in order; sorting by three keys took 13 s
+    # of 10 million events.
+    order = np.argsort(item * np.int64(len(h)) + user, kind="stable")
     item, user, ts = item[order], user[order], ts[order]
     gap = np.diff(ts)
     again = (item[1:] == item[:-1]) & (user[1:] == user[:-1]) & (gap > DAY)
