@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .artifacts import Artifacts, Spool, Version
+from .artifacts import Artifacts, Spool, Version, health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
 from .identity import secret_path
 from .judging import fitted
@@ -21,7 +21,6 @@ from .settings import Settings
 from .store import Store
 from .store.diagnosing import CatalogueFigures, EventFigures, Figures, figures
 from .store.reading import spool_position
-from .updates import health
 
 BROKEN, WARNING, HINT = "broken", "warning", "hint"
 _ORDER = (BROKEN, WARNING, HINT)

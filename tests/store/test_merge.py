@@ -35,7 +35,7 @@ files = st.lists(st.lists(rows, max_size=8), max_size=5)
 
 
 @given(files=files, chunk=st.sampled_from([1, 3, 1000]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25)
 def test_any_sequence_of_files_leaves_what_counting_by_hand_gives(
     tmp_path_factory: pytest.TempPathFactory, files: list[list[Row]], chunk: int
 ) -> None:
