@@ -27,6 +27,7 @@ from .spectral import Spectral
 
 _KINDS: dict[str, type[Model]] = {cls.name: cls for cls in (Popular, ItemKNN, RP3beta, ALS, EASE, Spectral, Content)}
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
+_FOOTING = 0.02  # least share of popularity
 _LEAST = 0.01  # share of the weights below which a member is not worth its time
 
 
@@ -229,4 +230,9 @@ def learn_weights(
             "Ingest a longer stretch of time, or train another model.",
         )
     weights, _ = learn(problems, len(members))
-    return dict(zip(members, weights.tolist(), strict=True))
+    shares = dict(zip(members, weights.tolist(), strict=True))
+    impersonal = [label for label, member in members.items() if not recipe(member)[0].capabilities.personal]
+    if impersonal and max(shares[label] for label in impersonal) < _FOOTING:
+        # Who has no history yet, and ties among what no member likes, are left to popularity.
+        shares[max(impersonal, key=lambda label: shares[label])] = _FOOTING
+    return shares
