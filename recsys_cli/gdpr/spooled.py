@@ -10,7 +10,7 @@ import orjson
 
 from ..artifacts import Spool
 from .matching import Matcher
-from .needles import needles_for
+from .needles import Needle, is_telling
 
 # Fields of a line that name who did it; anything else of the same digits is a product or an order.
 PERSON_FIELDS = ("user_id", "customer_id", "email")
@@ -18,7 +18,7 @@ SESSION_FIELD = "session_id"
 
 
 class Lines:
-    """Tells the lines of one or more people.
+    """Tells the lines of one or more people among those that are in the spool now.
 
     Parameters
     ----------
@@ -28,26 +28,35 @@ class Lines:
         Guest sessions known to be theirs.
     """
 
-    def __init__(self, names: Sequence[str], sessions: Sequence[str] = ()) -> None:
+    def __init__(self, spool: Spool, names: Sequence[str], sessions: Sequence[str] = ()) -> None:
         self._names = set(names)
         self._sessions = set(sessions)
-        self._telling = Matcher([n for n in needles_for([list(names)]) if n.telling and "hash" not in n.encoding])
-        # What every line that could be theirs contains; the others are not parsed.
-        self._marks = tuple({form for word in (*names, *sessions) for form in _forms(word)})
+        words = [(word, word in self._names and is_telling(word)) for word in dict.fromkeys((*names, *sessions))]
+        marks = [Needle(form, "plain", 0, 0, telling) for word, telling in words for form in _forms(word)]
+        self._short = tuple(mark.data for mark in marks if len(mark.data) < 4)
+        # All that could be theirs are found in one go: with hundreds of people, asking each line for each takes hours.
+        self._candidates: dict[bytes, bool] = {}
+        matcher = Matcher(marks)
+        for chunk in spool.read({}):
+            for hit in matcher.find(chunk.data):
+                start = chunk.data.rfind(b"\n", 0, hit.offset) + 1
+                line = chunk.data[start : chunk.data.find(b"\n", hit.offset)]
+                self._candidates[line] = self._candidates.get(line, False) or hit.needle.telling
 
     def __call__(self, line: bytes) -> bool:
         """Whether the line is about one of them."""
-        if not any(mark in line for mark in self._marks) and b"\\u" not in line:
+        telling = self._mentions(line)
+        if telling is None:
             return False
         try:
             found = orjson.loads(line)
         except orjson.JSONDecodeError:
             return True  # nobody can take in a broken line, and it may well be theirs
-        return (isinstance(found, dict) and self._theirs(found)) or next(self._telling.find(line), None) is not None
+        return telling or (isinstance(found, dict) and self._theirs(found))
 
     def session_of(self, line: bytes) -> str | None:
         """The session that the line ties to one of them by name, if it does."""
-        if not any(mark in line for mark in self._marks):
+        if self._mentions(line) is None:
             return None
         try:
             found = orjson.loads(line)
@@ -57,6 +66,12 @@ class Lines:
             return None
         session = found.get(SESSION_FIELD)
         return session if isinstance(session, str) and session else None
+
+    def _mentions(self, line: bytes) -> bool | None:
+        """None when no name stands in the line; else whether one does that can only be theirs."""
+        if line in self._candidates:
+            return self._candidates[line]
+        return False if any(mark in line for mark in self._short) else None
 
     def _theirs(self, line: dict[str, Any]) -> bool:
         if self._named(line):
@@ -73,7 +88,7 @@ def find_lines(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Their lines still in the spool, and the guest sessions that these and `sessions` make theirs."""
     known = sorted({*sessions, *_sessions(spool, names)})
-    theirs = Lines(names, known)
+    theirs = Lines(spool, names, known)
     found: list[dict[str, Any]] = []
     for chunk in spool.read({}):
         for line in chunk.lines():
@@ -87,11 +102,11 @@ def find_lines(
 
 def blank_lines(spool: Spool, names: Sequence[str], sessions: Sequence[str] = ()) -> int:
     """Overwrite their lines; returns how many."""
-    return spool.blank(Lines(names, sorted({*sessions, *_sessions(spool, names)})))
+    return spool.blank(Lines(spool, names, sorted({*sessions, *_sessions(spool, names)})))
 
 
 def _sessions(spool: Spool, names: Sequence[str]) -> set[str]:
-    theirs = Lines(names)
+    theirs = Lines(spool, names)
     return {s for chunk in spool.read({}) for line in chunk.lines() if (s := theirs.session_of(line)) is not None}
 
 

@@ -1,4 +1,4 @@
-"""Twenty people, each erased with --retrain from a shop of their own: equal to one that never knew them, array for array.
+"""Twenty people, each erased with --retrain from a shop of their own: equal to one that never knew them.
 
     python tests/benchmarks/bench_twin.py [PEOPLE] [MODEL]
 """
