@@ -94,6 +94,20 @@ def revoke_key(root: Path, name: str) -> None:
     _write(root, left)
 
 
+def check_place(root: Path) -> None:
+    """Stop before a key is put among other people's things.
+
+    Raises
+    ------
+    UsageError
+        The directory holds something, and nothing of ours.
+    """
+    ours = {"versions", "spool", "current", FILE, ".lock"}
+    held = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if held and not held & ours:
+        raise UsageError(f"{root.absolute()} is no artifacts directory.", "Name it with --artifacts.")
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

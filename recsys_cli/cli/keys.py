@@ -31,10 +31,11 @@ def add(
 ) -> None:
     """Make a key and show it, once. From then on the server answers nobody without a key."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import add_key
+    from ..api.keys import add_key, check_place
     from ..artifacts import Artifacts
 
     store = Artifacts(run.settings.artifacts)
+    check_place(store.root)
     scopes = scope or ["serve"]
     with store.exclusive(waiting=run.waiting):
         key = add_key(store.root, name, scopes)
