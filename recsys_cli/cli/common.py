@@ -81,6 +81,9 @@ def _check_places(settings: Settings) -> None:
             raise UsageError(f"The database {db} is a directory.", "Name a file with --db.")
         if artifacts.exists() and not artifacts.is_dir():
             raise UsageError(f"{artifacts} is no directory.", "Name the directory of versions with --artifacts.")
+        for parent in {*db.parents, *artifacts.parents}:
+            if parent.exists() and not parent.is_dir():
+                raise UsageError(f"{parent} is no directory.", "Check the paths given with --db and --artifacts.")
     except OSError as e:
         raise explain_os(e, Path(e.filename or db)) from None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..ingest.report import FileReport, Reason, Report
+if TYPE_CHECKING:  # for its types alone: the help of all commands must not wait for DuckDB
+    from ..ingest.report import FileReport, Reason, Report
 
 
 def ingest_report(report: Report) -> Iterator[RenderableType]:
