@@ -37,8 +37,8 @@ def shop(settings: Settings) -> Shop:
         with Store(settings.db, settings.store).writing() as con, merge.transaction(con):
             con.execute(
                 f"""INSERT INTO events (user_id, item_id, ts, qty, event_type, order_id)
-                    SELECT 'u' || i % 200, 'i' || (i * 7 + i // 200) % 40, {NOW - 60 * DAY} + i * 1500 + (i * 37) % 900, 1,
-                           'purchase', 'o' || i // 2 FROM range(3400) t(i)"""
+                    SELECT 'u' || i % 200, 'i' || (i * 7 + i // 200) % 40, {NOW - 60 * DAY} + i * 1500 + (i * 37) % 900,
+                           1, 'purchase', 'o' || i // 2 FROM range(3400) t(i)"""
             )
             con.execute(
                 """INSERT INTO items (item_id, title, category, price, img_url)
