@@ -1,0 +1,99 @@
+"""Splits hide what they say, and nothing that was hidden reaches a model or its lists."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from known import checkerboard, dataset
+
+from recsys_cli.evaluation import evaluate, holdout, last_split, random_split, rolling, time_split
+from recsys_cli.evaluation.leaderboard import leaderboard
+from recsys_cli.models.als import ALS, ALSConfig
+from recsys_cli.models.ease import EASE, EASEConfig
+from recsys_cli.models.popular import Popular, PopularConfig
+from recsys_cli.schema import DAY
+
+DATA = checkerboard()
+
+
+class TestSplits:
+    def test_by_time_the_past_ends_where_the_future_begins(self) -> None:
+        split = time_split(DATA, 40)
+        assert split.train.interactions.histories.ts.max() < split.cut <= split.future.ts.min()
+        whole = DATA.interactions.histories.n_events
+        assert split.train.interactions.histories.n_events + split.future.n_events == whole
+
+    def test_a_step_back_sees_nothing_later(self) -> None:
+        newest, older = time_split(DATA, 40), time_split(DATA, 40, steps_back=1)
+        assert older.future.ts.max() < newest.cut
+        assert older.train.interactions.histories.ts.max() < older.cut < newest.cut
+
+    def test_last_hides_one_of_each(self) -> None:
+        split = last_split(DATA)
+        assert (np.diff(split.future.indptr) == 1).all()
+        h = DATA.interactions.histories
+        assert split.future.item.tolist() == h.item[h.indptr[1:] - 1].tolist()
+
+    def test_random_hides_a_fifth_and_repeats(self) -> None:
+        split = random_split(DATA, 3)
+        assert (np.diff(split.future.indptr) == 1).all()  # of five
+        assert random_split(DATA, 3).future.item.tolist() == split.future.item.tolist()
+
+    def test_wanted_is_new_unless_repeats_count(self) -> None:
+        shop = dataset([[(0, DAY), (1, 2 * DAY), (0, 9 * DAY), (2, 9 * DAY)]] * 3, 3)
+        split = time_split(shop, 2)
+        assert split.wanted().toarray().tolist() == [[0, 0, 1]] * 3
+        assert split.wanted(repeat=True).toarray().tolist() == [[1, 0, 1]] * 3
+
+    def test_times_that_mean_nothing_fall_back_to_the_last(self) -> None:
+        numbered = dataset([[(i % 7, (1 + i) * DAY) for i in range(u, u + 4 + u % 3)] for u in range(60)], 7)
+        rows = [[(i % 7, (1 + i) * DAY) for i in range(4 + u % 3)] for u in range(60)]
+        split = holdout(dataset(rows, 7), by=None)
+        assert split is None or split.by == "last"
+        assert time_split(numbered, 5).by == "time"
+
+    def test_nobody_to_judge_by(self) -> None:
+        assert holdout(dataset([[(0, 1)]], 2)) is None
+
+    def test_rolling_windows_never_overlap(self) -> None:
+        splits = rolling(DATA, 3, 40)
+        assert len(splits) == 3
+        for newer, older in pairwise(splits):
+            assert older.future.ts.max() < newer.cut
+            assert older.train.interactions.histories.ts.max() < older.cut
+
+
+class TestEvaluate:
+    def test_a_model_that_knows_beats_popularity(self) -> None:
+        split = time_split(DATA, 90)
+        report = evaluate({"ease": EASE.fit(split.train, EASEConfig(ridge=1.0, popular_ridge=0.1))}, split)
+        assert report.metrics["ease"]["ndcg@10"].value > report.metrics["popular"]["ndcg@10"].high
+        lead = report.differences["ease"]["popular"]["ndcg@10"]
+        assert lead.low > 0
+        assert lead.value == pytest.approx(-report.differences["popular"]["ease"]["ndcg@10"].value)
+        assert report.best() == "ease"
+
+    def test_what_a_model_leaves_empty_is_filled_and_told(self) -> None:
+        """A model that answers little must not look good because its short lists were never judged."""
+        shop = dataset([[(u % 3, DAY), (3, 50 * DAY + u), (4, 99 * DAY)] for u in range(40)], 5)
+        split = time_split(shop, 10)
+        report = evaluate({"ease": EASE.fit(split.train, EASEConfig())}, split)
+        assert report.lists["ease"]["fallback_share"] > 0.5
+        assert report.lists["popular"]["fallback_share"] > 0.5  # five items cannot fill twenty places
+
+    def test_same_seed_same_report(self) -> None:
+        split = time_split(DATA, 90)
+        model = Popular.fit(split.train, PopularConfig())
+        one, two = (evaluate({"p": model}, split, max_users=50, seed=1).as_dict() for _ in range(2))
+        one.pop("cost")
+        two.pop("cost")
+        assert one == two
+
+    def test_leaderboard_notes_the_cost(self) -> None:
+        split = time_split(DATA, 90)
+        report = leaderboard(split, {"als": (ALS, ALSConfig(factors=4)), "popular": (Popular, PopularConfig())})
+        assert report.cost["als"]["fit_seconds"] > 0
+        assert "memory_mb" in report.cost["als"]
+        assert report.split["users"] > 50

@@ -1,0 +1,121 @@
+"""Tuning finds, resumes, keeps and confirms; and knows nobody's name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from known import checkerboard, dataset
+
+from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
+from recsys_cli.models import registry
+from recsys_cli.tuning import load_choice
+from recsys_cli.tuning.auto import pick
+from recsys_cli.tuning.choice import FILE, FOLDER
+from recsys_cli.tuning.study import Tried
+from recsys_cli.tuning.tune import best_of_each, tune
+
+DATA = checkerboard(users=300)
+
+
+def test_finds_keeps_and_confirms(tmp_path: Path) -> None:
+    seen: list[Tried] = []
+    tuned = tune(DATA, tmp_path, models=["item-knn", "popular"], trials=8, window_days=60, watch=seen.append)
+    assert tuned.choice.name in ("item-knn", "blend")
+    assert len(seen) == len(tuned.tried) == 8
+    assert {"item-knn", "popular"} <= tuned.choice.confirmed.keys()
+    kept = load_choice(tmp_path)
+    assert kept is not None
+    assert kept["name"] == tuned.choice.name
+    registry.get(kept["name"]).Config.from_values(kept["config"])  # what train will do with it
+
+
+def test_goes_on_where_it_was(tmp_path: Path) -> None:
+    tune(DATA, tmp_path, models=["item-knn"], trials=4, window_days=60)
+    seen: list[Tried] = []
+    tuned = tune(DATA, tmp_path, models=["item-knn"], trials=6, window_days=60, watch=seen.append)
+    assert len(seen) == 2
+    assert len(tuned.tried) == 6
+
+
+def test_killed_in_the_middle(tmp_path: Path) -> None:
+    code = f"""
+import sys, pathlib
+sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
+from known import checkerboard
+from recsys_cli.tuning.tune import tune
+tune(checkerboard(users=300), pathlib.Path({str(tmp_path)!r}), models=["item-knn"], trials=10_000, window_days=60,
+     watch=lambda t: print(t.number, flush=True))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for _ in range(4):
+            run.stdout.readline()
+        run.kill()
+    seen: list[Tried] = []
+    tuned = tune(DATA, tmp_path, models=["item-knn"], trials=8, window_days=60, watch=seen.append)
+    assert len(tuned.tried) >= 8
+    assert len(seen) <= 5
+
+
+def test_new_data_starts_a_new_study(tmp_path: Path) -> None:
+    tune(DATA, tmp_path, models=["popular"], trials=3, window_days=60)
+    seen: list[Tried] = []
+    tune(checkerboard(users=301), tmp_path, models=["popular"], trials=3, window_days=60, watch=seen.append)
+    assert len(seen) == 3
+
+
+def test_stops_in_time(tmp_path: Path) -> None:
+    started = time.monotonic()
+    tune(DATA, tmp_path, models=["item-knn"], timeout=2.0, window_days=60)
+    assert time.monotonic() - started < 20
+
+
+def test_names_nobody(tmp_path: Path) -> None:
+    tune(DATA, tmp_path, models=["popular"], trials=3, window_days=60)
+    text = b"".join(p.read_bytes() for p in (tmp_path / FOLDER).iterdir())
+    assert not [u for u in DATA.interactions.users.ids.to_pylist() if f'"{u}"'.encode() in text]
+
+
+def test_two_at_a_time(tmp_path: Path) -> None:
+    assert len(tune(DATA, tmp_path, models=["item-knn"], trials=6, jobs=2, window_days=60).tried) >= 6
+
+
+class TestRefusals:
+    def test_metric(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="ndcg@10"):
+            tune(DATA, tmp_path, metric="auc")
+
+    def test_model(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="no model 'oracle'"):
+            tune(DATA, tmp_path, models=["oracle"])
+
+    def test_too_little(self, tmp_path: Path) -> None:
+        with pytest.raises(NotEnoughData, match="two stretches"):
+            tune(dataset([[(0, 1)]], 2), tmp_path)
+        assert load_choice(tmp_path) is None
+
+    def test_a_choice_that_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / FOLDER).mkdir()
+        (tmp_path / FOLDER / FILE).write_text("{")
+        with pytest.raises(CorruptArtifact, match=FILE):
+            load_choice(tmp_path)
+
+
+def test_pruned_trials_come_after_whole_ones() -> None:
+    whole = Tried(0, "als", {}, (0.1, 0.1), True, 1.0)
+    pruned = Tried(1, "als", {}, (0.5,), False, 1.0)
+    assert best_of_each([pruned, whole])["als"] is whole
+
+
+class TestAuto:
+    def test_takes_what_foresees(self) -> None:
+        won = pick(DATA, window_days=60, budget=60)
+        assert won["name"] != "popular"
+        registry.get(won["name"]).Config.from_values(won["config"])
+
+    def test_without_a_future_takes_the_fallback(self) -> None:
+        assert pick(dataset([[(0, 1)]], 2)) == {"name": "als", "config": {}}
