@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ OTHERS = frozenset(
         *("ts", "name", "format", "checksum", "sha256", "content_sha256", "version"),
     )
 )
+
+# Tables and files of ours that hold products and bookkeeping, in all their columns.
+THINGS = frozenset(("items", "item_history", "migrations", "spool_position", "catalogue"))
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ def _parquet(data: bytes | memoryview, path: Path | None) -> Iterator[Part]:
 
 
 def _arrow(data: bytes | memoryview, path: Path | None) -> Iterator[Part]:
-    yield from _columns(pa.ipc.open_file(pa.BufferReader(data)).read_all())
+    things = path is not None and path.stem in THINGS
+    for part in _columns(pa.ipc.open_file(pa.BufferReader(data)).read_all()):
+        yield replace(part, about_people=part.about_people and not things)
 
 
 def _sqlite(data: bytes | memoryview, path: Path | None) -> Iterator[Part]:
@@ -184,7 +189,8 @@ def _duckdb(data: bytes | memoryview, path: Path | None) -> Iterator[Part]:
             quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
             name = '"' + column.replace('"', '""') + '"'
             found = con.sql(f"SELECT DISTINCT {name}::VARCHAR AS v FROM {quoted} WHERE {name} IS NOT NULL")
-            yield _arrow_part(f"{table}.{column}", column, found.to_arrow_table()["v"].combine_chunks())
+            part = _arrow_part(f"{table}.{column}", column, found.to_arrow_table()["v"].combine_chunks())
+            yield replace(part, about_people=part.about_people and table not in THINGS)
 
 
 def _columns(table: pa.Table) -> Iterator[Part]:

@@ -8,13 +8,15 @@ import html
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, quote_plus
 
 TELLING_LENGTH = 8  # from here on an identifier does not turn up by chance
+TINY_LENGTH = 5  # below this, only a whole cell where people are named is believed to be a customer
 
 # Cells of tables are joined with this, so that a whole cell can be told from a part of one.
 CELL = b"\x1e\x1f"
+WHOLE_CELL = "a whole cell"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Needle:
     telling
         Whether it cannot be somebody else's number: false for short plain identifiers, which are only believed where
         a person is named.
+    tiny
+        See `is_tiny`.
     """
 
     data: bytes
@@ -42,6 +46,12 @@ class Needle:
     who: int
     step: int = 0
     telling: bool = True
+    tiny: bool = False
+
+
+def is_tiny(identifier: str) -> bool:
+    """Whether the identifier is so short that days, months and quantities look like it."""
+    return len(identifier.encode("utf-8", "surrogatepass")) < TINY_LENGTH
 
 
 def is_telling(identifier: str) -> bool:
@@ -64,13 +74,17 @@ def needles_for(
     found: dict[tuple[bytes, int, int], Needle] = {}
     for who, names in enumerate(people):
         for name in names:
-            for needle in _of_name(name, who):
+            for needle in _marked(_of_name(name, who), is_tiny(name)):
                 found.setdefault((needle.data, needle.who, needle.step), needle)
     for who, pairs in enumerate(keys):
         for high, low in pairs:
             for needle in _of_key(high, low, who):
                 found.setdefault((needle.data, needle.who, needle.step), needle)
     return list(found.values())
+
+
+def _marked(found: Iterator[Needle], tiny: bool) -> Iterator[Needle]:
+    return (replace(needle, tiny=True) for needle in found) if tiny else found
 
 
 def spellings(name: str) -> list[str]:
@@ -83,7 +97,7 @@ def _of_name(name: str, who: int) -> Iterator[Needle]:
     telling = is_telling(name)
     for text in spellings(name):
         raw = text.encode("utf-8", "surrogatepass")
-        yield Needle(CELL + raw + CELL, "a whole cell", who, 0, telling)
+        yield Needle(CELL + raw + CELL, WHOLE_CELL, who, 0, telling)
         yield Needle(raw, "plain", who, 1, telling)
         yield from _wide(text, who, telling)
         for data, encoding in _escaped(text, raw):

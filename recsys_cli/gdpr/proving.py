@@ -13,7 +13,7 @@ from ..settings import Settings
 from ..store import Store
 from . import journal
 from .matching import Matcher
-from .needles import Needle, is_telling, needles_for
+from .needles import Needle, is_telling, is_tiny, needles_for
 from .people import Person
 from .scanning import Scan, scan, state_roots
 
@@ -55,7 +55,9 @@ def search(store: Store, settings: Settings, needles: Sequence[Needle]) -> Scan:
 
 def spelled_in(path: Path, people: Sequence[Person]) -> bool:
     """Whether a name stands anywhere in the bytes of a file, be it as part of another word or by chance."""
-    names = [Needle(name.encode(), "plain", who) for who, p in enumerate(people) for name in p.names]
+    names = [
+        Needle(name.encode(), "plain", who) for who, p in enumerate(people) for name in p.names if not is_tiny(name)
+    ]
     return path.exists() and next(Matcher(names).find(path.read_bytes()), None) is not None
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .containers import Part, Unreadable, parts_of
 from .matching import Hit, Matcher
-from .needles import Needle
+from .needles import WHOLE_CELL, Needle
 
 _DEPTH = 6  # archives in archives
 # What is opened and read cell by cell: short identifiers turn up in its bytes by chance, and are believed in cells.
@@ -119,7 +119,7 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
 
 def _scan_file(path: Path, matcher: Matcher, result: Scan) -> None:
     for hit in matcher.find(os.fsencode(path.name)):
-        _note(result, path, "", hit, believed=True, offset=-1)
+        _note(result, path, "", hit, believed=not hit.needle.tiny, offset=-1)
     try:
         with path.open("rb") as f:
             size = os.fstat(f.fileno()).st_size
@@ -139,7 +139,7 @@ def _scan_bytes(
     kind, parts = parts_of(data, on_disk)
     binary = b"\0" in bytes(data[:4096])
     for hit in matcher.find(data):
-        short = kind in _STRUCTURED or (binary and len(hit.needle.data) < 5)
+        short = kind in _STRUCTURED or hit.needle.tiny or (binary and len(hit.needle.data) < 5)
         _note(result, path, inside, hit, believed=hit.needle.telling or not short)
     if kind and depth >= _DEPTH:
         result.unread.append(f"{path} » {inside}")
@@ -158,7 +158,8 @@ def _scan_part(part: Part, path: Path, inside: str, matcher: Matcher, result: Sc
         return
     result.bytes += len(part.data)
     for hit in matcher.find(part.data):
-        _note(result, path, place, hit, believed=hit.needle.telling or part.about_people)
+        whole = hit.needle.encoding == WHOLE_CELL or not hit.needle.tiny
+        _note(result, path, place, hit, believed=hit.needle.telling or (part.about_people and whole))
 
 
 def _note(result: Scan, path: Path, inside: str, hit: Hit, *, believed: bool, offset: int | None = None) -> None:

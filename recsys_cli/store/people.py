@@ -35,7 +35,7 @@ def count_rows(
         for table in tables_of_people(con)
     }
     counts["guest_events"] = _number(con, f"SELECT count(*) FROM events WHERE {_GUESTS}", [list(sessions)])
-    counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", [naming(names)])
+    counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", naming(names))
     return {table: n for table, n in counts.items() if n}
 
 
@@ -48,10 +48,10 @@ def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Seque
         ).fetchall()
         found |= {row[0] for row in rows}
     lowered = {name.lower(): name for name in names}
-    parts = ", ".join(f"regexp_extract({column}, $1, 3)" for column in ("raw", "detail", "file"))
-    rows = con.execute(
-        f"SELECT DISTINCT unnest([{parts}]) FROM rejected WHERE {_NAMED}", [naming(names)]
-    ).fetchall()
+    patterns = naming(names)
+    used = [n for n, pattern in enumerate(patterns, 1) if "(" in pattern]
+    parts = ", ".join(f"regexp_extract({column}, ${n}, 3)" for column in ("raw", "detail", "file") for n in used)
+    rows = con.execute(f"SELECT DISTINCT unnest([{parts}]) FROM rejected WHERE {_NAMED}", patterns).fetchall()
     for (word,) in rows:
         name = (word or "").lower()
         found |= {lowered[form] for form in (name, name.split(".0")[0]) if form in lowered}
@@ -65,12 +65,12 @@ def delete_rows(
     for table in tables_of_people(con):
         con.execute(f"DELETE FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
     con.execute(f"DELETE FROM events WHERE {_GUESTS}", [list(sessions)])
-    pattern = naming(names)
-    con.execute(f"DELETE FROM rejected WHERE {_NAMED}", [pattern])
+    patterns = naming(names)
+    con.execute(f"DELETE FROM rejected WHERE {_NAMED}", patterns)
     con.execute(
         "UPDATE batches SET source = regexp_replace(source, $1, '\\1(removed)\\4', 'g') "
         "WHERE regexp_matches(source, $1)",
-        [pattern],
+        patterns[:1],
     )
 
 
@@ -93,7 +93,7 @@ def rows_of(con: duckdb.DuckDBPyConnection, table: str, ids: Sequence[str]) -> p
 
 def rejected_of(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> pa.Table:
     """Rejected rows that name them."""
-    return con.sql(f"SELECT * FROM rejected WHERE {_NAMED}", params=[naming(names)]).to_arrow_table()
+    return con.sql(f"SELECT * FROM rejected WHERE {_NAMED}", params=naming(names)).to_arrow_table()
 
 
 def sessions_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
@@ -124,22 +124,36 @@ def note_change(con: duckdb.DuckDBPyConnection, kind: str) -> None:
     close_batch(con, batch, Merged(1, 1, 0), 0)
 
 
-def naming(names: Sequence[str]) -> str:
-    """A pattern for text that contains one of the names as a word, written plainly or escaped as JSON does.
+def naming(names: Sequence[str]) -> list[str]:
+    """Two patterns for text that names one of them, written plainly or escaped as JSON does.
+
+    The first is for names as words. The second is for names of less than five characters, which dates and counts also
+    look like: as a whole value of JSON or of a line of CSV.
 
     A customer number may have become a float on its way through a spreadsheet: 13085 is also named by 13085.0.
     """
     escaped = [json.dumps(name, ensure_ascii=plain)[1:-1] for name in names for plain in (True, False)]
-    spelled = {*names, *escaped}
-    words = "|".join(re.escape(form) + (r"(?:\.0+)?" if form.isdigit() else "") for form in sorted(spelled))
-    return rf"(?i)(^|[^\pL\pN_])(({words}))([^\pL\pN_]|$)"
+    spelled = sorted({*names, *escaped})
+    return [
+        _pattern([s for s in spelled if len(s) >= 5], r"^|[^\pL\pN_]", r"[^\pL\pN_]|$"),
+        _pattern([s for s in spelled if len(s) < 5], r"^|[,;|\t:\"\[{]\s*", r"\s*[,;|\t\"\]}]|$"),
+    ]
+
+
+def _pattern(spelled: Sequence[str], before: str, after: str) -> str:
+    if not spelled:
+        return r"[^\s\S]"  # nothing at all
+    words = "|".join(re.escape(form) + (r"(?:\.0+)?" if form.isdigit() else "") for form in spelled)
+    return rf"(?i)({before})(({words}))({after})"
 
 
 _GUESTS = f"{PERSON_COLUMN} IS NULL AND session_id IN (SELECT unnest(?))"
-_NAMED = " OR ".join(f"coalesce(regexp_matches({column}, $1), false)" for column in ("raw", "detail", "file"))
+_NAMED = " OR ".join(
+    f"coalesce(regexp_matches({column}, ${n}), false)" for column in ("raw", "detail", "file") for n in (1, 2)
+)
 
 
-def _number(con: duckdb.DuckDBPyConnection, query: str, params: list[object]) -> int:
+def _number(con: duckdb.DuckDBPyConnection, query: str, params: Sequence[object]) -> int:
     rows = con.execute(query, params).fetchall()
     return int(rows[0][0])
 

@@ -18,7 +18,7 @@ from recsys_cli.gdpr import erase, journal, resume, suppression
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.status import status
 
-from .conftest import LONG, NUMBER, PEOPLE, UMLAUT, UUID, Shop
+from .conftest import LONG, NUMBER, PEOPLE, REJECTED, UMLAUT, UUID, Shop, fill
 
 
 def plain_forms(one: str) -> Iterator[bytes]:
@@ -159,3 +159,19 @@ def test_exports_in_the_watched_folder_are_listed(shop: Shop, tmp_path: Path) ->
     done = erase(shop.store, shop.artifacts, settings, [LONG])
     assert [Path(p).name for p in done.originals] == ["monday.csv"]
     assert "the shop's own export files" in done.receipt.with_suffix(".txt").read_text()
+
+
+def test_customers_with_tiny_numbers(empty: Shop) -> None:
+    """A small shop counts its customers from one: days, months and quantities look like them."""
+    fill(empty, ("12", "2023", "7"))
+    with empty.store.writing() as con:
+        rows = ('{"Customer ID": "c20099", "InvoiceDate": "2023-12-07"}', '{"line": "c20099;p1;2023-12-07"}')
+        for row, raw in enumerate(rows):
+            con.execute(REJECTED, [1, 200 + row, raw])
+        con.execute("UPDATE items SET attributes = '{\"supplier\": \"2023\"}' WHERE item_id = 'p1'")
+    empty.publish()
+    for one in ("12", "2023", "7"):
+        assert erase(empty.store, empty.artifacts, empty.settings, [one]).erased == 1
+        assert empty.count("events", f"user_id = '{one}'") + empty.count("users", f"user_id = '{one}'") == 0
+    assert empty.count("rejected", "row_number >= 200") == 2
+    assert empty.count("rejected", "row_number < 3") == 0
