@@ -168,7 +168,9 @@ class GdprSettings:
 
     suppress: bool = _s(True, "Keep erased people out when an old export or a backup brings their old events back.")
     suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for that.")
-    grace_hours: float = _s(1.0, "Hours after an erasure in which servers refuse events of that person still under way.")
+    grace_hours: float = _s(
+        1.0, "Hours after an erasure in which servers refuse events of that person still under way."
+    )
     keep_events: bool = _s(False, "Keep events of people who object or whose data is restricted, without using them.")
     retrain_days: float = _s(30.0, "Days after an erasure by which the model must have been trained anew.")
 
@@ -194,7 +196,9 @@ class RuleSettings:
     """What the shop wants of every list; requests can be stricter."""
 
     in_stock_only: bool = _s(True, "Do not show what is sold out; retired items are never shown.")
-    min_margin: float | None = _s(None, "Do not show items with a lower margin than this, or with an unknown one.", low=-1e9)
+    min_margin: float | None = _s(
+        None, "Do not show items with a lower margin than this, or with an unknown one.", low=-1e9
+    )
     max_per_category: int = _s(0, "Items of one category in a list at most; 0 for any number.")
     max_per_brand: int = _s(0, "Items of one brand in a list at most; 0 for any number.")
     freshness: float = _s(0.0, "How much a brand-new item's score gains: 0.5 makes it half as much again.")

@@ -11,7 +11,22 @@ import typer
 
 from .. import __version__
 from ..errors import RecsysError, UsageError
-from . import backup, demo, doctor, evaluate, gdpr, ingest, keys, models, recommend, serve, status, train, tune, update_worker
+from . import (
+    backup,
+    demo,
+    doctor,
+    evaluate,
+    gdpr,
+    ingest,
+    keys,
+    models,
+    recommend,
+    serve,
+    status,
+    train,
+    tune,
+    update_worker,
+)
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..schema import DAY
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 
@@ -42,6 +41,8 @@ def _render(out: Console, found: dict[str, object]) -> None:
 
 
 def _text(name: str, value: object) -> str:
+    from ..schema import DAY
+
     if value is None:
         return "-"
     if name.endswith(("_at", "_ts")) and isinstance(value, int):

@@ -31,6 +31,8 @@ HEAVY = (
     "scipy",
     "duckdb",
     "fastapi",
+    "numpy",
+    "pyarrow",
 )
 
 # What is given for an argument or option of this name, where "x" would not do.
