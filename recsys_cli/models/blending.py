@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ..schema import Float32
 from .base import Model
@@ -137,6 +136,8 @@ def learn(problems: list[Problem], members: int) -> tuple[NDArray[np.float64], f
 
 
 def _likeliest(problems: list[Problem], members: int) -> NDArray[np.float64]:
+    from scipy.optimize import minimize  # here, because it takes a server half a second to load for nothing
+
     def total(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         found = [p.loss(weights) for p in problems]
         value = sum(v for v, _ in found) / len(found) + 1e-3 * float(weights @ weights)
