@@ -14,6 +14,7 @@ from .describing import Content
 from .ease import EASE
 from .item2vec import Item2Vec
 from .item_knn import ItemKNN
+from .lightfm_model import LightFMModel
 from .lmf import LMF
 from .popular import Popular
 from .rp3beta import RP3beta
@@ -35,6 +36,7 @@ MODELS: dict[str, type[Model]] = {
         Spectral,
         Item2Vec,
         Content,
+        LightFMModel,
         Blend,
     )
 }
