@@ -202,6 +202,7 @@ class RuleSettings:
     max_per_category: int = _s(0, "Items of one category in a list at most; 0 for any number.")
     max_per_brand: int = _s(0, "Items of one brand in a list at most; 0 for any number.")
     freshness: float = _s(0.0, "How much a brand-new item's score gains: 0.5 makes it half as much again.")
+    explore: bool = _s(True, "Give the tenth place of a list to an item that is new since the last training.")
     freshness_days: float = _s(30.0, "Days in which that gain halves.", low=0.01)
     diversity: float = _s(0.0, "From 0, the best items however alike, to 1, the least alike.", high=1)
     bought_days: float = _s(0.0, "Days for which bought items are not shown again; 0 for ever.")

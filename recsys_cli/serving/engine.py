@@ -17,8 +17,9 @@ from ..index import ItemIndex
 from ..models import registry
 from ..models.base import Model
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
-from . import batch, shaping, sources
+from . import batch, exploring, shaping, sources
 from .catalogue import Allowed, Catalogue
+from .exploring import Explorer
 from .overlay import Overlay
 from .people import People, Person
 from .reasons import Reasons
@@ -53,6 +54,8 @@ class Engine:
         The shop's.
     choices
         See `People`.
+    manifest
+        The version's; without it nothing counts as new.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Engine:
         overlay: Overlay | None = None,
         rules: Rules = NO_RULES,
         choices: Choices | None = None,
+        manifest: dict[str, Any] | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = model
@@ -78,6 +82,7 @@ class Engine:
         self._popular = bundle.shelves["popular"]
         self._shelf_order = _everything(bundle)
         self._has_campaigns = bool(rules.campaigns)
+        self._explorer = Explorer.of(bundle, model, self.catalogue, manifest or {})
 
     @classmethod
     def open(
@@ -100,7 +105,15 @@ class Engine:
         path = version.file(INDEX_FILE)
         index = ItemIndex.load(path) if path.exists() and model.capabilities.vectors else None
         return cls(
-            bundle, model, index, secret, version=version.name, overlay=overlay, rules=rules, choices=choices
+            bundle,
+            model,
+            index,
+            secret,
+            version=version.name,
+            overlay=overlay,
+            rules=rules,
+            choices=choices,
+            manifest=version.manifest,
         )
 
     @property
@@ -135,7 +148,21 @@ class Engine:
                 self._fill(picker, allowed, person)
         else:
             picker = self._shaped(person, request, rules, allowed, skip)
+        if len(self._explorer.codes) and rules.settings.explore and picker.full and request.k >= exploring.SHORTEST:
+            self._explore(picker, person, request, allowed)
         return self._answer(picker, request, known=len(person.past) > 0, person=person)
+
+    def _explore(self, picker: Picker, person: Person, request: Request, allowed: Allowed) -> None:
+        """Give the last place of the first page to the new item that is most to this person's taste."""
+        place = request.k - 1
+        if request.offset or not len(person.past) or self._explorer.codes_in(picker.codes) or place in picker.pins:
+            return
+        latest = self.catalogue.words["category"].code[person.past.item[-10:]]
+        code = self._explorer.best(self.retrieval.vector_of(person), latest, allowed, picker.skip)
+        if code is not None:
+            score = float(self.retrieval.scores_of(person, np.array([code], dtype=np.int32))[0])
+            picker.codes[place], picker.scores[place] = code, min(score, picker.scores[place])
+            picker.sources[place], picker.fallbacks[place] = exploring.SOURCE, False
 
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""

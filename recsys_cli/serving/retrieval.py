@@ -72,6 +72,10 @@ class Retrieval:
         vector = self._vector(self._vectors, person)
         return np.asarray(self._vectors.item_vectors()[codes] @ vector, dtype=np.float32)
 
+    def vector_of(self, person: Person) -> Float32 | None:
+        """The person's vector; None when the model has none."""
+        return self._vector(self._vectors, person) if self._vectors is not None else None
+
     def with_items(self, found: Found, person: Person, codes: NDArray[Any]) -> Found:
         """`found` with these items too, where the model has an opinion of them."""
         have = {code for code, _ in found}
