@@ -54,6 +54,7 @@ class Param:
             schema = {"type": kinds[self.kind]}
             if self.kind == "str":
                 schema |= {"enum": list(self.choices)} if self.choices else {"maxLength": MAX_TEXT}
+                schema |= {"minLength": 1} if self.required else {}
             schema |= {"minimum": self.low} if self.low is not None else {}
             schema |= {"maximum": self.high} if self.high is not None else {}
             schema |= {"default": self.default} if self.default is not None else {}
@@ -76,7 +77,8 @@ class Param:
         if self.kind == "list":
             return tuple(dict.fromkeys(self._sized(texts)))
         if self.kind == "ids":
-            return tuple(dict.fromkeys(self._sized([i for text in texts for i in text.split(",") if i])))
+            ids = self._sized([i for text in texts for i in text.split(",")])
+            return tuple(dict.fromkeys(i for i in ids if i))
         if len(texts) > 1:
             raise UsageError(f"'{self.name}' is given {len(texts)} times.", "Give it once.")
         text = texts[0]

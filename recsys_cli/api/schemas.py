@@ -84,6 +84,7 @@ _COLUMNS: Schema = {name: maybe(_KINDS[kind]) for name, kind in ITEM_COLUMNS.ite
 ITEM_BODY = obj(
     {
         **{name: schema | _LIMITS[schema["type"][0]] for name, schema in _COLUMNS.items()},
+        "margin": maybe("number") | {"minimum": -1e12, "maximum": 1e12},
         "attributes": {"type": "object", "description": "Columns of your own."},
     },
     (),
