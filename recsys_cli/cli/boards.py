@@ -13,7 +13,7 @@ from ..evaluation import Interval, Report
 from ..tuning.study import Tried
 
 _FIGURES = ("ndcg@10", "hr@10", "ndcg@20", "hr@20")  # with what stands beside them, 80 columns
-_LISTS = {"coverage@10": "coverage", "gini@10": "gini", "novelty@10": "novelty", "diversity@10": "diversity"}
+_LISTS = {"coverage@10": "cover", "gini@10": "gini", "novelty@10": "novel", "diversity@10": "divers"}
 
 
 def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
@@ -54,12 +54,15 @@ def _lists(report: Report, order: list[str]) -> Table:
 
 
 def _segments(report: Report, order: list[str]) -> Table:
-    names = list(dict.fromkeys(s for name in order for s in report.segments.get(name, {})))
-    sizes = {s: next(report.segments[n][s]["users"] for n in order if s in report.segments.get(n, {})) for s in names}
-    table = _table("NDCG@10 by segment", ["model", *(f"{s} ({sizes[s]:,.0f})" for s in names)])
-    for name in order:
-        own = report.segments.get(name, {})
-        table.add_row(Text(name), *(f"{own[s]['ndcg@10']:.4f}" if s in own else "" for s in names))
+    """Segments down, models across: there are more of the former."""
+    shown = order[:6]
+    names = list(dict.fromkeys(s for name in shown for s in report.segments.get(name, {})))
+    table = _table("NDCG@10 by segment", ["segment", "customers", *shown])
+    for part in names:
+        found = {name: report.segments.get(name, {}).get(part) for name in shown}
+        users = next(f["users"] for f in found.values() if f)
+        cells = [f"{f['ndcg@10']:.4f}" if f else "" for f in found.values()]
+        table.add_row(Text(part), f"{users:,.0f}", *cells)
     return table
 
 
@@ -83,10 +86,12 @@ def _short(value: Any) -> bool:
 
 
 def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1))
+    table = Table(
+        title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1)
+    )
     for name in columns:
         wide = name == "hyperparameters"
-        left = name in ("model", "hyperparameters")
+        left = name in ("model", "segment", "hyperparameters")
         table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not wide)
     return table
 

@@ -1,8 +1,9 @@
 """The future judges: hide the last part of time, recommend, compare."""
 
 from ..models.holdout import Split, holdout, last_split, random_split, rolling, time_split
-from .evaluate import Task, evaluate, per_user, recommend
+from .evaluate import evaluate, per_user
 from .report import Interval, Report
+from .task import Task, recommend
 
 __all__ = [
     "Interval",

@@ -2,101 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from ..errors import NotEnoughData
 from ..models.base import Model, contains
 from ..models.holdout import Split
 from ..models.popular import Popular, PopularConfig
 from ..progress import SILENT, Progress
-from ..schema import DAY, Float32, Histories, Int32, Int64
+from ..schema import DAY, Float32, Int32
 from . import metrics as m
 from .report import Bootstrap, Interval, Report
+from .segments import customers_and_items, strangers
+from .task import Lists, Task, recommend
 
 CUTOFFS = (10, 20)
 FLOOR = "popular"
-
-
-@dataclass(frozen=True)
-class Task:
-    """Which users are judged, by what.
-
-    Parameters
-    ----------
-    users
-        int64 user codes, shape (users,).
-    histories
-        Their pasts.
-    wanted, seen
-        Binary CSR, shape (users, n_items): what they went on to get; what must not be shown (None with repeats).
-    now
-        Epoch seconds of the newest event the models know.
-    """
-
-    users: Int64
-    histories: Histories
-    wanted: sp.csr_matrix
-    seen: sp.csr_matrix | None
-    now: int
-
-    @staticmethod
-    def of(split: Split, *, max_users: int = 20_000, seed: int = 42, repeat: bool = False) -> Task:
-        """The task of a split, over at most `max_users` (a seeded sample)."""
-        wanted = split.wanted(repeat=repeat)
-        users = split.judged(wanted, max_users, seed)
-        seen = None if repeat else split.seen()[users]
-        return Task(users, split.train.interactions.histories.rows(users), wanted[users], seen, split.now)
-
-    @property
-    def relevant(self) -> Int64:
-        """Wanted items of each user, int64."""
-        return np.asarray(np.diff(self.wanted.indptr), dtype=np.int64)
-
-    def rows(self, rows: NDArray[np.integer]) -> Task:
-        """The task of some of the users."""
-        seen = None if self.seen is None else self.seen[rows]
-        return Task(self.users[rows], self.histories.rows(rows), self.wanted[rows], seen, self.now)
-
-
-@dataclass(frozen=True)
-class Lists:
-    """What one model recommended: int32 codes of shape (users, n), and how many places a fallback filled."""
-
-    items: Int32
-    filled: float
-    seconds: float
-
-
-def recommend(model: Model, floor: Model, task: Task, n: int) -> Lists:
-    """Top-n lists as a customer would see them: what the model leaves empty is filled by popularity."""
-    started = time.perf_counter()
-    items, _ = model.recommend(task.histories, n, task.now, exclude=task.seen)
-    empty = items < 0
-    short = np.flatnonzero(empty.any(axis=1))
-    if len(short):
-        items = items.copy()
-        items[short] = _fill(items[short], floor, task.rows(short), n)
-    return Lists(items, float(empty.mean()) if items.size else 0.0, time.perf_counter() - started)
-
-
-def _fill(items: Int32, floor: Model, task: Task, n: int) -> Int32:
-    """Own items first, then popular ones that are not yet in the list."""
-    extra, _ = floor.recommend(task.histories, 2 * n, task.now, exclude=task.seen)
-    held = items >= 0
-    rows = np.repeat(np.arange(len(items)), held.sum(axis=1))
-    own = sp.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, items[held])), shape=(len(items), task.wanted.shape[1])
-    )
-    extra = np.where(contains(own, extra), -1, extra)
-    both = np.concatenate([items, extra], axis=1)
-    order = np.argsort(both < 0, axis=1, kind="stable")[:, :n]
-    return np.take_along_axis(both, order, axis=1)
 
 
 def per_user(items: Int32, task: Task) -> dict[str, m.Values]:
@@ -119,6 +43,7 @@ def evaluate(
     seed: int = 42,
     repeat: bool = False,
     cost: Mapping[str, dict[str, float]] | None = None,
+    segments: bool = False,
     progress: Progress = SILENT,
 ) -> Report:
     """Judge models that were fitted on `split.train`.
@@ -131,6 +56,8 @@ def evaluate(
         Let lists contain, and give credit for, what the customer already had.
     cost
         Name to what fitting cost, taken into the report.
+    segments
+        Also by customers and items of a kind, and for customers who came for the first time.
 
     Raises
     ------
@@ -138,6 +65,8 @@ def evaluate(
         Nobody can be judged.
     """
     task = Task.of(split, max_users=max_users, seed=seed, repeat=repeat)
+    if not len(task.users):
+        raise NotEnoughData("Nobody came back in the part held out.", "Ingest a longer stretch of time.")
     floor = models.get(FLOOR) or Popular.fit(split.train, PopularConfig())
     everyone = {FLOOR: floor, **models}
     values: dict[str, dict[str, m.Values]] = {}
@@ -153,10 +82,15 @@ def evaluate(
     spent = {name: dict((cost or {}).get(name, {})) for name in everyone}
     for name, made in lists.items():
         spent[name]["score_seconds"] = round(made.seconds, 3)
+    parts = customers_and_items(lists, split, task) if segments else {}
+    if segments:
+        first = strangers(everyone, floor, split, seed)
+        parts = {name: {**found, **first[name]} for name, found in parts.items()}
     return Report(
         split=describe(split, task, repeat),
         metrics={name: _intervals(found, boot) for name, found in values.items()},
         differences={name: _differences(values, name, boot) for name in values},
+        segments=parts,
         lists={name: _whole(made, *shape) for name, made in lists.items()},
         cost=spent,
     )

@@ -45,7 +45,9 @@ def leaderboard(
         with measured() as spent:
             models[name] = cls.fit(split.train, config, seed=seed, threads=threads, progress=progress)
         cost[name] = spent
-    return evaluate(models, split, max_users=max_users, seed=seed, repeat=repeat, cost=cost, progress=progress)
+    return evaluate(
+        models, split, max_users=max_users, seed=seed, repeat=repeat, cost=cost, segments=True, progress=progress
+    )
 
 
 @contextmanager

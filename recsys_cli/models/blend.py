@@ -35,6 +35,7 @@ _LEAST = 0.01  # share of the weights below which a member is not worth its time
 class BlendConfig(ModelConfig):
     """Hyperparameters of `Blend`."""
 
+    tau_days: float = hyper(0.0, "Not used: every member ages histories in its own way.")
     members: dict[str, Any] = hyper(
         {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; missing weights are learned.'
     )
