@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import time
 from collections.abc import Sequence
@@ -58,7 +59,11 @@ def spelled_in(path: Path, people: Sequence[Person]) -> bool:
     names = [
         Needle(name.encode(), "plain", who) for who, p in enumerate(people) for name in p.names if not is_tiny(name)
     ]
-    return path.exists() and next(Matcher(names).find(path.read_bytes()), None) is not None
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as f:
+        mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)  # a database may be larger than memory
+        return next(Matcher(names).find(memoryview(mapped)), None) is not None
 
 
 def demand(scanned: Scan, again: str) -> None:

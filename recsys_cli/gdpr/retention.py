@@ -65,7 +65,7 @@ def _rows(store: Store, artifacts: Artifacts, settings: Settings, at: float, pro
     if not counts:
         return {}
     with progress.stage("Erasing what is older than set"), store.writing() as con:
-        guests = old_guests(con, load_secret(settings.db, create=True), cutoffs)
+        guests = old_guests(con, load_secret(settings.db), cutoffs)
         with transaction(con):
             delete_old(con, cutoffs)
     rewrite(store)
