@@ -8,6 +8,7 @@ from typing import Any
 from .artifacts import Artifacts, Spool, Version, health
 from .artifacts.health import Health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
+from .gdpr.journal import pending
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 
@@ -32,6 +33,8 @@ class Status:
         The update worker's last pass; None when it has never run.
     kept_back
         Newest model that the gate refused, and why; empty when the newest training is served.
+    erasure_unfinished
+        An erasure was interrupted; the next one, or the worker's next pass, finishes it.
     """
 
     store: StoreSummary | None
@@ -41,6 +44,7 @@ class Status:
     spool_bytes: int
     worker: Health | None = None
     kept_back: str = ""
+    erasure_unfinished: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -54,6 +58,8 @@ class Status:
                 "last_ts": manifest["data"]["last_ts"],
                 "unseen_events": self.unseen,
             }
+        if self.erasure_unfinished:
+            shown["erasure"] = "unfinished: run recsys gdpr resume"
         if self.kept_back:
             shown["kept back"] = self.kept_back
         if self.worker is not None:
@@ -93,7 +99,9 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)
     worker = health.read(artifacts.root)
-    return Status(held, version, damaged, unseen, backlog, worker if worker.passes else None, _kept_back(artifacts))
+    unfinished = pending(store.path) is not None
+    last = worker if worker.passes else None
+    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), unfinished)
 
 
 def _kept_back(artifacts: Artifacts) -> str:
