@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,10 +86,8 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     """
     damaged: list[str] = []
     version = None
-    try:
+    with contextlib.suppress(NoModel, CorruptArtifact):
         version = artifacts.current(damaged=lambda e: damaged.append(e.message))
-    except (NoModel, CorruptArtifact):
-        pass
     held, position = None, {}
     try:
         with store.reading() as con:
