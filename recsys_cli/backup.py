@@ -85,6 +85,9 @@ def backup(
         raise StoreMissing(f"There is no database {store.path} to back up.", "Name it with --db.")
     private_dir(target.parent)
     _sweep(target.parent)
+    if _wal(store.path).exists():
+        with store.writing():
+            pass  # takes in the log that a killed command left
     draft = target.with_name(f"{_DRAFT}{secrets.token_hex(4)}")
     try:
         with (
@@ -136,7 +139,7 @@ def _sweep(folder: Path) -> None:
 def _copy_store(store: Store, target: Path) -> None:
     private_dir(target)
     _copy(store.path, target / _DATABASE)
-    # A log is left only by a process that was killed; the next one to open the database takes it in.
+    # There is none, unless a command was killed just now; the next one to open the database takes it in.
     for here, there in ((_wal(store.path), _wal(target / _DATABASE)), (secret_path(store.path), target / _KEY)):
         if here.exists():
             _copy(here, there)

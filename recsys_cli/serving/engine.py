@@ -158,7 +158,10 @@ class Engine:
         if request.offset or not len(person.past) or self._explorer.codes_in(picker.codes) or place in picker.pins:
             return
         latest = self.catalogue.words["category"].code[person.past.item[-10:]]
-        code = self._explorer.best(self.retrieval.vector_of(person), latest, allowed, picker.skip)
+        # Half of the customers see what nobody bought yet; always the same half until they buy something.
+        half = int(person.past.item.sum()) % 2 == 0
+        vector = self.retrieval.vector_of(person)
+        code = self._explorer.best(vector, latest, allowed, picker.skip, unsold=half)
         if code is not None:
             score = float(self.retrieval.scores_of(person, np.array([code], dtype=np.int32))[0])
             picker.codes[place], picker.scores[place] = code, min(score, picker.scores[place])

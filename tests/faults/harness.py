@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Shop:
     rng: random.Random
     ledger: Ledger = field(default_factory=Ledger)
     port: int = 0
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=20))  # by the server, last
     _server: subprocess.Popen[str] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -127,11 +128,13 @@ class Shop:
     def litter(self) -> list[str]:
         """Files that no part of the program would ever look at again."""
         known = re.compile(r"\.(lock|worker\.lock)$|\.duckdb\.lock$")
-        return sorted(
+        drafts = [str(p.relative_to(self.root)) for p in (self.root / "backups").glob(".*")]
+        return drafts + sorted(
             str(p.relative_to(self.root))
             for p in self.root.rglob("*")
             if (p.name.startswith(".") or ".tmp" in p.name or p.suffix in (".wal", ".restoring", ".fresh"))
             and not known.search(p.name)
+            and not p.is_relative_to(self.root / "backups")  # whole ones; drafts are beside them
         )
 
     # -- the server -------------------------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ class Shop:
                 self.port = int(found[1])
                 break
         # Its log must not fill the pipe, or it would stand still.
-        drain = threading.Thread(target=lambda out: [None for _ in out], args=(self._server.stdout,), daemon=True)
+        drain = threading.Thread(target=self.said.extend, args=(self._server.stdout,), daemon=True)
         drain.start()
         self._threads.append(drain)
         deadline = time.monotonic() + 30
@@ -164,6 +167,7 @@ class Shop:
         """End customers and server."""
         self._stop.set()
         if self._server is not None:
+            assert self._server.poll() is None, f"the server ended with {self._server.returncode}: {list(self.said)}"
             time.sleep(0.2)  # for the requests under way
             self._server.terminate()
             self._server.wait(timeout=30)
@@ -185,7 +189,8 @@ class Shop:
                 self.ledger.complaints.append(f"{method} {path}: {answer.status} {text[:500]!r}")
             return str(answer.status)
         except (OSError, http.client.HTTPException) as e:
-            self.ledger.complaints.append(f"{method} {path}: {e!r}")
+            if len(self.ledger.complaints) < 5:
+                self.ledger.complaints.append(f"{method} {path}: {e!r}")
             return "lost"
 
     def _click(self) -> None:
