@@ -1,0 +1,143 @@
+"""Every model at its defaults on real data, beside the library implicit used plainly: the table of the README.
+
+    python tests/benchmarks/bench_models.py [--data ../shared/data] [--sets retail,beauty] [--models als,ease,...]
+
+retail: Online Retail, first year, real sales of known customers; cut 2010-11-01; what customers had is not asked for.
+beauty: Amazon Beauty; each customer's last item.
+Full catalogue, no sampled negatives. Prints Markdown. Nothing after the cut is looked at in fitting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from recsys_cli.evaluation import Split, Task, last_split, per_user, recommend
+from recsys_cli.evaluation.leaderboard import measured
+from recsys_cli.models import registry
+from recsys_cli.models.popular import Popular, PopularConfig
+from recsys_cli.schema import ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions
+
+CUT = int(datetime(2010, 11, 1, tzinfo=UTC).timestamp())
+SALES = """
+    SELECT cast(cast("Customer ID" AS BIGINT) AS VARCHAR) AS user_id, upper(trim(StockCode)) AS item_id,
+           cast(epoch(cast(InvoiceDate AS TIMESTAMP)) AS BIGINT) AS ts, cast(Invoice AS VARCHAR) AS basket,
+           trim(Description) AS title
+    FROM '{path}'
+    WHERE "Customer ID" IS NOT NULL AND cast(Invoice AS VARCHAR) NOT LIKE 'C%' AND Quantity > 0 AND Price > 0
+      AND regexp_full_match(upper(trim(StockCode)), '[0-9]{{5}}[A-Z]{{0,2}}')"""
+
+
+def read(con: duckdb.DuckDBPyConnection, events: str, items: str) -> Dataset:
+    """Events (user_id, item_id, ts, basket) and items (item_id, some of title and tags) as a data set."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE e AS {events}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE c AS {items}")
+    con.execute("CREATE OR REPLACE TEMP TABLE ic AS SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS code "
+                "FROM (SELECT item_id FROM e UNION SELECT item_id FROM c)")
+    rows = con.sql(
+        """SELECT u.code AS user, ic.code AS item, ts, dense_rank() OVER (ORDER BY user_id, basket) - 1 AS basket
+           FROM e JOIN ic USING (item_id) JOIN (SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS code
+           FROM (SELECT DISTINCT user_id FROM e)) u USING (user_id) ORDER BY u.code, ts, e.rowid"""
+    ).to_arrow_table()
+    user, n = rows["user"].to_numpy(), len(rows)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(user))])
+    ts = rows["ts"].to_numpy().astype(np.int64)
+    item, kind = rows["item"].to_numpy().astype(np.int32), np.zeros(n, np.uint8)
+    histories = Histories(indptr, item, ts, kind, np.ones(n, np.float32), ("purchase",), np.ones(1, np.float32))
+    held = {d[0] for d in con.execute("DESCRIBE c").fetchall()}
+    columns = ", ".join(name if name in held else f"NULL::{kind} AS {name}" for name, kind in ITEM_COLUMNS.items()
+                        if name != "item_id")
+    catalogue = con.sql(f"SELECT item_id, {columns} FROM ic LEFT JOIN c USING (item_id) ORDER BY code").to_arrow_table()
+    users = IdMap(pa.array([str(u) for u in range(len(indptr) - 1)]))
+    items_map = IdMap(catalogue["item_id"].combine_chunks())
+    basket = rows["basket"].to_numpy().astype(np.int32)
+    return Dataset(Interactions(histories, users, items_map, basket, int(ts.max())), catalogue)
+
+
+def retail(data: Path) -> Split:
+    """Online Retail, cut at 2010-11-01."""
+    with duckdb.connect() as con:
+        sales = SALES.format(path=data / "online_retail_2009_2010.parquet")
+        whole = read(con, sales, f"SELECT item_id, mode(title) AS title FROM ({sales}) GROUP BY item_id")
+    future = whole.interactions.histories.where(whole.interactions.histories.ts >= CUT)
+    return Split(whole.before(CUT), CUT, future, "time")
+
+
+def beauty(data: Path) -> Split:
+    """Amazon Beauty, each customer's last item hidden."""
+    with duckdb.connect() as con:
+        events = f"SELECT user_id, item_id, ts, ts AS basket FROM '{data / 'amazon_beauty_events.parquet'}'"
+        items = f"SELECT item_id::VARCHAR AS item_id, tags FROM read_csv('{data / 'amazon_beauty_items.csv'}')"
+        return last_split(read(con, events, items))
+
+
+SETS = {"retail": retail, "beauty": beauty}
+
+
+def ours(split: Split, task: Task, names: list[str]) -> Iterator[tuple[str, np.ndarray, float, float]]:
+    """Name, lists, seconds and megabytes of fitting."""
+    floor = Popular.fit(split.train, PopularConfig())
+    for name in names:
+        cls = registry.get(name)
+        if (cls.needs and importlib.util.find_spec(cls.needs) is None) or not cls.affordable(split.train):
+            continue
+        with measured() as spent:
+            model = cls.fit(split.train, cls.Config())
+        yield name, recommend(model, floor, task, 20).items, spent["fit_seconds"], spent["memory_mb"]
+
+
+def peers(split: Split, task: Task) -> Iterator[tuple[str, np.ndarray, float, float]]:
+    """implicit as its front page shows it."""
+    from implicit.als import AlternatingLeastSquares
+    from implicit.nearest_neighbours import BM25Recommender
+    from threadpoolctl import threadpool_limits
+
+    seen = split.seen()
+    for label, make in (
+        ("implicit ALS", lambda: AlternatingLeastSquares(random_state=42)),
+        ("implicit BM25", lambda: BM25Recommender(K=100)),
+    ):
+        with threadpool_limits(1, "blas"), measured() as spent:
+            model = make()
+            model.fit(sp.csr_matrix(seen), show_progress=False)
+        ids, _ = model.recommend(task.users, seen[task.users], N=20, filter_already_liked_items=True)
+        yield label, ids.astype(np.int32), spent["fit_seconds"], spent["memory_mb"]
+
+
+def board(name: str, split: Split, names: list[str]) -> None:
+    """Print the table of one data set."""
+    task = Task.of(split, max_users=1_000_000)
+    print(f"\n**{name}**: {len(task.users):,} customers, {split.train.interactions.n_items:,} items\n")
+    print("| model | NDCG@10 | HR@10 | NDCG@20 | Recall@20 | fit s | MB |\n|---|---|---|---|---|---|---|")
+    rows = []
+    for label, items, seconds, memory in [*peers(split, task), *ours(split, task, names)]:
+        found = {metric: float(values.mean()) for metric, values in per_user(items, task).items()}
+        rows.append((found["ndcg@10"], label, found, seconds, memory))
+    for _, label, found, seconds, memory in sorted(rows, key=lambda row: -row[0]):
+        figures = " | ".join(f"{found[m]:.4f}" for m in ("ndcg@10", "hr@10", "ndcg@20", "recall@20"))
+        print(f"| {label} | {figures} | {seconds:.1f} | {memory:.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--models", default=",".join(registry.MODELS))
+    given = parser.parse_args()
+    started = time.monotonic()
+    for name in given.sets.split(","):
+        board(name, SETS[name](given.data), given.models.split(","))
+    print(f"\n{time.monotonic() - started:.0f} s in all.")
+
+
+if __name__ == "__main__":
+    main()
