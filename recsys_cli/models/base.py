@@ -21,7 +21,8 @@ from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset, Float32, Histories, Int32
 
 PARTITION_CELLS = 1 << 22  # scores ordered at a time: their positions take eight bytes each
-BLOCK = 1024  # histories scored densely at a time: 1024 x 100,000 items x 4 bytes = 400 MB
+BLOCK = 1024  # histories scored densely at a time, at most
+_BLOCK_SCORES = 30_000_000  # and scores in a block: 120 MB, three times over while the best are sorted out
 
 
 @dataclass(frozen=True)
@@ -257,8 +258,9 @@ class Model(ABC):
         rows = len(histories)
         items = np.full((rows, k), -1, dtype=np.int32)
         scores = np.full((rows, k), -np.inf, dtype=np.float32)
-        for start in range(0, rows, BLOCK):
-            block = np.arange(start, min(start + BLOCK, rows))
+        step = min(BLOCK, max(_BLOCK_SCORES // max(self.n_items, 1), 16))
+        for start in range(0, rows, step):
+            block = np.arange(start, min(start + step, rows))
             dense = self.score(histories.rows(block), now)
             dense[dense == 0] = -np.inf
             if exclude is not None:

@@ -18,7 +18,7 @@ from .base import Model
 from .holdout import Split
 
 _TOP = 150  # candidates that each member names
-_ROWS = 256
+_VALUES = 60_000_000  # scores of all members held at a time: 240 MB
 _ABSENT = np.float32(-1e9)
 _DEPTH = 10
 
@@ -87,9 +87,10 @@ def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -
     wanted = split.wanted()
     chosen = split.judged(wanted, users, seed)
     histories, seen = split.train.interactions.histories, split.seen()
+    step = int(np.clip(_VALUES // (len(members) * seen.shape[1]), 8, 256))
     parts = []
-    for start in range(0, len(chosen), _ROWS):
-        rows = chosen[start : start + _ROWS]
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
         block = histories.rows(rows)
         values = np.stack([standardised(m.score(block, split.now)) for m in members.values()])
         taken = seen[rows].toarray() > 0
