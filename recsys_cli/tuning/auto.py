@@ -11,10 +11,9 @@ from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .final import last_round
 from .objective import sample
-from .shortlist import affordable
+from .shortlist import quick
 
 AUTO = "auto"
-_ORDER = ("ease", "als", "rp3beta", "spectral", "item-knn", "content", "popular")  # the likelier winners first
 _SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
 
 
@@ -49,10 +48,9 @@ def pick(
         return {"name": fallback, "config": {}}
     if data.interactions.histories.n_events > _SAMPLE_ABOVE:
         split = sample(split, _SAMPLE_EVENTS, seed)
-    able = affordable(data)
     final = last_round(
         split,
-        {name: registry.get(name).Config().as_dict() for name in _ORDER if name in able},
+        {name: registry.get(name).Config().as_dict() for name in quick(data)},
         metric,
         seed=seed,
         threads=threads,

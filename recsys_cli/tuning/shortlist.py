@@ -7,10 +7,19 @@ import importlib.util
 from ..models import registry
 from ..schema import Dataset
 
+# The likelier winners first: in a budget of time, the others are measured against them.
+_FIRST = ("ease", "als", "item-knn", "rp3beta", "spectral", "popular", "content")
+
 
 def affordable(data: Dataset) -> tuple[str, ...]:
     """Names of the models that can be fitted in minutes on this data, and whose libraries are installed."""
-    return tuple(name for name, cls in registry.MODELS.items() if cls.affordable(data) and _installed(cls.needs))
+    able = [name for name, cls in registry.MODELS.items() if cls.affordable(data) and _installed(cls.needs)]
+    return tuple(sorted(able, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)))
+
+
+def quick(data: Dataset) -> tuple[str, ...]:
+    """Those of `affordable` whose fit has a closed form or few passes: what `train --model auto` tries."""
+    return tuple(name for name in affordable(data) if name in _FIRST)
 
 
 def _installed(library: str) -> bool:

@@ -154,6 +154,8 @@ class Search:
             for value, fitted in steps:
                 values.append(value)
                 settled = fitted
+                if value < _HOPELESS * max((t.values[0] for t in self.tried()), default=0.0):
+                    break
         except RecsysError as e:
             self.study.add_trial(
                 optuna.trial.create_trial(
@@ -165,16 +167,18 @@ class Search:
         params = {f"{model}.{k}": _inside(r, k, getattr(settled, k)) for k, r in cls.Config.space().items()}
         seconds = time.monotonic() - started
         attrs = {"model": model, "config": cls.Config().as_dict(), "seconds": seconds}
+        whole = len(values) == len(self.steps)
         self.study.add_trial(
             optuna.trial.create_trial(
-                value=sum(values) / len(values),
+                state=optuna.trial.TrialState.COMPLETE if whole else optuna.trial.TrialState.PRUNED,
+                value=sum(values) / len(values) if whole else None,
                 params=params,
                 distributions=space,
                 user_attrs=attrs,
                 intermediate_values=dict(enumerate(values)),
             )
         )
-        self.watch(_tried(len(self.study.get_trials(deepcopy=False)) - 1, attrs, tuple(values), True))
+        self.watch(_tried(len(self.study.get_trials(deepcopy=False)) - 1, attrs, tuple(values), whole))
 
     def _attempt(self, trial: optuna.Trial, model: str, config: ModelConfig) -> None:
         import optuna
