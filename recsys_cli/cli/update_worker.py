@@ -13,6 +13,7 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, st
 
 if TYPE_CHECKING:
     from ..updates import Pass
+    from ..updates.reasons import Attempt
 
 
 def update_worker(
@@ -80,6 +81,12 @@ def _as_dict(done: Pass) -> dict[str, Any]:
     return asdict(done)
 
 
+def _fate(made: Attempt) -> str:
+    if made.promoted:
+        return "is served"
+    return f"was kept back ({made.verdict.rstrip('.')}); serve it all the same with recsys models promote"
+
+
 def sentence(done: Pass) -> str:
     """What a pass did, in one line."""
     taken, parts = done.taken, []
@@ -96,8 +103,8 @@ def sentence(done: Pass) -> str:
     if done.outcome == "published":
         parts.append(f"published {done.version} with {done.new_events:,} more events and {done.new_items:,} new items")
     if done.training:
-        verdict = "serving" if done.training.promoted else "kept back"
-        parts.append(f"trained anew because {done.training.reason}: {verdict} {done.training.version}")
+        made = done.training
+        parts.append(f"trained anew because {made.reason}: {made.version} {_fate(made)}")
     elif done.outcome == "drained":
         parts.append("there is no model yet: run recsys train")
     elif not parts:
