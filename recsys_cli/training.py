@@ -70,7 +70,7 @@ def read_snapshot(
 ) -> Snapshot:
     """Everything in the store that models may learn from; the database is closed again on return."""
     with progress.stage("Reading events"), store.reading() as con:
-        secret = load_secret(settings.db, create=True)
+        secret = load_secret(settings.db)
         snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
     return leave_out(snapshot, settings.artifacts, secret)
 

@@ -169,16 +169,26 @@ class Artifacts:
         return self._newest_whole(pointed, verify, tell)
 
     def _newest_whole(self, pointed: str, verify: bool, tell: Callable[[CorruptArtifact], None]) -> Version:
-        """The newest whole version older than the one pointed to; of all when the pointer itself is damaged."""
+        """The newest whole version older than the one pointed to; of all when the pointer itself is damaged.
+
+        One that was published but held back (by the gate, say) is taken only when there is no other.
+        """
+        held_back = None
         for name in reversed(self.names()):
             if pointed and _order(name) >= _order(pointed):
                 continue
             try:
-                return self.open(name, verify=verify)
+                version = self.open(name, verify=verify)
             except CorruptArtifact as e:
                 tell(e)
             except NotFound:
                 continue  # removed between listing and opening
+            else:
+                if version.manifest.get("promoted", True):
+                    return version
+                held_back = held_back or version
+        if held_back is not None:
+            return held_back
         raise NoModel(f"No version in {self.versions_dir} is whole.", "Run recsys train.")
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -237,13 +247,14 @@ class Artifacts:
         Parameters
         ----------
         manifest
-            Everything but `name`, `format`, `created_at` and `files`, which are added.
+            Everything but `name`, `format`, `created_at`, `promoted` and `files`, which are added.
         """
         name = self._next_name()
         manifest = manifest | {
             "name": name,
             "format": FORMAT,
             "created_at": int(time.time()),
+            "promoted": promote,
             "files": _seal(draft.path),
         }
         return self._install(draft, name, manifest, promote)

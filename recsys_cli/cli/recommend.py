@@ -97,10 +97,15 @@ def similar(
 def open_engine(run: Run) -> Engine:
     """The engine on the current version."""
     from ..artifacts import Artifacts
+    from ..artifacts.choices import Choices
     from ..identity import load_secret
     from ..serving.engine import Engine
+    from ..serving.rules import Rules
 
-    version = Artifacts(run.settings.artifacts).current(damaged=lambda e: run.waiting(str(e)))
-    return Engine.open(version, load_secret(run.settings.db))
+    artifacts, secret = run.settings.artifacts, load_secret(run.settings.db)
+    version = Artifacts(artifacts).current(damaged=lambda e: run.waiting(str(e)))
+    choices = Choices(artifacts, secret)
+    choices.refresh()
+    return Engine.open(version, secret, rules=Rules.of(run.settings.rules), choices=choices)
 
 

@@ -108,8 +108,8 @@ def ingest(
     for path in files:
         source, understood = _look(settings, path, request, progress)
         store = Store(settings.db, settings.store, waiting=waiting)
-        secret = load_secret(settings.db, create=True)
         with store.writing() as con:
+            secret = load_secret(settings.db)
             reports.append(_take(con, settings, source, understood, request, secret, progress))
     return Report(tuple(reports))
 

@@ -18,6 +18,7 @@ import duckdb
 
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
 from ..files import explain_os, fsync_file, locked, private_dir
+from ..identity import load_secret
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
 
@@ -117,6 +118,8 @@ class Store:
                 self._keep_copy(bool(taken and lacking(taken)))
             else:
                 self.path.unlink(missing_ok=True)
+                # Made with the database and never later: a new key would find nobody in the versions that are there.
+                load_secret(self.path, create=True)
             with self._connection(read_only=False, files=files) as con:
                 migrate(con, self.path)
                 self.path.chmod(0o600)

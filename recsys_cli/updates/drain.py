@@ -39,8 +39,8 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     StoreBusy, StoreError
     """
     taken = Taken()
-    user = pseudonym("trim(user_id)", load_secret(store.path, create=True)) if hash_emails else "trim(user_id)"
     with store.writing() as con:
+        user = pseudonym("trim(user_id)", load_secret(store.path)) if hash_emails else "trim(user_id)"
         # Read inside the store's lock: an erasure notes itself there before the rows go.
         refused = suppression.refused(store.path)
         position = spool_position(con)

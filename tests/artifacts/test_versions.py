@@ -342,6 +342,7 @@ class Life(RuleBasedStateMachine):
         self.there: dict[str, bytes] = {}
         self.ever: set[str] = set()
         self.whole: set[str] = set()
+        self.held_back: set[str] = set()
         self.pointed: str | None = None
         self.parents: dict[str, str | None] = {}
 
@@ -362,6 +363,8 @@ class Life(RuleBasedStateMachine):
         self.parents[name] = parent
         if promote:
             self.pointed = name
+        else:
+            self.held_back.add(name)
         return name
 
     @rule(target=names, old=consumes(names), data=st.binary(min_size=1, max_size=9))
@@ -442,6 +445,8 @@ class Life(RuleBasedStateMachine):
                 self.artifacts.current()
             return
         version = self.artifacts.current()
+        if usable[-1] != self.pointed:
+            usable = [n for n in usable if n not in self.held_back] or usable
         assert version.name == usable[-1]
         assert content(version) == self.there[version.name]
         assert json.loads((version.path / "manifest.json").read_text())["name"] == version.name
@@ -449,3 +454,14 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 TestLife = Life.TestCase
+
+
+def test_what_the_gate_held_back_is_not_served_because_the_current_one_is_damaged(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "a")
+    for promote in (True, False, True):
+        with artifacts.draft() as draft:
+            (draft.path / "x.bin").write_bytes(b"content")
+            with artifacts.exclusive():
+                artifacts.publish(draft, {}, promote=promote)
+    (artifacts.versions_dir / "v000003" / "x.bin").write_bytes(b"damaged")
+    assert artifacts.current().name == "v000001"

@@ -135,7 +135,7 @@ class TestTakingTurns:
         assert sha(store.path) == before
         add(store, 1)
         assert events(store) == 1004
-        assert beside(store) == {"shop.duckdb", "shop.duckdb.lock"}
+        assert beside(store) == {"shop.duckdb", "shop.duckdb.key", "shop.duckdb.lock"}
 
     def test_killed_while_making_it(self, store: Store) -> None:
         """At every moment of a first start the next one finds nothing, or a database; never a broken one."""
@@ -367,14 +367,14 @@ class TestReadOnly:
             assert own.name.startswith(f"{os.getpid()}-")
             assert list(own.iterdir())
             assert {stat.S_IMODE(p.stat().st_mode) for p in (store.spill_path, own)} == {0o700}
-        assert beside(store) == {"shop.duckdb", "shop.duckdb.lock"}
+        assert beside(store) == {"shop.duckdb", "shop.duckdb.key", "shop.duckdb.lock"}
 
     def test_what_a_killed_command_spilled_is_swept_by_the_next_writer(self, store: Store) -> None:
         left = store.spill_path / "1-ab" / "duckdb_temp_storage-0.tmp"
         left.parent.mkdir(parents=True)
         left.write_bytes(b"somebody's orders")
         add(store, 1)
-        assert beside(store) == {"shop.duckdb", "shop.duckdb.lock"}
+        assert beside(store) == {"shop.duckdb", "shop.duckdb.key", "shop.duckdb.lock"}
 
 
 SECRET = "contents of a file that is none of its business"
