@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from ..schema import Dataset, Float32, Int32, Interactions
 from .base import weigh
 from .clock import usable_time
-from .content import content_vectors
+from .content import content_features, content_vectors
 
 if TYPE_CHECKING:
     from .vectors import VectorModel
 
 _SAMPLE = 20_000  # customers that stand for all in the penalty
 _SETTLED = 0.5
+_ALIKE = 20  # known items that a new one is taken for the mean of
 _COLD_SCALE = 0.8  # content alone, at full length, took more places of the lists than it earned (Online Retail)
 
 
@@ -182,3 +183,39 @@ def company(vectors: Float32, weights: sp.csr_matrix, buyers: Buyers, prior: Flo
     known = np.linalg.norm(vectors[vectors.any(axis=1)], axis=1)
     out *= (np.median(known) if len(known) else 0) / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
     return np.asarray(out, dtype=np.float32)
+
+
+def alike(data: Dataset, n_known: int) -> sp.csr_matrix:
+    """The known items that each new one is most like: in the same hands, or of the same kind.
+
+    For models that are a matrix between items and have no step for a new one: it is taken for the mean of these.
+
+    Parameters
+    ----------
+    n_known
+        Items before the new ones, which are the rest of the catalogue.
+
+    Returns
+    -------
+    float32, shape (n_known, n_new); each column sums to 1, or to 0 where nothing is like it.
+    """
+    seen = data.interactions
+    new = np.arange(n_known, seen.n_items)
+    weights = weigh(seen.histories, seen.n_items)
+    known = weights[:, :n_known]
+    spread = np.sqrt(np.maximum(np.asarray(known.sum(axis=0)).ravel(), 1)).astype(np.float32)
+    hands = (known.T @ weights[:, n_known:]).multiply(1 / spread[:, None]).tocsc()
+    features = content_features(data.catalogue)
+    kinds = (features[:n_known] @ features[new].T).tocsc()
+    return (_top_of_columns(hands) + _top_of_columns(kinds)).multiply(0.5).tocsr().astype(np.float32)
+
+
+def _top_of_columns(matrix: sp.csc_matrix) -> sp.csc_matrix:
+    """The largest entries of each column, divided by their sum."""
+    column = np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, column))
+    rank = np.arange(len(order)) - matrix.indptr[column[order]]
+    keep = order[(rank < _ALIKE) & (matrix.data[order] > 0)]
+    top = sp.csc_matrix((matrix.data[keep], (matrix.indices[keep], column[keep])), shape=matrix.shape)
+    total = np.asarray(top.sum(axis=0)).ravel()
+    return top.multiply(1 / np.where(total > 0, total, 1)).tocsc()

@@ -8,8 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..schema import Float32, Histories, Int32
+from ..schema import Dataset, Float32, Histories, Int32
 from .base import Model, ModelConfig, State, top_k
+from .growing import alike
 
 _DENSE_ITEMS = 5_000  # beyond, a block of dense scores costs more than sorting the few that are not zero
 _SPARSE_ROWS = 2048
@@ -45,6 +46,24 @@ class ItemModel(Model):
         matrix = sp.csr_matrix((n_items, n_items), dtype=np.float32)
         matrix.data, matrix.indices, matrix.indptr = arrays["data"], arrays["indices"], arrays["indptr"]
         return cls(config, matrix)
+
+    def grow(self, data: Dataset, now: int) -> Self:
+        """As `Model.grow`; a new item is taken for the mean of the known ones it is most like, both ways."""
+        n_known = self.n_items
+        if data.interactions.n_items == n_known:
+            return self
+        mean: Any = alike(data, n_known)
+        inner: Any = self.matrix
+        if sp.issparse(inner):
+            # What comes from disk has row pointers of another width than its indices, which scipy cannot stack.
+            inner = sp.csr_matrix((inner.data, inner.indices, inner.indptr), shape=inner.shape)
+        outward = inner @ mean
+        if sp.issparse(inner):
+            grown = sp.bmat([[inner, outward], [mean.T @ inner, mean.T @ outward]], format="csr", dtype=np.float32)
+            grown.sort_indices()
+            return type(self)(self.config, grown)
+        both = np.concatenate([np.asarray(inner), outward], axis=1)
+        return type(self)(self.config, np.concatenate([both, mean.T @ both]).astype(np.float32))
 
     def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
         product: Any = weights @ self.matrix
