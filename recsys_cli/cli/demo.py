@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
@@ -31,8 +32,9 @@ def demo(
             out.print(Text(shown.ingested))
             if shown.report:
                 out.print(leaderboard(shown.report))
-            out.print(item_table(f"What customer {shown.user_id} did last", shown.history, history=True))
-            out.print(item_table(f"Recommended to {shown.user_id}", shown.recommended))
+            did = item_table(f"What customer {shown.user_id} did last", shown.history, history=True)
+            # Beside each other where the terminal is wide enough, else one below the other.
+            out.print(Columns([did, item_table(f"Recommended to {shown.user_id}", shown.recommended)], padding=(0, 4)))
             out.print(item_table(f"Like {shown.item_title}", shown.similar))
             out.print(Text("\n".join(["", "Next:", *shop.next_steps(shown)])), highlight=False)
 

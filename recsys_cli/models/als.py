@@ -26,7 +26,11 @@ class ALSConfig(ModelConfig):
     tau_days: float = hyper(
         55.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
     )
-    factors: int = hyper(0, "Length of the vectors; 0 takes 128, or 64 beyond 3 million pairs.", Range(32, 192, True))
+    factors: int = hyper(
+        0,
+        "Length of the vectors; 0 takes a 24th of the items sold, 16 to 128, or to 64 beyond 3 million pairs.",
+        Range(8, 192, True),
+    )
     alpha: float = hyper(
         0.0, "How much more a seen pair weighs than an unseen one; 0 chooses by density.", Range(0.2, 40, True)
     )
@@ -88,12 +92,16 @@ def _settled(config: ALSConfig, seen: sp.csr_matrix) -> ALSConfig:
     """The config with numbers for what was left to the data.
 
     Long histories (a wholesaler's 56 items) want little confidence and much regularisation, short ones (8 items of
-    beauty products) the opposite; in between it was found to go about with the length.
+    beauty products) the opposite; in between it was found to go about with the length. A few hundred products have
+    no hundred directions in them: longer vectors would learn the customers by heart (16 against 128 on the sample
+    shop: NDCG@10 .151 against .109).
     """
+    sold = int((np.bincount(seen.indices, minlength=1) > 0).sum())
+    long = int(np.clip(sold // 24, 16, 128 if seen.nnz < _LARGE else 64))
     length = seen.nnz / max(int((np.diff(seen.indptr) > 0).sum()), 1)
     return replace(
         config,
-        factors=config.factors or (128 if seen.nnz < _LARGE else 64),
+        factors=config.factors or long,
         alpha=config.alpha or float(np.clip(48 / length, 0.8, 20)),
         regularization=config.regularization or float(np.clip(15 * length / 56, 1, 20)),
     )

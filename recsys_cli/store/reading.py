@@ -257,7 +257,7 @@ def user_ids(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[pa.StringArra
 
 
 def customer_with(con: duckdb.DuckDBPyConnection, *, purchases: int) -> str:
-    """The first customer whose number of different purchased items is nearest to `purchases`.
+    """The customer whose number of different purchased items is nearest to `purchases`; the latest of several.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def customer_with(con: duckdb.DuckDBPyConnection, *, purchases: int) -> str:
     """
     row = con.execute(
         """SELECT user_id FROM events WHERE event_type = 'purchase' AND user_id IS NOT NULL
-           GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - ?), user_id LIMIT 1""",
+           GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - ?), max(ts) DESC, user_id LIMIT 1""",
         [purchases],
     ).fetchone()
     if row is None:
