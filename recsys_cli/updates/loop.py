@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+import pyarrow as pa
 
 from ..artifacts import Artifacts, Spool, health
 from ..errors import RecsysError
@@ -87,7 +90,16 @@ def loop(
                 done(recorded_pass(store, artifacts, settings, progress))
             except RecsysError as e:
                 failed(e)
+            _give_memory_back()
             stop.wait(max(settings.update.interval - (time.monotonic() - started), 0.05))
+
+
+def _give_memory_back() -> None:
+    """Return what a pass needed to the system: between passes, a worker on a small box must not hold a gigabyte."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others give back by themselves or not at all
+    if trim is not None:
+        trim(0)
 
 
 def _fail(artifacts: Artifacts, after: health.Health) -> None:
