@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from .artifacts import Artifacts, Version
-from .artifacts.bundle import Bundle, sort_by_key, write_bundle
+from .artifacts.bundle import Bundle, read_bundle, sort_by_key, write_bundle
 from .errors import Superseded, UsageError
 from .evaluation import Report
 from .evaluation.gate import Decision
@@ -217,7 +218,8 @@ def publish_version(
     """
     with progress.stage("Publishing"), artifacts.draft() as draft:
         vectors = model.item_vectors()
-        write_bundle(draft.path, make_bundle(snapshot, model))
+        previous = read_bundle(base.path).shelves if base is not None else None
+        write_bundle(draft.path, make_bundle(snapshot, model, previous=previous))
         if vectors is not None:
             index = build_index(model, vectors, snapshot, like=base)
             index.save(draft.path / INDEX_FILE)
@@ -253,8 +255,13 @@ def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Ver
     return ItemIndex.build(vectors, model.user_vectors(histories.rows(some), snapshot.data.interactions.end))
 
 
-def make_bundle(snapshot: Snapshot, model: Model) -> Bundle:
-    """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves."""
+def make_bundle(
+    snapshot: Snapshot, model: Model, *, previous: Mapping[str, NDArray[Any]] | None = None
+) -> Bundle:
+    """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves.
+
+    `previous` are the shelves of the version that the model was grown from; see `build_shelves`.
+    """
     data = snapshot.data
     keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
     state = model.state()
@@ -267,7 +274,7 @@ def make_bundle(snapshot: Snapshot, model: Model) -> Bundle:
         keys=keys,
         histories=histories,
         now=data.interactions.end,
-        shelves=build_shelves(data, model),
+        shelves=build_shelves(data, model, previous=previous),
     )
 
 

@@ -35,7 +35,8 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
     model
         The version's model.
     previous
-        Shelves of the version before: spares choosing the window of popularity anew.
+        Shelves of the version that this one grows from: what a day's events cannot change is taken from there, the
+        window of popularity and the intervals between purchases.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         "sold_lately": sold(data.interactions, 30, 0),
         "sold_week": week,
         "sold_usual": usual,
-        "interval_days": intervals(data.interactions),
+        "interval_days": _known_intervals(data.interactions, previous),
         **together(data),
     }
 
@@ -84,6 +85,14 @@ def _known_tau(previous: Mapping[str, NDArray[Any]] | None) -> float:
     if previous is None or "popular_tau" not in previous:
         return 0.0
     return float(previous["popular_tau"][0])
+
+
+def _known_intervals(data: Interactions, previous: Mapping[str, NDArray[Any]] | None) -> Float32:
+    """The intervals of before, none yet for items that were not there; all anew without them."""
+    if previous is None or "interval_days" not in previous:
+        return intervals(data)
+    known = previous["interval_days"]
+    return np.concatenate([known, np.zeros(data.n_items - len(known), dtype=np.float32)])
 
 
 def _order(score: NDArray[Any], keep: NDArray[np.bool_]) -> Int32:
