@@ -13,7 +13,7 @@ import pytest
 
 from .harness import Shop
 
-KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "5"))  # bench_faults.py asks for 200
+KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "4"))  # bench_faults.py asks for 200
 
 
 @pytest.fixture
