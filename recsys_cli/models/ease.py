@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -9,6 +11,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
@@ -30,7 +33,7 @@ class EASEConfig(ModelConfig):
     popular_ridge: float = hyper(13.0, "Regularisation that grows with popularity.", Range(0.01, 100, True))
     popular_power: float = hyper(0.05, "How fast it grows: popularity to twice this.", Range(0, 0.6))
     exact_items: int = hyper(9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.")
-    neighbours: int = hyper(100, "Neighbours of each item where not exact.", Range(40, 160, True))
+    neighbours: int = hyper(80, "Neighbours of each item where not exact.", Range(40, 160, True))
     neighbour_power: float = hyper(0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8))
     newness: float = NEWNESS
 
@@ -111,10 +114,15 @@ def on_neighbours(rows: sp.csr_matrix, config: EASEConfig, threads: int) -> sp.c
     chosen, count = _first_of_each(near, config.neighbours)
     diagonal = own + _ridge(own, config)
     weights = np.zeros(chosen.shape, dtype=np.float32)
-    batch = max(1, 6_000_000 // config.neighbours**2)
-    for start in range(0, n, batch):
+    batch = max(1, 3_000_000 // config.neighbours**2)
+
+    def solve(start: int) -> None:
         some = slice(start, min(start + batch, n))
         weights[some] = _regress(gram, diagonal, np.arange(some.start, some.stop), chosen[some])
+
+    # Small systems: BLAS's own threads would spend their time waiting for one another.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        list(pool.map(solve, range(0, n, batch)))
     target = np.repeat(np.arange(n), count)
     real = chosen >= 0
     matrix = sp.csr_matrix((weights[real], (chosen[real], target)), shape=(n, n))
@@ -142,7 +150,7 @@ def _regress(
     there = chosen >= 0
     code = np.where(there, chosen, 0)
     upper, lower = np.triu_indices(k, 1)
-    left = np.zeros((b, k, k))
+    left = np.zeros((b, k, k), dtype=np.float32)
     pairs = _lookup(gram, code[:, upper], code[:, lower]) * (there[:, upper] & there[:, lower])
     left[:, upper, lower] = pairs
     left[:, lower, upper] = pairs
@@ -153,6 +161,6 @@ def _regress(
     return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
 
 
-def _lookup(gram: sp.csr_matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+def _lookup(gram: sp.csr_matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Float32:
     """Entries of a sparse matrix, in the shape of `rows`."""
-    return np.asarray(gram[rows.ravel(), columns.ravel()], dtype=np.float64).reshape(rows.shape)
+    return np.asarray(gram[rows.ravel(), columns.ravel()], dtype=np.float32).reshape(rows.shape)
