@@ -177,9 +177,22 @@ def _histories(
         table["kind"].to_numpy().astype(np.uint8, copy=False),
         table["qty"].to_numpy().astype(np.float32, copy=False),
         kinds,
-        np.array([weights[k] for k in kinds], dtype=np.float32),
+        _kind_weights(kinds, weights, table["kind"].to_numpy()),
     )
     return histories, table["basket"].to_numpy().astype(np.int32, copy=False)
+
+
+def _kind_weights(
+    kinds: tuple[str, ...], weights: Mapping[str, float], present: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Weight of each type, the weightiest of those that occur at 1.
+
+    In a shop that has views alone, a view is all there is to learn from; at a twentieth of a purchase it would drown
+    in the regularisation that models need for purchases.
+    """
+    plain = np.array([weights[k] for k in kinds], dtype=np.float32)
+    most = plain[np.unique(present)].max(initial=0)
+    return plain / most if most > 0 else plain
 
 
 def _catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:

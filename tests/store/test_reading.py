@@ -180,3 +180,15 @@ def test_summary(shop: Store) -> None:
         s = summary(con)
     assert (s.events, s.users, s.items, s.catalogue, s.first_ts, s.last_ts) == (9, 3, 4, 4, 50, 310)
     assert s.by_type == {"purchase": 3, "view": 3, "impression": 1, "refund": 1, "wishlist": 1}
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [(["view"], 1.0), (["view", "purchase"], 0.05), (["view", "refund"], 1.0)],
+)
+def test_the_weightiest_type_that_occurs_weighs_one(store: Store, types: list[str], expected: float) -> None:
+    """A shop of views alone learned nothing: a twentieth of a purchase drowns in regularisation."""
+    fill(store, [(f"u{n}", "tea", n, 1, kind, None, None) for n, kind in enumerate(types)])
+    with store.reading() as con:
+        histories = Snapshot.read(con, SECRET, WEIGHTS).data.interactions.histories
+    assert histories.kind_weight[histories.kinds.index("view")] == pytest.approx(expected)
