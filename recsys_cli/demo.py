@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from .artifacts import Artifacts
-from .errors import InputError
+from .errors import InputError, UsageError
 from .evaluation import Report
-from .files import private_dir
+from .files import private_dir, sha256_of
 from .identity import load_secret
 from .ingest import ingest
 from .progress import Progress
 from .serving.engine import Engine
 from .serving.request import Request
-from .settings import Settings
+from .settings import Settings, StoreSettings
 from .store import Store
 from .store.reading import customer_with
 from .training import choose, train
@@ -35,8 +37,15 @@ class DemoShop:
     @staticmethod
     @contextmanager
     def at(folder: Path | None) -> Iterator[DemoShop]:
-        """A shop in the named folder, or in a temporary one that is removed at the end."""
+        """A shop in the named folder, or in a temporary one that is removed at the end.
+
+        Raises
+        ------
+        UsageError
+            The folder holds a shop that is not the demo's; nothing in it was changed.
+        """
         if folder is not None:
+            _refuse_another_shop(folder)
             private_dir(folder)
             yield DemoShop(folder / "recsys.duckdb", folder / "model_artifacts", True)
             return
@@ -51,7 +60,8 @@ class DemoShop:
             f"  recsys serve {state}",
         ]
         own = ["  recsys ingest your_orders.csv your_products.csv", "  recsys train", "  recsys serve"]
-        look = ["Look around in this shop:", *steps] if self.kept else ["Keep this shop: recsys demo --folder demo-shop"]
+        keep = ["Keep this shop: recsys demo --folder demo-shop"]
+        look = ["Look around in this shop:", *steps] if self.kept else keep
         return [*look, "With your own files:", *own]
 
 
@@ -93,6 +103,30 @@ def sample_files() -> list[Path]:
         if all(f.is_file() for f in files):
             return files
     raise InputError(f"The sample shop is not in {here.parent}.", "Install recsys again, or clone it.")
+
+
+def _refuse_another_shop(folder: Path) -> None:
+    """An invented shop's customers among a real shop's can never be told apart again."""
+    store = Store(folder / "recsys.duckdb", StoreSettings())
+    foreign = bool(Artifacts(folder / "model_artifacts").names())
+    if store.exists():
+        with store.reading() as con:
+            foreign = _holds_more_than_the_sample(con)
+    if foreign:
+        raise UsageError(
+            f"{folder} holds a shop of its own, which the sample shop would be mixed into.",
+            "Name another folder with --folder; nothing was changed.",
+        )
+
+
+def _holds_more_than_the_sample(con: duckdb.DuckDBPyConnection) -> bool:
+    # By content: a shop's own export may well be called items.csv.
+    sample = {sha256_of(f) for f in sample_files()}
+    taken = con.execute("SELECT content_sha256 FROM batches").fetchall()
+    if taken:
+        return any((mark or "").split(":")[0] not in sample for (mark,) in taken)
+    received = "SELECT 1 FROM events UNION ALL SELECT 1 FROM items UNION ALL SELECT 1 FROM users LIMIT 1"
+    return bool(con.execute(received).fetchall())
 
 
 def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:

@@ -10,12 +10,16 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
+from ..errors import UsageError
 from .common import JsonOption, start
 
 
 def demo(
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where to put the demo's database and model. [default: a temporary one]")
+        str | None,
+        typer.Option(
+            "--folder", metavar="PATH", help="Where to put the demo's database and model. [default: a temporary one]"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -24,7 +28,9 @@ def demo(
     from .boards import leaderboard
     from .tables import item_table
 
-    with DemoShop.at(folder) as shop:
+    if folder == "":  # as a path that is the directory the command is run in, and what is there is no demo's
+        raise UsageError("--folder is empty.", "Name a folder, or leave --folder out.")
+    with DemoShop.at(None if folder is None else Path(folder)) as shop:
         run = start(shop.db, shop.artifacts, None, as_json)
         shown = run_demo(shop, run.settings, run.progress)
 

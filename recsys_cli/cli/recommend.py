@@ -22,7 +22,8 @@ def recommend(
     k: CountOption = 10,
     every: Annotated[bool, typer.Option("--all", help="A list for every customer, into --out.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Parquet or CSV file for --all (user_id, item_id, rank, score, source).")
+        Path | None,
+        typer.Option("--out", help="Parquet or CSV file for --all (user_id, item_id, rank, score, source)."),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Keep what the customer already bought.")] = False,
     db: DbOption = None,
@@ -34,7 +35,8 @@ def recommend(
     run = start(db, artifacts, config, as_json)
     if every == (user is not None) or every != (out is not None):
         raise UsageError(
-            "Name one customer, or ask for everybody.", "Type recsys recommend USER, or recsys recommend --all --out FILE."
+            "Name one customer, or ask for everybody.",
+            "Type recsys recommend USER, or recsys recommend --all --out FILE.",
         )
     if out is not None:
         _everybody(run, out, k, repeat)
