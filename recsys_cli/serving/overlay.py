@@ -58,7 +58,8 @@ class Overlay:
     merged
         Customer to the guests whose sessions turned out to be theirs since the version.
     gone
-        Those guests.
+        Those guests, and how much had been heard of each by then. What the version holds of them is given away for
+        good: the next one to log in in the same session gets only what came after.
     shown
         For each person, how often an item was shown since it was last clicked, and when last. No version holds that,
         so it is taken from the start of what is left of the spool.
@@ -72,7 +73,7 @@ class Overlay:
     position: Position = field(default_factory=dict)
     people: dict[Key, list[Heard]] = field(default_factory=dict)
     merged: dict[Key, list[Key]] = field(default_factory=dict)
-    gone: set[Key] = field(default_factory=set)
+    gone: dict[Key, int] = field(default_factory=dict)
     shown: dict[Key, dict[str, tuple[int, int]]] = field(default_factory=dict)
     events: int = 0
     _newest: list[int] = field(default_factory=list)
@@ -115,7 +116,6 @@ class Overlay:
             self.events += 1
             if heard.kind != IMPRESSION:
                 self.people.setdefault(key, []).append(heard)
-                self.gone.discard(key)  # the session goes on as a guest's after a log-out
         return True
 
     def take_lags(self) -> list[float]:
@@ -135,9 +135,16 @@ class Overlay:
             heapq.heapreplace(self._newest, ts)
 
     def _merge(self, user: Key, guest: Key) -> None:
-        self.people.setdefault(user, []).extend(self.people.pop(guest, ()))
-        self.merged.setdefault(user, []).append(guest)
-        self.gone.add(guest)
+        events = self.people.pop(guest, [])
+        if guest not in self.gone:
+            self.merged.setdefault(user, []).append(guest)
+        if events:
+            self.people.setdefault(user, []).extend(events)
+        self.gone[guest] = self.gone.get(guest, 0) + len(events) + 1
+
+    def heard_of(self, key: Key) -> int:
+        """How much was heard of somebody; grows with everything that is, also when a guest's past is given away."""
+        return len(self.people.get(key, ())) + len(self.merged.get(key, ())) + self.gone.get(key, 0)
 
     def _count_shown(self, key: Key, heard: Heard) -> None:
         if heard.kind == IMPRESSION:

@@ -122,10 +122,7 @@ class People:
         """How much was heard of somebody; it only grows while an engine lives."""
         if self._overlay is None:
             return 0
-        people, merged = self._overlay.people, self._overlay.merged
-        return sum(len(people.get(key, ())) + 1000 * len(merged.get(key, ())) for key in keys) - sum(
-            key in self._overlay.gone for key in keys
-        )
+        return sum(self._overlay.heard_of(key) for key in keys)
 
     def _assemble(self, request: Request, keys: list[Key]) -> Person:
         past, later = NOTHING, []

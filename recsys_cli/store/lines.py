@@ -198,16 +198,18 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
 
 
 def _merges(con: duckdb.DuckDBPyConnection, user: str) -> Taken:
-    """What a guest did until they logged in becomes the customer's."""
+    """What a guest did until they logged in becomes the customer's; of several log-ins, each gets what came before it
+    and after the one before, so that nobody is given another's history."""
     if not _count(con, "spooled_merges"):
         return Taken()
     found = con.execute(
         f"""UPDATE events SET user_id = m.customer FROM (
-              SELECT session_id, arg_max({user}, (ts, segment, place)) AS customer, max(ts) AS until
+              SELECT session_id, {user} AS customer, ts AS until,
+                     lag(ts) OVER (PARTITION BY session_id ORDER BY ts, segment, place) AS since
               FROM spooled_merges
-              WHERE coalesce(session_id, '') <> '' AND coalesce(user_id, '') <> '' AND ts IS NOT NULL
-              GROUP BY session_id) m
-            WHERE events.user_id IS NULL AND events.session_id = m.session_id AND events.ts <= m.until"""
+              WHERE coalesce(session_id, '') <> '' AND coalesce(user_id, '') <> '' AND ts IS NOT NULL) m
+            WHERE events.user_id IS NULL AND events.session_id = m.session_id
+              AND events.ts <= m.until AND (m.since IS NULL OR events.ts > m.since)"""
     ).fetchall()
     changed = int(found[0][0])
     if changed:

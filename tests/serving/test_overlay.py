@@ -53,6 +53,41 @@ def test_guests_have_a_history_until_they_log_in(live: Live) -> None:
     assert {i[0] for i in engine.recommend(Request(session_id="s", k=3)).item_ids} == {"c"}
 
 
+def test_a_session_belongs_to_whom_it_was_given_first(live: Live) -> None:
+    engine = live(event("d0", "view", session_id="s"), event("d1", "cart", session_id="s"))
+    for user_id in ("x", "y"):
+        engine.hear({"t": "merge", "session_id": "s", "user_id": user_id, "ts": NOW})  # type: ignore[attr-defined]
+    assert {i[0] for i in engine.recommend(Request(user_id="x", k=3)).item_ids} == {"d"}
+    assert engine.recommend(Request(user_id="y", k=3)).fallback
+    engine.hear(event("c0", "view", session_id="s"))  # type: ignore[attr-defined]
+    engine.hear({"t": "merge", "session_id": "s", "user_id": "y", "ts": NOW + 1})  # type: ignore[attr-defined]
+    assert {i[0] for i in engine.recommend(Request(user_id="x", k=3)).item_ids} == {"d"}
+    assert {i[0] for i in engine.recommend(Request(user_id="y", k=3)).item_ids} == {"c"}
+
+
+def test_a_guest_of_the_version_is_given_once_and_for_all(live: Live, shop: Any) -> None:
+    from recsys_cli.serving.overlay import customer_key, guest_key
+
+    engine = live()
+    overlay = engine.overlay
+    assert overlay is not None
+    guest, ann = guest_key(shop.secret, "s"), customer_key(shop.secret, "ann")
+    for user_id in ("ann", "bert"):
+        engine.hear({"t": "merge", "session_id": "s", "user_id": user_id, "ts": NOW})  # type: ignore[attr-defined]
+    engine.hear(event("c0", "view", session_id="s"))  # type: ignore[attr-defined]
+    # What the version holds of the session stays with the first, also when the session goes on after a log-out.
+    assert overlay.merged == {ann: [guest]}
+    assert guest in overlay.gone
+
+
+def test_what_was_worked_out_for_a_guest_does_not_outlive_a_login(live: Live) -> None:
+    engine = live(event("d0", "view", session_id="s"))
+    assert {i[0] for i in engine.recommend(Request(session_id="s", k=3)).item_ids} == {"d"}
+    engine.hear({"t": "merge", "session_id": "s", "user_id": "x", "ts": NOW})  # type: ignore[attr-defined]
+    engine.hear(event("c0", "view", session_id="s"))  # type: ignore[attr-defined]
+    assert {i[0] for i in engine.recommend(Request(session_id="s", k=3)).item_ids} == {"c"}
+
+
 def test_a_session_adds_to_a_customer(live: Live) -> None:
     engine = live(event("d0", "cart", session_id="s"))
     plain = engine.recommend(Request(user_id="t4", k=10))

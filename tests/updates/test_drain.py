@@ -80,6 +80,19 @@ def test_a_guest_becomes_the_customer_who_logs_in(store: Store, writer: SpoolWri
     assert found == [(ann, "s", 10), (None, "else", 10), (None, "s", 30)]
 
 
+def test_a_session_belongs_to_whom_it_was_given_first(store: Store, writer: SpoolWriter) -> None:
+    def merge(user_id: str, ts: int) -> bytes:
+        return json.dumps({"t": "merge", "session_id": "s", "user_id": user_id, "ts": ts}).encode()
+
+    guest = [event(user_id=None, session_id="s", ts=ts) for ts in (10, 20, 25)]
+    # A till on which two people logged in, and a page that said it twice within the second.
+    writer.append([*guest, merge("ann", 20), merge("eve", 20), merge("bert", 30), merge("carl", 40)])
+    assert drain(store, Spool(writer.path)).merged == 3
+    writer.append([merge("dora", 50)])  # by a later drain
+    assert drain(store, Spool(writer.path)).merged == 0
+    assert rows(store, "SELECT user_id, ts FROM events ORDER BY ts") == [("ann", 10), ("ann", 20), ("bert", 25)]
+
+
 def test_items_change_in_the_order_they_were_sent(store: Store, writer: SpoolWriter) -> None:
     def item(ts: int, **values: object) -> bytes:
         return json.dumps({"t": "item", "ts": ts, **values}).encode()
