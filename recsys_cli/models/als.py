@@ -24,20 +24,27 @@ class ALSConfig(ModelConfig):
     """Hyperparameters of `ALS`; tune `alpha` and `regularization` together."""
 
     tau_days: float = hyper(
-        55.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        55.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
     factors: int = hyper(
         0,
         "Length of the vectors; 0 takes a 24th of the items sold, 16 to 128, or to 64 beyond 3 million pairs.",
         Range(8, 192, True),
+        high=2_000,
     )
     alpha: float = hyper(
-        0.0, "How much more a seen pair weighs than an unseen one; 0 chooses by density.", Range(0.2, 40, True)
+        0.0,
+        "How much more a seen pair weighs than an unseen one; 0 chooses by density.",
+        Range(0.2, 40, True),
+        high=10_000,
     )
     regularization: float = hyper(
-        0.0, "Weight of the penalty on long vectors; 0 chooses by density.", Range(0.1, 60, True)
+        0.0, "Weight of the penalty on long vectors; 0 chooses by density.", Range(0.1, 60, True), high=100_000
     )
-    iterations: int = hyper(15, "Passes over customers and items.")
+    iterations: int = hyper(15, "Passes over customers and items.", low=1, high=1_000)
 
 
 class ALS(LeastSquaresModel):

@@ -7,9 +7,10 @@ needs nothing from the model. Weighting of events by type, quantity and age is d
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..schema import DAY, Dataset, Float32, Histories, Int32
 
 PARTITION_CELLS = 1 << 22  # scores ordered at a time: their positions take eight bytes each
 BLOCK = 1024  # histories scored densely at a time, at most
+_KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "number", dict: "table"}
 _BLOCK_SCORES = 30_000_000  # and scores in a block: 120 MB, three times over while the best are sorted out
 
 
@@ -35,9 +37,21 @@ class Range:
     choices: tuple[Any, ...] = ()
 
 
-def hyper(default: Any, help: str, space: Range | None = None) -> Any:
-    """A field of a `ModelConfig`: its default, one line of help and, when tuning may change it, its range."""
-    metadata = {"help": help, "space": space}
+def hyper(
+    default: Any, help: str, space: Range | None = None, *, low: float = 0.0, high: float = math.inf
+) -> Any:
+    """A field of a `ModelConfig`.
+
+    Parameters
+    ----------
+    default, help
+        Its value where none is given, and one line on what it does.
+    space
+        Where tuning looks; None where it leaves the default.
+    low, high
+        What a number may be at all. Beyond lie arrays that fit into no memory, and fits that end in nan.
+    """
+    metadata = {"help": help, "space": space, "low": low, "high": high}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -48,14 +62,17 @@ class ModelConfig:
     """Hyperparameters that every model has; each model adds its own."""
 
     tau_days: float = hyper(
-        0.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(10, 1000, True)
+        0.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(10, 1000, True),
+        high=36_500,
     )
-    qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.")
-    repeat_power: float = hyper(0.0, "Weight grows with the number of events of the same item to this power.")
+    qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.", high=2)
+    repeat_power: float = hyper(0.0, "Weight grows with the number of events of the same item to this power.", high=2)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """A config from names and values (strings allowed), refusing names and values it does not know.
+        """A config from names and values (strings allowed), refusing names it does not know and values out of bounds.
 
         Raises
         ------
@@ -67,6 +84,7 @@ class ModelConfig:
             if name not in known:
                 raise UsageError(f"This model has no setting '{name}'.", f"It has: {', '.join(known)}.")
             given[name] = _typed(name, value, getattr(cls(), name))
+            _check_bounds(known[name], value, given[name])
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
@@ -384,6 +402,22 @@ def _largest(dense: Float32, k: int) -> NDArray[np.intp]:
     return np.sort(part, axis=1)
 
 
+def _check_bounds(hyperparameter: Field[Any], said: Any, value: Any) -> None:
+    """Refuse a number out of its bounds (nan and infinity are out of all), and a word that is no choice."""
+    name, space = hyperparameter.name, hyperparameter.metadata["space"]
+    if isinstance(value, str) and space is not None and value not in space.choices:
+        raise UsageError(f"'{value}' is none of the choices for '{name}'.", f"Use {', '.join(space.choices)}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    low, high = hyperparameter.metadata["low"], hyperparameter.metadata["high"]
+    if low <= value <= high and math.isfinite(value):
+        return
+    wrong = "too small" if value < low else "too large" if value > high else "no number"
+    raise UsageError(
+        f"'{said}' is {wrong} for '{name}' ({low:g} to {high:g}).", f"Its default is {hyperparameter.default}."
+    )
+
+
 def _typed(name: str, value: Any, default: Any) -> Any:
     try:
         if isinstance(default, bool):
@@ -397,5 +431,5 @@ def _typed(name: str, value: Any, default: Any) -> Any:
             return int(number)
         return type(default)(value)
     except (ValueError, TypeError, KeyError):
-        kind = type(default).__name__
-        raise UsageError(f"{value!r} is no {kind}, which '{name}' needs.", f"Its default is {default}.") from None
+        kind = _KINDS.get(type(default), "value")
+        raise UsageError(f"'{value}' is no {kind}, which '{name}' needs.", f"Its default is {default}.") from None

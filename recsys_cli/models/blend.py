@@ -35,12 +35,12 @@ _LEAST = 0.01  # share of the weights below which a member is not worth its time
 class BlendConfig(ModelConfig):
     """Hyperparameters of `Blend`."""
 
-    tau_days: float = hyper(0.0, "Not used: every member ages histories in its own way.")
+    tau_days: float = hyper(0.0, "Not used: every member ages histories in its own way.", high=36_500)
     members: dict[str, Any] = hyper(
         {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; missing weights are learned.'
     )
-    windows: int = hyper(2, "Earlier stretches of time that weights are learned on.")
-    users: int = hyper(3000, "Customers asked in each of them.")
+    windows: int = hyper(2, "Earlier stretches of time that weights are learned on.", low=1, high=20)
+    users: int = hyper(3000, "Customers asked in each of them.", low=1, high=1_000_000)
 
 
 class Blend(Model):

@@ -20,14 +20,21 @@ class BPRConfig(ModelConfig):
     """Hyperparameters of `BPR`."""
 
     tau_days: float = hyper(
-        55.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        55.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(64, "Length of the vectors.", Range(16, 128, True))
-    learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True))
-    regularization: float = hyper(0.01, "Penalty on long vectors.", Range(0.0001, 0.1, True))
-    iterations: int = hyper(100, "Passes over the data.", Range(30, 300, True))
-    fold_alpha: float = hyper(1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
-    fold_ridge: float = hyper(100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True))
+    factors: int = hyper(64, "Length of the vectors.", Range(16, 128, True), low=1, high=2_000)
+    learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True), low=1e-6, high=1)
+    regularization: float = hyper(0.01, "Penalty on long vectors.", Range(0.0001, 0.1, True), high=1)
+    iterations: int = hyper(100, "Passes over the data.", Range(30, 300, True), low=1, high=10_000)
+    fold_alpha: float = hyper(
+        1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
+    )
+    fold_ridge: float = hyper(
+        100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True), low=1e-3, high=100_000
+    )
 
 
 class BPR(BiasedModel):

@@ -29,10 +29,15 @@ class ContentConfig(ModelConfig):
     """Hyperparameters of `Content`."""
 
     tau_days: float = hyper(
-        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        120.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(128, "Length of the vectors.", Range(32, 256, True))
-    spectrum: float = hyper(0.5, "Power of the singular values: 1 keeps the text's own similarities.", Range(0, 1))
+    factors: int = hyper(128, "Length of the vectors.", Range(32, 256, True), low=1, high=2_000)
+    spectrum: float = hyper(
+        0.5, "Power of the singular values: 1 keeps the text's own similarities.", Range(0, 1), high=2
+    )
     vectors: str = hyper("", "Parquet file with item_id and vector (a list of numbers) made elsewhere; used instead.")
 
 

@@ -26,15 +26,26 @@ class EASEConfig(ModelConfig):
     """Hyperparameters of `EASE`."""
 
     tau_days: float = hyper(
-        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        120.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    user_power: float = hyper(0.24, "Customers count by history length to minus twice this.", Range(0, 0.6))
-    ridge: float = hyper(14.0, "Regularisation that is the same for all items.", Range(0.5, 1000, True))
-    popular_ridge: float = hyper(13.0, "Regularisation that grows with popularity.", Range(0.01, 100, True))
-    popular_power: float = hyper(0.05, "How fast it grows: popularity to twice this.", Range(0, 0.6))
-    exact_items: int = hyper(9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.")
-    neighbours: int = hyper(80, "Neighbours of each item where not exact.", Range(40, 160, True))
-    neighbour_power: float = hyper(0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8))
+    user_power: float = hyper(0.24, "Customers count by history length to minus twice this.", Range(0, 0.6), high=2)
+    ridge: float = hyper(
+        14.0, "Regularisation that is the same for all items.", Range(0.5, 1000, True), low=1e-3, high=100_000
+    )
+    popular_ridge: float = hyper(
+        13.0, "Regularisation that grows with popularity.", Range(0.01, 100, True), high=100_000
+    )
+    popular_power: float = hyper(0.05, "How fast it grows: popularity to twice this.", Range(0, 0.6), high=2)
+    exact_items: int = hyper(
+        9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.", high=50_000
+    )
+    neighbours: int = hyper(80, "Neighbours of each item where not exact.", Range(40, 160, True), low=1, high=2_000)
+    neighbour_power: float = hyper(
+        0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8), high=2
+    )
     newness: float = NEWNESS
 
 

@@ -31,17 +31,24 @@ class Item2VecConfig(ModelConfig):
     """Hyperparameters of `Item2Vec`."""
 
     tau_days: float = hyper(
-        30.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(3, 1000, True)
+        30.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(3, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(64, "Length of the vectors.", Range(32, 128, True))
+    factors: int = hyper(64, "Length of the vectors.", Range(32, 128, True), low=1, high=2_000)
     sentences: str = hyper(
         "histories", "What is a sentence: baskets (orders, visits) or whole histories.", Range(choices=_SENTENCES)
     )
-    epochs: int = hyper(0, "Passes over the data; 0 takes more for less data.", Range(3, 20, True))
-    window: int = hyper(5, "Items before and after that count as near, along a history.", Range(2, 15, True))
-    negatives: int = hyper(5, "Random items set against each pair.", Range(3, 15, True))
-    sample_power: float = hyper(0.5, "Power of popularity that random items are drawn by.", Range(-0.5, 1))
-    popularity: float = hyper(0.5, "Weight of the logarithm of popularity in the score.", Range(0, 2))
+    epochs: int = hyper(0, "Passes over the data; 0 takes more for less data.", Range(3, 20, True), high=1_000)
+    window: int = hyper(
+        5, "Items before and after that count as near, along a history.", Range(2, 15, True), low=1, high=1_000
+    )
+    negatives: int = hyper(5, "Random items set against each pair.", Range(3, 15, True), low=1, high=1_000)
+    sample_power: float = hyper(
+        0.5, "Power of popularity that random items are drawn by.", Range(-0.5, 1), low=-1, high=2
+    )
+    popularity: float = hyper(0.5, "Weight of the logarithm of popularity in the score.", Range(0, 2), high=10)
 
 
 class Item2Vec(VectorModel):

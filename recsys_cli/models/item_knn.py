@@ -24,13 +24,18 @@ class ItemKNNConfig(ModelConfig):
     """Hyperparameters of `ItemKNN`."""
 
     tau_days: float = hyper(
-        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        120.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
     similarity: str = hyper("bm25", "How histories are weighed: cosine, tfidf or bm25.", Range(choices=_KINDS))
-    neighbours: int = hyper(100, "Neighbours kept of each item.", Range(20, 500, True))
-    shrink: float = hyper(10.0, "Customers in common below which a similarity is not believed.", Range(0.1, 100, True))
-    k1: float = hyper(100.0, "bm25: how soon a repeated item stops counting more.")
-    b: float = hyper(0.5, "bm25: how much a popular item is held back.", Range(0, 1))
+    neighbours: int = hyper(100, "Neighbours kept of each item.", Range(20, 500, True), low=1, high=10_000)
+    shrink: float = hyper(
+        10.0, "Customers in common below which a similarity is not believed.", Range(0.1, 100, True), high=100_000
+    )
+    k1: float = hyper(100.0, "bm25: how soon a repeated item stops counting more.", high=100_000)
+    b: float = hyper(0.5, "bm25: how much a popular item is held back.", Range(0, 1), high=1)
     newness: float = NEWNESS
 
 

@@ -23,15 +23,22 @@ class LightFMConfig(ModelConfig):
     """Hyperparameters of `LightFMModel`."""
 
     tau_days: float = hyper(
-        55.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        55.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(64, "Length of the vectors.", Range(16, 128, True))
-    learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True))
-    epochs: int = hyper(20, "Passes over the data.", Range(5, 60, True))
-    item_alpha: float = hyper(0.0, "Penalty on long item vectors.")
+    factors: int = hyper(64, "Length of the vectors.", Range(16, 128, True), low=1, high=2_000)
+    learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True), low=1e-6, high=1)
+    epochs: int = hyper(20, "Passes over the data.", Range(5, 60, True), low=1, high=1_000)
+    item_alpha: float = hyper(0.0, "Penalty on long item vectors.", high=1)
     features: bool = hyper(True, "Build items from title, tags, category, brand and price as well as from themselves.")
-    fold_alpha: float = hyper(1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
-    fold_ridge: float = hyper(30.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True))
+    fold_alpha: float = hyper(
+        1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
+    )
+    fold_ridge: float = hyper(
+        30.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True), low=1e-3, high=100_000
+    )
 
 
 class LightFMModel(BiasedModel):

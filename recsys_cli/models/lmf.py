@@ -20,15 +20,22 @@ class LMFConfig(ModelConfig):
     """Hyperparameters of `LMF`."""
 
     tau_days: float = hyper(
-        55.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        55.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(32, "Length of the vectors.", Range(8, 96, True))
-    learning_rate: float = hyper(1.0, "Step of the gradient.", Range(0.1, 3, True))
-    regularization: float = hyper(0.6, "Penalty on long vectors.", Range(0.05, 5, True))
-    iterations: int = hyper(40, "Passes over the data.", Range(15, 100, True))
-    negatives: int = hyper(30, "Unseen items drawn for each seen one.")
-    fold_alpha: float = hyper(1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True))
-    fold_ridge: float = hyper(100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True))
+    factors: int = hyper(32, "Length of the vectors.", Range(8, 96, True), low=1, high=2_000)
+    learning_rate: float = hyper(1.0, "Step of the gradient.", Range(0.1, 3, True), low=1e-6, high=10)
+    regularization: float = hyper(0.6, "Penalty on long vectors.", Range(0.05, 5, True), high=1_000)
+    iterations: int = hyper(40, "Passes over the data.", Range(15, 100, True), low=1, high=10_000)
+    negatives: int = hyper(30, "Unseen items drawn for each seen one.", low=1, high=1_000)
+    fold_alpha: float = hyper(
+        1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
+    )
+    fold_ridge: float = hyper(
+        100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True), low=1e-3, high=100_000
+    )
 
 
 class LMF(BiasedModel):

@@ -12,7 +12,10 @@ from .growing import exposure
 _LEAST = 0.02  # share of the events; an item's first days are few enough to say anything
 
 NEWNESS = hyper(
-    0.7, "Scores grow by an item's share of the time on offer to minus this; 0 lets new items wait.", Range(0, 1.2)
+    0.7,
+    "Scores grow by an item's share of the time on offer to minus this; 0 lets new items wait.",
+    Range(0, 1.2),
+    high=5,
 )
 
 

@@ -24,7 +24,7 @@ class PopularConfig(ModelConfig):
     """Hyperparameters of `Popular`."""
 
     tau_days: float = hyper(
-        14.0, "Days after which a sale counts 1/e; 0 for popularity of all time.", Range(0.5, 400, True)
+        14.0, "Days after which a sale counts 1/e; 0 for popularity of all time.", Range(0.5, 400, True), high=36_500
     )
 
 

@@ -18,11 +18,14 @@ class RP3betaConfig(ModelConfig):
     """Hyperparameters of `RP3beta`."""
 
     tau_days: float = hyper(
-        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        120.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    alpha: float = hyper(0.6, "Power of the transition probabilities.", Range(0.2, 1.5))
-    beta: float = hyper(0.3, "Power of the popularity that an end is divided by.", Range(0, 1))
-    neighbours: int = hyper(400, "Ends kept of each item.", Range(50, 1000, True))
+    alpha: float = hyper(0.6, "Power of the transition probabilities.", Range(0.2, 1.5), high=5)
+    beta: float = hyper(0.3, "Power of the popularity that an end is divided by.", Range(0, 1), high=5)
+    neighbours: int = hyper(400, "Ends kept of each item.", Range(50, 1000, True), low=1, high=10_000)
     newness: float = NEWNESS
 
 

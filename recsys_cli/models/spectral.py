@@ -25,11 +25,16 @@ class SpectralConfig(ModelConfig):
     """Hyperparameters of `Spectral`."""
 
     tau_days: float = hyper(
-        120.0, "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.", Range(5, 1000, True)
+        120.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
     )
-    factors: int = hyper(0, "Singular vectors kept; 0 chooses by size.", Range(32, 1024, True))
-    user_power: float = hyper(0.3, "Customers count by the length of their history to minus this.", Range(0, 0.7))
-    item_power: float = hyper(0.5, "Items count by their popularity to minus this.", Range(0.1, 0.7))
+    factors: int = hyper(0, "Singular vectors kept; 0 chooses by size.", Range(32, 1024, True), high=2_000)
+    user_power: float = hyper(
+        0.3, "Customers count by the length of their history to minus this.", Range(0, 0.7), high=2
+    )
+    item_power: float = hyper(0.5, "Items count by their popularity to minus this.", Range(0.1, 0.7), high=2)
     newness: float = NEWNESS
 
 

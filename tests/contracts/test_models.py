@@ -17,7 +17,7 @@ from known import block_of, catalogue, checkerboard, dataset
 
 from recsys_cli.errors import NotEnoughData, UsageError
 from recsys_cli.models import linear, registry, vectors
-from recsys_cli.models.base import Model, State, contains
+from recsys_cli.models.base import Model, ModelConfig, Range, State, contains
 from recsys_cli.schema import Dataset, Histories, IdMap
 
 DATA = checkerboard()
@@ -237,6 +237,55 @@ class TestConfig:
         for key, r in registry.get(name).Config.space().items():
             assert r.choices or r.low < r.high, key
             assert not r.log or r.low > 0, key
+
+
+def numbers() -> list[Any]:
+    """Every model's every hyperparameter that is a number."""
+    return [
+        pytest.param(cls.Config, f, id=f"{name}-{f.name}")
+        for name, cls in registry.MODELS.items()
+        for f in dataclasses.fields(cls.Config)
+        if isinstance(getattr(cls.Config(), f.name), (int, float)) and not isinstance(getattr(cls.Config(), f.name), bool)
+    ]
+
+
+@pytest.mark.parametrize(("Config", "f"), numbers())
+class TestBounds:
+    """A number that no fit can use is refused by name, before a fit ends in a traceback or in nan."""
+
+    def test_are_stated_around_default_and_search(self, Config: type[ModelConfig], f: dataclasses.Field[Any]) -> None:
+        low, high = f.metadata["low"], f.metadata["high"]
+        assert np.isfinite([low, high]).all()
+        default: Any = f.default
+        space = f.metadata["space"] or Range(default, default)
+        assert low <= space.low <= space.high <= high
+        assert getattr(Config.from_values({f.name: default}), f.name) == default
+        for edge in (low, high):
+            assert getattr(Config.from_values({f.name: str(edge)}), f.name) == edge
+
+    def test_what_is_beyond_is_refused(self, Config: type[ModelConfig], f: dataclasses.Field[Any]) -> None:
+        low, high = f.metadata["low"], f.metadata["high"]
+        for value, says in ((low - 1, "too small"), ("-5", "too small"), (high + 1, "too large"), ("1e300", "too large")):
+            with pytest.raises(UsageError, match=f"'{value}' is {says} for '{f.name}' \\("):
+                Config.from_values({f.name: value})
+        for value in ("nan", "inf", "-inf", float("nan")):
+            with pytest.raises(UsageError, match=f"'{f.name}'"):
+                Config.from_values({f.name: value})
+
+
+@every_model
+def test_the_lowest_values_allowed_can_be_fitted(name: str) -> None:
+    cls = registry.get(name)
+    for f in dataclasses.fields(cls.Config):
+        default = getattr(cls.Config(), f.name)
+        if isinstance(default, (int, float)) and not isinstance(default, bool):
+            model = cls.fit(DATA, cls.Config.from_values({f.name: f.metadata["low"]}), seed=1, threads=1)
+            assert np.isfinite(model.score(hostile(), NOW)).all(), f.name
+
+
+def test_a_word_that_is_no_choice_lists_the_choices() -> None:
+    with pytest.raises(UsageError, match="'dice' is none of the choices for 'similarity'. Use cosine, tfidf, bm25"):
+        registry.get("item-knn").Config.from_values({"similarity": "dice"})
 
 
 def test_an_unknown_name_lists_the_known() -> None:
