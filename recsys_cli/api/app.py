@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match
 from .. import __version__
 from . import schemas
 from .call import Reply, Route
-from .front import Front, Internal, NoMethod, NoRoute, answer
+from .front import Front, Internal, NoMethod, NoRoute, answer, path_values
 from .images import show_image
 from .routes import ROUTES
 from .service import Service
@@ -35,6 +35,7 @@ _MEANING = {
     500: "What was received could not be written",
     503: "No version is loaded yet",
 }
+_IN_PATH = "The id, percent-encoded; a slash in it as %2F."
 ANY = (400, 401, 403, 429)  # what every route may answer
 
 
@@ -50,7 +51,8 @@ def make_app(service: Service) -> Front:
     app = FastAPI(
         title="recsys",
         version=__version__,
-        description="Recommendations for one shop, from its own machine. All errors have one shape.",
+        description="Recommendations for one shop, from its own machine. All errors have one shape. What answers GET "
+        "answers HEAD too: the same headers, without the body.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -67,7 +69,8 @@ def make_app(service: Service) -> Front:
 
 def _add(app: FastAPI, service: Service, route: Route) -> None:
     async def endpoint(request: Request) -> Response:
-        reply = await answer(route, service, request.scope, request.receive, dict(request.path_params))
+        path = path_values(route.path, request.scope)
+        reply = await answer(route, service, request.scope, request.receive, path)
         return as_response(reply)
 
     app.add_api_route(
@@ -102,7 +105,7 @@ def _documentation(route: Route) -> dict[str, Any]:
     text = {"type": "string", "minLength": 1, "maxLength": 256}
     extra: dict[str, Any] = {
         "parameters": [p.schema() for p in route.params]
-        + [{"name": n, "in": "path", "required": True, "schema": text} for n in names]
+        + [{"name": n, "in": "path", "required": True, "description": _IN_PATH, "schema": text} for n in names]
     }
     if route.body is not None:
         extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(route.body)}}}
@@ -146,7 +149,7 @@ def _methods_of(request: Request) -> str:
     for route in request.app.routes:
         if isinstance(route, BaseRoute) and route.matches(request.scope)[0] != Match.NONE:
             methods |= set(getattr(route, "methods", None) or ())
-    return ", ".join(sorted(methods))
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _fault(service: Service) -> Callable[[Request, Exception], Awaitable[Response]]:

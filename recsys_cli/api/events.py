@@ -51,7 +51,7 @@ def _event(given: Any, now: int, which: str) -> dict[str, Any]:
     for name in _IDS:
         value = given.get(name)
         if value is not None:
-            event[name] = _id(value, name, which)
+            event[name] = read_id(value, f"{which}: {name}")
     if "item_id" not in event or not ("user_id" in event or "session_id" in event):
         raise InputError(f"{which} lacks item_id, or both user_id and session_id.", "Say who did it, to which item.")
     event["ts"] = _whole(given.get("ts"), now, 0, now + FUTURE, f"{which}: ts (epoch seconds)")
@@ -67,11 +67,17 @@ def _event(given: Any, now: int, which: str) -> dict[str, Any]:
     return event
 
 
-def _id(value: Any, name: str, which: str) -> str:
+def read_id(value: Any, what: str) -> str:
+    """An id of a person, session, item or order as events may hold it.
+
+    Raises
+    ------
+    InputError
+    """
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
-        raise InputError(f"{which}: {name} is not a text of 1 to {MAX_ID} characters.", "Send ids as JSON strings.")
+        raise InputError(f"{what} is not a text of 1 to {MAX_ID} characters.", "Send ids as JSON strings.")
     if not value.isprintable() or value != value.strip():
-        raise InputError(f"{which}: {name} holds control characters or outer blanks.", "Send it as the shop has it.")
+        raise InputError(f"{what} holds control characters or outer blanks.", "Send it as the shop has it.")
     return value
 
 

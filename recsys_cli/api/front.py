@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -96,8 +97,28 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
             reply = await reply
     except RecsysError as e:
         reply = Reply.error(e)
+        if isinstance(e, TooSlow):
+            # The rest of the body may still come: this connection is good for nothing else.
+            reply.headers.append((b"connection", b"close"))
     scope["recsys.reply"] = reply
     return reply
+
+
+def path_values(template: str, scope: Scope) -> dict[str, str]:
+    """The parts of a path that vary, by their names in the route's template, to which the path fits.
+
+    From the path as it was sent: in the decoded one, the slash of an item id AB/12 cannot be told from the others.
+    """
+    pairs = zip(template.split("/"), scope["raw_path"].decode("ascii").split("/"), strict=True)
+    return {name[1:-1]: unquote(part) for name, part in pairs if name.startswith("{")}
+
+
+def _path_to_match(scope: Scope) -> str:
+    """The decoded path, in which slashes inside a part stay %2F, so that an id with a slash is one part."""
+    raw: bytes = scope["raw_path"]
+    if b"%2f" not in raw.lower():
+        return str(scope["path"])
+    return "/".join(unquote(part).replace("/", "%2F") for part in raw.decode("ascii").split("/"))
 
 
 async def _json_bytes(headers: dict[bytes, bytes], receive: Receive, service: Service) -> bytes:
@@ -166,6 +187,10 @@ class Front:
             await self.inner(scope, receive, send)
             return
         started = time.perf_counter()
+        if scope["method"] == "HEAD":
+            # A copy: the server below must still know that the answer has no body.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        scope["path"] = _path_to_match(scope)
         scope["recsys.request_id"] = os.urandom(8).hex()
         scope["recsys.headers"] = headers = dict(scope["headers"])
         scope["recsys.extra"] = self._guard.cors(headers) if b"origin" in headers else []
@@ -228,6 +253,15 @@ class Front:
         metrics.observe(path, reply.status, time.perf_counter() - started)
         if reply.source:
             metrics.observe_answer(path, reply.source, reply.version, reply.fallback)
+
+
+def _without_body(send: Send) -> Send:
+    """For HEAD, which uptime monitors ask: the headers of the answer to GET, its length included, and no more."""
+
+    async def outgoing(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return outgoing
 
 
 async def _send(send: Send, reply: Reply, scope: Scope) -> None:

@@ -13,7 +13,7 @@ from ..schema import ATTRIBUTES, ITEM_COLUMNS
 from ..serving.overlay import customer_key
 from . import metrics
 from .call import Call, Reply
-from .events import MAX_ID, read_events
+from .events import read_events, read_id
 from .service import Service
 
 MAX_TEXT = 10_000
@@ -56,10 +56,12 @@ def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
 async def merge_session(service: Service, call: Call) -> Reply:
     """The guest of this session is this customer, who has logged in: the guest's history becomes theirs."""
     body = call.body
-    user_id = body.get("user_id") if isinstance(body, dict) and set(body) == {"user_id"} else None
-    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_ID or not user_id.isprintable():
+    if not isinstance(body, dict) or set(body) != {"user_id"}:
         raise InputError("The body is not an object with the text user_id.", 'Send {"user_id": "…"}.')
-    line = {"t": "merge", "session_id": call.path["session_id"], "user_id": user_id, "ts": int(time.time())}
+    # As strict as events: what they cannot have named has no history to give.
+    user_id = read_id(body["user_id"], "The user_id")
+    session_id = read_id(call.path["session_id"], "The session_id in the path")
+    line = {"t": "merge", "session_id": session_id, "user_id": user_id, "ts": int(time.time())}
     profile, _ = service.live.ready().people.may_use(user_id, "full")
     if profile:
         await service.sink.append([line])
@@ -94,9 +96,7 @@ def _must_exist(service: Service, item_id: str) -> None:
 
 
 async def _write_item(service: Service, call: Call, op: str) -> Reply:
-    item_id = call.path["item_id"]
-    if not item_id.isprintable() or item_id != item_id.strip():
-        raise InputError("The item's id holds control characters or outer blanks.", "Send it as the shop has it.")
+    item_id = read_id(call.path["item_id"], "The item_id in the path")
     columns = read_item(call.body)
     await service.sink.append([{"t": "item", "op": op, "item_id": item_id, "ts": int(time.time()), **columns}])
     return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)

@@ -100,6 +100,29 @@ def test_merging_a_session(start: Start) -> None:
     assert {i[0] for i in ids(server.get("/recommend", user_id="x", k=2))} == {"g"}
 
 
+@pytest.mark.parametrize("session", ["s%0a1", "%20s", "s%00", "x" * 257])
+def test_merging_takes_the_ids_that_events_take(server: Any, session: str) -> None:
+    before = len(spooled(server.shop))
+    assert server.http.post(f"/sessions/{session}/merge", json={"user_id": "x"}).status_code == 400
+    assert server.http.post("/sessions/s/merge", json={"user_id": "x "}).status_code == 400
+    assert len(spooled(server.shop)) == before
+
+
+def test_ids_with_slashes_are_whole_ids(start: Start) -> None:
+    server = start()
+    assert server.http.put("/items/AB%2F12", json={"title": "A number", "price": 3}).status_code == 202
+    assert spooled(server.shop)[-1]["item_id"] == "AB/12"
+    server.post("/events", {"user_id": "a/b", "item_id": "g1", "event_type": "cart"})
+    server.post("/events", {"session_id": "s/1 ü%2F", "item_id": "g1", "event_type": "cart"})
+    time.sleep(0.4)
+    assert server.get("/users/a%2fb")["user_id"] == "a/b"
+    assert server.get("/session/s%2F1%20%C3%BC%252F", k=2)["known"]
+    assert server.post("/sessions/s%2F1%20%C3%BC%252F/merge", {"user_id": "x"})["merged"]
+    assert spooled(server.shop)[-1]["session_id"] == "s/1 ü%2F"
+    assert "recsys_requests_total{route=\"/items/{item_id}\"" in server.http.get("/metrics").text
+    assert server.http.get("/items%2Ft0").status_code == 404
+
+
 def test_the_catalogue_changes_at_once(start: Start) -> None:
     server = start()
     assert server.http.patch("/items/nope", json={"price": 1}).status_code == 404

@@ -129,6 +129,20 @@ def test_slow_clients_are_let_go(start: Start) -> None:
     assert server.http.get("/health").status_code == 200
 
 
+def test_after_a_body_that_did_not_come_the_connection_is_closed(start: Start) -> None:
+    server = start(config="[serve]\nread_timeout = 0.5")
+    for path in ("/events", "/sessions/s/merge"):
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        head += "content-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=3) as slow:
+            slow.sendall(head.encode())
+            said = b""
+            while part := slow.recv(4096):  # until the server hangs up; waiting longer is a failure
+                said += part
+        assert said.startswith(b"HTTP/1.1 408"), path
+        assert b"connection: close" in said.lower()
+
+
 def test_what_is_no_http_is_told_in_our_shape(server: Any) -> None:
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as odd:
         odd.sendall(b"hello there\r\n\r\n")

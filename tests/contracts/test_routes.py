@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,40 @@ def test_other_methods_are_told(server: Any, route: Any) -> None:
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - known:
         reply = server.http.request(method, path_of(route), json={})
         assert_told(reply, 405)
-        assert reply.headers["allow"]
+        assert set(reply.headers["allow"].split(", ")) == known | ({"HEAD"} if "GET" in known else set())
+
+
+@by_name
+def test_what_can_be_got_can_be_asked_for_without_its_body(server: Any, route: Any) -> None:
+    if route.method != "GET":
+        return
+    query = "item_id=t1" if any(p.required for p in route.params) else ""
+    got, head = ask(server, route, query), server.http.head(f"{path_of(route)}?{query}")
+    assert head.status_code == got.status_code == 200
+    assert head.content == b""
+    mine = [{k: v for k, v in r.headers.items() if k not in ("date", "x-request-id")} for r in (got, head)]
+    if route.path in ("/metrics", "/health"):  # say something else every time
+        for headers in mine:
+            headers.pop("content-length")
+    assert mine[0] == mine[1]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/nothing", "/items/none", "/recommend?colour=red"])
+def test_all_that_can_be_got_can_be_asked_for_without_its_body(server: Any, path: str) -> None:
+    got, head = server.http.get(path), server.http.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-length"] == str(len(got.content))
+
+
+@by_name
+def test_an_id_may_hold_a_slash(server: Any, route: Any) -> None:
+    if "{" not in route.path:
+        return
+    for text in ("AB%2F12", "a%2fb%20c", "%2F", "t1%252F", "%2e%2e%2fadmin"):
+        path = re.sub(r"\{\w+\}", text, route.path)
+        reply = server.http.request(route.method, path, json={})
+        assert reply.status_code != 405, path
+        assert "no_route" not in reply.text, path
 
 
 @by_name
