@@ -31,7 +31,7 @@ class ALSConfig(ModelConfig):
     )
     factors: int = hyper(
         0,
-        "Length of the vectors; 0 takes a 24th of the items sold, 16 to 128, or to 64 beyond 3 million pairs.",
+        "Length of the vectors; 0 takes a 24th of the items sold, 4 to 128, or to 64 beyond 3 million pairs.",
         Range(8, 192, True),
         high=2_000,
     )
@@ -104,7 +104,7 @@ def _settled(config: ALSConfig, seen: sp.csr_matrix) -> ALSConfig:
     shop: NDCG@10 .151 against .109).
     """
     sold = int((np.bincount(seen.indices, minlength=1) > 0).sum())
-    long = int(np.clip(sold // 24, 16, 128 if seen.nnz < _LARGE else 64))
+    long = int(np.clip(sold // 24, 4, 128 if seen.nnz < _LARGE else 64))
     length = seen.nnz / max(int((np.diff(seen.indptr) > 0).sum()), 1)
     return replace(
         config,
