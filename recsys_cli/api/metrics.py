@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -35,21 +36,24 @@ LAG = Histogram(
 )
 SWAPS = Counter("recsys_version_swaps", "Versions taken into service, over all processes.")
 REFUSED = Counter("recsys_versions_refused", "Damaged versions refused, over all processes.")
+# States that are one for all processes: as whoever looked last saw it. The least or greatest of all would be the zero
+# of a process that has not looked yet, or what one saw long ago.
+_SHARED: Final = "livemostrecent"
 VERSION_AGE = Gauge(
-    "recsys_version_created_timestamp_seconds", "When the served version was made.", multiprocess_mode="livemin"
+    "recsys_version_created_timestamp_seconds", "When the served version was made.", multiprocess_mode=_SHARED
 )
-BACKLOG = Gauge("recsys_spool_backlog_bytes", "What the update worker has not taken yet.", multiprocess_mode="livemax")
+BACKLOG = Gauge("recsys_spool_backlog_bytes", "What the update worker has not taken yet.", multiprocess_mode=_SHARED)
 WORKER_AGE = Gauge(
     "recsys_update_age_seconds", "Time since the served version was published.", multiprocess_mode="livemax"
 )
 WORKER_PASS = Gauge(
-    "recsys_worker_last_pass_timestamp_seconds", "End of the worker's last pass.", multiprocess_mode="livemax"
+    "recsys_worker_last_pass_timestamp_seconds", "End of the worker's last pass.", multiprocess_mode=_SHARED
 )
 WORKER_FAILURES = Gauge(
-    "recsys_worker_failures_in_a_row", "Passes of the update worker that failed in a row.", multiprocess_mode="livemax"
+    "recsys_worker_failures_in_a_row", "Passes of the update worker that failed in a row.", multiprocess_mode=_SHARED
 )
 WORKER_LAG = Gauge(
-    "recsys_worker_lag_seconds", "How long the oldest event had waited at its last pass.", multiprocess_mode="livemax"
+    "recsys_worker_lag_seconds", "How long the oldest event had waited at its last pass.", multiprocess_mode=_SHARED
 )
 MEMORY = Gauge("recsys_resident_bytes", "Memory of each process.", multiprocess_mode="liveall")
 

@@ -18,6 +18,7 @@ from .events import EventSink
 from .guard import Guard
 from .keys import KeyRing
 
+_STATES_EVERY = 1.0  # seconds
 _COUNTED = {"version_served": metrics.SWAPS, "version_refused": metrics.REFUSED}
 
 
@@ -46,6 +47,7 @@ class Service:
     guard: Guard = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
+    _states_at: float = 0.0
 
     @staticmethod
     def of(
@@ -88,9 +90,13 @@ class Service:
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
                 metrics.LAG.observe(lag)
+        # Each process speaks for itself, also when Prometheus happens to ask the others only.
+        if time.monotonic() - self._states_at >= _STATES_EVERY:
+            self.gauges()
 
     def gauges(self) -> None:
         """Bring the metrics up to date that are states, not counts."""
+        self._states_at = time.monotonic()
         if self.live.engine is not None:
             metrics.VERSION_AGE.set(self.live.created_at)
             metrics.WORKER_AGE.set(time.time() - self.live.created_at)

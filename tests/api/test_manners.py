@@ -17,6 +17,7 @@ import pytest
 
 from recsys_cli.api.guard import Guard, NoKey, TooMany
 from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
+from recsys_cli.artifacts import health
 from recsys_cli.errors import NotFound, UsageError
 
 Start = Callable[..., Any]
@@ -163,6 +164,28 @@ def test_metrics_add_up_over_processes_and_name_nobody(start: Start) -> None:
     assert "recsys_version_swaps_total 2.0" in text
     assert "t4" not in text
     assert "somebody" not in text
+
+
+def test_states_are_the_present_ones_whichever_process_is_asked(start: Start) -> None:
+    server = start("--workers", "2")
+
+    def scrape() -> dict[str, float]:
+        text = httpx.get(f"{server.url}/metrics").text  # on a connection of its own: another process may answer
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    made = server.shop.version.manifest["created_at"]
+    for failures in (3, 0):
+        health.write(server.shop.artifacts.root, health.Health(failures=failures, ended_at=1e9 + failures))
+        for _ in range(12):
+            found = scrape()
+            assert found["recsys_version_created_timestamp_seconds"] == pytest.approx(made, abs=1)
+            assert found["recsys_worker_failures_in_a_row"] == failures
+            assert found["recsys_worker_last_pass_timestamp_seconds"] == 1e9 + failures
+    time.sleep(1.5)
+    memory = [value for name, value in scrape().items() if name.startswith("recsys_resident_bytes")]
+    assert len(memory) == 2
+    assert min(memory) > 10e6
 
 
 def test_versions_are_swapped_under_load_without_a_failure(start: Start) -> None:
