@@ -87,6 +87,12 @@ def _fate(made: Attempt) -> str:
     return f"was kept back ({made.verdict.rstrip('.')}); serve it all the same with recsys models promote"
 
 
+def _growth(count: int, what: str) -> str:
+    """As "3 more events"; after an erasure a version holds less than the one before."""
+    plural = "s" if abs(count) != 1 else ""
+    return f"{count:,} {what}{plural}" if count >= 0 else f"{-count:,} {what.split()[-1]}{plural} fewer"
+
+
 def sentence(done: Pass) -> str:
     """What a pass did, in one line."""
     taken, parts = done.taken, []
@@ -101,7 +107,8 @@ def sentence(done: Pass) -> str:
         if count:
             parts.append(f"{count:,} {noun}{'s' if count != 1 else ''} {rest}")
     if done.outcome == "published":
-        parts.append(f"published {done.version} with {done.new_events:,} more events and {done.new_items:,} new items")
+        events, items = _growth(done.new_events, "more event"), _growth(done.new_items, "new item")
+        parts.append(f"published {done.version} with {events} and {items}")
     if done.training:
         made = done.training
         parts.append(f"trained anew because {made.reason}: {made.version} {_fate(made)}")
