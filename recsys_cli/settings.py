@@ -186,7 +186,10 @@ class ServeSettings:
     cors_origins: tuple[str, ...] = _s((), "Web origins whose pages may ask the server, as https://shop.example.")
     max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
-    rate_limit: float = _s(200.0, "Requests a second taken from one key or address, without a key; 0 for no limit.")
+    rate_limit: float = _s(
+        2000.0,
+        "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit.",
+    )
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
     webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
 

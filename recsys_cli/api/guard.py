@@ -12,6 +12,7 @@ from ..errors import Refused
 from .keys import SCOPES, KeyRing
 
 _BUCKETS = 10_000  # callers whose rate is remembered
+_STRANGERS = 0.1  # their share of a key's rate
 _BURST = 2.0  # seconds' worth of requests that may come at once
 ALL = frozenset(SCOPES)
 NOBODY: frozenset[str] = frozenset()
@@ -30,8 +31,8 @@ class TooMany(Refused):
     code, http_status = "too_many", 429
 
     def __init__(self, seconds: float) -> None:
-        super().__init__("Too many requests from you.", f"Wait {seconds:.0f} s, or raise serve.rate_limit.")
         self.retry_after = max(1, round(seconds))
+        super().__init__("Too many requests from you.", f"Wait {self.retry_after} s, or raise serve.rate_limit.")
 
 
 class Guard:
@@ -42,7 +43,8 @@ class Guard:
     keys
         The keys there are. Without any, only this machine may ask, and it may everything.
     rate
-        Requests a second from one key or address; 0 for no limit. This machine without a key is not limited.
+        Requests a second from one key; 0 for no limit. An address without a key gets a tenth: all it may ask is how
+        the server is. This machine is not limited as long as there are no keys.
     origins
         Web origins whose pages may ask.
     """
@@ -66,25 +68,25 @@ class Guard:
         if presented:
             key = self.keys.find(presented.decode("latin-1"))
             if key is None:
-                self._spend(address)  # guessing is limited, too
+                self._spend(address, self._rate * _STRANGERS)  # guessing is limited, too
                 raise NoKey("This is no valid key.", "Make one with recsys keys add.")
-            self._spend(f"key {key.name}")
+            self._spend(f"key {key.name}", self._rate)
             return frozenset(key.scopes)
         if not self.keys.exists and _is_here(address, headers):
             return ALL
-        self._spend(address)
+        self._spend(address, self._rate * _STRANGERS)
         return NOBODY
 
-    def _spend(self, caller: str) -> None:
-        if not self._rate:
+    def _spend(self, caller: str, rate: float) -> None:
+        if not rate:
             return
         now = time.monotonic()
-        most = max(self._rate * _BURST, 1.0)
+        most = max(rate * _BURST, 1.0)
         left, then = self._tokens.pop(caller, (most, now))
-        left = min(most, left + (now - then) * self._rate)
+        left = min(most, left + (now - then) * rate)
         if left < 1:
             self._tokens[caller] = (left, now)
-            raise TooMany((1 - left) / self._rate)
+            raise TooMany((1 - left) / rate)
         self._tokens[caller] = (left - 1, now)
         if len(self._tokens) > _BUCKETS:
             self._tokens.popitem(last=False)

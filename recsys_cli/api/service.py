@@ -63,8 +63,9 @@ class Service:
         return Service(settings, Live(artifacts, secret, settings.poll, counted, rules), images, log)
 
     def __post_init__(self) -> None:
-        rate = self.settings.rate_limit / max(self.settings.workers, 1)
-        self.guard = Guard(KeyRing(self.live.artifacts.root), rate, self.settings.cors_origins)
+        # Not divided by the workers: a client that keeps its connection meets the same one every time.
+        keys = KeyRing(self.live.artifacts.root)
+        self.guard = Guard(keys, self.settings.rate_limit, self.settings.cors_origins)
         self.live.also = self._also
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written)
 

@@ -17,8 +17,11 @@ import pytest
 
 from recsys_cli.api.guard import Guard, NoKey, TooMany
 from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
-from recsys_cli.artifacts import health
+from recsys_cli.api.service import Service
+from recsys_cli.artifacts import Artifacts, health
 from recsys_cli.errors import NotFound, UsageError
+from recsys_cli.serving.rules import NO_RULES
+from recsys_cli.settings import ServeSettings
 
 Start = Callable[..., Any]
 
@@ -67,8 +70,8 @@ def test_mistakes_with_keys_are_told(tmp_path: Path) -> None:
 
 
 def test_too_many_requests_are_refused_for_a_while(tmp_path: Path) -> None:
-    guard = Guard(KeyRing(tmp_path), 10, ())
-    for _ in range(20):
+    guard = Guard(KeyRing(tmp_path), 100, ())
+    for _ in range(20):  # without a key, a tenth; two seconds' worth may come at once
         guard.scopes(*asked_by("8.8.8.8"))
     with pytest.raises(TooMany) as refused:
         guard.scopes(*asked_by("8.8.8.8"))
@@ -78,6 +81,15 @@ def test_too_many_requests_are_refused_for_a_while(tmp_path: Path) -> None:
         guard.scopes(*asked_by("127.0.0.1", host="localhost"))
     time.sleep(0.15)
     guard.scopes(*asked_by("8.8.8.8"))
+
+
+def test_a_shop_that_asks_with_one_key_is_not_refused_at_its_pace(tmp_path: Path) -> None:
+    key = add_key(tmp_path, "backend", ["serve"])
+    # Many processes, as one: a connection that is kept open meets the same process every time.
+    settings = ServeSettings(workers=8)
+    guard = Service.of(settings, NO_RULES, Artifacts(tmp_path), "s", None, lambda *_, **__: None).guard
+    for _ in range(4000):
+        assert guard.scopes(*asked_by("10.0.0.2", x_api_key=key)) == {"serve"}
 
 
 def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any) -> None:
@@ -295,6 +307,16 @@ def test_serve_without_a_model_says_what_to_do(recsys: Any, tmp_path: Path) -> N
     assert done.returncode != 0
     assert "Run recsys train" in done.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+def test_serve_for_others_without_keys_says_who_is_refused(start: Start) -> None:
+    open_to_all = start("--host", "0.0.0.0")
+    assert "get 401 until recsys keys add NAME" in open_to_all.log.read_text()
+    add_key(open_to_all.shop.settings.artifacts, "page", ["serve"])
+    assert "get 401" not in start("--host", "0.0.0.0").log.read_text()
+    revoke_key(open_to_all.shop.settings.artifacts, "page")
+    assert "get 401 until" in start("--host", "0.0.0.0").log.read_text()
+    assert "get 401" not in start().log.read_text()
 
 
 def test_serve_on_a_taken_port_says_so(server: Any, recsys: Any) -> None:
