@@ -86,6 +86,7 @@ def delete(
         "request": done.request,
         "erased": done.erased,
         "unknown": len(done.unknown),
+        "meant": done.meant,
         "removed": done.removed,
         "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": 0},
         "coincidences": len(done.scanned.coincidences),
@@ -99,7 +100,8 @@ def delete(
     def render(console: Console) -> None:
         say = partial(console.print, highlight=False, markup=False)
         for one in done.unknown:
-            say(f"Nothing is held about {one}.")
+            meant = ", ".join(done.meant.get(one, []))
+            say(f"Nothing is held about {one}." + (f" Did you mean {meant}? Ids are exact." if meant else ""))
         if done.erased:
             removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
             say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
@@ -121,13 +123,18 @@ def delete(
 def resume(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Finish an erasure that was interrupted; any later delete does the same."""
+    """Finish erasures that were interrupted, each by itself; any later delete and the worker do the same."""
     from ..gdpr import resume as finish
+    from ..gdpr.erasing import together
 
     run = start(db, artifacts, config, as_json)
     done = finish(*_state(run), run.settings, run.progress)
-    text = f"Finished. Receipt: {done.receipt.with_suffix('.txt')}" if done else "No erasure is unfinished."
-    run.emit({"resumed": done is not None}, lambda out: out.print(text, highlight=False, markup=False))
+    lines = [f"Finished. Receipt: {one.receipt.with_suffix('.txt')}" for one in done.finished]
+    text = "\n".join(lines) or ("" if done.failed else "No erasure is unfinished.")
+    result = {"resumed": bool(done.finished), "finished": len(done.finished), "unfinished": len(done.failed)}
+    run.emit(result, lambda out: out.print(text, highlight=False, markup=False, end="\n" if text else ""))
+    if done.failed:
+        raise together(done.failed)
 
 
 @gdpr.command("verify")

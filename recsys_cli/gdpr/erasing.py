@@ -7,28 +7,31 @@ what servers and trainings still hold is dropped by the epoch of the spool, the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..artifacts import Artifacts, Spool
+from ..artifacts import Artifacts, Spool, inbox
 from ..artifacts.bundle import read_bundle
-from ..errors import CorruptArtifact, StoreMissing
+from ..artifacts.inbox import Asked
+from ..errors import CorruptArtifact, ErasureIncomplete, RecsysError, StoreMissing
 from ..identity import UserKeys, find_key, load_secret, user_key
 from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
 from ..store.merge import transaction
-from ..store.people import count_rows, delete_rows, known_names, sessions_of
+from ..store.people import count_rows, delete_rows, guests_named, in_other_case, known_names, sessions_of
 from ..store.rewriting import rewrite
 from . import exports, journal, receipts, requests, suppression
 from .deciding import erased, tell
 from .forgetting import forget
+from .joining import take_waiting
 from .journal import Journal
-from .people import Person
+from .needles import is_telling
+from .people import Person, ids_of, names_of
 from .proving import demand, needles_of, search, spelled_in
 from .scanning import Scan, scan
 from .spooled import blank_lines, find_lines
@@ -58,6 +61,8 @@ class Erasure:
         The receipt's JSON file; a text beside it says the same.
     originals
         Files of the watched folder that still name them: the shop's own exports, which are not ours to change.
+    meant
+        For some of `unknown`: customers whose ids differ only in case.
     """
 
     request: str
@@ -69,6 +74,15 @@ class Erasure:
     resumed: bool
     receipt: Path
     originals: tuple[str, ...] = ()
+    meant: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What became of the erasures that were unfinished: those that are finished now, and why the others are not."""
+
+    finished: tuple[Erasure, ...] = ()
+    failed: tuple[ErasureIncomplete, ...] = ()
 
 
 def erase(
@@ -78,54 +92,59 @@ def erase(
     asked: Sequence[str],
     progress: Progress = SILENT,
     *,
-    begun: Callable[[], None] = lambda: None,
+    order: Asked | None = None,
 ) -> Erasure:
     """Erase these people; whoever is not known is reported, and looked for all the same.
+
+    Orders that wait in the inbox and name one of them are carried out with this one. Erasures of other people that were
+    left unfinished are tried again afterwards, and what they fail of is only noted.
 
     Parameters
     ----------
     asked
-        Customer ids and e-mails.
-    begun
-        Called once the journal remembers the request: whatever else names the people may go.
+        Customer ids, e-mails, and sessions of guests.
+    order
+        The order in the inbox that asks for this.
 
     Raises
     ------
     ErasureIncomplete
         Something is left. The journal stays, and the next run goes on.
+    UsageError
+        Somebody has no name; nobody was erased.
     StoreMissing, StoreBusy, StoreError, ArtifactError
     """
     if not store.exists() and not artifacts.names():
         raise StoreMissing(f"There is no database {store.path} yet.", "Name it with --db; nobody was erased.")
     with journal.alone(settings.db, settings.store.lock_timeout):
-        asked = tuple(dict.fromkeys(asked))
-        finished = _finish(store, artifacts, settings, progress)
-        if finished is not None and set(asked) <= set(finished[0].asked):
-            return finished[1]
-        request = requests.open_request(settings.db, "erasure", len(asked))
-        plan = Journal(request, asked, int(time.time()))
-        journal.keep(settings.db, plan)
-        begun()
-        return _Work(store, artifacts, settings, progress).run(plan)
+        work, asked = _Work(store, artifacts, settings, progress), tuple(dict.fromkeys(asked))
+        others = journal.unfinished(settings.db)
+        for plan in others:
+            if set(asked) <= set(plan.asked):
+                return work.run(plan, order)
+        done = work.run(work.begin(asked, order), order)
+        try:
+            for e in work.finish(others).failed:
+                progress.note(str(e))
+        except RecsysError as e:
+            progress.note(f"Another erasure is still unfinished: {e}")  # this one is done all the same
+    return done
 
 
-def resume(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Erasure | None:
-    """Finish an erasure that was interrupted; None when there was none."""
+def resume(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Resumed:
+    """Finish erasures that were interrupted, each by itself."""
     if journal.pending(settings.db) is None:
-        return None
+        return Resumed()
     with journal.alone(settings.db, settings.store.lock_timeout):
-        finished = _finish(store, artifacts, settings, progress)
-    return finished[1] if finished else None
+        return _Work(store, artifacts, settings, progress).finish(journal.unfinished(settings.db))
 
 
-def _finish(
-    store: Store, artifacts: Artifacts, settings: Settings, progress: Progress
-) -> tuple[Journal, Erasure] | None:
-    unfinished = journal.pending(settings.db)
-    if unfinished is None:
-        return None
-    progress.note("Finishing an erasure that was interrupted.")
-    return unfinished, _Work(store, artifacts, settings, progress).run(unfinished)
+def together(failed: Sequence[ErasureIncomplete]) -> ErasureIncomplete:
+    """Several failures as one that tells them all."""
+    if len(failed) == 1:
+        return failed[0]
+    text = " ".join(dict.fromkeys(e.message for e in failed))
+    return ErasureIncomplete(f"{len(failed)} erasures are unfinished. {text}", f"Remove those traces, and {AGAIN}.")
 
 
 class _Work:
@@ -136,12 +155,34 @@ class _Work:
         self.spool = Spool(artifacts.spool_dir)
         self.secret = load_secret(settings.db, create=not artifacts.names())
 
-    def run(self, plan: Journal) -> Erasure:
+    def begin(self, asked: Sequence[str], order: Asked | None) -> Journal:
+        """The journal of a new erasure, on disk."""
+        for one in asked:
+            Person.of(one, self.secret)  # a journal that names nobody could never be finished
+        received = order.received_at if order else None
+        request = requests.open_request(self.settings.db, "erasure", len(asked), received_at=received)
+        plan = Journal(request, tuple(asked), int(time.time()))
+        journal.keep(self.settings.db, plan)
+        return plan
+
+    def finish(self, plans: Sequence[Journal]) -> Resumed:
+        """Go on with these, whatever becomes of the ones before."""
+        finished, failed = [], []
+        for plan in plans:
+            self.progress.note("Finishing an erasure that was interrupted.")
+            try:
+                finished.append(self.run(plan))
+            except ErasureIncomplete as e:
+                failed.append(e)
+        return Resumed(tuple(finished), tuple(failed))
+
+    def run(self, plan: Journal, order: Asked | None = None) -> Erasure:
         started, begun = time.monotonic(), plan.begun
+        plan = take_waiting(self.settings, self.artifacts, self.secret, plan, order)
         people = [Person.of(one, self.secret) for one in plan.asked]
         if not begun:
             with self.progress.stage("Looking for everything held"):
-                plan = plan.with_unknown(self._unknown(people))
+                plan = self._survey(plan, people)
         if begun or len(plan.unknown) < len(people):
             plan = self._erase(plan, people)
         scanned = self._look(plan, people)
@@ -149,26 +190,59 @@ class _Work:
             plan = self._erase(plan, people)  # nobody's rows, but in the bytes of a file
             scanned = self._look(plan, people)
         demand(scanned, AGAIN)
+        return self._close(plan, people, scanned, begun, started)
+
+    def _close(
+        self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float
+    ) -> Erasure:
+        """Write the receipt, and only then forget whom it was about."""
         originals = self._originals(plan, people) if plan.begun else []
         receipt = receipts.write(self.settings, self.artifacts, plan, scanned, len(originals))
         requests.close_request(self.settings.db, plan.request, "done")
-        journal.drop(self.settings.db)
+        journal.drop(self.settings.db, plan)
         unknown = tuple(plan.asked[i] for i in plan.unknown)
-        seconds = round(time.monotonic() - started, 3)
-        erased = len(people) - len(unknown)
-        return Erasure(plan.request, unknown, erased, plan.removed, scanned, seconds, begun, receipt, tuple(originals))
+        return Erasure(
+            plan.request, unknown, len(people) - len(unknown), plan.removed, scanned,
+            round(time.monotonic() - started, 3), resumed, receipt, tuple(originals), self._meant(unknown),
+        )  # fmt: skip
 
-    def _unknown(self, people: Sequence[Person]) -> list[int]:
-        """Which of them nothing is held of, in rows, received lines or versions."""
-        ids, names = _ids(people), _names(people)
-        found: set[str] = set()
-        if self.store.exists():
-            with self.store.reading() as con:
-                found = known_names(con, ids, names)
-        lines, _ = find_lines(self.spool, names)
-        found |= {str(line.get("user_id")) for line in lines}
-        in_versions = self._keys_in_versions([key for p in people for key in p.keys])
-        return [i for i, p in enumerate(people) if not (found & set(p.names) or in_versions & set(p.keys))]
+    def _meant(self, unknown: Sequence[str]) -> dict[str, list[str]]:
+        if not unknown or not self.store.exists():
+            return {}
+        with self.store.reading() as con:
+            return in_other_case(con, unknown)
+
+    def _survey(self, plan: Journal, people: Sequence[Person]) -> Journal:
+        """Note of whom nothing is held in rows, received lines and versions, and who is the guest of a session."""
+        names = names_of(people)
+        by_key = {user_key(self.secret, guest_id(name)): name for name in names}
+        keys = self._keys_in_versions([*by_key, *(key for p in people for key in p.keys)])
+        found, guests, sessions = self._in_store(people, keys)
+        sessions |= {name for key, name in by_key.items() if key in keys and name in guests}
+        lines, _ = find_lines(self.spool, names, sorted(guests))
+        for line in lines:
+            if line.get("user_id"):
+                found.add(str(line["user_id"]))
+            else:
+                sessions |= {str(line.get("session_id"))} & guests
+        held = found | sessions
+        unknown = [i for i, p in enumerate(people) if not (held & set(p.names) or keys & set(p.keys))]
+        return plan.with_unknown(unknown).with_sessions(sorted(sessions))
+
+    def _in_store(
+        self, people: Sequence[Person], keys: set[tuple[int, int]]
+    ) -> tuple[set[str], set[str], set[str]]:
+        """Names that have rows, names that may be sessions of guests, and those of them that have rows as such.
+
+        A short number of a customer may be somebody else's session; whoever is known as a customer is meant as one.
+        """
+        customers = {i for p in people for i, key in zip(p.ids, p.keys, strict=True) if key in keys}
+        if not self.store.exists():
+            return set(), {n for n in names_of(people) if is_telling(n) or n not in customers}, set()
+        with self.store.reading() as con:
+            found = known_names(con, ids_of(people), names_of(people))
+            guests = {n for n in names_of(people) if is_telling(n) or n not in customers | found}
+            return found, guests, set(guests_named(con, sorted(guests)))
 
     def _keys_in_versions(self, keys: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
         found: set[tuple[int, int]] = set()
@@ -184,7 +258,7 @@ class _Work:
         plan = plan.with_begun()
         journal.keep(self.settings.db, plan)
         # First of all: from now on no server personalises for them, and what is under way from them is refused.
-        keys = [key for p in people for key in p.keys]
+        keys = self._keys(plan, people)
         tell(self.artifacts, self.secret, keys, erased(self.settings.gdpr))
         hashes = [suppression.hash_of(self.secret, key) for key in keys]
         plan = plan.with_removed({"exports": exports.delete_about(self.settings.db, hashes)})
@@ -197,7 +271,7 @@ class _Work:
             keys = self._keys(plan, people)
             counts = forget(self.artifacts, _array(keys), store_events=rows, progress=self.progress)
         # Once more: a server may have received lines since, and must drop what it remembers.
-        blanked = blank_lines(self.spool, _names(people), plan.sessions)
+        blanked = blank_lines(self.spool, names_of(people), plan.sessions)
         counts["spool_lines"] = plan.removed.get("spool_lines", 0) + blanked
         for draft in self.spool.path.glob(".epoch.*.tmp"):  # of a killed run; only erasures write epochs
             draft.unlink(missing_ok=True)
@@ -207,29 +281,34 @@ class _Work:
         return plan
 
     def _remove_rows(self, plan: Journal, people: Sequence[Person]) -> Journal:
-        ids, names = _ids(people), _names(people)
+        ids, names = ids_of(people), names_of(people)
         with self.progress.stage("Deleting rows and received events"), self.store.writing() as con:
             _, sessions = find_lines(self.spool, names, sessions_of(con, ids))
             plan = plan.with_sessions(sessions)
-            plan = plan.with_removed(count_rows(con, ids, names, plan.sessions))
+            visits = [name for name in names if is_telling(name)]  # elsewhere the search takes for them, too
+            plan = plan.with_removed(count_rows(con, ids, names, plan.sessions, visits))
             journal.keep(self.settings.db, plan)
             plan = plan.with_removed({"spool_lines": blank_lines(self.spool, names, plan.sessions)})
             rules, keys = self.settings.gdpr, self._keys(plan, people)
             suppression.add(self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress)
             with transaction(con):
-                delete_rows(con, ids, names, plan.sessions)
+                delete_rows(con, ids, names, plan.sessions, visits)
         return plan
 
     def _look(self, plan: Journal, people: Sequence[Person]) -> Scan:
         needles = needles_of(people, plan.sessions, self._guests(plan))
         with self.progress.stage("Searching every file"):
-            scanned = search(self.store, self.settings, needles)
+            scanned = search(self.store, self.settings, needles, skip=self._own())
             if plan.begun and spelled_in(self.settings.db, people):
                 # By chance two neighbours in a dictionary spell the id. Packed differently they do not, and whoever
                 # checks with a plain search of bytes is not misled.
                 rewrite(self.store, compression="zstd")
-                scanned = search(self.store, self.settings, needles)
+                scanned = search(self.store, self.settings, needles, skip=self._own())
         return scanned
+
+    def _own(self) -> list[Path]:
+        """What must name people: journals, and orders of the servers that are still to be carried out."""
+        return [*journal.paths(self.settings.db), self.artifacts.root / inbox.FOLDER]
 
     def _originals(self, plan: Journal, people: Sequence[Person]) -> list[str]:
         if not self.settings.ingest.folder:
@@ -244,13 +323,6 @@ class _Work:
     def _guests(self, plan: Journal) -> list[tuple[int, int]]:
         return [user_key(self.secret, guest_id(s)) for s in plan.sessions]
 
-
-def _ids(people: Sequence[Person]) -> list[str]:
-    return [i for p in people for i in p.ids]
-
-
-def _names(people: Sequence[Person]) -> list[str]:
-    return [n for p in people for n in p.names]
 
 
 def _array(keys: Sequence[tuple[int, int]]) -> UserKeys:

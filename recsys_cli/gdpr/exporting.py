@@ -18,10 +18,10 @@ from ..artifacts.choices import EVERYTHING, Choices
 from ..errors import CorruptArtifact, NotFound
 from ..files import write_atomic
 from ..identity import find_key, load_secret, user_key
-from ..schema import ATTRIBUTES
+from ..schema import ATTRIBUTES, guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.people import events_of, rejected_of, rows_of, sessions_of, tables_of_people
+from ..store.people import events_of, in_other_case, known_names, rejected_of, rows_of, sessions_of, tables_of_people
 from . import exports, requests, suppression
 from .containers import names_people
 from .folder import write_folder
@@ -45,7 +45,7 @@ def export(
     Parameters
     ----------
     asked
-        Customer id or e-mail, and further ones of the same person.
+        Customer id, e-mail or session of a guest, and further ones of the same person.
     recommending
         What the served version recommends to a customer id; left out of the document when None.
 
@@ -59,19 +59,38 @@ def export(
     people = [Person.of(one, secret) for one in asked]
     ids = list(dict.fromkeys(i for p in people for i in p.ids))
     names = list(dict.fromkeys(n for p in people for n in p.names))
-    document = _of_store(store, ids, names)
-    lines, _ = find_lines(Spool(artifacts.spool_dir), names, document.pop("sessions"))
+    keys = [key for p in people for key in p.keys]
+    versions = _versions(artifacts, keys)
+    guests = _guests(store, ids, names, versions)
+    document = _of_store(store, ids, names, guests)
+    lines, _ = find_lines(Spool(artifacts.spool_dir), names, [*document.pop("sessions"), *guests])
     document["received"] = lines
-    document["versions"] = _versions(artifacts, people)
+    document["versions"] = _versions(artifacts, [*keys, *(user_key(secret, guest_id(name)) for name in guests)])
     document["choices"] = _choices(artifacts, secret, people)
     if not any(document[part] for part in document):
-        raise NotFound(f"Nothing is held about {', '.join(asked)}.", "Check how the shop writes its customer ids.")
+        raise NotFound(f"Nothing is held about {', '.join(asked)}.", _advice(store, names))
     if recommending is not None:
-        document["recommended_now"] = {i: recommending(i) for i in ids if document["versions"]}
+        named = {e.get("user_id") for e in document["events"]}
+        document["recommended_now"] = {i: recommending(i) for i in ids if i in named and versions}
     counts = {part: sum(map(len, c.values())) if _of_lists(c) else len(c) for part, c in document.items()}
     document["retention"] = kept_for(settings)
     made = {"asked_for": list(asked), "ids": ids, "made_at": iso(int(time.time())), "counts": counts}
     return made | document
+
+
+def _advice(store: Store, names: Sequence[str]) -> str:
+    with store.reading() as con:
+        meant = sorted({one for ids in in_other_case(con, names).values() for one in ids})
+    if not meant:
+        return "Check how the shop writes its customer ids."
+    return f"Did you mean {', '.join(meant)}? Ids are exact."
+
+
+def _guests(store: Store, ids: Sequence[str], names: Sequence[str], versions: Sequence[Any]) -> list[str]:
+    """Names that may be sessions of guests: a customer's short number may be somebody else's session."""
+    with store.reading() as con:
+        known = bool(versions or known_names(con, ids, names))
+    return [name for name in names if is_telling(name) or not known]
 
 
 def write(document: dict[str, Any], out: Path, settings: Settings) -> list[Path]:
@@ -119,9 +138,9 @@ def _of_lists(part: Any) -> bool:
     return isinstance(part, dict) and all(isinstance(rows, list) for rows in part.values())
 
 
-def _of_store(store: Store, ids: list[str], names: list[str]) -> dict[str, Any]:
+def _of_store(store: Store, ids: list[str], names: list[str], guests: list[str]) -> dict[str, Any]:
     with store.reading() as con:
-        events = _records(events_of(con, ids))
+        events = _records(events_of(con, ids, guests))
         others = {t: _records(rows_of(con, t, ids)) for t in tables_of_people(con) if t not in ("events", "users")}
         return {
             "profile": _records(rows_of(con, "users", ids)),
@@ -161,7 +180,7 @@ def _same(value: Any, names: Sequence[str]) -> bool:
     return text in names or text.removesuffix(".0") in names
 
 
-def _versions(artifacts: Artifacts, people: Sequence[Person]) -> list[dict[str, Any]]:
+def _versions(artifacts: Artifacts, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Versions that hold a history of theirs, under a keyed hash, and how many events that has."""
     held: list[dict[str, Any]] = []
     for name in artifacts.names():
@@ -170,7 +189,7 @@ def _versions(artifacts: Artifacts, people: Sequence[Person]) -> list[dict[str, 
             bundle = read_bundle(version.path)
         except (CorruptArtifact, NotFound):
             continue
-        rows = [find_key(bundle.keys, key) for p in people for key in p.keys]
+        rows = [find_key(bundle.keys, key) for key in keys]
         events = int(sum(np.diff(bundle.histories.indptr)[row] for row in rows if row >= 0))
         if events:
             held.append({"version": name, "made_at": iso(version.manifest["created_at"]), "events": events})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..artifacts import Artifacts
 from ..artifacts.inbox import ERASE, ERASE_SHOP, EXPORT, Asked, drop, waiting
-from ..errors import NotFound
+from ..errors import ErasureIncomplete, NotFound
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
@@ -16,17 +16,27 @@ from .journal import state_dir
 EXPORTS = "exports"
 
 
-def answer_all(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> int:
-    """Carry out everything that waits, oldest first; returns how many. One that fails stays for the next time.
+def answer_all(
+    store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT
+) -> tuple[int, list[ErasureIncomplete]]:
+    """Carry out everything that waits, oldest first.
+
+    Returns
+    -------
+    How many were answered, and why others could not be; their erasures are noted as unfinished from now on.
 
     Raises
     ------
-    ErasureIncomplete, StoreBusy, StoreError
+    StoreBusy, StoreError
     """
-    done = 0
+    done, failed = 0, []
     for asked in waiting(artifacts.root):
-        done += _answer(store, artifacts, settings, asked, progress)
-    return done
+        try:
+            # One that is gone was carried out together with another about the same person.
+            done += asked not in waiting(artifacts.root) or _answer(store, artifacts, settings, asked, progress)
+        except ErasureIncomplete as e:
+            failed.append(e)
+    return done, failed
 
 
 def _answer(store: Store, artifacts: Artifacts, settings: Settings, asked: Asked, progress: Progress) -> bool:
@@ -35,8 +45,8 @@ def _answer(store: Store, artifacts: Artifacts, settings: Settings, asked: Asked
         _export(store, artifacts, settings, asked)
         drop(artifacts.root, asked)
     elif asked.kind == ERASE:
-        # The request itself names the person, so it goes first; from here on the journal remembers.
-        erase(store, artifacts, settings, asked.people, progress, begun=lambda: drop(artifacts.root, asked))
+        # The request itself names the person: it goes as soon as the journal remembers.
+        erase(store, artifacts, settings, asked.people, progress, order=asked)
         drop(artifacts.root, asked)
     elif asked.kind == ERASE_SHOP:
         # Everything of a shop: a human must say so, and `recsys gdpr log` shows that it waits.

@@ -1,7 +1,8 @@
 """What an erasure that has begun still has to do, so that the next run finishes it whatever became of this one.
 
 The journal is the one place that names the person until everything else has forgotten them; it is private, and goes
-last. While it exists, commands say that an erasure is unfinished.
+last. While it exists, commands say that an erasure is unfinished. Each erasure has a file of its own: one that cannot
+prove itself must not keep anybody else from being erased.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from ..errors import RecsysError, StoreBusy
 from ..files import fsync_dir, locked, private_dir, write_atomic
 
-FILE = "erasing.json"
+_FILES = "erasing*.json"
 
 
 def state_dir(db: Path) -> Path:
@@ -69,13 +70,30 @@ class Journal:
         return replace(self, begun=True)
 
 
+def paths(db: Path) -> list[Path]:
+    """Files of the erasures that were begun and not finished."""
+    return sorted(state_dir(db).glob(_FILES))
+
+
+def unfinished(db: Path) -> list[Journal]:
+    """The erasures that were begun and not finished, oldest first."""
+    held = [_read(path) for path in paths(db)]
+    return sorted((j for j in held if j is not None), key=lambda j: (j.started_at, j.request))
+
+
 def pending(db: Path) -> Journal | None:
-    """The erasure that was begun and not finished, if there is one."""
-    path = state_dir(db) / FILE
+    """The oldest of them, if there is one."""
+    return next(iter(unfinished(db)), None)
+
+
+def _read(path: Path) -> Journal | None:
     try:
-        found = json.loads(path.read_bytes())
+        written = path.read_bytes()
     except FileNotFoundError:
-        return None
+        return None  # finished since we listed it
+    if not written.strip():
+        return None  # finished, and killed before the file went
+    found = json.loads(written)
     lists = {name: tuple(found[name]) for name in ("asked", "unknown", "sessions")}
     return Journal(**{**found, **lists})
 
@@ -83,12 +101,12 @@ def pending(db: Path) -> Journal | None:
 def keep(db: Path, journal: Journal) -> None:
     """Write the journal, on disk."""
     private_dir(state_dir(db))
-    write_atomic(state_dir(db) / FILE, json.dumps(asdict(journal)).encode())
+    write_atomic(_path(db, journal), json.dumps(asdict(journal)).encode())
 
 
-def drop(db: Path) -> None:
+def drop(db: Path, journal: Journal) -> None:
     """Forget the journal: its bytes are overwritten before the file goes."""
-    path = state_dir(db) / FILE
+    path = _path(db, journal)
     try:
         with path.open("r+b") as f:
             f.write(b" " * path.stat().st_size)
@@ -100,10 +118,23 @@ def drop(db: Path) -> None:
     fsync_dir(path.parent)
 
 
+def _path(db: Path, journal: Journal) -> Path:
+    return state_dir(db) / f"erasing-{journal.request}.json"
+
+
 def sweep_drafts(db: Path) -> None:
     """Remove what a killed write of one of our files left behind. Inside `alone`."""
     for draft in state_dir(db).glob(".*.tmp"):
         draft.unlink(missing_ok=True)
+
+
+def _sort_out(db: Path) -> None:
+    """Remove a journal of blanks, which a kill left while it was dropped; the file of older versions gets its name."""
+    for path in paths(db):
+        if not path.read_bytes().strip():
+            path.unlink()
+        elif (held := _read(path)) is not None and path != _path(db, held):
+            path.rename(_path(db, held))
 
 
 @contextmanager
@@ -115,4 +146,5 @@ def alone(db: Path, timeout: float) -> Iterator[None]:
 
     with locked(private_dir(state_dir(db)) / "lock", timeout=timeout, busy=busy):
         sweep_drafts(db)
+        _sort_out(db)
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..artifacts import Artifacts
 from ..errors import ErasureIncomplete
@@ -19,14 +20,22 @@ from .journal import state_dir
 _STATE = "passes.json"
 
 
+@dataclass(frozen=True)
+class Done:
+    """What was done, as counts; and why some erasures could not be finished, which whoever runs the pass must hear."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    failed: tuple[ErasureIncomplete, ...] = ()
+
+
 def run(
     store: Store,
     artifacts: Artifacts,
     settings: Settings,
     watermark: Mapping[str, int],
     progress: Progress = SILENT,
-) -> dict[str, int]:
-    """Do what is due; returns counts of what was done, empty (and at once) when nothing was.
+) -> Done:
+    """Do what is due; nothing is counted, and at once, when nothing was.
 
     Parameters
     ----------
@@ -37,7 +46,8 @@ def run(
     ------
     StoreBusy, StoreError
     """
-    done = _erasures(store, artifacts, settings, progress)
+    erasures = _erasures(store, artifacts, settings, progress)
+    done = dict(erasures.counts)
     if watermark and _last(settings) != dict(watermark):
         changed = sync_consent(store, artifacts, settings)
         if changed:
@@ -46,22 +56,18 @@ def run(
         write_atomic(state_dir(settings.db) / _STATE, json.dumps(dict(watermark)).encode())
     if retention.due(settings):
         done |= retention.expire(store, artifacts, settings, progress)
-    return done
+    return Done(done, erasures.failed)
 
 
-def _erasures(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress) -> dict[str, int]:
-    """Erasures and exports; one that cannot be finished is said, and does not keep the worker from its other work."""
-    done: dict[str, int] = {}
-    try:
-        if resume(store, artifacts, settings, progress) is not None:
-            done["erasures_finished"] = 1
-        answered = inbox.answer_all(store, artifacts, settings, progress)
-        if answered:
-            done["requests"] = answered
-    except ErasureIncomplete as e:
-        progress.note(str(e))
-        done["erasures_unfinished"] = 1
-    return done
+def _erasures(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress) -> Done:
+    """Erasures and exports; one that cannot be finished does not keep the worker from the others and its own work."""
+    resumed = resume(store, artifacts, settings, progress)
+    answered, failed = inbox.answer_all(store, artifacts, settings, progress)
+    failed = [*resumed.failed, *failed]
+    counts = {
+        "erasures_finished": len(resumed.finished), "requests": answered, "erasures_unfinished": len(failed)
+    }  # fmt: skip
+    return Done({kind: n for kind, n in counts.items() if n}, tuple(failed))
 
 
 def _last(settings: Settings) -> dict[str, int]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from ..errors import ErasureIncomplete
 from ..settings import Settings
 from ..store import Store
-from . import journal
 from .matching import Matcher
 from .needles import Needle, is_telling, is_tiny, needles_for
 from .people import Person
@@ -33,17 +32,21 @@ def needles_of(
     return needles_for(names, held)
 
 
-def search(store: Store, settings: Settings, needles: Sequence[Needle]) -> Scan:
-    """Search the database, everything named after it, and the artifacts; the journal, which must name them, excepted.
+def search(store: Store, settings: Settings, needles: Sequence[Needle], skip: Sequence[Path] = ()) -> Scan:
+    """Search the database, everything named after it, and the artifacts.
 
     A training that had read a person before their erasure takes them out when it publishes; it is waited for.
+
+    Parameters
+    ----------
+    skip
+        Files and folders that must name people, such as the journal of their erasure.
 
     Raises
     ------
     StoreBusy
     """
     roots = state_roots(settings.db, settings.artifacts)
-    skip = [journal.state_dir(settings.db) / journal.FILE]
     with store.lock(shared=True):
         scanned = scan(roots, needles, skip=skip)
     deadline = time.monotonic() + _DRAFT_SECONDS

@@ -21,9 +21,9 @@ FOLDER = "receipts"
 LEARNED = "what the items' side of the model learned from all customers together"
 
 SEARCHED_FOR = (
-    "the identifiers as text (UTF-8, UTF-16, UTF-32, Latin-1, any case), escaped as JSON, HTML and in URLs, in base64 "
-    "and hex, their MD5, SHA-1 and SHA-256 (raw, hex, base64) and our keyed hash; in the bytes of every file and "
-    "inside gzip, zstd, lz4, bzip2, xz, zip, npz, tar, Parquet, Arrow, SQLite and DuckDB files"
+    "the identifiers as text (UTF-8, UTF-16, UTF-32, Latin-1; e-mails in lower and upper case, too), escaped as JSON, "
+    "HTML and in URLs, in base64 and hex, their MD5, SHA-1 and SHA-256 (raw, hex, base64) and our keyed hash; in the "
+    "bytes of every file and inside gzip, zstd, lz4, bzip2, xz, zip, npz, tar, Parquet, Arrow, SQLite and DuckDB files"
 )
 
 

@@ -91,12 +91,12 @@ def scan(roots: Iterable[Path], needles: Sequence[Needle], *, skip: Iterable[Pat
     needles
         See `needles.needles_for`.
     skip
-        Files not to look at.
+        Files, and folders with nothing but files, not to look at.
     """
     matcher, result = Matcher(needles), Scan()
     passed = {p.resolve() for p in skip}
     for path in _files(roots):
-        if path.resolve() not in passed:
+        if not {path.resolve(), path.parent.resolve()} & passed:
             _scan_file(path, matcher, result)
     return result
 

@@ -9,7 +9,7 @@ from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
-from . import requests
+from . import journal, requests
 from .people import Person
 from .proving import needles_of, search
 from .scanning import Scan
@@ -22,6 +22,7 @@ def verify(
     secret = load_secret(settings.db, create=not artifacts.names())
     request = requests.open_request(settings.db, "verification", len(asked))
     with progress.stage("Searching every file"):
-        found = search(store, settings, needles_of([Person.of(one, secret) for one in asked]))
+        people = [Person.of(one, secret) for one in asked]
+        found = search(store, settings, needles_of(people), skip=journal.paths(settings.db))
     requests.close_request(settings.db, request, "nobody found" if found.clean else "traces found")
     return found

@@ -27,14 +27,27 @@ def tables_of_people(con: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def count_rows(
-    con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str], sessions: Sequence[str] = ()
+    con: duckdb.DuckDBPyConnection,
+    ids: Sequence[str],
+    names: Sequence[str],
+    sessions: Sequence[str] = (),
+    visits: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Rows per table about these people, rejected rows that name them included; tables with none are left out."""
+    """Rows per table about these people, rejected rows that name them included; tables with none are left out.
+
+    Parameters
+    ----------
+    sessions
+        Sessions whose guest is one of them.
+    visits
+        Sessions that may be other customers' by now: those lose the number of the visit, and keep the event.
+    """
     counts = {
         table: _number(con, f"SELECT count(*) FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
         for table in tables_of_people(con)
     }
     counts["guest_events"] = _number(con, f"SELECT count(*) FROM events WHERE {_GUESTS}", [list(sessions)])
+    counts["visit_numbers"] = _number(con, f"SELECT count(*) FROM events WHERE {_VISITS}", [list(visits), list(ids)])
     counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", naming(names))
     return {table: n for table, n in counts.items() if n}
 
@@ -47,24 +60,52 @@ def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Seque
             f"SELECT DISTINCT {PERSON_COLUMN} FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)]
         ).fetchall()
         found |= {row[0] for row in rows}
-    lowered = {name.lower(): name for name in names}
+    spelled = {name: name for name in names} | {name.lower(): name for name in names if "@" in name}
     patterns = naming(names)
     used = [n for n, pattern in enumerate(patterns, 1) if "(" in pattern]
     parts = ", ".join(f"regexp_extract({column}, ${n}, 3)" for column in ("raw", "detail", "file") for n in used)
     rows = con.execute(f"SELECT DISTINCT unnest([{parts}]) FROM rejected WHERE {_NAMED}", patterns).fetchall()
     for (word,) in rows:
-        name = (word or "").lower()
-        found |= {lowered[form] for form in (name, name.split(".0")[0]) if form in lowered}
+        name = word or ""
+        found |= {spelled[form] for form in (name, name.split(".0")[0], name.lower()) if form in spelled}
     return found
 
 
+def in_other_case(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, list[str]]:
+    """Customers whose ids differ from these names only in case: what somebody who mistyped may have meant."""
+    lowered = {name.lower(): name for name in names}
+    found: dict[str, list[str]] = {}
+    for table in tables_of_people(con):
+        rows = con.execute(
+            f"""SELECT DISTINCT {PERSON_COLUMN} FROM {table}
+                WHERE lower({PERSON_COLUMN}) IN (SELECT unnest(?)) ORDER BY 1""",
+            [list(lowered)],
+        ).fetchall()
+        for (one,) in rows:
+            name = lowered.get(one.lower(), one)  # DuckDB lowers a few letters differently
+            if one != name and one not in found.setdefault(name, []):
+                found[name].append(one)
+    return {name: ids for name, ids in found.items() if ids}
+
+
+def guests_named(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
+    """Which of the names are sessions of guests."""
+    rows = con.execute(f"SELECT DISTINCT session_id FROM events WHERE {_GUESTS} ORDER BY 1", [list(names)]).fetchall()
+    return [row[0] for row in rows]
+
+
 def delete_rows(
-    con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str], sessions: Sequence[str] = ()
+    con: duckdb.DuckDBPyConnection,
+    ids: Sequence[str],
+    names: Sequence[str],
+    sessions: Sequence[str] = (),
+    visits: Sequence[str] = (),
 ) -> None:
     """Remove the rows that `count_rows` counts, and the names from the names of files. In the caller's transaction."""
     for table in tables_of_people(con):
         con.execute(f"DELETE FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
     con.execute(f"DELETE FROM events WHERE {_GUESTS}", [list(sessions)])
+    con.execute(f"UPDATE events SET session_id = NULL WHERE {_VISITS}", [list(visits), list(ids)])
     patterns = naming(names)
     con.execute(f"DELETE FROM rejected WHERE {_NAMED}", patterns)
     con.execute(
@@ -74,13 +115,15 @@ def delete_rows(
     )
 
 
-def events_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> pa.Table:
-    """Their events, oldest first, each with what the item is called."""
+def events_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str], sessions: Sequence[str] = ()) -> pa.Table:
+    """Their events, and those of these sessions of guests, oldest first, each with what the item is called."""
     return con.sql(
         """SELECT e.* EXCLUDE (batch_id), i.title, i.category, i.brand, i.img_url, b.source, b.started_at AS taken_at
            FROM events e LEFT JOIN items i USING (item_id) LEFT JOIN batches b USING (batch_id)
-           WHERE e.user_id IN (SELECT unnest(?)) ORDER BY e.ts, e.rowid""",
-        params=[list(ids)],
+           WHERE e.user_id IN (SELECT unnest($1::VARCHAR[]))
+              OR (e.user_id IS NULL AND e.session_id IN (SELECT unnest($2::VARCHAR[])))
+           ORDER BY e.ts, e.rowid""",
+        params=[list(ids), list(sessions)],
     ).to_arrow_table()
 
 
@@ -143,11 +186,20 @@ def naming(names: Sequence[str]) -> list[str]:
 def _pattern(spelled: Sequence[str], before: str, after: str) -> str:
     if not spelled:
         return r"[^\s\S]"  # nothing at all
-    words = "|".join(re.escape(form) + (r"(?:\.0+)?" if form.isdigit() else "") for form in spelled)
-    return rf"(?i)({before})(({words}))({after})"
+    words = "|".join(_word(form) for form in spelled)
+    return rf"({before})(({words}))({after})"
+
+
+def _word(form: str) -> str:
+    if "@" in form:
+        return f"(?i:{re.escape(form)})"  # an e-mail is the same in any case; an id in another case is another's
+    return re.escape(form) + (r"(?:\.0+)?" if form.isdigit() else "")
 
 
 _GUESTS = f"{PERSON_COLUMN} IS NULL AND session_id IN (SELECT unnest(?))"
+_VISITS = (
+    f"session_id IN (SELECT unnest(?)) AND {PERSON_COLUMN} IS NOT NULL AND {PERSON_COLUMN} NOT IN (SELECT unnest(?))"
+)
 _NAMED = " OR ".join(
     f"coalesce(regexp_matches({column}, ${n}), false)" for column in ("raw", "detail", "file") for n in (1, 2)
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,7 +23,7 @@ from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
 from .reasons import Attempt
-from .worker import Pass, look, run_pass
+from .worker import Pass, Unfinished, look, run_pass
 
 _COMMAND_SECONDS = 60
 
@@ -35,6 +36,13 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
     try:
         lag = _lag(store, artifacts, before, started)
         done = run_pass(store, artifacts, settings, progress, folder=folder, last=attempt(before))
+    except Unfinished as e:
+        # What it did is kept: a training that is forgotten would be made again every minute.
+        kept = _outcome(store, artifacts, before, folder, e.done) | {"outcome": "failed"}
+        times = {"started_at": started, "ended_at": time.time(), "lag_seconds": lag}
+        _fail(artifacts, before.failed(message=str(e), **kept, **times))
+        _tell(settings.update.on_failure, str(e), progress)
+        raise
     except RecsysError as e:
         _fail(artifacts, before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag))
         _tell(settings.update.on_failure, str(e), progress)
@@ -44,15 +52,24 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
         before.succeeded(
             started_at=started,
             ended_at=time.time(),
-            outcome=done.outcome,
-            version=done.version,
-            training=done.training.as_dict() if done.training else before.training,
             lag_seconds=lag,
-            backlog_bytes=_backlog(store, artifacts),
-            seen={name: list(mark) for name, mark in folder.seen.items()} if folder else {},
+            **_outcome(store, artifacts, before, folder, done),
         ),
     )
     return done
+
+
+def _outcome(
+    store: Store, artifacts: Artifacts, before: health.Health, folder: Folder | None, done: Pass
+) -> dict[str, Any]:
+    """What a pass did, as fields of `health.Health`."""
+    return {
+        "outcome": done.outcome,
+        "version": done.version,
+        "training": done.training.as_dict() if done.training else before.training,
+        "backlog_bytes": _backlog(store, artifacts),
+        "seen": {name: list(mark) for name, mark in folder.seen.items()} if folder else {},
+    }
 
 
 def attempt(state: health.Health) -> Attempt | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..artifacts import Artifacts, Position, Spool
-from ..errors import NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
+from ..errors import ErasureIncomplete, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
 from ..gdpr import passes
+from ..gdpr.erasing import together
 from ..ingest.watching import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -59,6 +60,23 @@ class Pass:
     removed: int = 0
     seconds: float = 0.0
     training: Attempt | None = None
+
+
+class Unfinished(ErasureIncomplete):
+    """A pass that did all the rest, and could not finish an erasure.
+
+    Parameters
+    ----------
+    done
+        What it did.
+    failed
+        Why not.
+    """
+
+    def __init__(self, done: Pass, failed: Sequence[ErasureIncomplete]) -> None:
+        said = together(failed)
+        super().__init__(said.message, said.hint)
+        self.done = done
 
 
 @contextmanager
@@ -121,6 +139,8 @@ def run_pass(
     Raises
     ------
     StoreBusy, StoreError, ArtifactError
+    Unfinished
+        An erasure failed; everything else was done.
     """
     started = time.monotonic()
     _tidy(artifacts)
@@ -133,11 +153,15 @@ def run_pass(
         with progress.stage("Taking in what the server received"):
             taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
         position, mark = look(store)
-    if passes.run(store, artifacts, settings, mark, progress):
+    people = passes.run(store, artifacts, settings, mark, progress)
+    if people.counts:
         position, mark = look(store)
     done = _freshen(store, artifacts, settings, mark, last, progress)
     removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
-    return replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
+    done = replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
+    if people.failed:
+        raise Unfinished(done, people.failed)
+    return done
 
 
 def _tidy(artifacts: Artifacts) -> None:

@@ -117,8 +117,7 @@ def test_what_is_left_on_purpose_fails_the_command_and_is_named(shop: Shop) -> N
     assert journal.pending(shop.settings.db) is not None
     assert "unfinished" in status(shop.store, shop.artifacts).as_dict()["erasure"]
     note.unlink()
-    done = resume(shop.store, shop.artifacts, shop.settings)
-    assert done is not None
+    (done,) = resume(shop.store, shop.artifacts, shop.settings).finished
     assert done.resumed
     assert done.removed["events"] > 0
     assert journal.pending(shop.settings.db) is None

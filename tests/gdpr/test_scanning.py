@@ -10,6 +10,7 @@ import html
 import io
 import json
 import lzma
+import re
 import sqlite3
 import tarfile
 import urllib.parse
@@ -55,13 +56,13 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-16-be": lambda s: s.encode("utf-16-be"),
     "utf-32-le": lambda s: s.encode("utf-32-le"),
     "utf-32-be": lambda s: s.encode("utf-32-be"),
-    "lower": lambda s: s.lower().encode(),
-    "upper": lambda s: s.upper().encode(),
+    "an e-mail in lower case": lambda s: (s.lower() if "@" in s else s).encode(),
+    "an e-mail in upper case": lambda s: (s.upper() if "@" in s else s).encode(),
     "json": lambda s: json.dumps(s).encode(),
     "json escaped throughout": lambda s: "".join(f"\\u{ord(c):04x}" for c in s).encode(),
     "json with slashes escaped": lambda s: json.dumps(s).replace("/", "\\/").encode(),
     "percent": lambda s: urllib.parse.quote(s, safe="").encode(),
-    "percent, lower case": lambda s: urllib.parse.quote(s.lower(), safe="").lower().encode(),
+    "percent, lower case": lambda s: re.sub("%..", lambda m: m[0].lower(), urllib.parse.quote(s, safe="")).encode(),
     "form": lambda s: urllib.parse.urlencode({"q": s}).encode(),
     "html": lambda s: html.escape(s).encode(),
     "base64": lambda s: base64.b64encode(s.encode()),
