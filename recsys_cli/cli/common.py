@@ -21,6 +21,7 @@ from ..errors import UsageError
 from ..files import explain_os
 from ..progress import Progress
 from ..settings import Settings, load
+from .plain import PlainConsole
 
 STATE = "State"
 DbOption = Annotated[
@@ -70,7 +71,8 @@ def start(
     named = {name.replace("__", "."): value for name, value in flags.items()}
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
     _check_places(settings)
-    return Run(settings, as_json, Console(soft_wrap=not sys.stdout.isatty()), Console(stderr=True, soft_wrap=True))
+    out, err = PlainConsole(soft_wrap=not sys.stdout.isatty()), PlainConsole(stderr=True, soft_wrap=True)
+    return Run(settings, as_json, out, err)
 
 
 def _check_places(settings: Settings) -> None:

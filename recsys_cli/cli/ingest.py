@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, RecsysError, UsageError
 from ..files import private_dir
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
 from .rejected import rejected
@@ -85,7 +85,9 @@ def ingest(
     reason: Annotated[
         str | None, typer.Option("--reason", help="Only those rejected for this.", rich_help_panel=REJECTED)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Show so many.", rich_help_panel=REJECTED)] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=100_000, help="Show so many.", rich_help_panel=REJECTED)
+    ] = 20,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -143,13 +145,22 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
 
 def _take(run: Run, paths: list[Path], request: Request) -> None:
     from ..ingest import Report, ingest
+    from ..ingest.formats import check_readable
     from .ingest_report import ingest_report
 
     report = Report()
+    for path in paths:
+        check_readable(path)  # all of them first: of a mistyped name we want to say that nothing was changed
     try:
         for path in paths:
             taken = ingest(run.settings, [path], request, progress=run.progress, waiting=run.waiting)
             report = Report(report.files + taken.files)
+    except RecsysError as e:
+        before = [f.file for f in report.files if f.stored]
+        if before:
+            hint = e.hint.replace("nothing was changed", "nothing of it was taken")
+            e.hint = f"{hint} Taken before it: {', '.join(before)}.".strip()
+        raise
     finally:
         # What was taken before a file that cannot be is in the database, and so in the report.
         if report.files:
@@ -177,6 +188,8 @@ def _expanded(files: list[str]) -> list[Path]:
     """The files, with patterns that the shell has left alone; a file named twice is taken once."""
     found: dict[Path, None] = {}
     for name in files:
+        if not name:  # as a path that is the directory the command is run in
+            raise UsageError("An empty file name was given.", "Check the command; nothing was changed.")
         matching = (
             [name] if Path(name).exists() or not glob.has_magic(name) else sorted(glob.glob(name))  # noqa: PTH207
         )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import NotFound
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 keys = typer.Typer(name="keys", help="Keys for the server: make, list, revoke.", no_args_is_help=True)
@@ -81,10 +82,13 @@ def revoke(
 ) -> None:
     """Take a key back; servers refuse it within a second."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import revoke_key
+    from ..api.keys import read_keys, revoke_key
     from ..artifacts import Artifacts
 
     store = Artifacts(run.settings.artifacts)
+    if not any(key.name == name for key in read_keys(store.root)):
+        # Before our turn at the directory, which there may not be yet.
+        raise NotFound(f"There is no key '{name}'.", "Run recsys keys list.")
     with store.exclusive(waiting=run.waiting):
         revoke_key(store.root, name)
     run.emit({"revoked": name}, lambda out: out.print(Text(f"'{name}' is no longer a key.")))

@@ -27,6 +27,7 @@ from . import (
     tune,
     update_worker,
 )
+from .plain import plain
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
@@ -82,6 +83,7 @@ def main() -> None:
         code = app(prog_name="recsys", standalone_mode=False)
         if code == INTERRUPTED:
             _interrupted()
+        sys.stdout.flush()  # here, where a full disk can still be told of
         sys.exit(code if isinstance(code, int) else 0)
     except RecsysError as e:
         _say(e)
@@ -97,9 +99,30 @@ def main() -> None:
         sys.stderr.write("recsys: stopped; nothing was changed.\n")
         sys.exit(1)
     except BrokenPipeError:
-        # The reader of our output (head, say) has gone; dup so that the flush at exit does not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # its reader (head, say) has gone
         sys.exit(0)
+    except OSError as e:
+        if not _output_fails():
+            raise
+        _drop_output()
+        _say(RecsysError(f"The output could not be written: {os.strerror(e.errno or 0)}.", "Send it elsewhere."))
+
+
+def _output_fails() -> bool:
+    """Whether nothing more can be printed: then it is the output that an error is about, and none of our files.
+
+    Found out by one more line, because Python may or may not have kept what it could not write.
+    """
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Print into nothing from now on, so that the flush at exit does not complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted() -> NoReturn:
@@ -111,7 +134,7 @@ def _say(e: RecsysError) -> NoReturn:
     if "--json" in sys.argv:
         sys.stderr.write(orjson.dumps(e.body()).decode() + "\n")
     else:
-        sys.stderr.write(f"recsys: {e}\n")
+        sys.stderr.write(plain(f"recsys: {e}\n"))
     sys.exit(e.exit_code)
 
 

@@ -33,6 +33,8 @@ def recommend(
 ) -> None:
     """Recommend items to one customer, or to all of them at once."""
     run = start(db, artifacts, config, as_json)
+    if user is not None and not user.strip():
+        raise UsageError("The customer's id is empty.", "Type recsys recommend USER.")
     if every == (user is not None) or every != (out is not None):
         raise UsageError(
             "Name one customer, or ask for everybody.",
@@ -86,6 +88,8 @@ def similar(
 ) -> None:
     """Show the items most like one."""
     run = start(db, artifacts, config, as_json)
+    if not item.strip():
+        raise UsageError("The item's id is empty.", "Type recsys similar ITEM.")
     from .tables import item_table
 
     engine = open_engine(run)
@@ -104,8 +108,9 @@ def open_engine(run: Run) -> Engine:
     from ..serving.engine import Engine
     from ..serving.rules import Rules
 
-    artifacts, secret = run.settings.artifacts, load_secret(run.settings.db)
+    artifacts = run.settings.artifacts
     version = Artifacts(artifacts).current(damaged=lambda e: run.waiting(str(e)))
+    secret = load_secret(run.settings.db)  # after the version: where nothing was trained no key is missing yet
     choices = Choices(artifacts, secret)
     choices.refresh()
     return Engine.open(version, secret, rules=Rules.of(run.settings.rules), choices=choices)

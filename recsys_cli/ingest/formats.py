@@ -26,6 +26,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATOR = re.compile(r'"?sep=(.)"?')
+_NEVER_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
+_BINARY_SHARE = 0.05
 _NUMBER_OR_TIME = re.compile(r"\s*[-+]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*\s*")
 
 
@@ -101,8 +103,12 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
         raise InputError(
             f"{path} is an Excel workbook or ZIP archive.", "Save it as CSV (UTF-8), or unpack it, and ingest that."
         )
+    if path.suffix.lower() == ".parquet":
+        raise InputError(f"{path} is no Parquet file.", "Export or copy it again; nothing was changed.")
     encoding, damaged = _encoding(path, compression, sample, hints.encoding)
     text = codecs.decode(sample, encoding, "replace").lstrip("\ufeff")
+    if _is_binary(text):
+        raise InputError(f"{path} is no text table.", "Export it as CSV, JSON or Parquet; nothing was changed.")
     if text.lstrip()[:1] in "[{":
         return Format(_json_kind(text), compression, encoding, damaged)
     skip, said = _preamble(text)
@@ -153,6 +159,16 @@ class _Recoded(io.RawIOBase):
         whole = b"".join(parts)
         self._left = whole[want:]
         return whole[:want]
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file that is not there or may not be read.
+
+    Raises
+    ------
+    InputError
+    """
+    _head(path, 1)
 
 
 def _head(path: Path, size: int) -> bytes:
@@ -242,6 +258,12 @@ def _utf8_evidence(path: Path, compression: str | None) -> tuple[int, int]:
 def _undefined_in_cp1252(path: Path, compression: str | None) -> bool:
     holes = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
     return any(hole in data for data in _chunks(path, compression) for hole in holes)
+
+
+def _is_binary(text: str) -> bool:
+    """Whether more than a twentieth are control characters that no text has; nulls are what a cut-off copy ends in."""
+    found = len(_NEVER_TEXT.findall(text))
+    return found > 8 and found > len(text) * _BINARY_SHARE
 
 
 def _json_kind(text: str) -> str:

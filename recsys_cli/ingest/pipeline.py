@@ -6,8 +6,10 @@ A kill at any moment leaves the store as it was before the file, or with all of 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -107,11 +109,19 @@ def ingest(
     reports = []
     for path in files:
         source, understood = _look(settings, path, request, progress)
-        store = Store(settings.db, settings.store, waiting=waiting)
-        with store.writing() as con:
-            secret = load_secret(settings.db)
-            reports.append(_take(con, settings, source, understood, request, secret, progress))
+        with _database(settings, request.dry_run) as db, Store(db, settings.store, waiting=waiting).writing() as con:
+            reports.append(_take(con, settings, source, understood, request, load_secret(db), progress))
     return Report(tuple(reports))
+
+
+@contextmanager
+def _database(settings: Settings, dry_run: bool) -> Iterator[Path]:
+    """The database; for a trial where there is none one that goes again, because a trial leaves nothing behind."""
+    if not dry_run or Store(settings.db, settings.store).exists():
+        yield settings.db
+        return
+    with tempfile.TemporaryDirectory(prefix="recsys-trial-") as folder:
+        yield Path(folder) / "recsys.duckdb"
 
 
 def _look(settings: Settings, path: Path, request: Request, progress: Progress) -> tuple[Source, Understanding]:

@@ -55,6 +55,9 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", "nowhere.csv"], 3, "There is no file nowhere.csv"),
         (["ingest", "no*.csv"], 3, "No file matches no*.csv"),
         (["ingest", "."], 3, "is a directory"),
+        (["ingest", ""], 2, "An empty file name"),
+        (["ingest", "orders.csv", "nowhere.csv"], 3, "nowhere.csv. Check the name; nothing was changed"),
+        (["ingest", "rejected", "--limit", "-1"], 2, "--limit"),
         (["ingest", "orders.csv", "--type", "orders"], 2, "Use events, items, users"),
         (["ingest", "orders.csv", "--map", "user_id"], 2, "--map user_id='Customer ID'"),
         (["ingest", "orders.csv", "--map", "item_id=Nothing"], 3, "no column 'Nothing'"),
@@ -80,6 +83,47 @@ def test_mistakes_get_a_sentence_and_change_nothing(
             assert con.execute("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM batches)").fetchall() == [
                 (0,)
             ]
+
+
+def test_a_later_file_that_cannot_be_taken_does_not_deny_those_before_it(
+    recsys: Recsys, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    done = recsys("ingest", "orders.csv", "empty.csv")
+    assert done.returncode == 3
+    assert "empty.csv is empty" in done.stderr
+    assert "nothing was changed" not in done.stderr
+    assert "Taken before it: orders.csv." in done.stderr
+
+
+@pytest.mark.parametrize("state", [[], ["--db", "state/shop.duckdb"]])
+def test_a_trial_where_there_is_no_database_leaves_none(
+    recsys: Recsys, file: Path, tmp_path: Path, state: list[str]
+) -> None:
+    done = recsys("ingest", "orders.csv", "--dry-run", *state)
+    assert done.returncode == 0, done.stderr
+    assert "1 new" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["orders.csv"]
+
+
+def test_a_file_cannot_speak_to_the_terminal(recsys: Recsys, tmp_path: Path) -> None:
+    nasty = "\x1b]0;owned\x07\x1b[31mred\x9b"
+    rows = f"user_id,item_id,ts,{nasty}\nu1,a,1700000000,x\n,b{nasty},1700000000,x\n"
+    (tmp_path / "nasty.csv").write_text(rows)
+    (tmp_path / f"{nasty}.csv").write_text("nothing,here\n1,2\n")
+    for args in (["nasty.csv"], [f"{nasty}.csv"], ["rejected"], ["nasty.csv", "--map", "qty=" + nasty]):
+        done = recsys("ingest", *args)
+        assert not {"\x1b", "\x07", "\x9b"} & set(done.stdout + done.stderr), args
+
+
+def test_binary_content_is_no_columns(recsys: Recsys, tmp_path: Path) -> None:
+    junk = bytes(n * 37 % 256 for n in range(4096))
+    for name, says in (("junk.csv", "junk.csv is no text table"), ("junk.parquet", "junk.parquet is no Parquet file")):
+        (tmp_path / name).write_bytes(junk)
+        done = recsys("ingest", name)
+        assert done.returncode == 3
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_standard_input_and_patterns(recsys: Recsys, file: Path, tmp_path: Path) -> None:

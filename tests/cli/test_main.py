@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -50,10 +51,12 @@ class TestCalls:
             ("status --nonsense", "recsys: No such option: --nonsense. Run recsys status --help.\n"),
             ("status --db", "recsys: Option '--db' requires an argument."),
             ("similar", "recsys: Missing argument 'item'. Run recsys similar --help.\n"),
+            ("recommend ''", "recsys: The customer's id is empty."),
+            ("similar ''", "recsys: The item's id is empty."),
         ],
     )
     def test_a_wrong_call_is_one_sentence(self, recsys: Recsys, call: str, says: str) -> None:
-        done = recsys(*call.split())
+        done = recsys(*shlex.split(call))
         assert done.returncode == 2
         assert done.stdout == ""
         assert done.stderr.startswith(says)
@@ -73,12 +76,38 @@ class TestCalls:
         assert recsys("similar", "x").returncode == 6
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("recommend 1", "No model has been trained yet"),
+        ("similar 1", "No model has been trained yet"),
+        ("keys revoke x", "There is no key 'x'"),
+    ],
+)
+def test_where_there_is_nothing_yet(recsys: Recsys, tmp_path: Path, call: str, says: str) -> None:
+    done = recsys(*call.split())
+    assert done.returncode > 2
+    assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestPipes:
     def test_a_reader_that_leaves_is_no_error_of_ours(self, tmp_path: Path) -> None:
         shell = f"{' '.join(COMMAND)} ingest --help | head -c 1; echo ${{PIPESTATUS[0]}} >&2"
         done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
+
+    @pytest.mark.parametrize("call", ["status", "status --json", "--version", "ingest --help"])
+    def test_output_that_cannot_be_written_is_one_sentence(self, store: Store, call: str) -> None:
+        fill(store)
+        env = {**os.environ, "RECSYS_DB": str(store.path)}
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run([*COMMAND, *call.split()], env=env, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        says = '{"error"' if "--json" in call else "recsys: The output could not be written: No space left on device."
+        assert done.stderr.startswith(says)
+        assert done.stderr.count("\n") == 1
 
     def test_results_and_progress_go_their_own_ways(self, recsys: Recsys, tmp_path: Path, store: Store) -> None:
         fill(store)

@@ -245,7 +245,7 @@ def numbers() -> list[Any]:
         pytest.param(cls.Config, f, id=f"{name}-{f.name}")
         for name, cls in registry.MODELS.items()
         for f in dataclasses.fields(cls.Config)
-        if isinstance(getattr(cls.Config(), f.name), (int, float)) and not isinstance(getattr(cls.Config(), f.name), bool)
+        if f.type in ("int", "float")
     ]
 
 
@@ -265,9 +265,10 @@ class TestBounds:
 
     def test_what_is_beyond_is_refused(self, Config: type[ModelConfig], f: dataclasses.Field[Any]) -> None:
         low, high = f.metadata["low"], f.metadata["high"]
-        for value, says in ((low - 1, "too small"), ("-5", "too small"), (high + 1, "too large"), ("1e300", "too large")):
-            with pytest.raises(UsageError, match=f"'{value}' is {says} for '{f.name}' \\("):
-                Config.from_values({f.name: value})
+        for says, values in {"too small": (low - 1, "-5"), "too large": (high + 1, "1e300")}.items():
+            for value in values:
+                with pytest.raises(UsageError, match=f"'{value}' is {says} for '{f.name}' "):
+                    Config.from_values({f.name: value})
         for value in ("nan", "inf", "-inf", float("nan")):
             with pytest.raises(UsageError, match=f"'{f.name}'"):
                 Config.from_values({f.name: value})
@@ -277,14 +278,13 @@ class TestBounds:
 def test_the_lowest_values_allowed_can_be_fitted(name: str) -> None:
     cls = registry.get(name)
     for f in dataclasses.fields(cls.Config):
-        default = getattr(cls.Config(), f.name)
-        if isinstance(default, (int, float)) and not isinstance(default, bool):
+        if f.type in ("int", "float"):
             model = cls.fit(DATA, cls.Config.from_values({f.name: f.metadata["low"]}), seed=1, threads=1)
             assert np.isfinite(model.score(hostile(), NOW)).all(), f.name
 
 
 def test_a_word_that_is_no_choice_lists_the_choices() -> None:
-    with pytest.raises(UsageError, match="'dice' is none of the choices for 'similarity'. Use cosine, tfidf, bm25"):
+    with pytest.raises(UsageError, match=r"'dice' is none of the choices for 'similarity'\. Use cosine"):
         registry.get("item-knn").Config.from_values({"similarity": "dice"})
 
 

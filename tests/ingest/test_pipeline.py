@@ -389,7 +389,8 @@ def test_an_erased_person_does_not_come_back_with_an_old_export(settings: Settin
 
 def test_a_file_that_fails_does_not_hide_what_was_taken_before_it(tmp_path: Path, recsys: Recsys) -> None:
     written(tmp_path, EVENTS, "good.csv")
-    done = recsys("ingest", "good.csv", "missing.csv", "--json")
+    written(tmp_path, "", "empty.csv")
+    done = recsys("ingest", "good.csv", "empty.csv", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["total"]["new"] == 3
 
