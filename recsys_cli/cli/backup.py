@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+
+if TYPE_CHECKING:
+    from ..backup import Backup
 
 _SETTINGS = Path("recsys.toml")
 
@@ -59,8 +62,15 @@ def restore(
         settings_file=config or _SETTINGS,
         progress=run.progress,
     )
+    text = sentence(done)
+    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+
+
+def sentence(done: Backup) -> str:
+    """What a restore did."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(done.created_at))
     text = f"Restored the backup of {when}: {done.files:,} files, {done.bytes / 1e6:,.1f} MB."
     if done.kept_out:
-        text += f" {done.kept_out:,} people erased since then were erased from it."
-    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+        who, were = ("1 person", "was") if done.kept_out == 1 else (f"{done.kept_out:,} people", "were")
+        text += f" {who} erased since then {were} erased from it."
+    return text
