@@ -14,6 +14,8 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, health
 from recsys_cli.artifacts.bundle import read_bundle
+from recsys_cli.errors import ErasureIncomplete
+from recsys_cli.gdpr import erase
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
 from recsys_cli.settings import Settings
@@ -229,3 +231,33 @@ def test_what_killed_processes_left_is_gone_after_an_idle_pass(
     (artifacts.root / ".worker.json.0a.tmp").touch()
     assert run_pass(shop, artifacts, values).outcome == "nothing new"
     assert not [p for p in artifacts.root.rglob(".*") if p.name not in (".lock", ".worker.lock")]
+
+
+def test_an_erasure_that_cannot_be_finished_is_a_failed_pass_that_did_the_rest(
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train, writer: SpoolWriter, line: Line, tmp_path: Path,
+    recsys: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:  # fmt: skip
+    train()
+    note, told = artifacts.root / "notes.txt", tmp_path / "told"
+    note.write_text("customer a-user3-long called")
+    writer.append([line(user_id="a-user3-long", item_id="a1", ts=T0)])
+    with pytest.raises(ErasureIncomplete):
+        erase(shop, artifacts, values, ["a-user3-long"])
+    writer.append([line(user_id="u", item_id="a1", ts=T0)])
+    state = ["--artifacts", str(artifacts.root), "--db", str(values.db)]
+    done = recsys("update-worker", "--once", "--on-failure", f'cat > "{told}"', *state)
+    assert (done.returncode, "notes.txt" in done.stderr, "notes.txt" in told.read_text()) == (10, True, True), done
+    failed = health.read(artifacts.root)
+    assert (failed.outcome, failed.failures, failed.version, failed.last_success_at) == ("failed", 1, "v000002", None)
+    assert "notes.txt" in failed.message
+    assert shop_rows(shop, "u") == 1
+    note.unlink()
+    done = recsys("update-worker", "--once", *state)
+    assert done.returncode == 0, done
+    well = health.read(artifacts.root)
+    assert (well.outcome, well.failures, well.message) == ("nothing new", 0, "")
+
+
+def shop_rows(store: Store, user: str) -> int:
+    with store.reading() as con:
+        return int(con.execute("SELECT count(*) FROM events WHERE user_id = ?", [user]).fetchall()[0][0])
