@@ -34,11 +34,11 @@ def _open(
 def list_(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show all versions, the newest first; the served one is marked with *."""
+    """Show all versions, the newest first, after checking their files; the served one is marked with *."""
     run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
-    found = lineage.entries(published)
+    found = lineage.checked(published)
     run.emit([asdict(e) for e in found], lambda out: _draw_list(out, found))
 
 
@@ -137,15 +137,20 @@ def _draw_list(out: Console, found: list[Entry]) -> None:
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for e in found:
         mark = Text("*", style="bold green") if e.current else Text("")
-        if e.damaged:
+        if e.damaged and not e.model:
             table.add_row(mark, e.name, Text("damaged", style="red"))
             continue
         origin = "" if e.trained == e.name else f" of {e.trained}"
         value = "" if e.value is None else f"{e.value:.4f}"
         size = f"{e.bytes / 1e6:.1f}"
         cells = [f"{e.model}{origin}", _when(e.created_at), value, f"{e.events:,}", f"{e.items:,}", size]
-        table.add_row(mark, e.name, "kept back" if e.kept_back else e.kind, *cells)
+        by = Text("damaged", style="red") if e.damaged else Text("kept back" if e.kept_back else e.kind)
+        table.add_row(mark, e.name, by, *cells)
     out.print(table)
+    for e in found:
+        if e.damaged and e.current:
+            text = f"{e.name} is damaged: an older version is served until recsys train or the next update publishes."
+            out.print(text, highlight=False, markup=False)
     for e in found:
         if e.kept_back:
             out.print(f"{e.name} was kept back: {e.kept_back}", highlight=False, markup=False)

@@ -119,3 +119,15 @@ def test_the_commands(four: Artifacts, recsys: Recsys) -> None:
     assert "Removed v000001." in recsys("models", "prune", "--keep", "1", *state).stdout
     missing = recsys("models", "promote", "77", *state)
     assert (missing.returncode, "There is no version '77'" in missing.stderr) == (8, True)
+
+
+def test_the_list_marks_a_version_with_a_damaged_file(four: Artifacts, recsys: Recsys) -> None:
+    file = next((four.versions_dir / "v000004" / "histories").iterdir())
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    state = ("--artifacts", str(four.root))
+    listed = json.loads(recsys("models", "list", "--json", *state).stdout)
+    assert [e["damaged"] for e in listed] == [True, False, False, False]
+    assert (listed[0]["current"], listed[0]["model"]) == (True, "als")
+    shown = recsys("models", "list", *state).stdout
+    assert shown.splitlines()[1].startswith("* v000004 damaged")
+    assert "v000004 is damaged: an older version is served" in shown
