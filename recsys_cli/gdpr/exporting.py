@@ -118,13 +118,16 @@ def as_json(document: dict[str, Any]) -> bytes:
 def kept_for(settings: Settings) -> dict[str, str]:
     """How long data of each kind is kept, in words."""
     rules = settings.retention
+    # Without a limit nothing ends by itself: not with the customer account, which nobody tells us of, and which those
+    # who visit without a name do not have.
+    asked = "without a limit, until they are erased on request"
     days = {
-        "events": rules.events_days,
-        "visits without a name": rules.guests_days,
-        "lines that could not be read": rules.rejected_days,
-        "log of requests": rules.log_days,
+        "events": (rules.events_days, asked),
+        "visits without a name": (rules.guests_days, asked),
+        "lines that could not be read": (rules.rejected_days, asked),
+        "log of requests": (rules.log_days, "without a limit; it names nobody"),
     }
-    return {kind: f"{n:g} days" if n else "as long as the shop keeps its customer account" for kind, n in days.items()}
+    return {kind: f"{n:g} days" if n else unlimited for kind, (n, unlimited) in days.items()}
 
 
 def _choices(artifacts: Artifacts, secret: str, people: Sequence[Person]) -> list[dict[str, Any]]:

@@ -131,6 +131,15 @@ def test_notice_and_records_say_what_is_set(shop: Shop) -> None:
         assert "400 days" in text
 
 
+def test_what_has_no_limit_is_said_to_be_kept_without_one(shop: Shop) -> None:
+    rules = replace(shop.settings.retention, events_days=0, guests_days=0, rejected_days=0, log_days=0)
+    settings = replace(shop.settings, retention=rules)
+    for text in (notice(settings, shop.artifacts), records(settings, shop.artifacts)):
+        assert "account" not in text
+        assert text.count("without a limit") == 4
+    assert "visits without a name: without a limit" in notice(settings, shop.artifacts)
+
+
 @pytest.mark.parametrize(
     ("text", "people"),
     [
