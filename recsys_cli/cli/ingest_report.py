@@ -19,8 +19,8 @@ def ingest_report(report: Report) -> Iterator[RenderableType]:
         yield _headline(file)
         if file.understood:
             yield Text(f"  understood  {', '.join(f'{f} ← {c}' for f, c in file.understood.items())}", style="dim")
-        if file.unused:
-            label = "not used    " if file.kind == "events" or file.preset else "attributes  "
+        if file.unused and not file.already:  # of a file that was not read again nobody knows what became of them
+            label = "attributes  " if file.attributes else "not used    "
             yield Text(f"  {label}{_few(file.unused)}", style="dim")
         if file.reasons:
             yield _reasons(file.reasons)

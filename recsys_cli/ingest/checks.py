@@ -118,16 +118,15 @@ def _ids(c: Context) -> list[Check]:
         nobody = "t_session_id IS NULL" + (" AND t_user_id IS NULL" if "user_id" in c.has else "")
         missing[0:1] = [Check("no_user", "It names no customer and no session.", nobody)]
     ids = [f.name for f in FIELDS[c.kind] if f.value == "id" and f.name in c.has]
-    long = " OR ".join(f"length(t_{n}) > {c.settings.max_id}" for n in ids)
     # Unassigned and control characters in ids break logs, URLs and terminals; the replacement character is damage.
-    odd = " OR ".join(
-        f"regexp_matches(t_{n}, '[\\x00-\\x1f\\x7f-\\x9f\\x{{FFFD}}\\x{{202A}}-\\x{{202E}}]')" for n in ids
-    )
-    return [
-        *missing,
-        Check("long_id", f"An id is longer than {c.settings.max_id} characters.", long, ids[0]),
-        Check("odd_id", "An id holds control or damaged characters.", odd, ids[0]),
+    odd = r"[\x00-\x1f\x7f-\x9f\x{FFFD}\x{202A}-\x{202E}]"
+    # A rule for each field, so that the id shown is the one that offends.
+    most = c.settings.max_id
+    long_ids = [Check("long_id", f"{n} is longer than {most} characters.", f"length(t_{n}) > {most}", n) for n in ids]
+    odd_ids = [
+        Check("odd_id", f"{n} holds control or damaged characters.", f"regexp_matches(t_{n}, '{odd}')", n) for n in ids
     ]
+    return [*missing, *long_ids, *odd_ids]
 
 
 def _own_rows(c: Context) -> list[Check]:

@@ -252,8 +252,10 @@ def _merge(
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
     size, reading = source.path.stat().st_size, understood.remembered(source.columns, staged.date_order)
     batch = merge.open_batch(con, name, understood.kind, mark, size, reading)
+    gathered = understood.kind == ITEMS and _is_dealings(con)
+    attributes = attributes and not gathered  # of an item's many rows none says what the item is like
     extra = _attributes(source, understood, hashing) if attributes else ""
-    merged, notes = _merge_accepted(con, source, understood, request, batch, extra)
+    merged, notes = _merge_accepted(con, source, understood, request, batch, gathered, extra)
     forget_mended(con, source)
     keep_rejected(con, batch, name, mark, staged.checks, source, understood, hashing)
     merge.close_batch(con, batch, merged, rejected)
@@ -270,6 +272,7 @@ def _merge(
         reasons=reasons,
         notes=(*understood.notes, *staged.notes, *notes),
         stored=stored,
+        attributes=attributes,
     )
 
 
@@ -279,6 +282,7 @@ def _merge_accepted(
     understood: Understanding,
     request: Request,
     batch: int,
+    gathered: bool,
     attributes: str,
 ) -> tuple[merge.Merged, list[str]]:
     kept = "* EXCLUDE (reason, detail)"
@@ -287,10 +291,8 @@ def _merge_accepted(
         merged, notes = merge.merge_events(con, "accepted", batch_id=batch), _event_notes(con)
         con.execute("DROP VIEW accepted")
         return merged, notes
-    gathered = understood.kind == ITEMS and _is_dealings(con)
-    extra = "" if gathered else attributes
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT {kept.replace('*', 'k.*')}{extra} "
+        f"CREATE OR REPLACE TEMP TABLE accepted AS SELECT {kept.replace('*', 'k.*')}{attributes} "
         "FROM checked k JOIN raw USING (row_number) WHERE reason = 0 ORDER BY row_number"
     )
     rows = int(con.execute("SELECT count(*) FROM accepted").fetchall()[0][0])

@@ -48,6 +48,8 @@ class FileReport:
         How values were read, and what is worth knowing.
     already
         The file was taken before, the same bytes in the same way; nothing was read again.
+    attributes
+        The columns in `unused` have no name of ours and are kept as attributes of the items or users.
     stored
         What was read is in the database (not so after a dry run, or when strictness refused it).
     """
@@ -69,6 +71,7 @@ class FileReport:
     notes: tuple[str, ...] = ()
     already: bool = False
     stored: bool = True
+    attributes: bool = False
 
     @property
     def wrong(self) -> int:
@@ -110,14 +113,14 @@ class Report:
 
 
 def reasons_from(rows: Sequence[tuple[str, str, str, int, Sequence[tuple[int, str | None]]]]) -> tuple[Reason, ...]:
-    """Reasons from (name, sentence, severity, rows, examples), those of one name and severity joined."""
-    joined: dict[tuple[str, str], Reason] = {}
+    """Reasons from (name, sentence, severity, rows, examples), those that say the same joined."""
+    joined: dict[tuple[str, str, str], Reason] = {}
     for name, sentence, severity, count, examples in rows:
-        before = joined.get((name, severity))
+        before = joined.get((name, sentence, severity))
         shown = tuple(Example(row, value) for row, value in examples)
-        joined[name, severity] = (
+        joined[name, sentence, severity] = (
             Reason(name, sentence, severity, count, shown)
             if before is None
             else Reason(name, before.sentence, severity, before.rows + count, (before.examples + shown)[:3])
         )
-    return tuple(sorted(joined.values(), key=lambda r: (-r.rows, r.name)))
+    return tuple(sorted(joined.values(), key=lambda r: (-r.rows, r.name, r.sentence)))

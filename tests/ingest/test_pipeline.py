@@ -387,6 +387,25 @@ def test_an_erased_person_does_not_come_back_with_an_old_export(settings: Settin
     assert rows(settings, "SELECT raw, detail FROM rejected") == [(None, None)] * 2
 
 
+def test_the_example_is_the_id_that_offends(settings: Settings, tmp_path: Path) -> None:
+    path = written(tmp_path, "user_id,item_id,ts\nu1,a\x01b,1700000000\nu\x022,c,1700000000\nu3,d,1700000000\n")
+    reasons = ingest(settings, [path]).files[0].reasons
+    assert {(r.name, r.sentence.split()[0], r.examples[0].value) for r in reasons} == {
+        ("odd_id", "item_id", "a\x01b"),
+        ("odd_id", "user_id", "u\x022"),
+    }
+
+
+def test_only_what_is_kept_is_called_an_attribute(tmp_path: Path, recsys: Recsys) -> None:
+    lines = "".join(f"a,Lamp,{n},k{n % 3}\n" for n in range(9))
+    written(tmp_path, f"item_id,title,Invoice,Customer ID\n{lines}", "invoices.csv")
+    written(tmp_path, "item_id,title,glaze\nb,Mug,blue\n", "mugs.csv")
+    invoices = recsys("ingest", "invoices.csv", "--type", "items").stdout
+    assert "not used    Invoice" in invoices
+    assert "attributes" not in invoices
+    assert "attributes  glaze" in recsys("ingest", "mugs.csv", "--type", "items").stdout
+
+
 def test_a_file_that_fails_does_not_hide_what_was_taken_before_it(tmp_path: Path, recsys: Recsys) -> None:
     written(tmp_path, EVENTS, "good.csv")
     written(tmp_path, "", "empty.csv")
