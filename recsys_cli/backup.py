@@ -28,6 +28,7 @@ from . import __version__
 from .artifacts import Artifacts
 from .errors import InputError, RecsysError, StoreError, StoreMissing
 from .files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
+from .gdpr import suppression
 from .gdpr.journal import state_dir
 from .gdpr.returning import reapply
 from .identity import secret_path
@@ -57,6 +58,9 @@ class Backup:
         Epoch seconds.
     kept_out
         People who were erased since it was made and stayed erased.
+    list_missing
+        Where the list of erased people would have been; empty when it was there. Without it, whoever was erased since
+        the backup is back.
     """
 
     path: Path
@@ -64,6 +68,7 @@ class Backup:
     bytes: int
     created_at: int
     kept_out: int = 0
+    list_missing: str = ""
 
 
 def backup(
@@ -263,6 +268,8 @@ def restore(
     with progress.stage("Checking"):
         made = check(source)
     _refuse_strangers(store, source, replace)
+    erased = state_dir(store.path) / suppression.FILE
+    missing = "" if store.exists() or erased.exists() else str(erased)
     try:
         with alone(artifacts), store.lock():
             with progress.stage("Restoring"), artifacts.exclusive(waiting=progress.note):
@@ -278,7 +285,7 @@ def restore(
     gone = reapply(store, artifacts, settings, progress)
     with artifacts.exclusive(waiting=progress.note):
         _restore_pointer(artifacts, source / _ARTIFACTS)
-    return Backup(source, len(made["files"]), _size(made), made["created_at"], gone)
+    return Backup(source, len(made["files"]), _size(made), made["created_at"], gone, missing)
 
 
 def _refuse_strangers(store: Store, source: Path, replace: bool) -> None:
@@ -302,6 +309,7 @@ def _restore_private(store: Store, source: Path) -> None:
         draft = state_dir(store.path).with_name(f".{state_dir(store.path).name}.{secrets.token_hex(4)}.tmp")
         _copy_tree(source / _STORE / _PRIVATE, draft)
         draft.rename(state_dir(store.path))
+    private_dir(state_dir(store.path))
 
 
 def _restore_versions(artifacts: Artifacts, source: Path) -> None:

@@ -73,4 +73,9 @@ def sentence(done: Backup) -> str:
     if done.kept_out:
         who, were = ("1 person", "was") if done.kept_out == 1 else (f"{done.kept_out:,} people", "were")
         text += f" {who} erased since then {were} erased from it."
+    if done.list_missing:
+        text += (
+            "\nThe list of erased people was not here, so whoever was erased since then is back: copy erased.json from "
+            f"the .gdpr folder of the shop's last place to {done.list_missing}, and run this again with --replace."
+        )
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup, check, restore
 from recsys_cli.errors import InputError
 from recsys_cli.files import sha256_of
+from recsys_cli.gdpr import suppression
 from recsys_cli.gdpr.erasing import erase
+from recsys_cli.gdpr.journal import state_dir
 from recsys_cli.identity import find_key, load_secret, secret_path, user_key
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
@@ -22,6 +25,7 @@ from recsys_cli.updates import run_pass
 
 Train = Callable[[], Version]
 Line = Callable[..., bytes]
+Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 T0 = 1_700_000_000
 
 
@@ -157,3 +161,22 @@ def test_a_restore_that_was_killed_is_completed_by_the_next(
     assert events(shop) == before
     assert artifacts.current().name == "v000002"
     assert not list(artifacts.versions_dir.glob(".doomed*"))
+
+
+def test_restoring_where_no_list_of_erased_people_is_says_so_and_how_to_bring_it(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path, recsys: Recsys
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    erase(shop, artifacts, values, ["a-user3"])
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    command = ("restore", str(made.path), "--db", str(settings.db), "--artifacts", str(settings.artifacts))
+    done = recsys(*command)
+    listed = state_dir(settings.db) / suppression.FILE
+    assert (done.returncode, f"to {listed}" in done.stdout) == (0, True), done
+    assert [row for row in events(store) if row[0] == "a-user3"]
+    shutil.copy(state_dir(values.db) / suppression.FILE, listed)
+    done = recsys(*command, "--replace")
+    assert (done.returncode, "was not here" in done.stdout) == (0, False), done
+    assert "1 person erased since then was erased from it." in done.stdout
+    assert not [row for row in events(store) if row[0] == "a-user3"]
+    assert not known(store, other, "a-user3")
