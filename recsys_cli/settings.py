@@ -39,6 +39,15 @@ def _s(
     return field(default=default, metadata=metadata)
 
 
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    Path: "path",
+    dict: "table of names and values",
+    tuple: "list",
+}
 _SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"
 
 
@@ -334,6 +343,20 @@ def load(
     return typing.cast(Settings, _build(Settings, values, ""))
 
 
+def misspelt(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each variable of the environment that is nearly a setting's, and so is not read.
+
+    Others that begin like ours are left in peace: a cluster sets RECSYS_PORT for a service that is called recsys.
+    """
+    environ = os.environ if environ is None else environ
+    known = ["RECSYS_CONFIG", *(row.env for row in table())]
+    said = []
+    for name in sorted(n for n in environ if n.startswith("RECSYS_") and n not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        said += [f"The environment variable {name} is no setting. Did you mean {near[0]}?"] if near else []
+    return said
+
+
 def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
     if name in rows:
         return rows[name]
@@ -351,7 +374,10 @@ def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any
         if named is None:
             return {}
         raise UsageError(f"There is no settings file {path}.", "Name one that exists with --config.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except OSError as e:
+        why = os.strerror(e.errno) if e.errno else str(e)
+        raise UsageError(f"The settings file {path} cannot be read: {why}.", "Mend it, or move it away.") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise UsageError(f"The settings file {path} cannot be read: {e}.", "Mend it, or move it away.") from None
     return _flatten(tree, {row.name for row in table()})
 
@@ -384,7 +410,7 @@ def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> Non
     try:
         coerced = _as(row.type, value)
     except (AttributeError, TypeError, ValueError):
-        kind = getattr(row.type, "__name__", str(row.type))
+        kind = _KINDS.get(typing.get_origin(row.type) or row.type, "value that it can be")
         raise UsageError(
             f"{value!r} ({where}) is no {kind}.", f"Setting {row.name}: {row.help} Default: {row.default}."
         ) from None

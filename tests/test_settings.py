@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_cli.errors import UsageError
-from recsys_cli.settings import SettingRow, Settings, load, table
+from recsys_cli.settings import SettingRow, Settings, load, misspelt, table
 
 ROWS = {row.name: row for row in table()}
 
@@ -131,19 +131,19 @@ class TestEverySetting:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("store.lock_timeout = 'soon'", "'soon' (recsys.toml) is no float."),
-        ("store.lock_timeout = true", "True (recsys.toml) is no float."),
-        ("store.lock_timeout = nan", "nan (recsys.toml) is no float."),
-        ("store.lock_timeout = inf", "inf (recsys.toml) is no float."),
-        ("store.threads = 1.5", "1.5 (recsys.toml) is no int."),
-        ("store.memory_limit = 3", "3 (recsys.toml) is no str."),
-        ("db = 3", "3 (recsys.toml) is no Path."),
-        ('db = ""', "'' (recsys.toml) is no Path."),
-        ("db = {a = 1}", "{'a': 1} (recsys.toml) is no Path."),
-        ("events.weights = 3", "3 (recsys.toml) is no dict"),
-        ("events.weights = [1, 2]", "[1, 2] (recsys.toml) is no dict"),
-        ("events.weights.view = 'much'", "(recsys.toml) is no dict"),
-        ("events.weights.view = nan", "(recsys.toml) is no dict"),
+        ("store.lock_timeout = 'soon'", "'soon' (recsys.toml) is no number."),
+        ("store.lock_timeout = true", "True (recsys.toml) is no number."),
+        ("store.lock_timeout = nan", "nan (recsys.toml) is no number."),
+        ("store.lock_timeout = inf", "inf (recsys.toml) is no number."),
+        ("store.threads = 1.5", "1.5 (recsys.toml) is no whole number."),
+        ("store.memory_limit = 3", "3 (recsys.toml) is no text."),
+        ("db = 3", "3 (recsys.toml) is no path."),
+        ('db = ""', "'' (recsys.toml) is no path."),
+        ("db = {a = 1}", "{'a': 1} (recsys.toml) is no path."),
+        ("events.weights = 3", "3 (recsys.toml) is no table of names and values"),
+        ("events.weights = [1, 2]", "[1, 2] (recsys.toml) is no table of names and values"),
+        ("events.weights.view = 'much'", "(recsys.toml) is no table of names and values"),
+        ("events.weights.view = nan", "(recsys.toml) is no table of names and values"),
         ("store.threads = -1", "-1 (recsys.toml) is less than 0."),
         ("serve.port = 65536", "65536 (recsys.toml) is more than 65535."),
         ("store.memory_limit = 'much'", "'much' (recsys.toml) is not written like 1500MB."),
@@ -233,3 +233,13 @@ def test_a_directory_is_no_config(tmp_path: Path) -> None:
 def test_unknown_flag_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'train.sed' in flags is no setting. Did you mean 'train.seed'\?"):
         load({"train.sed": 1}, environ={})
+
+
+def test_a_variable_that_is_nearly_a_settings_is_pointed_at() -> None:
+    said = misspelt({"RECSYS_TRIAN_SEED": "1", "RECSYS_TRAIN_SEED": "1", "RECSYS_PORT": "tcp://", "RECSYS_CONFIG": "x"})
+    assert said == ["The environment variable RECSYS_TRIAN_SEED is no setting. Did you mean RECSYS_TRAIN_SEED?"]
+
+
+def test_a_settings_file_that_is_a_directory_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be read: Is a directory\."):
+        load(config=tmp_path, environ={})

@@ -165,7 +165,7 @@ class TestWhatStopsIt:
             choose(shop, "magic", {})
         with pytest.raises(UsageError, match="no setting 'fctors'"):
             choose(shop, "als", {"fctors": "8"})
-        with pytest.raises(UsageError, match="'many' is no int"):
+        with pytest.raises(UsageError, match="'many' is no whole number"):
             choose(shop, "als", {"factors": "many"})
 
 

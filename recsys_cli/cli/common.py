@@ -20,7 +20,7 @@ from rich.progress import Progress as RichBars
 from ..errors import UsageError
 from ..files import explain_os
 from ..progress import Progress
-from ..settings import Settings, load
+from ..settings import Settings, load, misspelt
 from .plain import PlainConsole
 
 STATE = "State"
@@ -72,6 +72,8 @@ def start(
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
     _check_places(settings)
     out, err = PlainConsole(soft_wrap=not sys.stdout.isatty()), PlainConsole(stderr=True, soft_wrap=True)
+    for sentence in misspelt():
+        err.print(sentence, highlight=False, markup=False)
     return Run(settings, as_json, out, err)
 
 

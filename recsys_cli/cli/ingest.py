@@ -174,12 +174,16 @@ def _show(out: Console, lines: list[RenderableType]) -> None:
 
 def _from_stdin(run: Run, request: Request) -> None:
     """Put what comes in aside first: finding out its format needs a second look, which a pipe does not give."""
-    folder = private_dir(run.settings.db.parent)
+    # Beside the database, which has room for what is to go into it; a trial makes no directory.
+    folder = None if request.dry_run else private_dir(run.settings.db.parent)
     handle, name = tempfile.mkstemp(dir=folder, prefix=".stdin-")
     try:
         with open(handle, "wb") as f:  # noqa: PTH123 (a handle, not a path)
             shutil.copyfileobj(sys.stdin.buffer, f, 1 << 22)
         _take(run, [Path(name)], replace(request, label="standard input"))
+    except RecsysError as e:
+        e.message, e.hint = (text.replace(name, "standard input") for text in (e.message, e.hint))
+        raise
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
@@ -127,10 +128,16 @@ def diff(
     from ..updates import lineage
 
     found = lineage.diff(published, first, second)
+    if found.first == found.second:
+        what = "is the served version" if second == "current" else "is named twice"
+        raise UsageError(f"{found.first} {what}; there is nothing to compare it with.", "Name a second version.")
     run.emit(asdict(found), lambda out: _draw_diff(out, found))
 
 
 def _draw_list(out: Console, found: list[Entry]) -> None:
+    if not found:
+        out.print("No versions yet. Run recsys train.")
+        return
     table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     for name in ("", "version", "by", "model", "when", "NDCG@10", "events", "items", "MB"):
         right = name in ("NDCG@10", "events", "items", "MB")
@@ -188,7 +195,7 @@ def _draw_diff(out: Console, found: Diff) -> None:
         table.add_column(name)
     for part in (found.config, found.data, found.metrics):
         for name, (old, new) in part.items():
-            table.add_row(name, Text(_plain(old)), Text(_plain(new)))
+            table.add_row(name, *(Text(_when(v) if name.endswith("_ts") and v else _plain(v)) for v in (old, new)))
     out.print(table)
     for word, ids in (("Added", found.added), ("Removed", found.removed)):
         if ids:

@@ -357,9 +357,11 @@ def _complete(
     used = {i for where in columns.values() for i in where}
     own = {i for i, name in enumerate(source.columns) if name in OWN_COLUMNS}
     unused = tuple(i for i in range(len(source.columns)) if i not in used | own)
+    twins = {name for i in used if source.columns.count(name := source.columns[i]) > 1}
+    doubled = [f"The file has several columns called {name!r}; the first is read." for name in sorted(twins)]
     order = {f.name: n for n, f in enumerate((*FIELDS[kind], *AIDS))}
     ordered = {name: columns[name] for name in sorted(columns, key=lambda n: order.get(n, len(order)))}
-    return Understanding(kind, ordered, preset, unused, tuple(notes))
+    return Understanding(kind, ordered, preset, unused, (*notes, *doubled))
 
 
 def _list(names: Sequence[str]) -> str:

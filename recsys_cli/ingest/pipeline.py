@@ -260,6 +260,8 @@ def _merge(
     keep_rejected(con, batch, name, mark, staged.checks, source, understood, hashing)
     merge.close_batch(con, batch, merged, rejected)
     con.execute("DROP TABLE raw; DROP TABLE checked; DROP TABLE broken")
+    if not staged.read:
+        notes = [*notes, "The file has column names and no rows."]
     return FileReport(
         **_headline(source, understood, name),
         read=staged.read,

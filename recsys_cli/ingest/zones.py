@@ -23,5 +23,6 @@ def check_zone(name: str) -> None:
     with duckdb.connect(config={"threads": "1"}) as con:
         known = [row[0] for row in con.execute("SELECT name FROM pg_timezone_names()").fetchall()]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise UsageError(f"There is no time zone '{name}'.", f"Did you mean {near[0] if near else 'Europe/Berlin'}?")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        hint = f"Did you mean {near[0]}?" if near else "Write it like Europe/Berlin."
+        raise UsageError(f"There is no time zone '{name}'.", hint)

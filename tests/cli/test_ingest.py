@@ -63,7 +63,8 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", "orders.csv", "--map", "item_id=Nothing"], 3, "no column 'Nothing'"),
         (["ingest", "orders.csv", "--strict"], 3, "1 of 2 rows are wrong"),
         (["ingest", "orders.csv", "--preset", "ebay"], 2, "no preset 'ebay'"),
-        (["ingest", "orders.csv", "--timezone", "Mars/Base"], 2, "Mars/Base"),
+        (["ingest", "orders.csv", "--timezone", "Mars/Base"], 2, "'Mars/Base'. Write it like Europe/Berlin."),
+        (["ingest", "orders.csv", "--timezone", "Europe/Berln"], 2, "Did you mean Europe/Berlin?"),
         (["ingest", "orders.csv", "--decimal", "dot"], 2, "dot"),
         (["ingest", "--watch", "nowhere"], 2, "no folder nowhere"),
         (["ingest", "rejected"], 4, "no database"),
@@ -140,6 +141,32 @@ def test_standard_input_and_patterns(recsys: Recsys, file: Path, tmp_path: Path)
     (tmp_path / "more.csv").write_text(EVENTS + "u3,c,1700000002,1\n")
     total = json.loads(recsys("ingest", "*.csv", "orders.csv", "--json").stdout)["total"]
     assert total == {"read": 5, "new": 1, "known": 2, "rejected": 2}
+
+
+def test_standard_input_is_called_so_and_a_trial_of_it_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-", "--dry-run", "--db", "state/shop.duckdb"],
+        input=b"",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"recsys: standard input is empty.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("user_id,item_id,ts\n", "The file has column names and no rows."),
+        ("user_id,item_id,ts,user_id\nu,a,1700000000,v\n", "several columns called 'user_id'; the first is read"),
+    ],
+)
+def test_what_is_odd_about_the_columns_is_noted(recsys: Recsys, tmp_path: Path, text: str, note: str) -> None:
+    (tmp_path / "odd.csv").write_text(text)
+    assert note in recsys("ingest", "odd.csv").stdout
 
 
 def test_a_second_writer_waits_with_a_message(recsys: Recsys, file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -131,3 +132,20 @@ def test_the_list_marks_a_version_with_a_damaged_file(four: Artifacts, recsys: R
     shown = recsys("models", "list", *state).stdout
     assert shown.splitlines()[1].startswith("* v000004 damaged")
     assert "v000004 is damaged: an older version is served" in shown
+
+
+def test_the_commands_say_where_there_is_nothing_to_show(recsys: Recsys, train: Train, artifacts: Artifacts) -> None:
+    assert recsys("models", "list", "--artifacts", "nowhere").stdout == "No versions yet. Run recsys train.\n"
+    train()
+    done = recsys("models", "diff", "v000001", "--artifacts", str(artifacts.root))
+    assert done.returncode == 2
+    assert "v000001 is the served version" in done.stderr
+
+
+def test_a_difference_in_time_is_shown_as_one(recsys: Recsys, shop: Store, artifacts: Artifacts, train: Train) -> None:
+    train()
+    with shop.writing() as con:
+        con.execute("UPDATE events SET ts = 1735689600 WHERE ts = (SELECT max(ts) FROM events)")
+    train()
+    shown = recsys("models", "diff", "1", "2", "--artifacts", str(artifacts.root)).stdout
+    assert re.search(r"last_ts .* 2025-01-01 00:00\b", shown)
