@@ -180,9 +180,8 @@ class _Work:
         started, begun = time.monotonic(), plan.begun
         plan = take_waiting(self.settings, self.artifacts, self.secret, plan, order)
         people = [Person.of(one, self.secret) for one in plan.asked]
-        if not begun:
-            with self.progress.stage("Looking for everything held"):
-                plan = self._survey(plan, people)
+        with self.progress.stage("Looking for everything held"):
+            plan = self._survey(plan, people)
         if begun or len(plan.unknown) < len(people):
             plan = self._erase(plan, people)
         scanned = self._look(plan, people)
@@ -218,6 +217,9 @@ class _Work:
         by_key = {user_key(self.secret, guest_id(name)): name for name in names}
         keys = self._keys_in_versions([*by_key, *(key for p in people for key in p.keys)])
         found, guests, sessions = self._in_store(people, keys)
+        if plan.begun:  # their rows may be gone: who was known then counts, and only an unmistakable name is a session
+            guests = {name for name in guests if is_telling(name)}
+            sessions &= guests
         sessions |= {name for key, name in by_key.items() if key in keys and name in guests}
         lines, _ = find_lines(self.spool, names, sorted(guests))
         for line in lines:
@@ -225,6 +227,8 @@ class _Work:
                 found.add(str(line["user_id"]))
             else:
                 sessions |= {str(line.get("session_id"))} & guests
+        if plan.begun:
+            return plan.with_sessions(sorted(sessions))
         held = found | sessions
         unknown = [i for i, p in enumerate(people) if not (held & set(p.names) or keys & set(p.keys))]
         return plan.with_unknown(unknown).with_sessions(sorted(sessions))

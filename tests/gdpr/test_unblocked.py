@@ -136,6 +136,17 @@ def test_a_guest_is_exported_and_erased_by_the_session(shop: Shop) -> None:
     assert shop.count("events", "user_id IS NOT NULL") == named
 
 
+def test_a_guests_erasure_that_an_older_version_could_not_finish_is_finished(shop: Shop) -> None:
+    guest(shop)
+    old = journal.Journal("0" * 16, (GUEST, NUMBER), 1_710_000_100, unknown=(0,), begun=True)
+    shop.receive({"session_id": NUMBER, "item_id": "p1", "ts": 1_710_000_005})
+    drain(shop.store, shop.spool)
+    journal.keep(shop.settings.db, old)
+    assert len(resume(shop.store, shop.artifacts, shop.settings).finished) == 1
+    assert places(shop, GUEST) == []
+    assert shop.count("events", f"session_id = '{NUMBER}'") == 1  # a short number: not unmistakably theirs
+
+
 def test_a_session_that_became_a_customers_loses_its_number_only(shop: Shop) -> None:
     shop.receive({"session_id": GUEST, "user_id": "c20050", "item_id": "p1", "ts": 1_710_000_005})
     drain(shop.store, shop.spool)
