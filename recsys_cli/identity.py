@@ -44,7 +44,8 @@ def load_secret(db: Path, *, create: bool = False) -> str:
         secret = path.read_bytes().strip()
     except FileNotFoundError:
         raise StoreError(
-            f"The key file {path} is missing.", "Restore it from a backup; without it nobody can be found in the versions."
+            f"The key file {path} is missing.",
+            "Restore it from a backup; without it nobody can be found in the versions.",
         ) from None
     except OSError as e:
         raise explain_os(e, path) from None

@@ -112,7 +112,7 @@ class UpdateSettings:
     retrain_drift: float = _s(0.25, "Retrain when the PSI of items, categories, prices or activity is this; 0 never.")
     retrain_quality: float = _s(0.25, "Retrain when the lead over popularity has fallen by this share; 0 never.")
     check_days: float = _s(1.0, "Days of events between two looks at drift and quality.")
-    nice: int = _s(10, "Niceness of the worker's process, so that it gives way to the server.")
+    nice: int = _s(10, "Niceness of the worker, and of train and tune, so that they give way to the server.")
     on_failure: str = _s("", "Command to run when a pass fails; it gets the reason as RECSYS_FAILURE and on stdin.")
     gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +55,10 @@ class Run:
     def waiting(self, text: str) -> None:
         """Say that the command waits for another."""
         self.err.print(text, highlight=False, markup=False)
+
+    def give_way(self) -> None:
+        """Let the server and whoever works at the machine go first, for the rest of this process."""
+        os.nice(max(self.settings.update.nice - os.nice(0), 0))
 
     def emit(self, result: Any, render: Callable[[Console], None]) -> None:
         """Print a result: as JSON when asked for, else as `render` draws it."""

@@ -30,6 +30,7 @@ def train(
 ) -> None:
     """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
     run = start(db, artifacts, config, as_json, train__seed=seed)
+    run.give_way()
     from ..artifacts import Artifacts
     from ..store import Store
     from ..training import choose, train

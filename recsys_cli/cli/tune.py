@@ -40,6 +40,7 @@ def tune(
 ) -> None:
     """Find the model and hyperparameters that foresee best in this shop, and publish them; train uses them next."""
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
+    run.give_way()
     from ..store import Store
     from ..training import read_snapshot
     from ..tuning.tune import tune

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +35,7 @@ def update_worker(
     Safe under cron: a second one started meanwhile says so and ends.
     """
     run = start(db, artifacts, config, as_json, update__interval=interval, update__on_failure=on_failure)
-    os.nice(max(run.settings.update.nice - os.nice(0), 0))
+    run.give_way()
     from ..artifacts import Artifacts
     from ..store import Store
     from ..updates import AnotherWorker, alone, expect_work, loop, recorded_pass
