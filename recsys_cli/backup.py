@@ -90,6 +90,7 @@ def backup(
         raise StoreMissing(f"There is no database {store.path} to back up.", "Name it with --db.")
     private_dir(target.parent)
     _sweep(target.parent)
+    private_dir(artifacts.root)  # before the first training there is none, and the shop is worth a backup all the same
     if _wal(store.path).exists():
         with store.writing():
             pass  # takes in the log that a killed command left

@@ -180,3 +180,13 @@ def test_restoring_where_no_list_of_erased_people_is_says_so_and_how_to_bring_it
     assert "1 person erased since then was erased from it." in done.stdout
     assert not [row for row in events(store) if row[0] == "a-user3"]
     assert not known(store, other, "a-user3")
+
+
+def test_a_shop_that_was_never_trained_on_is_backed_up(
+    shop: Store, artifacts: Artifacts, values: Settings, tmp_path: Path
+) -> None:
+    backup(shop, artifacts, tmp_path / "b")
+    moved, store, versions = elsewhere(values, tmp_path / "new")
+    restore(store, versions, moved, tmp_path / "b")
+    assert events(store) == events(shop)
+    assert versions.names() == []
