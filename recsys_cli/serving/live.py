@@ -17,6 +17,7 @@ from .overlay import Overlay
 from .rules import NO_RULES, Rules
 
 Log = Callable[..., None]
+_TIDY_SECONDS = 600.0  # between searches for garbage, when no version is published meanwhile
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Live:
     swaps: int = 0
     refused: int = 0
     _pointer: str | None = None
+    _tidied: float = 0.0
     choices: Choices = field(init=False)
     also: Callable[[], None] | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,6 +102,8 @@ class Live:
                 await self.look()
                 if self.also is not None:
                     self.also()
+                if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                    self._tidy()
             except (RecsysError, OSError) as e:
                 # What is being served stays; the next look tries again.
                 self.log("look_failed", error=str(e))
@@ -159,10 +163,19 @@ class Live:
         self.engine = engine
         self.swapped_at = time.time()
         self.swaps += 1
-        # What a version holds lives as long as it is served: looking through it for garbage only costs time.
+        self._tidy()
+        self.log("version_served", version=engine.version, items=len(engine.catalogue), users=len(engine.bundle.keys))
+
+    def _tidy(self) -> None:
+        """Look for garbage now, and from now on only among what is young.
+
+        What a version holds, and what is remembered of customers, lives long: left to itself the collector goes
+        through all of it every second or so while customers come, and each time everybody waits for 60 ms.
+        """
         gc.collect()
         gc.freeze()
-        self.log("version_served", version=engine.version, items=len(engine.catalogue), users=len(engine.bundle.keys))
+        gc.set_threshold(2_000, 5, 1_000_000)
+        self._tidied = time.monotonic()
 
     def _refuse(self, error: Any) -> None:
         self.refused += 1
