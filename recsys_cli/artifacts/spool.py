@@ -65,9 +65,16 @@ class Spool:
                         continue  # removed by the worker since it was listed
         return dict(sorted(sizes.items()))
 
-    def read(self, position: Position) -> Iterator[Chunk]:
-        """Whole lines after `position`, segment by segment; a last line without its newline is not yet there."""
-        for segment, size in self.segments().items():
+    def read(self, position: Position, until: Position | None = None) -> Iterator[Chunk]:
+        """Whole lines after `position`, segment by segment; a last line without its newline is not yet there.
+
+        Parameters
+        ----------
+        until
+            Sizes of the segments that are of interest; what is in the log now when not given. The last chunk of a
+            segment may reach beyond.
+        """
+        for segment, size in (self.segments() if until is None else until).items():
             offset = position.get(segment, 0)
             while offset < size:
                 chunk = self._chunk(segment, offset)

@@ -24,7 +24,7 @@ _MERGE = b'"merge"'
 
 
 def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
-    """Take everything in the spool that the store has not taken yet.
+    """Take everything in the spool, as it is now, that the store has not taken yet.
 
     The lines and the position after them are written in one transaction, so a drain that is killed has taken a batch
     whole or not at all, and the next one goes on from there.
@@ -44,7 +44,9 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
         # Read inside the store's lock: an erasure notes itself there before the rows go.
         refused = suppression.refused(store.path)
         position = spool_position(con)
-        while chunks := _batch(spool, position):
+        # Customers who click faster than a batch is written would keep us here for ever.
+        until = spool.segments()
+        while chunks := _batch(spool, position, until):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
                 taken = taken + take_lines(con, lines, reached, user=user, refused=refused)
@@ -61,14 +63,14 @@ def remove_old_segments(spool: Spool, position: Position, keep_hours: float) -> 
     return spool.remove_drained(position, time.time() - keep_hours * 3600)
 
 
-def _batch(spool: Spool, position: Position) -> list[Chunk]:
-    """What to take next; empty when all is taken.
+def _batch(spool: Spool, position: Position, until: Position) -> list[Chunk]:
+    """What to take next; empty when all up to `until` is taken.
 
     When it says that a guest has become a customer, everything else that is there by now belongs to it: what the guest
     did before may stand in the segment of another server process, which was looked at a moment too early.
     """
     batch: list[Chunk] = []
-    for chunk in spool.read(position):
+    for chunk in spool.read(position, until):
         batch.append(chunk)
         if sum(len(c.data) for c in batch) >= BATCH_BYTES:
             break

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.store import Store
+from recsys_cli.store.lines import Taken, take_lines
 from recsys_cli.store.reading import spool_position, watermark
 from recsys_cli.updates.drain import drain, remove_old_segments
 
@@ -37,6 +39,23 @@ def test_each_line_arrives_once(store: Store, writer: SpoolWriter) -> None:
     assert drain(store, spool).events == 1
     assert rows(store, "SELECT count(*), sum(qty) FROM events") == [(101, 103)]
     assert rows(store, "SELECT event_id FROM events WHERE user_id = 'late'") == [("sent-by-the-shop",)]
+
+
+def test_it_ends_while_customers_go_on_clicking(
+    store: Store, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody clicks whenever a batch is written: what comes after the beginning is for the next pass."""
+
+    def and_a_click(*args: Any, **options: Any) -> Taken:
+        taken = take_lines(*args, **options)
+        assert len(spool.segments()) and spool.backlog({}) < 10_000, "the drain follows the clicks"
+        writer.append([event(user_id="another")])
+        return taken
+
+    spool = Spool(writer.path)
+    monkeypatch.setattr("recsys_cli.updates.drain.take_lines", and_a_click)
+    writer.append([event(user_id="first")] * 3)
+    assert [drain(store, spool).events for _ in range(3)] == [3, 1, 1]
 
 
 def test_the_same_click_twice_is_two_clicks_but_the_same_event_id_is_one(store: Store, writer: SpoolWriter) -> None:
