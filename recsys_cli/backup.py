@@ -88,12 +88,12 @@ def backup(
         raise InputError(f"{target} is there already.", "Name a directory that does not exist yet.")
     if not store.exists():
         raise StoreMissing(f"There is no database {store.path} to back up.", "Name it with --db.")
+    # It is a database, and not a text file that --db named by mistake; writing takes in the log of a killed command.
+    with store.writing() if _wal(store.path).exists() else store.reading():
+        pass
     private_dir(target.parent)
     _sweep(target.parent)
     private_dir(artifacts.root)  # before the first training there is none, and the shop is worth a backup all the same
-    if _wal(store.path).exists():
-        with store.writing():
-            pass  # takes in the log that a killed command left
     draft = target.with_name(f"{_DRAFT}{secrets.token_hex(4)}")
     try:
         with (
