@@ -99,7 +99,7 @@ class ItemIndex:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             return ItemIndex(LongFirst.restored(index, figures["head"]) if "head" in figures else index, figures)
         except (RuntimeError, OSError, ValueError, KeyError) as e:
-            raise CorruptArtifact(f"{path} cannot be read: {e}.", "Run recsys train.") from None
+            raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
 
 
 class LongFirst:

@@ -144,7 +144,7 @@ def read_bundle(path: Path) -> Bundle:
             shelves=_load_arrays(path / "shelves"),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as e:
-        raise CorruptArtifact(f"{path} cannot be read: {e}.", "Run recsys train.") from None
+        raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
 
 
 def _save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import explain_os
 
 _HEADERS = frozenset(
     ("user", "userid", "customer", "customerid", "customernumber", "client", "clientid", "email", "kundennummer")
@@ -24,8 +25,10 @@ def read_list(path: Path) -> list[str]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} cannot be read: {e}.", _EXPECTED) from None
+    except OSError as e:
+        raise InputError(explain_os(e, path).message, _EXPECTED) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8.", _EXPECTED) from None
     delimiter = ";" if text.count(";") > text.count(",") else ","
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
     if not rows:

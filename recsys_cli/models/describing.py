@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from ..errors import InputError, NotEnoughData
+from ..files import explain_os
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, IdMap
 from .base import Capabilities, ModelConfig, Range, hyper
@@ -145,9 +146,12 @@ def read_vectors(path: Path, items: IdMap) -> Float32:
         The file cannot be read, lacks a column, or its vectors are not all equally long and finite.
     """
     try:
-        table = pq.read_table(path, columns=["item_id", "vector"])
-    except (OSError, pa.ArrowException) as e:
-        raise InputError(f"{path} cannot be read as vectors: {e}.", "It needs columns item_id and vector.") from None
+        with path.open("rb") as f:
+            table = pq.read_table(f, columns=["item_id", "vector"])
+    except (pa.ArrowException, KeyError):
+        raise InputError(f"{path} is no Parquet file of vectors.", "It needs columns item_id and vector.") from None
+    except OSError as e:
+        raise InputError(explain_os(e, path).message, "Name a Parquet file with columns item_id and vector.") from None
     lists = table["vector"].combine_chunks()
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(is_kind(lists.type) for is_kind in kinds):

@@ -69,8 +69,8 @@ def load_choice(root: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as e:
-        raise CorruptArtifact(f"{path} cannot be read: {e}.", "Run recsys tune again, or remove the file.") from None
+    except ValueError:
+        raise CorruptArtifact(f"{path} is no JSON.", "Run recsys tune again, or remove the file.") from None
     except OSError as e:
         raise explain_os(e, path) from None
     if not isinstance(document, dict) or not {"name", "config"} <= document.keys():
