@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..files import explain_os
 from ..progress import Progress
 from ..settings import Settings, load, misspelt
-from .plain import PlainConsole
+from .plain import PlainConsole, plain_json
 
 STATE = "State"
 DbOption = Annotated[
@@ -64,7 +64,7 @@ class Run:
         """Print a result: as JSON when asked for, else as `render` draws it."""
         if self.as_json:
             options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
-            sys.stdout.write(orjson.dumps(result, option=options, default=str).decode() + "\n")
+            sys.stdout.write(plain_json(orjson.dumps(result, option=options, default=str)) + "\n")
         else:
             render(self.out)
 

@@ -27,7 +27,7 @@ from . import (
     tune,
     update_worker,
 )
-from .plain import plain
+from .plain import plain, plain_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
@@ -132,7 +132,7 @@ def _interrupted() -> NoReturn:
 
 def _say(e: RecsysError) -> NoReturn:
     if "--json" in sys.argv:
-        sys.stderr.write(orjson.dumps(e.body()).decode() + "\n")
+        sys.stderr.write(plain_json(orjson.dumps(e.body())) + "\n")
     else:
         sys.stderr.write(plain(f"recsys: {e}\n"))
     sys.exit(e.exit_code)

@@ -17,6 +17,14 @@ def plain(text: str) -> str:
     return text.translate(_SPEAKING)
 
 
+_ESCAPED = {n: f"\\u{n:04x}" for n in range(0x7F, 0xA0)}  # C0 is escaped in any JSON, these need not be
+
+
+def plain_json(document: bytes) -> str:
+    """A JSON document that says the same without a control character in it: these only stand inside its texts."""
+    return document.decode().translate(_ESCAPED)
+
+
 class PlainConsole(Console):
     """A console whose texts cannot hold control characters; its own styles and cursor moves are segments apart."""
 
