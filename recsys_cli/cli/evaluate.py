@@ -20,6 +20,7 @@ class By(StrEnum):
     time = "time"
     last = "last"
     random = "random"
+    fifth = "fifth"
 
 
 def evaluate(
@@ -28,7 +29,10 @@ def evaluate(
         typer.Option("--models", help="Models to compare, comma-separated. [default: all this data size allows]"),
     ] = None,
     by: Annotated[
-        By | None, typer.Option("--by", help="Hide the last part of time, each last event, or a random fifth.")
+        By | None,
+        typer.Option(
+            "--by", help="Hide the last part of time, each last event, or a fifth of each history: random or the later."
+        ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,
     window_days: Annotated[float | None, typer.Option("--window-days", help="Days held out.")] = None,

@@ -1,6 +1,6 @@
 """The future judges: hide the last part of time, recommend, compare."""
 
-from ..models.holdout import Split, holdout, last_split, random_split, rolling, time_split
+from ..models.holdout import Split, holdout, last_split, rolling, share_split, time_split
 from .evaluate import evaluate, per_user
 from .report import Interval, Report
 from .task import Task, recommend
@@ -14,8 +14,8 @@ __all__ = [
     "holdout",
     "last_split",
     "per_user",
-    "random_split",
     "recommend",
     "rolling",
+    "share_split",
     "time_split",
 ]

@@ -142,10 +142,11 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
     days = (int(ts.max()) - split.cut) / DAY if len(ts) and split.by == "time" else 0.0
     notes = {
         "time": "",
-        "last": "Times cannot be believed (or --by last): each customer's last event was hidden, which tells less "
-        "of the next month than a split by time.",
+        "last": "Each customer's last event was hidden: this tells less of the next month than a split by time.",
         "random": "A fifth of each history was hidden at random: this ranks model families differently than the "
         "future does.",
+        "fifth": "Times cannot be believed, or too few came back to split by them (or --by fifth): the later fifth of "
+        "each history was hidden, which tells less of the next month than a split by time.",
     }
     return {
         "by": split.by,

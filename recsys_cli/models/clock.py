@@ -1,8 +1,9 @@
 """Whether the times in a data set can be believed.
 
-Some exports carry one date for everything, or number each customer's events from the same day on. Such times order
-a history but say nothing of what was bought together with the rest of the shop: popularity of the last days, and a
-split of past from future, would be made of noise.
+Some exports carry one date for everything, number each customer's events from the same day on, or number the lines of
+a file that has one customer after the other. Such times order a history at best, but say nothing of what was bought
+together with the rest of the shop: popularity of the last days, and a split of past from future, would be made of
+noise.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ import numpy as np
 from ..schema import DAY, Histories
 
 _SAME_START = 0.5  # of the customers with several days: real shops stay far below, numbered sequences reach 1
+_ALONE = 0.98  # of the customers with several times: in a shop that lives, most come back after somebody else came
 
 
 def usable_time(histories: Histories) -> bool:
-    """False when all events are of one day, or most customers' first events share one and the same day."""
+    """False when times cannot be those of a shop.
+
+    That is when all events are of one day, when most customers' first events share one and the same day, or when
+    nearly every customer's events lie together with nobody else's in between.
+    """
     length = np.diff(histories.indptr)
     filled = length > 0
     if not filled.any():
@@ -28,5 +34,16 @@ def usable_time(histories: Histories) -> bool:
     if not spread.any():
         return True
     _, same = np.unique(first[spread] // DAY, return_counts=True)
-    # With few customers, many may well have started on one day.
-    return bool(spread.sum() < 20 or same.max() / spread.sum() < _SAME_START)
+    if spread.sum() < 20:  # with few customers, many may well have started on one day, and been alone
+        return True
+    return bool(same.max() / spread.sum() < _SAME_START and not _one_after_the_other(histories))
+
+
+def _one_after_the_other(histories: Histories) -> bool:
+    """Whether nearly all customers with three times or more were alone in the shop from their first to their last."""
+    row, order = histories.row_of_event, np.argsort(histories.ts, kind="stable")
+    visit = np.flatnonzero(np.diff(row[order], prepend=-1))  # where another customer begins
+    visits = np.bincount(row[order][visit], minlength=len(histories))
+    new_time = np.concatenate([[True], (np.diff(histories.ts) != 0) | (np.diff(row) != 0)]) if len(row) else row
+    several = np.bincount(row, weights=new_time, minlength=len(histories)) >= 3
+    return bool(several.sum() >= 20 and (visits[several] == 1).mean() >= _ALONE)

@@ -16,9 +16,9 @@ from ..schema import DAY, PURCHASE, Dataset, Histories, Int64
 from .base import weigh
 from .clock import usable_time
 
-By = Literal["time", "last", "random"]
+By = Literal["time", "last", "random", "fifth"]
 _FEW_USERS = 30  # below, a window is too small to judge by
-_RANDOM_SHARE = 0.2
+_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Split:
     future
         Histories of all users over what was hidden, parallel to those of `train`.
     by
-        How it was split; "last" and "random" where times cannot be believed.
+        How it was split; "fifth", the later fifth of each history, where times cannot be believed.
     """
 
     train: Dataset
@@ -98,19 +98,32 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
     window_days
         Days held out; 0 chooses from the data.
     by
-        None chooses: "time" where it can be believed, else "last".
+        None chooses: "time" where it can be believed and some came back, else "fifth". That is large on purpose: one
+        event of each customer, or a tenth, ranks families of models wrongly.
 
     Returns
     -------
     None when there is nobody to judge by: too few days, or too few who came back.
     """
     if by is None:
-        by = "time" if usable_time(data.interactions.histories) else "last"
-    if by == "time":
-        split = time_split(data, window_days)
+        by = "time" if usable_time(data.interactions.histories) else "fifth"
+        split = _split(data, by, window_days, seed)
+        if by == "time" and not window_days and _judgeable(split, _FEW_USERS) < _FEW_USERS:
+            other = _split(data, "fifth", 0.0, seed)
+            split = other if _judgeable(other, _FEW_USERS) == _FEW_USERS else split
     else:
-        split = last_split(data) if by == "last" else random_split(data, seed)
-    return split if len(split.judged(split.wanted(), 2, 0)) == 2 else None
+        split = _split(data, by, window_days, seed)
+    return split if _judgeable(split, 2) == 2 else None
+
+
+def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
+    if by == "time":
+        return time_split(data, window_days)
+    return last_split(data) if by == "last" else share_split(data, seed, latest=by == "fifth")
+
+
+def _judgeable(split: Split, most: int) -> int:
+    return len(split.judged(split.wanted(), most, 0))
 
 
 def time_split(data: Dataset, window_days: float = 0.0, *, steps_back: int = 0) -> Split:
@@ -157,15 +170,20 @@ def last_split(data: Dataset) -> Split:
     return _hidden(data, hide, "last")
 
 
-def random_split(data: Dataset, seed: int = 42) -> Split:
-    """Hide a fifth of each user's events at random, at least one where there are two."""
+def share_split(data: Dataset, seed: int = 42, *, latest: bool) -> Split:
+    """Hide a fifth of each user's events, at least one where there are two: the latest, or any at random.
+
+    Events of the same moment come in any order: by their order in the file or by item, some items would be hidden
+    wherever they occur.
+    """
     h = data.interactions.histories
     length = np.diff(h.indptr)
-    order = np.lexsort((np.random.default_rng(seed).random(h.n_events), h.row_of_event))
+    chance = np.random.default_rng(seed).random(h.n_events)
+    order = np.lexsort((chance, -h.ts, h.row_of_event) if latest else (chance, h.row_of_event))
     rank = np.empty(h.n_events, dtype=np.int64)
     rank[order] = np.arange(h.n_events) - np.repeat(h.indptr[:-1], length)
-    share = np.where(length > 1, np.maximum(1, np.round(length * _RANDOM_SHARE)), 0)
-    return _hidden(data, rank < np.repeat(share, length), "random")
+    share = np.where(length > 1, np.maximum(1, np.round(length * _SHARE)), 0)
+    return _hidden(data, rank < np.repeat(share, length), "fifth" if latest else "random")
 
 
 def _hidden(data: Dataset, hide: NDArray[np.bool_], by: By) -> Split:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from known import checkerboard, dataset
 
-from recsys_cli.evaluation import evaluate, holdout, last_split, random_split, rolling, time_split
+from recsys_cli.evaluation import evaluate, holdout, last_split, rolling, share_split, time_split
 from recsys_cli.evaluation.leaderboard import leaderboard
 from recsys_cli.models.als import ALS, ALSConfig
 from recsys_cli.models.ease import EASE, EASEConfig
@@ -37,9 +38,9 @@ class TestSplits:
         assert split.future.item.tolist() == h.item[h.indptr[1:] - 1].tolist()
 
     def test_random_hides_a_fifth_and_repeats(self) -> None:
-        split = random_split(DATA, 3)
+        split = share_split(DATA, 3, latest=False)
         assert (np.diff(split.future.indptr) == 1).all()  # of five
-        assert random_split(DATA, 3).future.item.tolist() == split.future.item.tolist()
+        assert share_split(DATA, 3, latest=False).future.item.tolist() == split.future.item.tolist()
 
     def test_wanted_is_new_unless_repeats_count(self) -> None:
         shop = dataset([[(0, DAY), (1, 2 * DAY), (0, 9 * DAY), (2, 9 * DAY)]] * 3, 3)
@@ -47,12 +48,47 @@ class TestSplits:
         assert split.wanted().toarray().tolist() == [[0, 0, 1]] * 3
         assert split.wanted(repeat=True).toarray().tolist() == [[1, 0, 1]] * 3
 
-    def test_times_that_mean_nothing_fall_back_to_the_last(self) -> None:
-        numbered = dataset([[(i % 7, (1 + i) * DAY) for i in range(u, u + 4 + u % 3)] for u in range(60)], 7)
-        rows = [[(i % 7, (1 + i) * DAY) for i in range(4 + u % 3)] for u in range(60)]
-        split = holdout(dataset(rows, 7), by=None)
-        assert split is None or split.by == "last"
-        assert time_split(numbered, 5).by == "time"
+    def test_the_later_fifth_of_each(self) -> None:
+        rows = [[(u + i, (u % 9 + i) * DAY) for i in range(10)] for u in range(30)]
+        split = share_split(dataset(rows, 40), latest=True)
+        assert (np.diff(split.future.indptr) == 2).all()
+        assert split.future.item.tolist() == [u + i for u in range(30) for i in (8, 9)]
+
+    def test_what_has_one_time_is_hidden_at_random_and_not_by_item(self) -> None:
+        split = holdout(dataset([[(i, DAY) for i in range(10)]] * 50, 10))
+        assert split is not None
+        assert split.by == "fifth"
+        counts = np.bincount(split.future.item, minlength=10)
+        assert counts.sum() == 100
+        assert counts.min() > 0
+
+    @pytest.mark.parametrize(
+        "times",
+        [
+            pytest.param(lambda user, n: (1 + n) * DAY, id="each customer's events numbered"),
+            pytest.param(lambda user, n: 2 * DAY, id="one day"),
+            pytest.param(lambda user, n: (6 * user + n) * 3600, id="lines of the file numbered"),
+        ],
+    )
+    def test_times_that_mean_nothing(self, times: Callable[[int, int], int]) -> None:
+        rows = [[((u + i) % 7, times(u, i)) for i in range(4 + u % 3)] for u in range(200)]
+        split = holdout(dataset(rows, 7))
+        assert split is not None
+        assert split.by == "fifth"
+
+    def test_a_year_of_orders_is_believed(self) -> None:
+        rng = np.random.default_rng(0)
+        rows = [[(i, int(day) * DAY) for i, day in enumerate(np.sort(rng.integers(0, 365, 5)))] for _ in range(200)]
+        split = holdout(dataset(rows, 7))
+        assert split is not None
+        assert split.by == "time"
+
+    def test_too_few_who_came_back(self) -> None:
+        """Everybody has one busy week: no month tells of the next, but histories can be cut."""
+        rows = [[(i, (u * 30 // 8) * DAY + i * 3600 + u) for i in range(5)] for u in range(100)]
+        split = holdout(dataset(rows, 7))
+        assert split is not None
+        assert split.by == "fifth"
 
     def test_nobody_to_judge_by(self) -> None:
         assert holdout(dataset([[(0, 1)]], 2)) is None
