@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -19,6 +19,8 @@ from .base import Capabilities, ModelConfig, Range, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
 from .newness import NEWNESS, boost
+
+_LARGE = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class EASEConfig(ModelConfig):
     exact_items: int = hyper(
         9_000, "Largest catalogue solved exactly; beyond, on each item's nearest neighbours.", high=50_000
     )
-    neighbours: int = hyper(80, "Neighbours of each item where not exact.", Range(40, 160, True), low=1, high=2_000)
+    neighbours: int = hyper(
+        0,
+        "Neighbours of each item where not exact; 0 takes 160, or 80 beyond 3 million pairs.",
+        Range(40, 200, True),
+        high=2_000,
+    )
     neighbour_power: float = hyper(
         0.4, "How much popular items are held back in choosing neighbours.", Range(0.1, 0.8), high=2
     )
@@ -63,6 +70,7 @@ class EASE(ItemModel):
         with progress.stage("Fitting ease"):
             seen = training_matrix(data, config)
             users, _ = sums(seen)
+            config = replace(config, neighbours=config.neighbours or (160 if seen.nnz < _LARGE else 80))
             rows = scaled(seen, power(users, -config.user_power), None)
             sold = np.flatnonzero(np.bincount(seen.indices, minlength=seen.shape[1]))
             factor = boost(data.interactions, config.newness)

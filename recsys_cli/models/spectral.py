@@ -108,7 +108,7 @@ class Spectral(VectorModel):
 
 
 def default_factors(seen: sp.csr_matrix) -> int:
-    """A fortieth of the smaller side, within what memory and a minute allow."""
+    """A twentieth of the smaller side, within what memory and a minute allow."""
     smaller = min(int((np.diff(seen.indptr) > 0).sum()), int((np.bincount(seen.indices) > 0).sum()))
     most = 1024 if seen.nnz < 3_000_000 else 256
-    return int(np.clip(smaller // 40, 4, most))
+    return int(np.clip(smaller // 20, 4, most))

@@ -55,6 +55,7 @@ def pick(
         seed=seed,
         threads=threads,
         deadline=started + budget,
+        ageing=True,
         max_users=3000,
         progress=progress,
     )

@@ -15,12 +15,14 @@ from ..models.base import Model
 from ..models.blend import Blend, BlendConfig, learn_weights, member_names, popularities
 from ..models.popular import Popular
 from ..progress import SILENT, Progress
+from .objective import Rung, aged
 
 _NEAR = 0.98  # a blend this near to the best single model is preferred: it leans on no one model's luck
 _MEMBERS = 6
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
 _MAX_USERS = 20_000
+_AGED_BY = 1_000  # customers who are asked how fast histories age
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def last_round(
     threads: int = 0,
     deadline: float = float("inf"),
     blend: bool = True,
+    ageing: bool = False,
     max_users: int = _MAX_USERS,
     progress: Progress = SILENT,
 ) -> Final:
@@ -62,9 +65,13 @@ def last_round(
         `time.monotonic()` after which no more is begun; one finalist is always fitted.
     blend
         Whether a blend of them may win.
+    ageing
+        Whether to find out, too, how fast histories age; a search has done so.
     """
     models: dict[str, Model] = {}
     cost: dict[str, dict[str, float]] = {}
+    configs: dict[str, dict[str, Any]] = {}
+    rung = Rung.of(split, seed, _AGED_BY) if ageing else None
     with progress.stage("Fitting finalists on the past", len(finalists)) as advance:
         for name, values in finalists.items():
             if models and time.monotonic() + max(c["fit_seconds"] for c in cost.values()) > deadline:
@@ -72,9 +79,12 @@ def last_round(
             cls = registry.get(name)
             with measured() as spent:
                 models[name] = cls.fit(split.train, cls.Config.from_values(values), seed=seed, threads=threads)
+            configs[name] = dict(finalists[name])
+            if rung is not None and time.monotonic() < deadline:
+                models[name] = aged(models[name], rung, metric)
+                configs[name]["tau_days"] = models[name].config.tau_days
             cost[name] = spent
             advance(1)
-    configs = {name: dict(finalists[name]) for name in models}
     if blend:
         report = evaluate(models, split, seed=seed, max_users=min(max_users, 3000))
         members = _members(report, configs, metric, cost, deadline - time.monotonic())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..schema import Dataset
 
 _SAMPLE_EVENTS = 1_000_000  # a rung on a sample is worth it when the whole has several times as many
 _USERS = 3_000  # judged in each window
+_AGES = (0.0, 15.0, 50.0, 200.0)  # days
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Rung:
     floor: Model
 
     @staticmethod
-    def of(split: Split, seed: int) -> Rung:
-        task = Task.of(split, max_users=_USERS, seed=seed)
+    def of(split: Split, seed: int, max_users: int = _USERS) -> Rung:
+        task = Task.of(split, max_users=max_users, seed=seed)
         return Rung(split.train, task, Popular.fit(split.train, PopularConfig()))
 
 
@@ -57,5 +59,23 @@ def climb(
     """
     for step in steps:
         model = cls.fit(step.train, config, seed=seed, threads=threads)
-        lists = recommend(model, step.floor, step.task, 20)
-        yield float(per_user(lists.items, step.task)[metric].mean()), model.config
+        yield _value(model, step, metric), model.config
+
+
+def aged(model: Model, rung: Rung, metric: str) -> Model:
+    """The fitted model with the ageing of histories that foresees best.
+
+    Fitting takes the histories as they are, so that this costs no fit; how fast tastes change differs from shop to
+    shop more than most hyperparameters do, and where times are made up, no ageing is right.
+    """
+    if not model.capabilities.personal or "tau_days" not in model.Config.space():
+        return model
+    others = [copy.copy(model) for _ in _AGES]
+    for other, tau_days in zip(others, _AGES, strict=True):
+        other.config = replace(model.config, tau_days=tau_days)
+    return max([model, *others], key=lambda m: _value(m, rung, metric))
+
+
+def _value(model: Model, rung: Rung, metric: str) -> float:
+    lists = recommend(model, rung.floor, rung.task, 20)
+    return float(per_user(lists.items, rung.task)[metric].mean())

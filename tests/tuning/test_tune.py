@@ -7,14 +7,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from known import checkerboard, dataset
 
 from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
+from recsys_cli.evaluation import time_split
 from recsys_cli.models import registry
+from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
+from recsys_cli.schema import DAY
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.auto import pick
 from recsys_cli.tuning.choice import FILE, FOLDER
+from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.study import Tried
 from recsys_cli.tuning.tune import best_of_each, tune
 
@@ -116,6 +121,24 @@ class TestAuto:
         won = pick(DATA, window_days=60, budget=60)
         assert won["name"] != "popular"
         registry.get(won["name"]).Config.from_values(won["config"])
+
+    @pytest.mark.parametrize(("moved_on", "fast"), [(True, True), (False, False)])
+    def test_finds_how_fast_histories_age(self, moved_on: bool, fast: bool) -> None:
+        """Either the last thing says what comes next, or the year before does."""
+        rng = np.random.default_rng(0)
+        rows = []
+        for user in range(200):
+            old, new = rng.permutation(4)[:2] * 8
+            first, second = rng.permutation(8), rng.permutation(8)
+            next_one = new + second[1] if moved_on else old + first[4]
+            days = [*np.sort(rng.integers(1, 200, 4)), 300, 340]
+            items = [*(old + first[:4]), new + second[0], next_one]
+            rows.append([(int(i), int(d) * DAY + user) for i, d in zip(items, days, strict=True)])
+        split = time_split(dataset(rows, 32), 30)
+        whole = RP3beta.fit(split.train, RP3betaConfig(tau_days=0.0 if fast else 15.0))
+        found = aged(whole, Rung.of(split, 0), "ndcg@10")
+        assert (0 < found.config.tau_days < 100) is fast
+        assert whole.config.tau_days == (0.0 if fast else 15.0)
 
     def test_without_a_future_takes_the_fallback(self) -> None:
         assert pick(dataset([[(0, 1)]], 2)) == {"name": "als", "config": {}}
