@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -10,8 +11,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
-from .base import ModelConfig, State
+from .base import ModelConfig, Range, State, hyper
+from .fitting import training_matrix
 from .growing import Buyers, company, half_step, sampled_gram, sampled_rows
 from .vectors import VectorModel, nearest, unit_rows
 
@@ -118,6 +121,24 @@ class LeastSquaresModel(VectorModel):
         return [(int(weights.indices[j]), float(parts[j])) for j in order]
 
 
+@dataclass(frozen=True)
+class BiasedConfig(ModelConfig):
+    """Hyperparameters of every `BiasedModel`."""
+
+    tau_days: float = hyper(
+        55.0,
+        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
+        Range(5, 1000, True),
+        high=36_500,
+    )
+    fold_alpha: float = hyper(
+        1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
+    )
+    fold_ridge: float = hyper(
+        100.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True), low=1e-3, high=100_000
+    )
+
+
 class BiasedModel(LeastSquaresModel):
     """Vectors whose last number is the item's bias, from a fit that has no closed step for a customer.
 
@@ -132,6 +153,8 @@ class BiasedModel(LeastSquaresModel):
         What folded vectors are multiplied by.
     """
 
+    config: BiasedConfig
+
     def __init__(
         self,
         config: ModelConfig,
@@ -141,6 +164,14 @@ class BiasedModel(LeastSquaresModel):
     ) -> None:
         super().__init__(config, item_factors, trained)
         self.scale = scale
+
+    @property
+    def gain(self) -> float:
+        return self.config.fold_alpha
+
+    @property
+    def ridge(self) -> float:
+        return self.config.fold_ridge
 
     @property
     def _taste(self) -> Float32:
@@ -181,3 +212,27 @@ class BiasedModel(LeastSquaresModel):
 
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         return nearest(unit_rows(self._taste), items, k)
+
+
+class ImplicitModel(BiasedModel):
+    """A `BiasedModel` that the library implicit fits by gradient."""
+
+    @classmethod
+    def fit(
+        cls, data: Dataset, config: Any, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT
+    ) -> Self:
+        seen = training_matrix(data, config)
+        factors = min(config.factors, max(1, min(seen.shape) - 1))
+        # BLAS threads inside implicit's own make it several times slower.
+        with threadpool_limits(1, "blas"), progress.stage(f"Fitting {cls.name}", config.iterations) as advance:
+            model = cls._peer(config, factors=factors, num_threads=threads, random_state=seed)
+            model.fit(seen, show_progress=False, callback=lambda *_: advance(1))
+        items = np.array(model.item_factors[:, : factors + 1], dtype=np.float32)
+        sold = np.bincount(seen.indices, minlength=seen.shape[1]) > 0
+        items[~sold] = 0
+        return cls(config, items, sold).calibrated(seen, np.asarray(model.user_factors)[:, :factors])
+
+    @classmethod
+    @abstractmethod
+    def _peer(cls, config: Any, **shared: int) -> Any:
+        """The model of implicit that fits it; the first `factors` + 1 numbers of an item are its taste and its bias."""

@@ -15,27 +15,18 @@ from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, hyper
 from .describing import described
 from .fitting import training_matrix
-from .folding import BiasedModel
+from .folding import BiasedConfig, BiasedModel
 
 
 @dataclass(frozen=True)
-class LightFMConfig(ModelConfig):
+class LightFMConfig(BiasedConfig):
     """Hyperparameters of `LightFMModel`."""
 
-    tau_days: float = hyper(
-        55.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
     factors: int = hyper(64, "Length of the vectors.", Range(16, 128, True), low=1, high=2_000)
     learning_rate: float = hyper(0.05, "Step of the gradient.", Range(0.005, 0.2, True), low=1e-6, high=1)
     epochs: int = hyper(20, "Passes over the data.", Range(5, 60, True), low=1, high=1_000)
     item_alpha: float = hyper(0.0, "Penalty on long item vectors.", high=1)
     features: bool = hyper(True, "Build items from title, tags, category, brand and price as well as from themselves.")
-    fold_alpha: float = hyper(
-        1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
-    )
     fold_ridge: float = hyper(
         30.0, "Penalty on long vectors in folding a history in.", Range(1, 1000, True), low=1e-3, high=100_000
     )
@@ -89,14 +80,6 @@ class LightFMModel(BiasedModel):
         factors[~known] = 0
         _, own = model.get_user_representations()
         return cls(config, factors, known).calibrated(seen, np.asarray(own, dtype=np.float32))
-
-    @property
-    def gain(self) -> float:
-        return self.config.fold_alpha
-
-    @property
-    def ridge(self) -> float:
-        return self.config.fold_ridge
 
 
 def _features(data: Dataset, config: LightFMConfig, sold: Any) -> sp.csr_matrix:
