@@ -75,6 +75,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def being_written(path: Path) -> bool:
+    """Whether another process may still write to the file: the kernel grants no read lease on such a one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # the reader will say what is wrong
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as e:
+        return e.errno == errno.EAGAIN  # other errors: leases do not exist here, or are not ours to take
+    finally:
+        os.close(fd)
+    return False
+
+
 def explain_os(error: OSError, path: Path) -> RecsysError:
     """An operating system's refusal as one of our sentences."""
     reason = os.strerror(error.errno) if error.errno else str(error)

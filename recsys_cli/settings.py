@@ -181,6 +181,11 @@ class GdprSettings:
         1.0, "Hours after an erasure in which servers refuse events of that person still under way."
     )
     keep_events: bool = _s(False, "Keep events of people who object or whose data is restricted, without using them.")
+    originals: str = _s(
+        "list",
+        "Files of the watched folder that name an erased person: list them, or rewrite them without those rows.",
+        choices=("list", "rewrite"),
+    )
     retrain_days: float = _s(30.0, "Days after an erasure by which the model must have been trained anew.")
 
 

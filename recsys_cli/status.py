@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from .artifacts import Artifacts, Spool, Version, health
 from .artifacts.health import Health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
-from .gdpr.journal import pending
+from .gdpr.journal import unfinished
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 
@@ -34,8 +36,8 @@ class Status:
         The update worker's last pass; None when it has never run.
     kept_back
         Newest model that the gate refused, and why; empty when the newest training is served.
-    erasure_unfinished
-        An erasure was interrupted; the next one, or the worker's next pass, finishes it.
+    erasures
+        Those that were interrupted, or whose proof has failed, as a sentence; empty when there are none.
     """
 
     store: StoreSummary | None
@@ -45,7 +47,7 @@ class Status:
     spool_bytes: int
     worker: Health | None = None
     kept_back: str = ""
-    erasure_unfinished: bool = False
+    erasures: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -59,8 +61,8 @@ class Status:
                 "last_ts": manifest["data"]["last_ts"],
                 "unseen_events": self.unseen,
             }
-        if self.erasure_unfinished:
-            shown["erasure"] = "unfinished: run recsys gdpr resume"
+        if self.erasures:
+            shown["erasure"] = self.erasures
         if self.kept_back:
             shown["kept back"] = self.kept_back
         if self.worker is not None:
@@ -98,9 +100,26 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)
     worker = health.read(artifacts.root)
-    unfinished = pending(store.path) is not None
     last = worker if worker.passes else None
-    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), unfinished)
+    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path))
+
+
+def _erasures(db: Path) -> str:
+    """What is unfinished, and when the worker tries it again by itself."""
+    held = unfinished(db)
+    if not held:
+        return ""
+    count = "unfinished" if len(held) == 1 else f"{len(held)} unfinished"
+    failed = [plan for plan in held if plan.next_at]
+    if not failed:
+        return f"{count}: run recsys gdpr resume"
+    soonest = min(plan.next_at for plan in held)
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(soonest)) if soonest else "with its next pass"
+    tries = sum(plan.failures for plan in failed)
+    return (
+        f"{count} after {tries} failed {'try' if tries == 1 else 'tries'}; the worker tries again {when}; "
+        "run recsys gdpr resume to see what is left, and to try at once"
+    )
 
 
 def _kept_back(artifacts: Artifacts) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from ..errors import ErasureIncomplete, NoModel, Refused, StoreMissing, UsageError
 from ..settings import Settings
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+from .plain import plain_json
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
@@ -53,7 +54,7 @@ def export(
     asked = [user, *(also or [])]
     document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
     if out is None:
-        sys.stdout.buffer.write(exporting.as_json(document))
+        sys.stdout.buffer.write(plain_json(exporting.as_json(document)).encode())
         return
     written = exporting.write(document, out, run.settings)
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items() if n)
@@ -93,7 +94,7 @@ def delete(
         "resumed": done.resumed,
         "receipt": str(done.receipt),
         "retrained": retrained,
-        "originals": list(done.originals),
+        "originals": [str(original.path) for original in done.originals],
         "seconds": done.seconds,
     }
 
@@ -102,7 +103,7 @@ def delete(
         for one in done.unknown:
             meant = ", ".join(done.meant.get(one, []))
             say(f"Nothing is held about {one}." + (f" Did you mean {meant}? Ids are exact." if meant else ""))
-        if done.erased:
+        if done.erased or done.removed:
             removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
             say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
         say(
@@ -110,8 +111,9 @@ def delete(
             f"{done.seconds:.1f} s."
         )
         _tell_coincidences(console, done.scanned.coincidences)
-        for path in done.originals:
-            say(f"The export {path} in the watched folder still names them; delete it.")
+        for original in done.originals:
+            why = f": it {original.why}" if original.why and run.settings.gdpr.originals == "rewrite" else ""
+            say(f"The export {original.path} in the watched folder still names them{why}; delete it.")
         if retrained:
             say(f"Trained anew: {retrained}.")
         say(f"Receipt: {done.receipt.with_suffix('.txt')}")
@@ -123,7 +125,7 @@ def delete(
 def resume(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Finish erasures that were interrupted, each by itself; any later delete and the worker do the same."""
+    """Finish erasures that were interrupted or failed, each by itself; later deletes and the worker try as well."""
     from ..gdpr import resume as finish
     from ..gdpr.erasing import together
 

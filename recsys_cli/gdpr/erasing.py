@@ -6,34 +6,40 @@ what servers and trainings still hold is dropped by the epoch of the spool, the 
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
 import numpy as np
 
 from ..artifacts import Artifacts, Spool, inbox
 from ..artifacts.bundle import read_bundle
 from ..artifacts.inbox import Asked
 from ..errors import CorruptArtifact, ErasureIncomplete, RecsysError, StoreMissing
+from ..files import sha256_of
 from ..identity import UserKeys, find_key, load_secret, user_key
 from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.merge import transaction
+from ..store.merge import follow_content, readings_of, transaction
 from ..store.people import count_rows, delete_rows, guests_named, in_other_case, known_names, sessions_of
 from ..store.rewriting import rewrite
 from . import exports, journal, receipts, requests, suppression
+from .cutting import Uncuttable
 from .deciding import erased, tell
 from .forgetting import forget
 from .joining import take_waiting
 from .journal import Journal
 from .needles import is_telling
+from .originals import Original, Originals
 from .people import Person, ids_of, names_of
 from .proving import demand, needles_of, search, spelled_in
-from .scanning import Scan, scan
+from .scanning import Scan
 from .spooled import blank_lines, find_lines
 
 AGAIN = "run recsys gdpr delete again; until then the erasure is unfinished"
@@ -60,7 +66,7 @@ class Erasure:
     receipt
         The receipt's JSON file; a text beside it says the same.
     originals
-        Files of the watched folder that still name them: the shop's own exports, which are not ours to change.
+        Files of the watched folder that still name them, the shop's own exports, and why they were not rewritten.
     meant
         For some of `unknown`: customers whose ids differ only in case.
     """
@@ -73,7 +79,7 @@ class Erasure:
     seconds: float
     resumed: bool
     receipt: Path
-    originals: tuple[str, ...] = ()
+    originals: tuple[Original, ...] = ()
     meant: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -93,11 +99,12 @@ def erase(
     progress: Progress = SILENT,
     *,
     order: Asked | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Erasure:
     """Erase these people; whoever is not known is reported, and looked for all the same.
 
     Orders that wait in the inbox and name one of them are carried out with this one. Erasures of other people that were
-    left unfinished are tried again afterwards, and what they fail of is only noted.
+    left unfinished are tried again afterwards, when it is time to, and what they fail of is only noted.
 
     Parameters
     ----------
@@ -105,6 +112,8 @@ def erase(
         Customer ids, e-mails, and sessions of guests.
     order
         The order in the inbox that asks for this.
+    clock
+        Gives the epoch seconds by which failed erasures are tried again; see `journal.PAUSES`.
 
     Raises
     ------
@@ -117,26 +126,46 @@ def erase(
     if not store.exists() and not artifacts.names():
         raise StoreMissing(f"There is no database {store.path} yet.", "Name it with --db; nobody was erased.")
     with journal.alone(settings.db, settings.store.lock_timeout):
-        work, asked = _Work(store, artifacts, settings, progress), tuple(dict.fromkeys(asked))
+        work, asked = _Work(store, artifacts, settings, progress, clock), tuple(dict.fromkeys(asked))
         others = journal.unfinished(settings.db)
         for plan in others:
             if set(asked) <= set(plan.asked):
                 return work.run(plan, order)
         done = work.run(work.begin(asked, order), order)
         try:
-            for e in work.finish(others).failed:
+            for e in work.finish([plan for plan in others if plan.next_at <= clock()]).failed:
                 progress.note(str(e))
         except RecsysError as e:
             progress.note(f"Another erasure is still unfinished: {e}")  # this one is done all the same
     return done
 
 
-def resume(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Resumed:
-    """Finish erasures that were interrupted, each by itself."""
-    if journal.pending(settings.db) is None:
+def resume(
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    progress: Progress = SILENT,
+    *,
+    patient: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Resumed:
+    """Finish erasures that were interrupted or have failed, each by itself.
+
+    Parameters
+    ----------
+    patient
+        Leave those alone that have failed and whose pause is not over; see `journal.PAUSES`.
+    clock
+        Gives epoch seconds.
+    """
+
+    def due() -> list[Journal]:
+        return [plan for plan in journal.unfinished(settings.db) if not patient or plan.next_at <= clock()]
+
+    if not due():
         return Resumed()
     with journal.alone(settings.db, settings.store.lock_timeout):
-        return _Work(store, artifacts, settings, progress).finish(journal.unfinished(settings.db))
+        return _Work(store, artifacts, settings, progress, clock).finish(due())
 
 
 def together(failed: Sequence[ErasureIncomplete]) -> ErasureIncomplete:
@@ -150,8 +179,11 @@ def together(failed: Sequence[ErasureIncomplete]) -> ErasureIncomplete:
 class _Work:
     """One erasure: who, and the steps."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, artifacts: Artifacts, settings: Settings, progress: Progress, clock: Callable[[], float]
+    ) -> None:
         self.store, self.artifacts, self.settings, self.progress = store, artifacts, settings, progress
+        self.clock = clock
         self.spool = Spool(artifacts.spool_dir)
         self.secret = load_secret(settings.db, create=not artifacts.names())
 
@@ -182,20 +214,24 @@ class _Work:
         people = [Person.of(one, self.secret) for one in plan.asked]
         with self.progress.stage("Looking for everything held"):
             plan = self._survey(plan, people)
-        if begun or len(plan.unknown) < len(people):
+        if begun or len(plan.unknown) < len(people) or (self._rewrites() and self._originals(plan, people).found()):
             plan = self._erase(plan, people)
         scanned = self._look(plan, people)
         if scanned.findings and not plan.begun:
             plan = self._erase(plan, people)  # nobody's rows, but in the bytes of a file
             scanned = self._look(plan, people)
-        demand(scanned, AGAIN)
+        try:
+            demand(scanned, AGAIN)
+        except ErasureIncomplete:
+            journal.keep(self.settings.db, plan.with_failure(self.clock()))
+            raise
         return self._close(plan, people, scanned, begun, started)
 
     def _close(
         self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float
     ) -> Erasure:
         """Write the receipt, and only then forget whom it was about."""
-        originals = self._originals(plan, people) if plan.begun else []
+        originals = self._still_named(plan, people, scanned)
         receipt = receipts.write(self.settings, self.artifacts, plan, scanned, len(originals))
         requests.close_request(self.settings.db, plan.request, "done")
         journal.drop(self.settings.db, plan)
@@ -266,6 +302,7 @@ class _Work:
         tell(self.artifacts, self.secret, keys, erased(self.settings.gdpr))
         hashes = [suppression.hash_of(self.secret, key) for key in keys]
         plan = plan.with_removed({"exports": exports.delete_about(self.settings.db, hashes)})
+        plan = self._rewrite_originals(plan, people)
         if self.store.exists():
             plan = self._remove_rows(plan, people)
             with self.progress.stage("Writing the database anew"):
@@ -314,12 +351,68 @@ class _Work:
         """What must name people: journals, and orders of the servers that are still to be carried out."""
         return [*journal.paths(self.settings.db), self.artifacts.root / inbox.FOLDER]
 
-    def _originals(self, plan: Journal, people: Sequence[Person]) -> list[str]:
+    def _rewrites(self) -> bool:
+        return bool(self.settings.ingest.folder) and self.settings.gdpr.originals == "rewrite"
+
+    def _originals(self, plan: Journal, people: Sequence[Person]) -> Originals:
+        needles = needles_of(people, plan.sessions)
+        return Originals(Path(self.settings.ingest.folder), people, needles, self._columns)
+
+    def _columns(self, content: str) -> list[str]:
+        """Columns of a file that ingest understood to name customers, whatever they are called."""
+        if not self.store.exists():
+            return []
+        with self.store.reading() as con:
+            readings = [json.loads(text)["columns"] for text in readings_of(con, content)]
+        return [name for columns in readings for field in ("user_id", "email") for name in columns.get(field, ())]
+
+    def _rewrite_originals(self, plan: Journal, people: Sequence[Person]) -> Journal:
+        """Before the rows go: what is ingested from now on, from whichever file, does not bring them back."""
+        if not self._rewrites():
+            return plan
+        originals = self._originals(plan, people)
+        originals.sweep()
+        with self.progress.stage("Rewriting the watched folder"):
+            self._follow(plan)  # what a killed run rewrote
+            for original in originals.found():
+                plan = self._rewrite_original(plan, originals, original)
+        rows, files = sum(entry[2] for entry in plan.originals.values()), len(plan.originals)
+        return plan.with_removed({"rows_of_originals": rows, "originals_rewritten": files})
+
+    def _rewrite_original(self, plan: Journal, originals: Originals, original: Original) -> Journal:
+        if original.why:
+            return plan  # it is listed in the end
+        try:
+            draft = originals.draft(original)
+        except Uncuttable:
+            return plan
+        try:
+            # Nobody may ingest the file between its getting new content and the ledger's knowing that.
+            with self.store.writing() if self.store.exists() else nullcontext() as con:
+                if draft.unchanged():
+                    plan = plan.with_original(str(original.path), draft.before, draft.after, draft.rows, draft.size)
+                    journal.keep(self.settings.db, plan)
+                    draft.swap()
+                    if con is not None:
+                        _follow_ledger(con, plan)
+        finally:
+            draft.drop()
+        return plan
+
+    def _follow(self, plan: Journal) -> None:
+        if plan.originals and self.store.exists():
+            with self.store.writing() as con:
+                _follow_ledger(con, plan)
+
+    def _still_named(self, plan: Journal, people: Sequence[Person], scanned: Scan) -> list[Original]:
+        """Exports that name them all the same; those looked through are part of the proof."""
         if not self.settings.ingest.folder:
             return []
+        originals = self._originals(plan, people)
         with self.progress.stage("Searching the watched folder"):
-            found = scan([Path(self.settings.ingest.folder)], needles_of(people, plan.sessions))
-        return sorted({f.path for f in found.findings})
+            found = originals.found()
+        scanned.files, scanned.bytes = scanned.files + originals.seen.files, scanned.bytes + originals.seen.bytes
+        return found
 
     def _keys(self, plan: Journal, people: Sequence[Person]) -> list[tuple[int, int]]:
         return [key for p in people for key in p.keys] + self._guests(plan)
@@ -327,6 +420,13 @@ class _Work:
     def _guests(self, plan: Journal) -> list[tuple[int, int]]:
         return [user_key(self.secret, guest_id(s)) for s in plan.sessions]
 
+
+def _follow_ledger(con: duckdb.DuckDBPyConnection, plan: Journal) -> None:
+    """Tell the ledger of what was ingested the new contents of the files it knows; it may have been told before."""
+    with transaction(con):
+        for path, (before, after, _, size) in plan.originals.items():
+            if after and Path(path).is_file() and sha256_of(Path(path)) == after:
+                follow_content(con, before, after, size)
 
 
 def _array(keys: Sequence[tuple[int, int]]) -> UserKeys:

@@ -19,6 +19,10 @@ from ..files import fsync_dir, locked, private_dir, write_atomic
 
 _FILES = "erasing*.json"
 
+# Seconds between tries of an erasure whose proof fails. Each writes the database anew and reads every file: done again
+# by every pass of the worker, one note of a customer in the wrong folder would keep the machine busy for good.
+PAUSES = (60, 300, 1800, 21_600)
+
 
 def state_dir(db: Path) -> Path:
     """Where everything about requests of people is kept: beside the database, only for its owner."""
@@ -45,6 +49,13 @@ class Journal:
         Sessions that were theirs alone: once the rows are gone, nothing else tells.
     begun
         Whether anything may have been removed.
+    originals
+        Files of the watched folder that were rewritten, or were about to be: path -> SHA-256 before and after, rows
+        taken out, and new size.
+    failures
+        How often the proof has failed.
+    next_at
+        Epoch seconds before which it is not tried again by itself; 0 for at once.
     """
 
     request: str
@@ -54,6 +65,9 @@ class Journal:
     unknown: tuple[int, ...] = ()
     sessions: tuple[str, ...] = ()
     begun: bool = False
+    originals: dict[str, tuple[str, str, int, int]] = field(default_factory=dict)
+    failures: int = 0
+    next_at: int = 0
 
     def with_removed(self, counts: dict[str, int]) -> Journal:
         """What was removed, as counted before it was; a run that goes on after a killed one finds less or nothing."""
@@ -65,6 +79,14 @@ class Journal:
 
     def with_sessions(self, sessions: Sequence[str]) -> Journal:
         return replace(self, sessions=tuple(dict.fromkeys((*self.sessions, *sessions))))
+
+    def with_original(self, path: str, before: str, after: str, rows: int, size: int) -> Journal:
+        return replace(self, originals=self.originals | {path: (before, after, rows, size)})
+
+    def with_failure(self, now: float) -> Journal:
+        """Tried in vain: again after a while, and later every time."""
+        pause = PAUSES[min(self.failures, len(PAUSES) - 1)]
+        return replace(self, failures=self.failures + 1, next_at=int(now) + pause)
 
     def with_begun(self) -> Journal:
         return replace(self, begun=True)
@@ -95,7 +117,8 @@ def _read(path: Path) -> Journal | None:
         return None  # finished, and killed before the file went
     found = json.loads(written)
     lists = {name: tuple(found[name]) for name in ("asked", "unknown", "sessions")}
-    return Journal(**{**found, **lists})
+    originals = {path: tuple(entry) for path, entry in found.get("originals", {}).items()}
+    return Journal(**{**found, **lists, "originals": originals})
 
 
 def keep(db: Path, journal: Journal) -> None:

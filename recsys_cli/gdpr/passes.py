@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..artifacts import Artifacts
@@ -34,6 +35,8 @@ def run(
     settings: Settings,
     watermark: Mapping[str, int],
     progress: Progress = SILENT,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> Done:
     """Do what is due; nothing is counted, and at once, when nothing was.
 
@@ -41,12 +44,14 @@ def run(
     ----------
     watermark
         See `store.reading.watermark`: consent is only looked at when the store has changed.
+    clock
+        Gives the epoch seconds by which erasures that have failed are tried again.
 
     Raises
     ------
     StoreBusy, StoreError
     """
-    erasures = _erasures(store, artifacts, settings, progress)
+    erasures = _erasures(store, artifacts, settings, progress, clock)
     done = dict(erasures.counts)
     if watermark and _last(settings) != dict(watermark):
         changed = sync_consent(store, artifacts, settings)
@@ -59,9 +64,11 @@ def run(
     return Done(done, erasures.failed)
 
 
-def _erasures(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress) -> Done:
+def _erasures(
+    store: Store, artifacts: Artifacts, settings: Settings, progress: Progress, clock: Callable[[], float]
+) -> Done:
     """Erasures and exports; one that cannot be finished does not keep the worker from the others and its own work."""
-    resumed = resume(store, artifacts, settings, progress)
+    resumed = resume(store, artifacts, settings, progress, patient=True, clock=clock)
     answered, failed = inbox.answer_all(store, artifacts, settings, progress)
     failed = [*resumed.failed, *failed]
     counts = {

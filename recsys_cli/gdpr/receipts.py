@@ -41,7 +41,7 @@ def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan
         document["retained"].append(
             {
                 "what": f"{originals} of the shop's own export files in the watched folder",
-                "why": "they are the shop's; recsys does not take in the person from them again",
+                "why": _why_originals(settings),
                 "until": "the shop deletes them",
             }
         )
@@ -49,6 +49,12 @@ def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan
     write_atomic(path.with_suffix(".txt"), as_text(document).encode())
     write_atomic(path, json.dumps(document, indent=1).encode())
     return path
+
+
+def _why_originals(settings: Settings) -> str:
+    if settings.gdpr.originals == "rewrite":
+        return "no rows can be cut out of them; recsys gdpr delete has said which files, and why"
+    return "they are the shop's; recsys does not take in the person from them again"
 
 
 def note_retrained(path: Path, version: str) -> None:

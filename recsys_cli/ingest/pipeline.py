@@ -148,7 +148,7 @@ def _take(
 ) -> FileReport:
     started = time.monotonic()
     name = request.label or source.path.name
-    mark = _mark(source, understood, settings)
+    mark = _mark(source, understood, settings, request.hints)
     # Read inside the store's lock: an erasure notes itself there before the rows go.
     keep_out = {e.hash: e.at for e in suppression.entries(settings.db) if e.keeps_out}
     before = merge.find_batch(con, mark)
@@ -188,9 +188,14 @@ class StrictRefusal(InputError):
         self.report = report
 
 
-def _mark(source: Source, understood: Understanding, settings: Settings) -> str:
-    """Tells this content read in this way from all others: the content's hash, a colon, and the way's."""
-    way = (READING, understood.kind, sorted(understood.columns.items()), source.form, settings.ingest)
+def _mark(source: Source, understood: Understanding, settings: Settings, hints: Hints) -> str:
+    """Tells this content read in this way from all others: the content's hash, a colon, and the way's.
+
+    What was found out from the content is no part of the way: a file that an erasure has rewritten is read in the same
+    way, though without the one umlaut in it nothing tells its encoding any more.
+    """
+    form = (source.form.name, source.form.compression, hints)
+    way = (READING, understood.kind, sorted(understood.columns.items()), form, settings.ingest)
     preset = understood.preset.platform if understood.preset else ""
     digest = hashlib.sha256(repr((*way, preset)).encode()).hexdigest()[:16]
     return f"{sha256_of(source.path)}:{digest}"

@@ -6,8 +6,6 @@ store is opened for each file alone, and other commands have their turns between
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from typing import Any
 import orjson
 
 from ..errors import InputError, RecsysError, UsageError
-from ..files import private_dir, write_atomic
+from ..files import being_written, private_dir, write_atomic
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from .pipeline import Request, StrictRefusal, ingest
@@ -86,7 +84,7 @@ class Folder:
                 continue  # renamed or removed since it was listed
             mark = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
             quiet = time.time() - stat.st_mtime >= quiet_seconds
-            if quiet and self.seen.get(entry.name) != mark and not _open_for_writing(Path(entry.path)):
+            if quiet and self.seen.get(entry.name) != mark and not being_written(Path(entry.path)):
                 found.append((stat.st_mtime_ns, Path(entry.path)))
         return [path for _, path in sorted(found)]
 
@@ -169,19 +167,3 @@ def _set_aside(folder: Folder, path: Path, error: RecsysError) -> SetAside:
     write_atomic(target.with_name(f"{target.name}.report.json"), report)
     path.replace(target)
     return outcome
-
-
-def _open_for_writing(path: Path) -> bool:
-    """Whether another process may still write to the file: the kernel grants no read lease on such a one."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False  # the reader will say what is wrong
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as e:
-        return e.errno == errno.EAGAIN  # other errors: leases do not exist here, or are not ours to take
-    finally:
-        os.close(fd)
-    return False

@@ -156,7 +156,7 @@ def test_exports_in_the_watched_folder_are_listed(shop: Shop, tmp_path: Path) ->
     (folder / "tuesday.csv").write_text("user_id,item_id,ts\nc20050,p1,1700000000\n")
     settings = replace(shop.settings, ingest=replace(shop.settings.ingest, folder=str(folder)))
     done = erase(shop.store, shop.artifacts, settings, [LONG])
-    assert [Path(p).name for p in done.originals] == ["monday.csv"]
+    assert [original.path.name for original in done.originals] == ["monday.csv"]
     assert "the shop's own export files" in done.receipt.with_suffix(".txt").read_text()
 
 

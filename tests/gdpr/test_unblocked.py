@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from recsys_cli.gdpr.needles import needles_for
 from recsys_cli.gdpr.scanning import scan
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.schema import guest_id
+from recsys_cli.status import status
 from recsys_cli.updates.drain import drain
 
 from .conftest import LONG, NUMBER, UMLAUT, UUID, Shop
@@ -39,7 +41,9 @@ def test_others_are_erased_while_one_is_stuck(shop: Shop) -> None:
     (left,) = journal.unfinished(shop.settings.db)
     assert left.asked == (UMLAUT,)
     note.unlink()
-    assert erase(shop.store, shop.artifacts, shop.settings, [NUMBER]).erased == 1  # and goes on with the other
+    later = time.time() + journal.PAUSES[0]
+    done = erase(shop.store, shop.artifacts, shop.settings, [NUMBER], clock=lambda: later)
+    assert done.erased == 1  # and goes on with the other
     assert journal.unfinished(shop.settings.db) == []
     assert places(shop, UMLAUT) == []
 
@@ -51,6 +55,27 @@ def test_resuming_tries_each_and_reports_each(shop: Shop) -> None:
     assert (len(done.finished), len(done.failed)) == (1, 1)
     assert first.name in str(done.failed[0])
     assert [j.asked for j in journal.unfinished(shop.settings.db)] == [(UMLAUT,)]
+
+
+def test_what_fails_again_and_again_is_tried_less_and_less(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
+    now, tried = 1_800_000_000.0, []
+    note = shop.artifacts.root / "notes.txt"
+    note.write_text(f"customer {UMLAUT} called")
+    with pytest.raises(ErasureIncomplete):
+        erase(shop.store, shop.artifacts, shop.settings, [UMLAUT], clock=lambda: now)
+    for minute in range(1, 24 * 60):  # a day of passes
+        at = now + 60 * minute
+        if journal.unfinished(shop.settings.db)[0].next_at <= at or minute % 240 == 0:
+            done = passes.run(shop.store, shop.artifacts, shop.settings, {}, clock=lambda at=at: at)
+            tried += [minute] if done.failed else []
+    assert tried == [1, 6, 36, 396, 756, 1116]
+    said = status(shop.store, shop.artifacts).as_dict()["erasure"]
+    assert "after 7 failed tries; the worker tries again 2027-01-16 08:36:00 UTC" in said
+    # Whoever asks for it does not wait, be it by name or for all.
+    assert len(resume(shop.store, shop.artifacts, shop.settings, clock=lambda: now).failed) == 1
+    note.unlink()
+    assert "Finished." in recsys("gdpr", "resume", *shop.flags()).stdout
+    assert status(shop.store, shop.artifacts).as_dict().get("erasure") is None
 
 
 def test_the_command_finishes_what_it_can_and_fails_for_the_rest(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
@@ -163,8 +188,8 @@ def test_a_customers_short_number_is_not_somebody_elses_session(shop: Shop) -> N
     assert shop.count("events", f"session_id = '{NUMBER}'") == 1
 
 
-def passed(shop: Shop) -> passes.Done:
-    return passes.run(shop.store, shop.artifacts, shop.settings, {})
+def passed(shop: Shop, hours: float = 0) -> passes.Done:
+    return passes.run(shop.store, shop.artifacts, shop.settings, {}, clock=lambda: time.time() + hours * 3600)
 
 
 def test_two_orders_about_one_person_are_carried_out_together(shop: Shop) -> None:
@@ -196,10 +221,10 @@ def test_an_order_that_fails_does_not_keep_the_others_waiting(shop: Shop) -> Non
     (shop.artifacts.root / "more.txt").write_text(UUID)
     inbox.put(shop.artifacts.root, inbox.ERASE, [UUID], "shopify")
     inbox.put(shop.artifacts.root, inbox.ERASE, [LONG], "shopify")
-    done = passed(shop)
+    done = passed(shop, hours=1)
     assert len(done.failed) == 2
     assert inbox.waiting(shop.artifacts.root) == []
     assert places(shop, LONG) == []
     note.unlink()
-    assert passed(shop).counts["erasures_finished"] == 1
+    assert passed(shop, hours=2).counts["erasures_finished"] == 1
     assert json.loads(journal.paths(shop.settings.db)[0].read_bytes())["asked"] == [UUID]
