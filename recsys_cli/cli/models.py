@@ -33,13 +33,17 @@ def _open(
 
 @app.command("list")
 def list_(
-    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare it with its checksum.")] = False,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show all versions, the newest first, after checking their files; the served one is marked with *."""
+    """Show all versions, the newest first; the served one is marked with *, and damaged ones are named."""
     run, published = _open(db, artifacts, config, as_json)
     from ..updates import lineage
 
-    found = lineage.checked(published)
+    found = lineage.checked(published) if verify else lineage.entries(published)
     run.emit([asdict(e) for e in found], lambda out: _draw_list(out, found))
 
 

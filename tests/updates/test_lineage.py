@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from recsys_cli.artifacts import Artifacts, SpoolWriter, Version
+from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, versions
 from recsys_cli.artifacts.versions import _canonical, _digest
 from recsys_cli.errors import ArtifactError, CorruptArtifact, NotFound
 from recsys_cli.settings import Settings
@@ -124,14 +124,28 @@ def test_the_commands(four: Artifacts, recsys: Recsys) -> None:
 
 def test_the_list_marks_a_version_with_a_damaged_file(four: Artifacts, recsys: Recsys) -> None:
     file = next((four.versions_dir / "v000004" / "histories").iterdir())
-    file.write_bytes(b"x" + file.read_bytes()[1:])
+    whole = file.read_bytes()
     state = ("--artifacts", str(four.root))
-    listed = json.loads(recsys("models", "list", "--json", *state).stdout)
-    assert [e["damaged"] for e in listed] == [True, False, False, False]
-    assert (listed[0]["current"], listed[0]["model"]) == (True, "als")
-    shown = recsys("models", "list", *state).stdout
-    assert shown.splitlines()[1].startswith("* v000004 damaged")
-    assert "v000004 is damaged: an older version is served" in shown
+    for flags, content in (((), whole[:-1]), ((), None), (("--verify",), b"x" + whole[1:])):
+        file.unlink() if content is None else file.write_bytes(content)
+        listed = json.loads(recsys("models", "list", "--json", *flags, *state).stdout)
+        assert [e["damaged"] for e in listed] == [True, False, False, False]
+        assert (listed[0]["current"], listed[0]["model"]) == (True, "als")
+        shown = recsys("models", "list", *flags, *state).stdout
+        assert shown.splitlines()[1].startswith("* v000004 damaged")
+        assert "v000004 is damaged: an older version is served" in shown
+        file.write_bytes(whole)
+
+
+def test_the_list_reads_no_more_than_the_manifests(four: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of a large shop have hundreds of megabytes each."""
+    read: list[str] = []
+    sha256_of = versions.sha256_of
+    monkeypatch.setattr(versions, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    assert not any(e.damaged for e in lineage.entries(four))
+    assert read == []
+    assert not any(e.damaged for e in lineage.checked(four))
+    assert len(read) == sum(len(four.open(name, verify=False).manifest["files"]) for name in four.names())
 
 
 def test_the_commands_say_where_there_is_nothing_to_show(recsys: Recsys, train: Train, artifacts: Artifacts) -> None:
