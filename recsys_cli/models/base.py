@@ -69,6 +69,12 @@ class ModelConfig:
     )
     qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.", high=2)
     repeat_power: float = hyper(0.0, "Weight grows with the number of events of the same item to this power.", high=2)
+    order_power: float = hyper(
+        0.0,
+        "Weight falls with the number of later moments of the same history, to minus this, when scoring.",
+        Range(0, 1.5),
+        high=5,
+    )
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -227,7 +233,8 @@ class Model(ABC):
     def weights(self, histories: Histories, now: int) -> sp.csr_matrix:
         """Histories as weights under this model's config; see `weigh`."""
         config = self.config
-        return weigh(histories, self.n_items, config.tau_days, config.qty_power, config.repeat_power)
+        powers = config.qty_power, config.repeat_power, config.order_power
+        return weigh(histories, self.n_items, config.tau_days, *powers)
 
     def item_vectors(self) -> Float32 | None:
         """Shape (n_items, d) when `capabilities.vectors`."""
@@ -290,13 +297,19 @@ class Model(ABC):
 
 
 def weigh(
-    histories: Histories, n_items: int, tau_days: float = 0.0, qty_power: float = 0.0, repeat_power: float = 0.0
+    histories: Histories,
+    n_items: int,
+    tau_days: float = 0.0,
+    qty_power: float = 0.0,
+    repeat_power: float = 0.0,
+    order_power: float = 0.0,
 ) -> sp.csr_matrix:
     """Histories as a matrix of weights: the strongest event of each item, aged, times its number of events^power.
 
-    One event weighs its type's weight, times quantity^`qty_power`, times exp(-age / tau). Ages are counted from the
-    newest event of the same history: on one list that is the same as counting from now, but a customer who was
-    away for years keeps a history instead of seeing it shrink to nothing.
+    One event weighs its type's weight, times quantity^`qty_power`, times exp(-age / tau), times (1 + later
+    moments)^-`order_power`. Ages are counted from the newest event of the same history: on one list that is the same
+    as counting from now, but a customer who was away for years keeps a history instead of seeing it shrink to nothing.
+    Where minutes decide, as among what is viewed in one visit, days say nothing and the order does.
 
     Returns
     -------
@@ -311,6 +324,8 @@ def weigh(
     weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
     if tau_days:
         weight = weight * _ageing(histories, tau_days)
+    if order_power:
+        weight = weight * (1 + _later(histories)) ** np.float32(-order_power)
     key = histories.row_of_event.astype(np.int64) * n_items + histories.item
     order = np.argsort(key, kind="stable")
     key = key[order]
@@ -335,6 +350,17 @@ def _ageing(histories: Histories, tau_days: float) -> Float32:
     age = (newest - histories.ts) / (tau_days * DAY)
     # Clipped, because what has aged to an exact zero would read as never bought.
     return np.exp(-np.clip(age, 0, 60)).astype(np.float32)
+
+
+def _later(histories: Histories) -> Float32:
+    """How many moments of its own history are later than each event; what was bought together is one moment."""
+    row = histories.row_of_event
+    begins = np.concatenate([np.ones(1, np.bool_), (np.diff(histories.ts) != 0) | (np.diff(row) != 0)])
+    moment = np.cumsum(begins)
+    length = np.diff(histories.indptr)
+    filled = length > 0
+    newest = np.repeat(moment[histories.indptr[1:][filled] - 1], length[filled])
+    return np.asarray(newest - moment, dtype=np.float32)
 
 
 def lengthen(

@@ -36,6 +36,7 @@ class BlendConfig(ModelConfig):
     """Hyperparameters of `Blend`."""
 
     tau_days: float = hyper(0.0, "Not used: every member ages histories in its own way.", high=36_500)
+    order_power: float = hyper(0.0, "Not used, as `tau_days`.", high=5)
     members: dict[str, Any] = hyper(
         {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; missing weights are learned.'
     )

@@ -26,6 +26,7 @@ class PopularConfig(ModelConfig):
     tau_days: float = hyper(
         14.0, "Days after which a sale counts 1/e; 0 for popularity of all time.", Range(0.5, 400, True), high=36_500
     )
+    order_power: float = hyper(0.0, "Not used: sales are not a history.", high=5)
 
 
 class Popular(Model):

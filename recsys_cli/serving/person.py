@@ -82,6 +82,9 @@ def weigh_one(past: Past, kind_weight: Float32, config: ModelConfig) -> tuple[In
     if config.tau_days:
         age = (past.ts[-1] - past.ts) / (config.tau_days * DAY)
         weight = weight * np.exp(-np.minimum(np.maximum(age, 0), 60)).astype(np.float32)
+    if config.order_power:
+        later = np.concatenate([np.cumsum(past.ts[:0:-1] != past.ts[-2::-1])[::-1], np.zeros(1, np.int64)])
+        weight = weight * (1 + later).astype(np.float32) ** np.float32(-config.order_power)
     order = np.argsort(past.item, kind="stable")
     item = past.item[order]
     new = np.empty(len(item), dtype=np.bool_)

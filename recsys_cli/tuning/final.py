@@ -82,7 +82,8 @@ def last_round(
             configs[name] = dict(finalists[name])
             if rung is not None and time.monotonic() < deadline:
                 models[name] = aged(models[name], rung, metric)
-                configs[name]["tau_days"] = models[name].config.tau_days
+                found = models[name].config
+                configs[name] |= {"tau_days": found.tau_days, "order_power": found.order_power}
             cost[name] = spent
             advance(1)
     if blend:

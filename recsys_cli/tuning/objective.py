@@ -16,6 +16,7 @@ from ..schema import Dataset
 _SAMPLE_EVENTS = 1_000_000  # a rung on a sample is worth it when the whole has several times as many
 _USERS = 3_000  # judged in each window
 _AGES = (0.0, 15.0, 50.0, 200.0)  # days
+_ORDERS = (0.4, 1.0)
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,28 @@ def climb(
 
 
 def aged(model: Model, rung: Rung, metric: str) -> Model:
-    """The fitted model with the ageing of histories that foresees best.
+    """The fitted model with the ageing of histories, by days and by order, that foresees best.
 
     Fitting takes the histories as they are, so that this costs no fit; how fast tastes change differs from shop to
     shop more than most hyperparameters do, and where times are made up, no ageing is right.
     """
     if not model.capabilities.personal or "tau_days" not in model.Config.space():
         return model
-    others = [copy.copy(model) for _ in _AGES]
-    for other, tau_days in zip(others, _AGES, strict=True):
-        other.config = replace(model.config, tau_days=tau_days)
-    return max([model, *others], key=lambda m: _value(m, rung, metric))
+    best, value = model, _value(model, rung, metric)
+
+    def attempt(tau_days: float, order_power: float) -> None:
+        nonlocal best, value
+        other = copy.copy(model)
+        other.config = replace(model.config, tau_days=tau_days, order_power=order_power)
+        if (reached := _value(other, rung, metric)) > value:
+            best, value = other, reached
+
+    for days in _AGES:
+        attempt(days, 0.0)
+    for power in _ORDERS:
+        for days in (best.config.tau_days, 0.0):
+            attempt(days, power)
+    return best
 
 
 def _value(model: Model, rung: Rung, metric: str) -> float:

@@ -34,7 +34,9 @@ def histories_of(rows: list[list[Event]]) -> Histories:
     )
 
 
-def weigh_plainly(row: list[Event], tau: float, qty_power: float, repeat_power: float) -> dict[int, float]:
+def weigh_plainly(
+    row: list[Event], tau: float, qty_power: float, repeat_power: float, order_power: float
+) -> dict[int, float]:
     """The strongest event of each item, aged from the newest of the row, times how often; bought more than returned."""
     weights: dict[int, float] = {}
     newest = max((ts for _, ts, _, _ in row), default=0)
@@ -42,22 +44,26 @@ def weigh_plainly(row: list[Event], tau: float, qty_power: float, repeat_power: 
         own = [(ts, KIND_WEIGHT[kind], max(qty, 1.0)) for i, ts, kind, qty in row if i == item]
         if sum(w * qty for _, w, qty in own) > 1e-5:
             ages = [min((newest - ts) / (tau * DAY), 60) if tau else 0.0 for ts, _, _ in own]
-            best = max(w * qty**qty_power * math.exp(-a) for (_, w, qty), a in zip(own, ages, strict=True))
+            later = [len({other[1] for other in row if other[1] > ts}) for ts, _, _ in own]
+            falls = [math.exp(-a) * (1 + n) ** -order_power for a, n in zip(ages, later, strict=True)]
+            best = max(w * qty**qty_power * fall for (_, w, qty), fall in zip(own, falls, strict=True))
             weights[item] = best * sum(w > 0 for _, w, _ in own) ** repeat_power
     return weights
 
 
 class TestWeigh:
-    @given(shops, *[st.sampled_from(v) for v in ([0.0, 1.0, 30.0], [0.0, 0.5, 1.0], [0.0, 0.5, 1.0])])
-    def test_is_what_the_plain_way_says(self, shop: list[list[Event]], tau: float, qty: float, repeat: float) -> None:
-        m = weigh(histories_of(shop), N, tau, qty, repeat)
+    @given(shops, *[st.sampled_from(v) for v in ([0.0, 1.0, 30.0], *[[0.0, 0.5, 1.0]] * 3)])
+    def test_is_what_the_plain_way_says(
+        self, shop: list[list[Event]], tau: float, qty: float, repeat: float, order: float
+    ) -> None:
+        m = weigh(histories_of(shop), N, tau, qty, repeat, order)
         assert m.shape == (len(shop), N)
         assert m.dtype == np.float32
         assert m.has_canonical_format
         assert (m.data > 0).all()
         for r, row in enumerate(shop):
             got = dict(zip(m[r].indices.tolist(), m[r].data.tolist(), strict=True))
-            assert got == pytest.approx(weigh_plainly(row, tau, qty, repeat), rel=1e-4)
+            assert got == pytest.approx(weigh_plainly(row, tau, qty, repeat, order), rel=1e-4)
 
     @given(shops, st.sampled_from([np.int32, np.int64]))
     def test_the_histories_are_left_as_they_were(self, shop: list[list[Event]], index: type) -> None:
