@@ -58,6 +58,11 @@ def read_keys(root: Path) -> list[Key]:
         raise InputError(f"The keys in {root / FILE} cannot be read.", "Restore the file, or remove it.") from None
 
 
+def keys_wanted(root: Path) -> bool:
+    """Whether there ever was a key: then nobody is answered without one, also when the last was revoked."""
+    return (root / FILE).exists()
+
+
 def add_key(root: Path, name: str, scopes: Iterable[str]) -> str:
     """Make a key; it is returned here and can never be shown again. Inside `Artifacts.exclusive`.
 

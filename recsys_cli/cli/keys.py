@@ -57,9 +57,12 @@ def show(
 ) -> None:
     """List the keys there are, without the keys themselves."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import read_keys
+    from ..api.keys import keys_wanted, read_keys
 
     held = read_keys(run.settings.artifacts)
+    open_here = "No keys: the server answers requests made on this machine only."
+    shut = "No keys: all are revoked, and the server answers nobody until recsys keys add NAME."
+    none = shut if keys_wanted(run.settings.artifacts) else open_here
     rows = [{"name": k.name, "scopes": list(k.scopes), "created_at": k.created_at} for k in held]
 
     def render(out: Console) -> None:
@@ -67,7 +70,7 @@ def show(
         for key in held:
             day = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
             table.add_row(Text(key.name), ", ".join(key.scopes), day)
-        out.print(table if held else "No keys: the server answers requests made on this machine only.")
+        out.print(table if held else none)
 
     run.emit({"keys": rows}, render)
 
@@ -91,4 +94,11 @@ def revoke(
         raise NotFound(f"There is no key '{name}'.", "Run recsys keys list.")
     with store.exclusive(waiting=run.waiting):
         revoke_key(store.root, name)
-    run.emit({"revoked": name}, lambda out: out.print(Text(f"'{name}' is no longer a key.")))
+        last = not read_keys(store.root)
+
+    def render(out: Console) -> None:
+        out.print(Text(f"'{name}' is no longer a key."))
+        if last:
+            run.waiting("It was the last one: the server answers nobody until recsys keys add NAME.")
+
+    run.emit({"revoked": name}, render)

@@ -23,7 +23,7 @@ def serve(
 ) -> None:
     """Answer over HTTP from the published version, and take events; see /docs on the server."""
     run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
-    from ..api.keys import read_keys
+    from ..api.keys import keys_wanted, read_keys
     from ..api.server import ServePlan, listen
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
@@ -39,10 +39,12 @@ def serve(
     address, number = sock.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     run.waiting(f"Serving on http://{shown}:{number} (documentation: /docs). Stop with Ctrl-C.")
-    only_here = ipaddress.ip_address(address).is_loopback
-    if not (only_here or read_keys(run.settings.artifacts)):
-        # In a container even the machine it runs on is another one.
-        run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME has made one.")
+    if not read_keys(run.settings.artifacts):
+        if keys_wanted(run.settings.artifacts):
+            run.waiting("All keys are revoked: everybody gets 401, on this machine too, until recsys keys add NAME.")
+        elif not ipaddress.ip_address(address).is_loopback:
+            # In a container even the machine it runs on is another one.
+            run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME.")
     images = images_folder(settings.images)
     run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images), sock)
 

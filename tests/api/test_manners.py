@@ -112,7 +112,11 @@ def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any) -> None:
     assert int(late[0].headers["retry-after"]) >= 1
     assert late[0].json()["error"]["code"] == "too_many"
     assert "page" in recsys("keys", "list", **state).stdout
-    assert recsys("keys", "revoke", "page", **state).returncode == 0
+    revoked = recsys("keys", "revoke", "page", **state)
+    assert revoked.returncode == 0
+    assert "It was the last one: the server answers nobody" in revoked.stderr
+    assert "answers nobody" in recsys("keys", "list", **state).stdout
+    assert "this machine" in recsys("keys", "list", "--artifacts", str(server.shop.settings.artifacts) + "2").stdout
     time.sleep(2)
     assert server.http.get("/recommend", headers=serve).status_code == 401
 
@@ -314,9 +318,14 @@ def test_serve_for_others_without_keys_says_who_is_refused(start: Start) -> None
     assert "get 401 until recsys keys add NAME" in open_to_all.log.read_text()
     add_key(open_to_all.shop.settings.artifacts, "page", ["serve"])
     assert "get 401" not in start("--host", "0.0.0.0").log.read_text()
+    assert "401" not in start().log.read_text()
     revoke_key(open_to_all.shop.settings.artifacts, "page")
-    assert "get 401 until" in start("--host", "0.0.0.0").log.read_text()
-    assert "get 401" not in start().log.read_text()
+    for host in ("0.0.0.0", "127.0.0.1"):
+        server = start("--host", host)
+        said = server.log.read_text()
+        assert "everybody gets 401, on this machine too, until recsys keys add NAME" in said
+        assert "from other machines" not in said
+        assert server.http.get("/recommend").status_code == 401
 
 
 def test_serve_on_a_taken_port_says_so(server: Any, recsys: Any) -> None:
