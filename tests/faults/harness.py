@@ -177,6 +177,22 @@ class Shop:
             assert self._server.stdout is not None
             self._server.stdout.close()
 
+    def resume(self) -> None:
+        """Start the server again after `stop`; what customers were answered before is forgotten."""
+        self._stop.clear()
+        self._threads.clear()
+        self.serve()
+
+    def ask(self, path: str) -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def _ask(self, method: str, path: str, body: object = None) -> str:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
