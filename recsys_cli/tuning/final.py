@@ -22,7 +22,6 @@ _MEMBERS = 6
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
 _MAX_USERS = 20_000
-_AGED_BY = 1_000  # customers who are asked how fast histories age
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def last_round(
     models: dict[str, Model] = {}
     cost: dict[str, dict[str, float]] = {}
     configs: dict[str, dict[str, Any]] = {}
-    rung = Rung.of(split, seed, _AGED_BY) if ageing else None
+    rung = Rung.of(split, seed) if ageing else None
     with progress.stage("Fitting finalists on the past", len(finalists)) as advance:
         for name, values in finalists.items():
             if models and time.monotonic() + max(c["fit_seconds"] for c in cost.values()) > deadline:

@@ -9,16 +9,16 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RecsysError
 from ..files import private_dir
 from ..models import registry
-from ..models.base import ModelConfig, Range
+from ..models.base import Model, ModelConfig, Range
 from .choice import FOLDER
-from .objective import Rung, climb
+from .objective import Rung, aged, climb
 
 if TYPE_CHECKING:
     import optuna
@@ -91,9 +91,10 @@ class Search:
     def run(self, *, trials: int, deadline: float) -> None:
         """Try until `trials` are finished in all, or `time.monotonic()` passes `deadline`."""
         fresh = [m for m in self.models if not any(t.model == m for t in self.tried())]
-        for model in fresh:
+        for number, model in enumerate(fresh, 1):
             if time.monotonic() < deadline or not self.tried():
-                self._try_default(model)
+                spare = not trials or len(self.tried()) + 1 + len(fresh) - number < trials
+                self._try_known(model, deadline if spare else 0.0)
         workers = [threading.Thread(target=self._work, args=(trials, deadline)) for _ in range(self.jobs - 1)]
         for worker in workers:
             worker.start()
@@ -141,19 +142,30 @@ class Search:
             return None
         return min(able, key=lambda m: (count[m] + 1) / max(best[m] / max(top, 1e-12), 0.05) ** 4)
 
-    def _try_default(self, model: str) -> None:
-        """The known-good defaults, entered as a trial that the sampler learns from."""
+    def _try_known(self, model: str, deadline: float) -> None:
+        """The known-good defaults, and, with time left, these with histories ageing as fast as they do in this shop."""
+        config = registry.get(model).Config()
+        started = time.monotonic()
+        fitted = self._try_given(model, config)
+        if fitted is None or time.monotonic() + 2 * (time.monotonic() - started) > deadline:
+            return
+        found = aged(fitted, self.steps[0], self.metric).config
+        if found is not fitted.config:
+            self._try_given(model, replace(config, tau_days=found.tau_days, order_power=found.order_power))
+
+    def _try_given(self, model: str, config: ModelConfig) -> Model | None:
+        """Enter a config as a trial that the sampler learns from; the model of the first rung, where it can be fitted."""
         import optuna
 
         cls = registry.get(model)
         started = time.monotonic()
         values: list[float] = []
-        settled: ModelConfig = cls.Config()
-        steps = climb(cls, settled, self.steps, self.metric, seed=self.seed, threads=self._threads)
+        settled, first = config, None
+        steps = climb(cls, config, self.steps, self.metric, seed=self.seed, threads=self._threads)
         try:
             for value, fitted in steps:
                 values.append(value)
-                settled = fitted
+                settled, first = fitted.config, fitted if first is None else first
                 if value < _HOPELESS * max((t.values[0] for t in self.tried()), default=0.0):
                     break
         except RecsysError as e:
@@ -162,11 +174,11 @@ class Search:
                     state=optuna.trial.TrialState.FAIL, user_attrs={"model": model, "why": str(e)}
                 )
             )
-            return
+            return None
         space = {f"{model}.{k}": _distribution(r, getattr(cls.Config(), k)) for k, r in cls.Config.space().items()}
         params = {f"{model}.{k}": _inside(r, k, getattr(settled, k)) for k, r in cls.Config.space().items()}
         seconds = time.monotonic() - started
-        attrs = {"model": model, "config": cls.Config().as_dict(), "seconds": seconds}
+        attrs = {"model": model, "config": config.as_dict(), "seconds": seconds}
         whole = len(values) == len(self.steps)
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -179,6 +191,7 @@ class Search:
             )
         )
         self.watch(_tried(len(self.study.get_trials(deepcopy=False)) - 1, attrs, tuple(values), whole))
+        return first
 
     def _attempt(self, trial: optuna.Trial, model: str, config: ModelConfig) -> None:
         import optuna
