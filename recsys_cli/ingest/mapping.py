@@ -328,7 +328,8 @@ def _missing(source: Source, kind: str, field: Field, sample: pa.Table, taken: s
     return InputError(
         f"{source.path} has no column that we know as {field.name}; it has: {_list(names)}.",
         f"Say which one it is: --map {field.name}={example}"
-        + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)"),
+        + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
+        + (" If it has no times, add a column ts with the same date in every row." if field.name == "ts" else ""),
     )
 
 
