@@ -124,3 +124,9 @@ class Refused(RecsysError):
     """The request is understood and not allowed: key, scope, limit or size."""
 
     code, exit_code, http_status = "refused", 11, 403
+
+
+class MemoryExceeded(RecsysError):
+    """A training took more memory than it may, and was ended."""
+
+    code, exit_code = "memory", 12

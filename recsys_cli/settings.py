@@ -113,6 +113,11 @@ class UpdateSettings:
     retrain_quality: float = _s(0.25, "Retrain when the lead over popularity has fallen by this share; 0 never.")
     check_days: float = _s(1.0, "Days of events between two looks at drift and quality.")
     nice: int = _s(10, "Niceness of the worker, and of train and tune, so that they give way to the server.")
+    memory: str = _s(
+        "3500MB",
+        "Memory a training by the worker may take; one that takes more is ended, and what is served stays.",
+        pattern=_SIZE,
+    )
     on_failure: str = _s("", "Command to run when a pass fails; it gets the reason as RECSYS_FAILURE and on stdin.")
     gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 
@@ -346,6 +351,33 @@ def load(
         if value is not None:
             _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
     return typing.cast(Settings, _build(Settings, values, ""))
+
+
+def as_values(settings: Settings) -> dict[str, Any]:
+    """Dotted names and values, fit for JSON but for paths; see `from_values`."""
+
+    def flat(part: Any, prefix: str) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            inner = dataclasses.is_dataclass(value)
+            values |= flat(value, f"{prefix}{f.name}.") if inner else {f"{prefix}{f.name}": value}
+        return values
+
+    return flat(settings, "")
+
+
+def from_values(values: Mapping[str, Any]) -> Settings:
+    """The settings that `as_values` has written, after a way through JSON."""
+    kinds = {row.name: row.type for row in table()}
+    return typing.cast(Settings, _build(Settings, {n: _as(kinds[n], v) for n, v in values.items()}, ""))
+
+
+def bytes_of(size: str) -> int:
+    """Bytes of a size like 1500MB or 2 GiB."""
+    number, unit = re.match(r"([\d.]+) ?([A-Za-z]+)", size).groups()  # type: ignore[union-attr]
+    power = "KMGT".index(unit[0].upper()) + 1
+    return int(float(number) * (1024 if "i" in unit else 1000) ** power)
 
 
 def misspelt(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -73,7 +73,7 @@ class Status:
                 "message": w.message or None,
                 "failures_in_a_row": w.failures,
                 "lag_seconds": round(w.lag_seconds, 1),
-                "last_training": f"{training['version']}: {training['reason']}" if training else None,
+                "last_training": _told(training) if training else None,
             }
         return shown | {"damaged": self.damaged or None, "spool": {"waiting_bytes": self.spool_bytes}}
 
@@ -102,6 +102,11 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     worker = health.read(artifacts.root)
     last = worker if worker.passes else None
     return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path))
+
+
+def _told(training: dict[str, Any]) -> str:
+    """The last training of a worker: its version and reason; why there is no version, when it failed."""
+    return f"{training['version'] or training['verdict']}: {training['reason']}"
 
 
 def _erasures(db: Path) -> str:

@@ -23,7 +23,7 @@ from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
 from .reasons import Attempt
-from .worker import Pass, Unfinished, look, run_pass
+from .worker import Pass, TooLarge, Unfinished, look, run_pass
 
 _COMMAND_SECONDS = 60
 
@@ -44,7 +44,9 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
         _tell(settings.update.on_failure, str(e), progress)
         raise
     except RecsysError as e:
-        _fail(artifacts, before.failed(started_at=started, ended_at=time.time(), message=str(e), lag_seconds=lag))
+        tried = {"training": e.attempt.as_dict()} if isinstance(e, TooLarge) else {}
+        times = {"started_at": started, "ended_at": time.time(), "lag_seconds": lag}
+        _fail(artifacts, before.failed(message=str(e), **times, **tried))
         _tell(settings.update.on_failure, str(e), progress)
         raise
     health.write(

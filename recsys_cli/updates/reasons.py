@@ -51,7 +51,8 @@ def reason(version: Version, watch: Watch | None, last: Attempt | None, settings
     from the same data.
     """
     now, then = version.manifest["data"], fitted(version)["data"]
-    since = asdict(last) if last is not None and last.last_ts > then["last_ts"] else then
+    # By events as well: late ones are no newer, and what was made of them in vain is made again in every pass.
+    since = asdict(last) if last and (last.last_ts, last.events) > (then["last_ts"], then["events"]) else then
     days = (now["last_ts"] - since["last_ts"]) / DAY
     growth = {name: round(now[name] / max(since[name], 1) - 1, 6) for name in ("events", "items")}
     if 0 < settings.retrain_days <= days:

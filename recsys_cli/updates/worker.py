@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..artifacts import Artifacts, Position, Spool
-from ..errors import ErasureIncomplete, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
+from ..errors import ErasureIncomplete, MemoryExceeded, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..files import locked, private_dir
 from ..gdpr import passes
 from ..gdpr.erasing import together
@@ -77,6 +77,20 @@ class Unfinished(ErasureIncomplete):
         said = together(failed)
         super().__init__(said.message, said.hint)
         self.done = done
+
+
+class TooLarge(MemoryExceeded):
+    """A training took more memory than it may.
+
+    Parameters
+    ----------
+    attempt
+        Kept, so that the next pass does not try the same again from the same data.
+    """
+
+    def __init__(self, why: MemoryExceeded, attempt: Attempt) -> None:
+        super().__init__(why.message, why.hint)
+        self.attempt = attempt
 
 
 @contextmanager
@@ -205,7 +219,7 @@ def _freshen(
         try:
             base = artifacts.current(damaged=lambda e: progress.note(e.message))
         except NoModel as e:
-            return _first(store, artifacts, settings, mark, e, progress)
+            return _first(store, artifacts, settings, mark, e, last, progress)
         whole = base.name == pointer
         if not mark or (whole and base.manifest["data"].get("watermark") == mark):
             return Pass("nothing new", base.name)
@@ -222,40 +236,60 @@ def _freshen(
         why = reason(version, folded.watch, last, settings.update) if settings.update.retrain else ""
         if not why:
             return Pass("published", version.name, **growth)
-        training = _train(store, artifacts, settings, why, progress)
+        training = _train(artifacts, settings, why, after, progress)
         served = training.version if training.promoted else version.name
         return Pass("published", served, training=training, **growth)
 
 
 def _first(
-    store: Store, artifacts: Artifacts, settings: Settings, mark: dict[str, int], none: NoModel, progress: Progress
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    mark: dict[str, int],
+    none: NoModel,
+    last: Attempt | None,
+    progress: Progress,
 ) -> Pass:
     """The first training, once there is enough to learn from; before that, the drain was all there was to do."""
+    if last is not None and mark.get("events", 0) < last.events * (1 + settings.update.retrain_share):
+        progress.note(f"{none} {last.verdict}")  # it failed, and would fail again
+        return Pass("drained", None)
     if not settings.update.retrain or mark.get("events", 0) < FIRST_EVENTS:
         progress.note(str(none))
         return Pass("drained", None)
     try:
-        training = _train(store, artifacts, settings, "there was no model yet", progress)
+        known = {"last_ts": 0, "events": mark.get("events", 0), "items": mark.get("items", 0)}
+        training = _train(artifacts, settings, "there was no model yet", known, progress)
     except NotEnoughData as e:
         progress.note(str(e))
         return Pass("drained", None)
     return Pass("published", training.version, new_events=training.events, new_items=training.items, training=training)
 
 
-def _train(store: Store, artifacts: Artifacts, settings: Settings, why: str, progress: Progress) -> Attempt:
-    """Train by the served recipe, or by what tuning has chosen since; the gate decides whether it is served."""
+def _train(
+    artifacts: Artifacts, settings: Settings, why: str, known: Mapping[str, int], progress: Progress
+) -> Attempt:
+    """Train by the served recipe, or by what tuning has chosen since; the gate decides whether it is served.
+
+    Parameters
+    ----------
+    known
+        The newest event, events and items that there are; noted when the training fails.
+    """
     from ..judging import Served
-    from ..training import choose, train
+    from ..training import choose
     from ..tuning import load_choice
+    from .apart import train_apart
 
     progress.note(f"Training anew: {why}.")
     served, tuned = Served.of(artifacts), load_choice(settings.artifacts)
     newer = tuned is not None and served is not None and tuned.get("chosen_at", 0) > served.created_at
     recipe = choose(settings, None, {}) if served is None or newer else served.recipe
-    done = train(store, artifacts, settings, recipe, progress, notes={"reason": why})
-    data = done.version.manifest["data"]
-    verdict = done.decision.reason
-    progress.note(f"{'Serving' if done.decision.promote else 'Kept back'} {done.version.name}: {verdict}")
-    return Attempt(
-        data["last_ts"], data["events"], data["items"], why, done.version.name, done.decision.promote, verdict
-    )
+    try:
+        version = train_apart(settings, recipe, why, artifacts, progress)
+    except MemoryExceeded as e:
+        raise TooLarge(e, Attempt(known["last_ts"], known["events"], known["items"], why, "", False, e.message)) from e
+    data, gate = version.manifest["data"], version.manifest["gate"]
+    promoted = gate["promote"] or gate["forced"]
+    progress.note(f"{'Serving' if promoted else 'Kept back'} {version.name}: {gate['reason']}")
+    return Attempt(data["last_ts"], data["events"], data["items"], why, version.name, promoted, gate["reason"])
