@@ -174,8 +174,9 @@ class Engine:
         factor = self.catalogue.campaigns().factor
         if found and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
-        others = self._other_sources(person, allowed, depth)
-        lines = shaping.lines(found, others, self.model.name, skip)
+        others = self._other_sources(person, allowed, found)
+        weights = sources.BASKET if person.basket else sources.SESSION
+        lines = shaping.lines(found, others, weights, self.model.name, skip)
         shaper = shaping.Shaper(self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now)
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
@@ -184,17 +185,20 @@ class Engine:
             shaper.put(picker, shaping.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True)
         return picker
 
-    def _other_sources(self, person: Person, allowed: Allowed, depth: int) -> dict[str, Found]:
-        latest = sources.latest(person.basket or person.fresh)
+    def _other_sources(self, person: Person, allowed: Allowed, found: Found) -> dict[str, Found]:
+        """What speaks for items besides the model's `found`, where there is a basket or something just happened."""
+        latest = sources.latest(person.basket, person.fresh)
         if not latest:
             return {}
-        shelves = self.bundle.shelves
-        near = [pair for item in latest for pair in self.retrieval.near(item)[:50] if allowed.mask[pair[0]]]
-        return {
-            "together": sources.together(shelves, person.basket or latest, allowed),
-            "neighbours": sorted(dict(sorted(near, key=lambda p: p[1])).items(), key=lambda p: -p[1]),
+        others = {
+            "together": sources.together(self.bundle.shelves, person.basket or latest, allowed),
+            "neighbours": sources.neighbours(map(self.retrieval.near, latest), allowed),
             "content": sources.content(self.catalogue, self._unsold, person.fresh or person.basket, allowed, 20),
         }
+        if found or others["together"] or others["neighbours"]:
+            # Alone it would keep popular items, which are liked better, from the list of whom nothing is known.
+            others["trending"] = sources.trending(self.bundle.shelves, allowed)
+        return others
 
     def _not_again(self, person: Person, request: Request, rules: Rules) -> set[int]:
         """Items that are not to be shown to this person now."""
@@ -299,9 +303,7 @@ class Engine:
         """Lists for many customers, from the version alone; see `batch.recommend`."""
         mask = self.catalogue.allowed(Filters()).mask
         index = self.retrieval.index
-        return batch.recommend(
-            self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat, index=index
-        )
+        return batch.recommend(self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat, index=index)
 
     # -- looking things up ------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from .person import NOTHING, Past
 from .request import Request
 
 _KEPT = 20_000  # people of whom is kept what was worked out: about 1 KB each
+_VISIT = 1800.0  # seconds after which what somebody did is no longer of the same visit
 
 Event = tuple[int, int, int, float]  # item code, epoch seconds, kind, quantity
 
@@ -31,7 +33,7 @@ class Person:
     keys
         Under which they are known.
     fresh
-        Items they touched since the version, newest first.
+        Items they touched since the version or in a visit still going on, newest first.
     basket
         Items of the request's basket.
     vector
@@ -132,12 +134,24 @@ class People:
                 later += self._coded(self._overlay.people.get(key, ()))
         if len(keys) > 1:
             later.sort(key=lambda event: event[1])
-        fresh = list(dict.fromkeys(code for code, *_ in reversed(later)))
+        fresh = list(dict.fromkeys([*(code for code, *_ in reversed(later)), *self._just_now(past)]))
         basket = self._catalogue.codes(request.items) if self.may_use(request.user_id, request.consent)[1] else []
         if basket and self.purchase >= 0:
             newest = max([self.now, *(event[1] for event in later)])
             later += [(code, newest, self.purchase, 1.0) for code in basket]
         return Person(past.then(later), keys, fresh, basket, self._heard(keys))
+
+    @staticmethod
+    def _just_now(past: Past) -> list[int]:
+        """Items of a version's past that belong to a visit still going on, newest first.
+
+        Without them a guest's list would change by itself in the middle of the visit, when the worker has published.
+        """
+        since = time.time() - _VISIT
+        if not len(past) or past.ts[-1] < since:
+            return []
+        codes: list[int] = past.item[past.ts >= since][::-1].tolist()
+        return codes
 
     def _add_rows(self, past: Past, key: Key) -> Past:
         """With what the version knows under this key, and under those of guests that turned out to be the same."""
@@ -157,9 +171,7 @@ class People:
         """Events heard of since, as the version's codes; leaves out items and kinds that it does not know."""
         code_of, kinds = self._catalogue.code_of, self._kinds
         return [
-            (code_of[e.item_id], e.ts, kinds[e.kind], e.qty)
-            for e in events
-            if e.item_id in code_of and e.kind in kinds
+            (code_of[e.item_id], e.ts, kinds[e.kind], e.qty) for e in events if e.item_id in code_of and e.kind in kinds
         ]
 
     def seen(self, key: Key) -> list[Heard]:
@@ -179,4 +191,3 @@ class People:
             past = past.first(len(past) - len(person.basket))
         hit = past.kind == self.purchase
         return past.item[hit], past.ts[hit]
-

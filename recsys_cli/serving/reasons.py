@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..schema import PURCHASE, Histories
+from . import sources
 from .people import Person
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ class Reasons:
 
     def _near(self, code: int) -> str:
         person = self._person
-        latest = person.fresh[:3] if person else []
+        latest = sources.latest(person.basket, person.fresh) if person else []
+        where = "in the basket" if person and person.basket else "looked at just now"
         for item in latest:
-            if any(near == code for near, _ in self._engine.retrieval.near(item)[:50]):
-                return f"Like {self._title(item)}, looked at just now."
-        return "Like what was looked at just now."
+            if any(near == code for near, _ in self._engine.retrieval.near(item)[: sources.NEAR]):
+                return f"Like {self._title(item)}, {where}."
+        return f"Like what is {where}." if person and person.basket else f"Like what was {where}."
 
     def _content(self, code: int) -> str:
         return f"New in {self._word(code, 'category')}."

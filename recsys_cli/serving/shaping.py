@@ -11,7 +11,7 @@ from . import rules as r
 from .catalogue import Catalogue
 from .request import Request
 from .rules import Lines, Picker, Rules
-from .sources import WEIGHTS, Found, fuse
+from .sources import SOURCES, Found, fuse
 
 DEPTH = 128  # candidates that are put in order; more only where a page lies deeper, so that pages stay stable
 
@@ -27,12 +27,14 @@ def depth(request: Request, skipped: int) -> int:
     return DEPTH << (2 * steps)
 
 
-def lines(model: Found, others: Mapping[str, Found], name: str, skip: set[int]) -> tuple[Lines, tuple[str, ...]]:
+def lines(
+    model: Found, others: Mapping[str, Found], weights: Mapping[str, float], name: str, skip: set[int]
+) -> tuple[Lines, tuple[str, ...]]:
     """Candidates without those to be skipped, and the names of their sources."""
-    names = (name, *WEIGHTS)
+    names = (name, *SOURCES)
     if others:
         number = {"": 0} | {each: place for place, each in enumerate(names) if place}
-        rows = [(c, s, number[n]) for c, s, n in fuse(model, others) if c not in skip]
+        rows = [(c, s, number[n]) for c, s, n in fuse(model, others, weights) if c not in skip]
     else:
         rows = [(c, s, 0) for c, s in model if c not in skip]
     code, score, source = zip(*rows, strict=True) if rows else ((), (), ())
