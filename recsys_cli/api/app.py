@@ -1,9 +1,8 @@
-"""The application: routes in FastAPI for their documentation and varying paths, and `Front` before them."""
+"""The routes in FastAPI, for their documentation and for varying paths; `Front` stands before them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from starlette.routing import BaseRoute, Match
 from .. import __version__
 from . import schemas
 from .call import Reply, Route
-from .front import Front, Internal, NoMethod, NoRoute, answer, path_values
+from .front import Internal, NoMethod, NoRoute, answer, path_values
 from .images import show_image
 from .routes import ROUTES
 from .service import Service
@@ -39,21 +38,13 @@ _IN_PATH = "The id, percent-encoded; a slash in it as %2F."
 ANY = (400, 401, 403, 429)  # what every route may answer
 
 
-def make_app(service: Service) -> Front:
-    """The ASGI application of one server process; its lifespan starts and stops `service`."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        yield
-        await service.stop()
-
+def make_app(service: Service) -> FastAPI:
+    """What `Front` does not answer itself."""
     app = FastAPI(
         title="recsys",
         version=__version__,
         description="Recommendations for one shop, from its own machine. All errors have one shape. What answers GET "
         "answers HEAD too: the same headers, without the body.",
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -64,7 +55,7 @@ def make_app(service: Service) -> Front:
     app.add_api_route("/sample-images/{name}", _images(service), include_in_schema=False, methods=["GET"])
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _fault(service))
-    return Front(service, ROUTES, service.guard, app)
+    return app
 
 
 def _add(app: FastAPI, service: Service, route: Route) -> None:

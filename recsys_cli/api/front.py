@@ -1,7 +1,8 @@
 """The way in and out of every request: its id, who asks, its limits, its route, its metrics, and one shape of errors.
 
 Routes with a fixed path are answered here directly; FastAPI's own way to a handler takes as long as a whole answer.
-All others (and the documentation) go through FastAPI, to the same handlers.
+All others (and the documentation) go through FastAPI, to the same handlers. It takes longer to load than a version, so
+that is done when the server is ready.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 class Front:
-    """The ASGI application.
+    """The ASGI application of one server process; its lifespan starts and stops `service`.
 
     Parameters
     ----------
@@ -171,21 +172,40 @@ class Front:
         All routes.
     guard
         Who may ask.
-    inner
-        The FastAPI application, for what is not answered here.
+    load
+        Gives the FastAPI application, for what is not answered here; called once, in a thread.
     """
 
-    def __init__(self, service: Service, routes: Iterable[Route], guard: Guard, inner: Any) -> None:
+    def __init__(self, service: Service, routes: Iterable[Route], guard: Guard, load: Callable[[], Any]) -> None:
         self.service = service
-        self.inner = inner
+        self._load = load
+        self._inner: asyncio.Future[Any] | None = None
         self._guard = guard
         self._direct = {(r.method, r.path): r for r in routes if "{" not in r.path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-            return
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.service.start()
+        await send({"type": "lifespan.startup.complete"})
+        inner = self._inner_app()
+        await receive()
+        await self.service.stop()
+        await asyncio.wait([inner])
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _inner_app(self) -> asyncio.Future[Any]:
+        if self._inner is None:
+            self._inner = asyncio.ensure_future(asyncio.to_thread(self._load))
+        return self._inner
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         if scope["method"] == "HEAD":
             # A copy: the server below must still know that the answer has no body.
@@ -240,7 +260,9 @@ class Front:
             await send(message)
 
         try:
-            await self.inner(scope, receive, outgoing)
+            # Shielded: a client that hangs up while it is being loaded must not stop it for all.
+            inner = await asyncio.shield(self._inner_app())
+            await inner(scope, receive, outgoing)
         finally:
             template = getattr(scope.get("route"), "path", "other")
             reply = scope.get("recsys.reply")

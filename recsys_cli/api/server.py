@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import resource
@@ -13,14 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import UsageError
+from ..errors import CorruptArtifact, UsageError
 from ..settings import RuleSettings, ServeSettings
 from .log import log
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts, Version
 
 _BACKLOG = 2048
 _DIED_TOO_SOON = 2.0  # seconds
@@ -118,26 +123,39 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     # Before NumPy and faiss are loaded: their threads would fight over cores with the other workers.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    import faiss
-    import uvicorn
-    from threadpoolctl import threadpool_limits
-
+    # What is imported lives as long as the process: looking through it for garbage meanwhile finds none.
+    gc.disable()
     from ..artifacts import Artifacts
-    from ..serving.rules import Rules
-    from .app import make_app
-    from .protocol import Protocol
-    from .service import Service
+
+    artifacts = Artifacts(plan.artifacts)
+    with ThreadPoolExecutor(1) as beside:
+        # Reading 300 MB and their checksums needs no interpreter, the imports need little else.
+        first = beside.submit(newest_version, artifacts)
+        import faiss
+        import uvicorn
+        from threadpoolctl import threadpool_limits
+
+        from ..serving.rules import Rules
+        from .front import Front
+        from .protocol import Protocol
+        from .routes import ROUTES
+        from .service import Service
 
     faiss.omp_set_num_threads(1)
     threadpool_limits(1)
     # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
     sys.setswitchinterval(0.0005)
-    service = Service.of(
-        plan.settings, Rules.of(plan.rules), Artifacts(plan.artifacts), plan.secret, plan.images, log
-    )
-    service.live.start()
+    service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log)
+    service.live.start(*first.result())
+    gc.enable()
+
+    def load() -> Any:
+        from .app import make_app
+
+        return make_app(service)
+
     config = uvicorn.Config(
-        make_app(service),
+        Front(service, ROUTES, service.guard, load),
         http=Protocol,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         lifespan="on",
@@ -156,6 +174,15 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     server.run(sockets=[sock])
     if not server.started:
         sys.exit(6)
+
+
+def newest_version(artifacts: Artifacts) -> tuple[str | None, Version, list[CorruptArtifact]]:
+    """What the pointer says, the version to begin with, every byte of it checked, and why newer ones are not it.
+
+    The pointer is read first: another version that is published meanwhile is then seen at the first look.
+    """
+    damaged: list[CorruptArtifact] = []
+    return artifacts.current_name(), artifacts.current(damaged=damaged.append), damaged
 
 
 class _Supervisor:

@@ -28,12 +28,15 @@ def serve(
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
     from ..identity import load_secret
-    from ..serving.campaigns import read_campaigns
 
     settings = run.settings.serve
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
-    read_campaigns(run.settings.rules.campaigns)
+    if run.settings.rules.campaigns:
+        # Not for a shop without any: it brings the whole engine along, which this process makes no use of.
+        from ..serving.campaigns import read_campaigns
+
+        read_campaigns(run.settings.rules.campaigns)
     secret = load_secret(run.settings.db)
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,22 +78,33 @@ class Live:
             raise NoModel("No version is loaded yet.", "Run recsys train; the server takes what it publishes.")
         return self.engine
 
-    def start(self) -> None:
-        """Load the current version, or the newest older one that is whole and can be read.
+    def start(self, pointer: str | None, newest: Version, damaged: Sequence[CorruptArtifact]) -> None:
+        """Load a version, or the newest older one that is whole and can be read.
+
+        Parameters
+        ----------
+        pointer
+            What was pointed to before `newest` was chosen.
+        newest
+            The current version as `Artifacts.current` gives it, checked.
+        damaged
+            The versions that were passed over for it.
 
         Raises
         ------
         NoModel
         """
-        self._pointer = self.artifacts.current_name()
-        newest = self.artifacts.current(damaged=self._refuse).name
+        self._pointer = pointer
+        for error in damaged:
+            self._refuse(error)
+        engine = self._built(newest)
         names = self.artifacts.names()
-        for name in [newest, *names[: names.index(newest)][::-1]]:
-            engine = self._open(name)
-            if engine is not None:
-                self._take(engine)
-                return
-        raise NoModel(f"No version in {self.artifacts.versions_dir} can be read.", "Run recsys train.")
+        older = names[: names.index(newest.name)] if newest.name in names else names  # removed since
+        while engine is None and older:
+            engine = self._open(older.pop())
+        if engine is None:
+            raise NoModel(f"No version in {self.artifacts.versions_dir} can be read.", "Run recsys train.")
+        self._take(engine)
 
     async def run(self) -> None:
         """Keep up until `stop`."""
@@ -103,6 +114,7 @@ class Live:
                 if self.also is not None:
                     self.also()
                 if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                    gc.collect()
                     self._tidy()
             except (RecsysError, OSError) as e:
                 # What is being served stays; the next look tries again.
@@ -144,8 +156,16 @@ class Live:
     def _open(self, name: str) -> Engine | None:
         """The engine on the version pointed to; None when it is damaged, and what is served stays."""
         try:
-            return self._build(self.artifacts.open(name))
+            version = self.artifacts.open(name)
         except (CorruptArtifact, NotFound) as e:
+            self._refuse(e)
+            return None
+        return self._built(version)
+
+    def _built(self, version: Version) -> Engine | None:
+        try:
+            return self._build(version)
+        except CorruptArtifact as e:
             self._refuse(e)
             return None
 
@@ -162,17 +182,18 @@ class Live:
     def _take(self, engine: Engine) -> None:
         self.engine = engine
         self.swapped_at = time.time()
-        self.swaps += 1
+        if self.swaps:
+            gc.collect()
         self._tidy()
+        self.swaps += 1
         self.log("version_served", version=engine.version, items=len(engine.catalogue), users=len(engine.bundle.keys))
 
     def _tidy(self) -> None:
-        """Look for garbage now, and from now on only among what is young.
+        """From now on look for garbage only among what is young.
 
         What a version holds, and what is remembered of customers, lives long: left to itself the collector goes
         through all of it every second or so while customers come, and each time everybody waits for 60 ms.
         """
-        gc.collect()
         gc.freeze()
         gc.set_threshold(2_000, 5, 1_000_000)
         self._tidied = time.monotonic()

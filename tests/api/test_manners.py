@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,10 +18,14 @@ from typing import Any
 import httpx
 import pytest
 
+from recsys_cli.api.app import make_app
+from recsys_cli.api.front import Front
 from recsys_cli.api.guard import Guard, NoKey, TooMany
 from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
+from recsys_cli.api.routes import ROUTES
+from recsys_cli.api.server import newest_version
 from recsys_cli.api.service import Service
-from recsys_cli.artifacts import Artifacts, health
+from recsys_cli.artifacts import Artifacts, Version, health
 from recsys_cli.errors import NotFound, UsageError
 from recsys_cli.serving.rules import NO_RULES
 from recsys_cli.settings import ServeSettings
@@ -326,6 +333,57 @@ def test_serve_for_others_without_keys_says_who_is_refused(start: Start) -> None
         assert "everybody gets 401, on this machine too, until recsys keys add NAME" in said
         assert "from other machines" not in said
         assert server.http.get("/recommend").status_code == 401
+
+
+def test_the_command_does_not_load_what_only_its_workers_need(server: Any) -> None:
+    state = ["--db", str(server.shop.settings.db), "--artifacts", str(server.shop.settings.artifacts)]
+    taken = ["--port", server.url.rpartition(":")[2]]
+    command = [sys.executable, "-X", "importtime", "-m", "recsys_cli.cli.main", "serve", *taken, *state]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "cannot be listened on" in done.stderr
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "recsys_cli.api.server" in loaded
+    assert not loaded & {"faiss", "fastapi", "scipy", "pyarrow", "duckdb"}
+
+
+def test_lists_are_answered_before_fastapi_is_loaded(shop: Any) -> None:
+    service = Service.of(ServeSettings(), NO_RULES, shop.artifacts, shop.secret, None, lambda *_, **__: None)
+    service.live.start(*newest_version(shop.artifacts))
+    loading, may_go_on = threading.Event(), threading.Event()
+
+    def load() -> Any:
+        loading.set()
+        assert may_go_on.wait(20)
+        return make_app(service)
+
+    async def ask() -> None:
+        front = Front(service, ROUTES, service.guard, load)
+        transport = httpx.ASGITransport(front, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            item = asyncio.create_task(http.get("/items/t0"))
+            other = asyncio.create_task(http.get("/items/t1"))
+            assert await asyncio.to_thread(loading.wait, 20)
+            other.cancel()  # who hangs up meanwhile does not stop it for the others
+            assert (await http.get("/recommend", params={"user_id": "t4"})).status_code == 200
+            assert not item.done()
+            may_go_on.set()
+            assert (await item).json()["item_id"] == "t0"
+
+    asyncio.run(ask())
+
+
+def test_a_version_is_checked_once_at_the_start(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    verify = Version.verify
+
+    def noted(version: Version) -> None:
+        checked.append(version.name)
+        verify(version)
+
+    monkeypatch.setattr(Version, "verify", noted)
+    service = Service.of(ServeSettings(), NO_RULES, shop.artifacts, shop.secret, None, lambda *_, **__: None)
+    service.live.start(*newest_version(shop.artifacts))
+    assert checked == [service.live.ready().version]
 
 
 def test_serve_on_a_taken_port_says_so(server: Any, recsys: Any) -> None:
