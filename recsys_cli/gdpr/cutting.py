@@ -97,9 +97,14 @@ class Whose:
     def hits(self, data: bytes) -> list[int]:
         """Offsets of everything that may be theirs, sorted; a short id is only a candidate."""
         found = {hit.offset for hit in self.telling.find(data)}
-        if self.short:
-            words = b"|".join(sorted({re.escape(form) for name in self.short for form in _bytes_of(name)}))
-            found |= {m.start() for m in re.finditer(rb"(?<![\w])(?:" + words + rb")(?!\w)", data)}
+        # One by one, and what stands beside them looked at afterwards: a pattern of all takes ten times as long.
+        for word in {form for name in self.short for form in _bytes_of(name)}:
+            end = len(word)
+            found |= {
+                at
+                for at in (m.start() for m in re.finditer(re.escape(word), data))
+                if not _is_word(data[max(at - 1, 0) : at]) and not _is_word(data[at + end : at + end + 1])
+            }
         return sorted(found)
 
     def is_named(self, column: str) -> bool:
@@ -190,6 +195,10 @@ def _as_utf8(data: bytes) -> tuple[bytes, str, bytes]:
     return text.encode(), encoding, mark
 
 
+def _is_word(byte: bytes) -> bool:
+    return byte.isalnum() or byte == b"_"
+
+
 def _bytes_of(name: str) -> Iterator[bytes]:
     for encoding in ("utf-8", "cp1252"):
         try:
@@ -248,7 +257,7 @@ def _is_theirs(record: bytes, delimiter: str, named: list[int], whose: Whose) ->
 
 def _record_ends(data: bytes, delimiter: str) -> NDArray[np.int64]:
     """Where each row ends, line breaks inside quotes being no ends."""
-    if b'"' not in data and b"\r" not in data.replace(b"\r\n", b""):
+    if b'"' not in data and data.count(b"\r") == data.count(b"\r\n"):
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
         return ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data))
     d = re.escape(delimiter.encode())

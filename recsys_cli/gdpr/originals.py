@@ -136,6 +136,8 @@ class Originals:
         surely = seen.findings
         if any(f.offset < 0 for f in surely):
             return Original(path, "has one of them in its name")
+        if not (surely or seen.unread or self._whose.short):
+            return None  # the search has read it; most files are not theirs
         try:
             rows = self._cut(path).rows
         except Uncuttable as e:
