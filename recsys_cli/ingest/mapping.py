@@ -329,7 +329,7 @@ def _missing(source: Source, kind: str, field: Field, sample: pa.Table, taken: s
         f"{source.path} has no column that we know as {field.name}; it has: {_list(names)}.",
         f"Say which one it is: --map {field.name}={example}"
         + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
-        + (" If it has no times, add a column ts with the same date in every row." if field.name == "ts" else ""),
+        + (" (where it has no times, add a column ts with one date in all rows)" if field.name == "ts" else ""),
     )
 
 
