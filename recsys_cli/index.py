@@ -180,7 +180,10 @@ class LongFirst:
         worst = float(scores.min())
         needed = worst / max(float(np.sqrt(query @ query)), 1e-30)
         # Rounding may not let an unlucky tie through.
-        end = int(np.searchsorted(self._shortness, -needed * 0.9999, side="right")) if needed > 0 else len(self.ids)
+        end = len(self.ids)
+        if needed > 0:
+            # As float32: for a Python number the whole array would be converted first.
+            end = int(self._shortness.searchsorted(np.float32(-needed * 0.9999), side="right"))
         if end <= size:
             return places, scores
         more = self._vectors[size:end] @ query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ _MASKS = 64  # filters whose result is kept
 _WORDS = ("category", "brand", "region")
 
 
+_NUMBERS = itertools.count()
 _FEW = 12_000  # allowed items up to which scoring them one by one is quicker than searching all
 
 
@@ -34,10 +36,17 @@ class Allowed:
     ----------
     mask
         Shape (n_items,). Not to be written to.
+
+    Attributes
+    ----------
+    number
+        No two have the same. Who remembers what was found among them remembers this: the masks of all that ever was
+        allowed would fill the memory.
     """
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self.mask = mask
+        self.number = next(_NUMBERS)
         self.count = int(np.count_nonzero(mask))
         self.few = self.count <= min(_FEW, len(mask) // 2)
         self._rows: Float32 | None = None

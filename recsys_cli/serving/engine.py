@@ -24,12 +24,13 @@ from .overlay import Overlay
 from .people import People, Person
 from .reasons import Reasons
 from .request import Answer, Batch, Filters, Request
-from .retrieval import Retrieval
+from .retrieval import Retrieval, Scored
 from .rules import NO_RULES, Picker, Rules, bought_lately
 from .sources import Found
 
 INDEX_FILE = "index.faiss"
 FILLERS = ("popular", "catalogue")
+_RULES_KEPT = 256  # requests' own rules that are kept ready
 _CHANGING = (*(name for name in ITEM_COLUMNS if name != "item_id"), ATTRIBUTES)
 
 
@@ -82,6 +83,7 @@ class Engine:
         self._popular = bundle.shelves["popular"]
         self._shelf_order = _everything(bundle)
         self._has_campaigns = bool(rules.campaigns)
+        self._rules_by_changes: dict[tuple[tuple[str, Any], ...], Rules] = {}
         self._explorer = Explorer.of(bundle, model, self.catalogue, manifest or {})
 
     @classmethod
@@ -137,7 +139,7 @@ class Engine:
     def recommend(self, request: Request) -> Answer:
         """The best items for whoever asks; popular ones, labelled as a fallback, where nothing personal is known."""
         person = self.people.find(request)
-        rules = self.rules.with_changes(**request.rules) if request.rules else self.rules
+        rules = self._rules_of(request) if request.rules else self.rules
         allowed = self.catalogue.allowed(request.filters)
         skip = self._not_again(person, request, rules)
         want = request.offset + request.k
@@ -151,6 +153,17 @@ class Engine:
         if len(self._explorer.codes) and rules.settings.explore and picker.full and request.k >= exploring.SHORTEST:
             self._explore(picker, person, request, allowed)
         return self._answer(picker, request, known=len(person.past) > 0, person=person)
+
+    def _rules_of(self, request: Request) -> Rules:
+        """The shop's rules with the request's changes; pages ask for the same ones all the time."""
+        assert request.rules is not None
+        key = tuple(request.rules.items())
+        rules = self._rules_by_changes.get(key)
+        if rules is None:
+            if len(self._rules_by_changes) >= _RULES_KEPT:
+                self._rules_by_changes.clear()
+            rules = self._rules_by_changes[key] = self.rules.with_changes(**request.rules)
+        return rules
 
     def _explore(self, picker: Picker, person: Person, request: Request, allowed: Allowed) -> None:
         """Give the last place of the first page to the new item that is most to this person's taste."""
@@ -170,9 +183,9 @@ class Engine:
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
         depth = shaping.depth(request, len(skip))
-        found = self.retrieval.by_model(person, allowed, depth) if len(person.past) else []
+        found = self.retrieval.candidates(person, allowed, depth)
         factor = self.catalogue.campaigns().factor
-        if found and factor is not None:
+        if len(found[0]) and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
         others = self._other_sources(person, allowed, found)
         weights = sources.BASKET if person.basket else sources.SESSION
@@ -185,7 +198,7 @@ class Engine:
             shaper.put(picker, shaping.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True)
         return picker
 
-    def _other_sources(self, person: Person, allowed: Allowed, found: Found) -> dict[str, Found]:
+    def _other_sources(self, person: Person, allowed: Allowed, found: Scored) -> dict[str, Found]:
         """What speaks for items besides the model's `found`, where there is a basket or something just happened."""
         latest = sources.latest(person.basket, person.fresh)
         if not latest:
@@ -195,7 +208,7 @@ class Engine:
             "neighbours": sources.neighbours(map(self.retrieval.near, latest), allowed),
             "content": sources.content(self.catalogue, self._unsold, person.fresh or person.basket, allowed, 20),
         }
-        if found or others["together"] or others["neighbours"]:
+        if len(found[0]) or others["together"] or others["neighbours"]:
             # Alone it would keep popular items, which are liked better, from the list of whom nothing is known.
             others["trending"] = sources.trending(self.bundle.shelves, allowed)
         return others

@@ -10,8 +10,8 @@ from typing import Any
 from ..artifacts.bundle import Bundle
 from ..artifacts.choices import FULL, SESSION, Choices
 from ..identity import find_key
-from ..schema import PURCHASE, Float32
-from .catalogue import Allowed, Catalogue
+from ..schema import PURCHASE, Float32, Int32
+from .catalogue import Catalogue
 from .overlay import Heard, Key, Overlay, customer_key, guest_key
 from .person import NOTHING, Past
 from .request import Request
@@ -39,8 +39,9 @@ class Person:
     vector
         What the model makes of the past; set by the engine.
     found
-        The model's best items without filters, how many were asked for, and the items that were allowed then; set by
-        the engine.
+        `Allowed.number` without filters, how many items were asked for, and the model's best; set by the engine.
+    candidates
+        The same for the list that was last put in order, with its filters; set by the engine.
     """
 
     past: Past
@@ -49,7 +50,8 @@ class Person:
     basket: list[int]
     heard: int
     vector: Float32 | None = None
-    found: tuple[Allowed, int, list[tuple[int, float]]] | None = None
+    found: tuple[int, int, list[tuple[int, float]]] | None = None
+    candidates: tuple[int, int, Int32, Float32] | None = None
 
 
 class People:

@@ -27,6 +27,9 @@ _LARGE = 20_000  # items from which on looking at all of them takes too long for
 _PLAIN = 100  # candidates that the index answers quickest when everything is allowed
 _DEEPEST = 1024  # candidates looked through before everything is scored
 
+Scored = tuple[Int32, Float32]  # item codes and their scores, best first
+NOTHING_FOUND: Scored = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+
 
 class Retrieval:
     """Candidates from one version's model.
@@ -50,18 +53,31 @@ class Retrieval:
         if not self._model.capabilities.personal or not len(person.past):
             return []
         whole = allowed is self._catalogue.allowed_by_default()
-        if whole and person.found is not None and person.found[0] is allowed and person.found[1] >= want:
+        if whole and person.found is not None and person.found[0] == allowed.number and person.found[1] >= want:
             return person.found[2]
-        found = self._look_for(person, allowed, want)
+        codes, scores = self._look_for(person, allowed, want)
+        found = list(zip(codes.tolist(), scores.tolist(), strict=True))
         if whole:
-            person.found = (allowed, max(want, len(found)), found)
+            person.found = (allowed.number, max(want, len(found)), found)
         return found
 
-    def _look_for(self, person: Person, allowed: Allowed, want: int) -> Found:
+    def candidates(self, person: Person, allowed: Allowed, want: int) -> Scored:
+        """As `by_model`, as arrays, and remembered for whatever filters somebody comes back with."""
+        if not self._model.capabilities.personal or not len(person.past):
+            return NOTHING_FOUND
+        kept = person.candidates
+        # Exactly as many: what is put in order must not depend on what was asked before.
+        if kept is not None and kept[0] == allowed.number and kept[1] == want:
+            return kept[2], kept[3]
+        codes, scores = self._look_for(person, allowed, want)
+        person.candidates = (allowed.number, want, codes, scores)
+        return codes, scores
+
+    def _look_for(self, person: Person, allowed: Allowed, want: int) -> Scored:
         if self._vectors is None:
             return _best(self._dense(person), allowed, max(want, _DEPTH))
         vector = self._vector(self._vectors, person)
-        return self._search(self._vectors, vector, allowed, want) if vector.any() else []
+        return self._search(self._vectors, vector, allowed, want) if vector.any() else NOTHING_FOUND
 
     def scores_of(self, person: Person, codes: Int32) -> Float32:
         """The model's scores of these items; 0 where it has no opinion."""
@@ -76,12 +92,12 @@ class Retrieval:
         """The person's vector; None when the model has none."""
         return self._vector(self._vectors, person) if self._vectors is not None else None
 
-    def with_items(self, found: Found, person: Person, codes: NDArray[Any]) -> Found:
+    def with_items(self, found: Scored, person: Person, codes: NDArray[Any]) -> Scored:
         """`found` with these items too, where the model has an opinion of them."""
-        have = {code for code, _ in found}
-        missing = np.array([code for code in codes.tolist() if code not in have], dtype=np.int32)
-        more = zip(missing.tolist(), self.scores_of(person, missing).tolist(), strict=True)
-        return found + [(code, score) for code, score in more if score != 0]
+        missing = np.setdiff1d(codes, found[0]).astype(np.int32)
+        scores = self.scores_of(person, missing)
+        held = scores != 0
+        return np.concatenate([found[0], missing[held]]), np.concatenate([found[1], scores[held]])
 
     def neighbours(self, code: int) -> Found:
         """The items most like one, best first."""
@@ -106,7 +122,13 @@ class Retrieval:
 
     def unit_rows(self, codes: Int32) -> Float32 | None:
         """Vectors of length 1 of some items, from which likeness is told; None when the model has none."""
-        return unit_rows(self._vectors.item_vectors()[codes]) if self._vectors is not None else None
+        if self._vectors is None:
+            return None
+        rows = self._vectors.item_vectors()[codes]
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        length[length == 0] = 1
+        rows /= length[:, None]
+        return rows
 
     def _vector(self, model: VectorModel, person: Person) -> Float32:
         if person.vector is None:
@@ -120,30 +142,28 @@ class Retrieval:
         scores = self._model.score(person.past.as_histories(self._bundle.histories), now)
         return np.asarray(scores[0], dtype=np.float32)
 
-    def _search(self, model: VectorModel, vector: Float32, allowed: Allowed, want: int) -> Found:
+    def _search(self, model: VectorModel, vector: Float32, allowed: Allowed, want: int) -> Scored:
         assert self.index is not None
         if allowed.few:
-            codes = allowed.codes
             scores = allowed.rows_of(model.item_vectors()) @ vector
             order = _largest(scores, want)
-            return [(c, s) for c, s in zip(codes[order].tolist(), scores[order].tolist(), strict=True) if s != 0]
+            return _with_opinion(allowed.codes[order], scores[order])
         n = len(self._catalogue)
         depth = min(max(_DEPTH, want), n)
         inner = self.index.index
         if isinstance(inner, LongFirst) and (depth > _PLAIN or allowed.count < n):
-            best, worth = inner.search_allowed(vector, depth, allowed.along(inner.ids))
-            return [(c, s) for c, s in zip(best.tolist(), worth.tolist(), strict=True) if s != 0]
+            return _with_opinion(*inner.search_allowed(vector, depth, allowed.along(inner.ids)))
         while True:
             codes, scores = (a[0] for a in self.index.search(vector[None, :], min(depth, n)))
             keep = scores != 0  # -inf where the index ran short
             keep &= codes >= 0
             if allowed.count < n:
                 keep &= allowed.mask[codes]
-            found = list(zip(codes[keep].tolist(), scores[keep].tolist(), strict=True))
-            if len(found) >= want or depth >= min(n, _DEEPEST):
+            found = codes[keep].astype(np.int32), scores[keep]
+            if len(found[0]) >= want or depth >= min(n, _DEEPEST):
                 break
             depth *= 4
-        if len(found) >= min(want, allowed.count):
+        if len(found[0]) >= min(want, allowed.count):
             return found
         return _best(model.item_vectors() @ vector, allowed, want)
 
@@ -175,10 +195,15 @@ def _largest(scores: Float32, n: int) -> NDArray[np.int64]:
     return np.argsort(-scores, kind="stable")
 
 
-def _best(dense: Float32, allowed: Allowed, want: int) -> Found:
+def _with_opinion(codes: NDArray[Any], scores: Float32) -> Scored:
+    held = scores != 0
+    return (codes if held.all() else codes[held]).astype(np.int32), scores if held.all() else scores[held]
+
+
+def _best(dense: Float32, allowed: Allowed, want: int) -> Scored:
     """The best of what the model has an opinion of; in linear models that is little, so it is picked out first."""
     codes = np.flatnonzero(dense)
     codes = codes[allowed.mask[codes]]
     scores = dense[codes]
     order = _largest(scores, want)
-    return list(zip(codes[order].tolist(), scores[order].tolist(), strict=True))
+    return codes[order].astype(np.int32), scores[order]

@@ -6,6 +6,7 @@ change scores (`boosted`, `freshened`), some put a list together (`diversified`,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,14 +121,24 @@ def freshened(lines: Lines, rules: Rules, first_seen: Int64, now: int) -> Lines:
     if not s.freshness or not len(lines):
         return lines
     born = first_seen[lines.code]
-    age = np.maximum(now - born, 0) / (s.freshness_days * DAY)
-    gain = np.where(born > 0, s.freshness * np.exp2(-np.minimum(age, 60)), 0)
-    return lines.ranked(_times(lines.score, 1 + gain))
+    age = np.maximum(now - born, 0)
+    gain = np.exp2(age * (-1 / (s.freshness_days * DAY)))
+    gain *= s.freshness
+    gain[born <= 0] = 0  # nobody knows when
+    gain += 1
+    return lines.ranked(_times(lines.score, gain))
 
 
 def _times(score: Float32, factor: NDArray[Any]) -> NDArray[Any]:
+    if not len(score) or score.min() >= 0:
+        return np.asarray(score * factor)
     # A factor above 1 must help an item with a negative score, too.
     return np.asarray(np.where(score >= 0, score * factor, score / np.maximum(factor, 1e-9)))
+
+
+def looked_through(candidates: int, want: int) -> int:
+    """How many of the best candidates `diversified` chooses from."""
+    return min(candidates, max(MMR_DEPTH, want))
 
 
 def diversified(lines: Lines, rules: Rules, unit: Float32 | None, groups: NDArray[np.int32], want: int) -> Lines:
@@ -136,30 +147,34 @@ def diversified(lines: Lines, rules: Rules, unit: Float32 | None, groups: NDArra
     Parameters
     ----------
     unit
-        Vectors of length 1, shape (len(lines), d), from which likeness is told; None tells it from `groups`.
+        Vectors of length 1 of the first `looked_through` lines, whose likeness counts; None tells it from `groups`.
     groups
-        Shape (len(lines),): the category of each candidate, -1 for none.
+        Parallel to the same lines: the category of each candidate, -1 for none.
     """
     weight = np.float32(rules.settings.diversity)
-    n = min(len(lines), max(MMR_DEPTH, want))
+    n = looked_through(len(lines), want)
     if not weight or n < 2:
         return lines
     score = lines.score[:n]
     worth = (1 - weight) * (score - score.min()) / max(float(np.ptp(score)), 1e-9)
     like = np.zeros(n, dtype=np.float32)
+    same, gain = np.empty(n, dtype=np.float32), np.empty_like(worth)
     order: list[int] = []
-    left = np.ones(n, dtype=np.bool_)
     for _ in range(min(want, n)):
-        best = int(np.argmax(np.where(left, worth - weight * like, -np.inf)))
+        # Into the same arrays every time: making new ones took as long as the sums.
+        np.multiply(like, weight, out=gain)
+        np.subtract(worth, gain, out=gain)
+        best = int(gain.argmax())
         order.append(best)
-        left[best] = False
+        worth[best] = -np.inf
         if unit is not None:
-            same = unit[:n] @ unit[best]
+            np.dot(unit, unit[best], out=same)
         else:
-            same = ((groups[:n] == groups[best]) & (groups[best] >= 0)).astype(np.float32)
+            same[:] = (groups == groups[best]) & (groups[best] >= 0)
         np.maximum(like, same, out=like)
-    rest = np.concatenate([np.flatnonzero(left), np.arange(n, len(lines))])
-    return lines.take(np.concatenate([np.array(order, dtype=np.int64), rest]).astype(np.int64))
+    left = np.ones(len(lines), dtype=np.bool_)
+    left[order] = False
+    return lines.take(np.concatenate([np.array(order, dtype=np.int64), np.flatnonzero(left)]))
 
 
 @dataclass
@@ -191,13 +206,36 @@ class Picker:
     fallbacks: list[bool] = field(default_factory=list)
     held_back: int = 0
     notes: list[dict[str, Any]] = field(default_factory=list)
-    _counts: list[dict[tuple[int, int], int]] = field(default_factory=list)
+    _counts: list[list[dict[int, int]]] = field(default_factory=list)
     _waiting: list[tuple[int, float, str, bool]] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
         """No more is wanted."""
         return len(self.codes) >= self.want
+
+    def take_lines(self, lines: Lines, names: Sequence[str], fallback: bool) -> None:
+        """`add` for each, best first."""
+        rows = zip(lines.code.tolist(), lines.score.tolist(), lines.source.tolist(), strict=True)
+        if self.pins or not self.limits:
+            for code, score, source in rows:
+                if len(self.codes) >= self.want:
+                    return
+                self.add(code, score, names[source], fallback)
+            return
+        for code, score, source in rows:
+            if len(self.codes) >= self.want:
+                return
+            if code in self.skip:
+                continue
+            self.skip.add(code)
+            if not len(self.codes) % max(self.page, 1):
+                self._turn_page()
+            if self._fits(code):
+                self._append(code, score, names[source], fallback)
+            else:
+                self._waiting.append((code, score, names[source], fallback))
+                self.held_back += 1
 
     def take(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
         """Add these, best first, as far as limits allow."""
@@ -278,7 +316,7 @@ class Picker:
     def _turn_page(self) -> None:
         """At the start of a page, those that had to wait come first."""
         while not len(self.codes) % max(self.page, 1) and len(self._counts) <= len(self.codes) // max(self.page, 1):
-            self._counts = [*self._counts, {}]
+            self._counts = [*self._counts, [{} for _ in self.limits]]
             waiting, self._waiting = self._waiting, []
             for line in waiting:
                 if not self.full and self._fits(line[0]):
@@ -287,11 +325,12 @@ class Picker:
                     self._waiting.append(line)
 
     def _fits(self, code: int) -> bool:
-        counts = self._counts[-1]
-        of_item = [(number, int(kind[code]), most) for number, (most, kind) in enumerate(self.limits)]
-        kinds = [((number, kind), most) for number, kind, most in of_item if kind >= 0]
-        if any(counts.get(key, 0) >= most for key, most in kinds):
-            return False
-        for key, _ in kinds:
-            counts[key] = counts.get(key, 0) + 1
+        held = self._counts[-1]
+        kinds = [int(kind[code]) for _, kind in self.limits]
+        for (most, _), counts, one in zip(self.limits, held, kinds, strict=True):
+            if one >= 0 and counts.get(one, 0) >= most:
+                return False
+        for counts, one in zip(held, kinds, strict=True):
+            if one >= 0:
+                counts[one] = counts.get(one, 0) + 1
         return True

@@ -10,6 +10,7 @@ from ..schema import Float32, Int32, Int64
 from . import rules as r
 from .catalogue import Catalogue
 from .request import Request
+from .retrieval import Scored
 from .rules import Lines, Picker, Rules
 from .sources import SOURCES, Found, fuse
 
@@ -28,20 +29,22 @@ def depth(request: Request, skipped: int) -> int:
 
 
 def lines(
-    model: Found, others: Mapping[str, Found], weights: Mapping[str, float], name: str, skip: set[int]
+    model: Scored, others: Mapping[str, Found], weights: Mapping[str, float], name: str, skip: set[int]
 ) -> tuple[Lines, tuple[str, ...]]:
     """Candidates without those to be skipped, and the names of their sources."""
     names = (name, *SOURCES)
     if others:
         number = {"": 0} | {each: place for place, each in enumerate(names) if place}
-        rows = [(c, s, number[n]) for c, s, n in fuse(model, others, weights) if c not in skip]
-    else:
-        rows = [(c, s, 0) for c, s in model if c not in skip]
-    code, score, source = zip(*rows, strict=True) if rows else ((), (), ())
-    return (
-        Lines(np.array(code, dtype=np.int32), np.array(score, dtype=np.float32), np.array(source, dtype=np.uint8)),
-        names,
-    )
+        found = list(zip(model[0].tolist(), model[1].tolist(), strict=True))
+        rows = [(c, s, number[n]) for c, s, n in fuse(found, others, weights) if c not in skip]
+        code, score, source = zip(*rows, strict=True) if rows else ((), (), ())
+        mixed = np.array(code, dtype=np.int32), np.array(score, dtype=np.float32), np.array(source, dtype=np.uint8)
+        return Lines(*mixed), names
+    codes, scores = model
+    if not skip.isdisjoint(codes.tolist()):
+        keep = np.array([code not in skip for code in codes.tolist()])
+        codes, scores = codes[keep], scores[keep]
+    return Lines(codes, scores, np.zeros(len(codes), dtype=np.uint8)), names
 
 
 def plain_lines(codes: Int32, popular: Float32, skip: set[int]) -> tuple[Lines, tuple[str, ...]]:
@@ -92,12 +95,9 @@ class Shaper:
         lines = r.boosted(lines, self._catalogue.campaigns())
         lines = r.freshened(lines, self._rules, self._first_seen, self._now)
         if self._rules.settings.diversity and len(lines):
-            groups = self._catalogue.words["category"].code[lines.code]
-            lines = r.diversified(lines, self._rules, unit(lines.code), groups, picker.want)
+            codes = lines.code[: r.looked_through(len(lines), picker.want)]
+            groups = self._catalogue.words["category"].code[codes]
+            lines = r.diversified(lines, self._rules, unit(codes), groups, picker.want)
         picker.note("candidates", fallback=fallback, found=before)
-        rows = zip(lines.code.tolist(), lines.score.tolist(), lines.source.tolist(), strict=True)
-        for code, score, source in rows:
-            if picker.full:
-                break
-            picker.add(code, score, names[source], fallback)
+        picker.take_lines(lines, names, fallback)
         picker.end()

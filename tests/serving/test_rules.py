@@ -216,3 +216,44 @@ def test_rules_hold_beside_each_other(ruled: Ruled, names: tuple[str, str]) -> N
     if "pin" in names:
         assert ids(rows)[2] == "c5"
     assert all(row["reason"] for row in rows)
+
+
+def test_what_was_found_is_remembered_for_the_same_filters_only(engine: Engine) -> None:
+    shaped = {"max_per_category": 5, "diversity": 0.2}
+    ask = lambda **more: engine.recommend(Request(user_id="t4", k=10, rules=shaped, **more)).item_ids  # noqa: E731
+    dear, cheap = Filters(min_price=5), Filters(max_price=4.5)
+    expected = {name: ask(filters=filters) for name, filters in (("dear", dear), ("cheap", cheap))}
+    plain = ask()
+    for _ in range(2):
+        assert ask(filters=dear) == expected["dear"]
+        assert ask(filters=cheap) == expected["cheap"]
+        assert ask() == plain
+    assert not set(expected["dear"]) & set(expected["cheap"])
+
+
+def test_a_change_of_stock_reaches_lists_that_were_put_in_order_before(live: Callable[..., Engine]) -> None:
+    made = live()
+    request = Request(user_id="g2", k=10, rules={"diversity": 0.2})
+    top = made.recommend(request).item_ids[0]
+    made.hear({"t": "item", "item_id": top, "ts": 1_750_000_100, "availability": False})  # type: ignore[attr-defined]
+    assert top not in made.recommend(request).item_ids
+
+
+def test_rules_of_a_request_do_not_stay_for_the_next(engine: Engine) -> None:
+    ask = lambda rules: engine.recommend(Request(user_id="t4", k=6, rules=rules)).item_ids  # noqa: E731
+    plain, limited = ask(None), ask({"max_per_category": 1})
+    assert plain != limited
+    assert ask({"max_per_category": 2}) != limited
+    assert (ask({"max_per_category": 1}), ask(None)) == (limited, plain)
+
+
+def test_candidates_of_the_same_mask_made_anew_are_not_taken_for_each_other(engine: Engine) -> None:
+    person = engine.people.find(Request(user_id="t4"))
+    first = engine.catalogue.allowed(Filters(category=("tea",)))
+    second = engine.catalogue.allowed(Filters(category=("coffee",)))
+    of_first = set(engine.retrieval.candidates(person, first, 20)[0].tolist())
+    of_second = set(engine.retrieval.candidates(person, second, 20)[0].tolist())
+    assert of_first <= set(first.codes.tolist())
+    assert of_second <= set(second.codes.tolist())
+    assert of_first
+    assert first.number != second.number

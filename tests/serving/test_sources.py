@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from recsys_cli.serving import Engine, Filters, Request, sources
+from recsys_cli.serving.retrieval import NOTHING_FOUND
 from tests.serving.shop import NOW
 
 Live = Callable[..., Engine]
@@ -28,13 +29,13 @@ def source_of(engine: Engine, item: str, request: Request) -> tuple[str, bool]:
 )
 def test_every_source_has_its_part_and_is_named(engine: Engine, item: str, source: str) -> None:
     # Of the model's own candidates none is needed, so that what the others say can be seen.
-    engine.retrieval.by_model = lambda *_: []  # type: ignore[method-assign]
+    engine.retrieval.candidates = lambda *_: NOTHING_FOUND  # type: ignore[method-assign]
     assert source_of(engine, item, Request(items=("t0",), k=42)) == (source, source == "popular")
 
 
 def test_neighbours_are_named(live: Live) -> None:
     engine = live(view("t4"))
-    engine.retrieval.by_model = lambda *_: []  # type: ignore[method-assign]
+    engine.retrieval.candidates = lambda *_: NOTHING_FOUND  # type: ignore[method-assign]
     answer = engine.recommend(Request(session_id="s", k=3, explain=True))
     assert "neighbours" in answer.sources
     assert 'Like Tea "4", looked at just now.' in answer.reasons
