@@ -16,6 +16,7 @@ from . import schemas
 from .call import Reply, Route
 from .front import Internal, NoMethod, NoRoute, answer, path_values
 from .images import show_image
+from .pages import add_pages
 from .routes import ROUTES
 from .service import Service
 
@@ -52,6 +53,7 @@ def make_app(service: Service) -> FastAPI:
     for route in ROUTES:
         _add(app, service, route)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=HTMLResponse)
+    add_pages(app)
     app.add_api_route("/sample-images/{name}", _images(service), include_in_schema=False, methods=["GET"])
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _fault(service))

@@ -190,6 +190,7 @@ _LOOKUPS = (
         answer=schemas.obj({"status": {"const": "ready"}, "version": schemas.TEXT}),
         errors=(503,),
     ),
+    Route("GET", "/status", lookups.show_status, "What is served", scope="admin", answer=schemas.STATUS, errors=(503,)),
     Route(
         "GET",
         "/metrics",

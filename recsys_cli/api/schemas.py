@@ -157,3 +157,21 @@ HEALTH: Schema = obj(
         },
     }
 )
+
+_INTERVALS: Schema = {
+    "type": "object",
+    "description": "By metric; empty when there was too little data to judge.",
+    "additionalProperties": obj({"value": NUMBER, "low": NUMBER, "high": NUMBER}),
+}
+STATUS: Schema = obj(
+    {
+        "version": TEXT,
+        "created_at": INTEGER,
+        "model": TEXT,
+        "trained": obj({"version": TEXT, "created_at": INTEGER}),
+        "data": obj({name: maybe("integer") for name in ("items", "users", "events", "first_ts", "last_ts")}),
+        "metrics": _INTERVALS,
+        "popular": _INTERVALS,
+        "lead": _INTERVALS | {"description": "The model's lead over popularity, by metric."},
+    }
+)

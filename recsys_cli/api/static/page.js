@@ -1,0 +1,106 @@
+/* The shop owner's page: which view is shown, and how both ask the server. */
+
+import { dashboard } from './dashboard.js';
+import { storefront } from './storefront.js';
+
+/** An element with text and children; text is never markup. */
+export const make = (tag, { text, ...attributes } = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  if (text !== undefined) element.textContent = text;
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+};
+
+const random = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(16).padStart(2, '0')).join('');
+
+// All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
+export const state = { key: '', user: '', session: `demo-${random()}`, why: false };
+
+const notice = document.getElementById('notice');
+const form = document.getElementById('key');
+
+/** Say in one sentence what is wrong; with no error, that nothing is any more. */
+export const tell = async (error) => {
+  notice.hidden = !error;
+  if (!error) return;
+  const reply = error.reply;
+  const said = reply && !reply.bodyUsed ? (await reply.json().catch(() => null))?.error : error.said;
+  if (reply) error.said = said;
+  notice.textContent = sentence(reply, said);
+  if (reply?.status === 401) {
+    form.hidden = false;
+    if (!form.contains(document.activeElement)) document.getElementById('key-text').focus();
+  }
+};
+
+const sentence = (reply, said) => {
+  if (!reply) return 'The server does not answer: is recsys serve running?';
+  if (reply.status === 401 && state.key) return 'The server does not know this key (any more): enter another one.';
+  if (reply.status === 401) return 'This server answers only those who have a key: enter one.';
+  if (reply.status === 403) {
+    return `${said?.message ?? 'This key may not do that.'} The storefront needs serve and ingest, the dashboard admin.`;
+  }
+  if (reply.status === 429) return `Too many requests: wait ${reply.headers.get('retry-after') ?? 1} s, then go on.`;
+  return said ? `${said.message} ${said.hint}` : `The server answers ${reply.status}; its log says more.`;
+};
+
+/** The answer of a route, as JSON or text.
+ * Throws an Error with `reply` when the server refuses, and one without when it cannot be reached. */
+export const ask = async (path, { body, text = false } = {}) => {
+  const headers = state.key ? { 'X-API-Key': state.key } : {};
+  if (body) headers['Content-Type'] = 'application/json';
+  const reply = await fetch(path, {
+    method: body ? 'POST' : 'GET',
+    headers,
+    body: body && JSON.stringify(body),
+    cache: 'no-store',
+  });
+  if (!reply.ok) throw Object.assign(new Error(`${path}: ${reply.status}`), { reply });
+  return text ? reply.text() : reply.json();
+};
+
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const field = document.getElementById('key-text');
+  state.key = field.value.trim();
+  field.value = '';
+  form.hidden = true;
+  tell(null);
+  route();
+});
+
+let leave = () => {};
+
+function route() {
+  leave();
+  const [, view = '', id = ''] = location.hash.split('/');
+  const main = document.getElementById('main');
+  main.replaceChildren();
+  tell(null);
+  const shown = view === 'dashboard' ? 'dashboard' : '';
+  for (const link of document.querySelectorAll('.top nav a')) {
+    if (link.getAttribute('href') === `#/${shown}`) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  document.title = view === 'dashboard' ? 'Dashboard · recsys' : 'Storefront · recsys';
+  let item = '';
+  try {
+    item = view === 'item' ? decodeURIComponent(id) : '';
+  } catch {
+    item = id; // a % that somebody typed
+  }
+  leave = view === 'dashboard' ? dashboard(main) : storefront(main, item);
+}
+
+addEventListener('hashchange', () => {
+  if (location.hash && !location.hash.startsWith('#/')) return; // the link that skips to the content
+  route();
+  scrollTo(0, 0);
+  document.getElementById('main').focus({ preventScroll: true });
+});
+route();

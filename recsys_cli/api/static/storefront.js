@@ -1,0 +1,257 @@
+/* The demo shop: shelves from the carousel that shops embed, and buttons whose effect on the list is seen at once. */
+
+import { ask, make, state, tell } from './page.js';
+
+const PATIENCE = 1500; // ms in which an event counts, or leaves the list as it is
+const SHELF = 12;
+const PAGE = 200; // items asked for at a time by the search
+const DEPTH = 2000;
+
+let catalogue = null; // for the search; filled when it is first used
+
+/** Show the shop, or one item of it, in `main`. Returns what ends it. */
+export function storefront(main, item) {
+  const view = new View(main);
+  if (item) view.product(item);
+  else view.home();
+  return () => view.leave();
+}
+
+class View {
+  constructor(main) {
+    this.main = main;
+    this.shelves = [];
+    this.gone = false;
+  }
+
+  leave() {
+    this.gone = true;
+    for (const shelf of this.shelves) shelf.remove();
+  }
+
+  home() {
+    const lead = make('p', {
+      class: 'lead',
+      text: 'A demo of what your customers would see, from the version that is served now. Look at a product, press a ' +
+        'button, and watch “For you” change.',
+    });
+    this.main.append(make('h1', { text: 'Storefront' }), lead, this.controls(), this.forYou());
+    this.shelf('trending');
+    this.shelf('new');
+    this.shelf('popular');
+  }
+
+  // -- who looks, what is searched for
+
+  controls() {
+    const field = make('input', { id: 'who', value: state.user, placeholder: 'guest', autocomplete: 'off', spellcheck: 'false' });
+    const who = make(
+      'form',
+      { class: 'field', onsubmit: (event) => {
+        event.preventDefault();
+        state.user = field.value.trim();
+        this.restart();
+      } },
+      make('label', { for: 'who', text: 'Customer' }),
+      make('div', { class: 'joined' }, field, make('button', { text: 'Show' })),
+    );
+    const why = make('input', { type: 'checkbox', id: 'why', checked: state.why, onchange: (event) => {
+      state.why = event.target.checked;
+      for (const shelf of this.shelves) {
+        shelf.options.why = state.why;
+        shelf.refresh();
+      }
+    } });
+    const toggle = make('label', { class: 'toggle', for: 'why' }, why, make('span', { text: 'Show why' }));
+    return make('div', { class: 'controls' }, who, this.search(), toggle);
+  }
+
+  search() {
+    const results = make('ul', { class: 'results', id: 'results', hidden: true });
+    const field = make('input', { id: 'search', type: 'search', placeholder: 'Title, category, brand or id', autocomplete: 'off' });
+    const look = async () => {
+      const words = field.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      results.hidden = !words.length;
+      if (!words.length) return;
+      try {
+        catalogue ??= wholeCatalogue();
+        const items = await catalogue;
+        if (field.value.trim().toLowerCase().split(/\s+/).filter(Boolean).join() !== words.join()) return;
+        const found = items.filter(({ text }) => words.every((word) => text.includes(word))).slice(0, 8);
+        results.replaceChildren(...found.map(({ item }) =>
+          make('li', {}, make('a', { href: link(item) },
+            make('span', { text: item.title || item.item_id }), make('small', { text: item.category || item.item_id })))));
+        if (!found.length) results.append(make('li', { text: 'Nothing found. Enter opens what you typed as an item id.' }));
+      } catch (error) {
+        catalogue = null;
+        results.hidden = true;
+        tell(error);
+      }
+    };
+    field.addEventListener('input', look);
+    field.addEventListener('focus', look);
+    const box = make(
+      'form',
+      { class: 'field search', role: 'search', onsubmit: (event) => {
+        event.preventDefault();
+        const typed = field.value.trim();
+        const first = results.querySelector('a');
+        if (typed) location.hash = first && !results.hidden ? first.getAttribute('href') : link({ item_id: typed });
+      }, onkeydown: (event) => {
+        if (event.key === 'Escape') results.hidden = true;
+      }, onfocusout: (event) => {
+        if (!box.contains(event.relatedTarget)) results.hidden = true;
+      } },
+      make('label', { for: 'search', text: 'Find a product' }),
+      field,
+      results,
+    );
+    // A press on a result must not take the focus from the field, which would close the list before the click.
+    results.addEventListener('mousedown', (event) => event.preventDefault());
+    return box;
+  }
+
+  restart() {
+    this.leave();
+    this.main.replaceChildren();
+    const again = new View(this.main);
+    Object.assign(this, { leave: () => again.leave() });
+    again.home();
+  }
+
+  // -- shelves
+
+  shelf(kind, options = {}, into = this.main) {
+    const place = make('div', { class: 'shelf', 'data-shelf': kind });
+    into.append(place);
+    const shelf = window.recsys.mount(place, {
+      for: kind,
+      k: SHELF,
+      lang: 'en',
+      key: state.key,
+      why: state.why,
+      href: link,
+      onerror: (error) => this.gone || tell(error),
+      ...options,
+    });
+    this.shelves.push(shelf);
+    return shelf;
+  }
+
+  forYou() {
+    const panel = make('section', { class: 'panel for-you', 'aria-label': 'For you' });
+    const whose = state.user
+      ? ['Customer ', make('strong', { text: state.user }), ', from everything known of them up to the last click.']
+      : ['A guest of this tab. Known of them: only what you do here.'];
+    this.counted = make('p', { class: 'counted', role: 'status' });
+    panel.append(make('p', { class: 'whose' }, ...whose), this.counted);
+    const place = make('div');
+    panel.append(place);
+    this.mine = this.shelf('recommend', { ...person(), title: 'For you', consent: undefined }, place);
+    return panel;
+  }
+
+  /** Report an event, and ask for the list until it has changed. */
+  async act(kind, item) {
+    const before = ids(this.mine.answer);
+    const started = performance.now();
+    this.counted.textContent = 'Reported…';
+    try {
+      await ask('events', { body: { ...event(), item_id: item.item_id, event_type: kind } });
+      tell(null);
+    } catch (error) {
+      this.counted.textContent = '';
+      tell(error);
+      return;
+    }
+    let now = before;
+    while (now.join() === before.join() && performance.now() - started < PATIENCE && !this.gone) {
+      now = ids(await this.mine.refresh());
+      if (now.join() === before.join()) await new Promise((go) => setTimeout(go, 80));
+    }
+    const took = (performance.now() - started) / 1000;
+    const seconds = took.toFixed(took < 0.1 ? 2 : 1);
+    const fresh = now.filter((id) => !before.includes(id));
+    const moved = now.filter((id, place) => before.includes(id) && before[place] !== id).length;
+    const say = { view: 'View', cart: 'Cart', purchase: 'Purchase' }[kind];
+    this.counted.textContent = now.join() === before.join()
+      ? `${say} is on disk. It leaves this list as it was.`
+      : `${say} counted after ${seconds} s: ${fresh.length} new, ${moved} moved.`;
+    for (const card of this.mine.list.children) if (fresh.includes(card.dataset.item)) card.part.add('fresh');
+  }
+
+  // -- one product
+
+  async product(id) {
+    const back = make('a', { class: 'back', href: '#/', text: '← All shelves' });
+    const place = make('div', { class: 'product' });
+    this.main.append(back, place);
+    let item;
+    try {
+      item = await ask(`items/${encodeURIComponent(id).replaceAll('.', '%2E')}`);
+    } catch (error) {
+      if (this.gone) return;
+      if (error.reply?.status !== 404) tell(error);
+      place.append(make('h1', { text: 'No such product' }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
+      return;
+    }
+    if (this.gone) return;
+    const title = item.title || item.item_id;
+    document.title = `${title} · recsys`;
+    const facts = [['Category', item.category], ['Brand', item.brand], ['Item', item.item_id]].filter(([, value]) => value);
+    const button = (kind, text, primary) =>
+      make('button', { type: 'button', class: primary ? 'primary' : '', 'data-event': kind, text, onclick: () => this.act(kind, item) });
+    const whose = state.user ? `customer ${state.user}` : 'this guest';
+    place.append(
+      picture(item, title),
+      make('div', { class: 'about' },
+        make('h1', { text: title }),
+        make('p', { class: 'cost', text: typeof item.price === 'number' ? money(item.price) : '' }),
+        item.description ? make('p', { class: 'description', text: item.description }) : null,
+        make('dl', {}, facts.map(([name, value]) => make('div', {}, make('dt', { text: name }), make('dd', { text: value })))),
+        item.availability === false || item.retired ? make('p', { class: 'out', text: 'Not for sale now: it is in no list.' }) : null,
+        make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', 'Buy', true)),
+        make('p', { class: 'small', text: `These report real events for ${whose}; the update worker learns from them.` }),
+      ),
+    );
+    this.main.append(this.forYou());
+    this.shelf('bought-together', { item: id });
+    this.shelf('similar-items', { item: id });
+  }
+}
+
+const link = (item) => `#/item/${encodeURIComponent(item.item_id)}`;
+const person = () => (state.user ? { user: state.user } : { session: state.session });
+const event = () => (state.user ? { user_id: state.user } : { session_id: state.session });
+const ids = (answer) => (answer ? answer.items.map((item) => item.item_id) : []);
+const money = (value) => new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+
+function picture(item, title) {
+  const frame = make('div', { class: 'picture', text: [...title][0]?.toUpperCase() });
+  let source;
+  try {
+    source = item.img_url && new URL(item.img_url.replace(/^\/(?=sample-images\/)/, ''), document.baseURI);
+  } catch {
+    return frame;
+  }
+  if (source && /^https?:$/.test(source.protocol)) {
+    const image = make('img', { alt: title, src: source.href });
+    image.addEventListener('error', () => image.remove());
+    frame.append(image);
+  }
+  return frame;
+}
+
+/** What can be searched: the newest items, as many as the server shows a page of. */
+async function wholeCatalogue() {
+  const found = [];
+  for (let offset = 0; offset <= DEPTH; offset += PAGE) {
+    const { items } = await ask(`new?k=${PAGE}&offset=${offset}`);
+    found.push(...items);
+    if (items.length < PAGE) break;
+  }
+  return found.map((item) => ({
+    item,
+    text: [item.item_id, item.title, item.category, item.brand].filter(Boolean).join(' ').toLowerCase(),
+  }));
+}

@@ -1,0 +1,479 @@
+/* The carousel of recsys. A shop puts this into its page, and the list appears in that place:
+ *
+ *   <script src="http://127.0.0.1:8000/widget.js" data-for="recommend" data-user="13085" data-k="8" defer></script>
+ *
+ * What it stores: nothing, ever; no cookie, no localStorage. What it sends: the question for the list, without cookies.
+ * Only with data-consent="session" or "full" does it report what was really seen and clicked (POST /events).
+ * Titles, ids and addresses come from catalogues, which anybody may have written: they go into the page as text and as
+ * checked attributes, never as markup.
+ */
+(() => {
+  'use strict';
+
+  const TEXTS = {
+    recommend: 'Recommended for you',
+    'similar-items': 'Similar items',
+    'bought-together': 'Often bought together',
+    session: 'Picked from your visit',
+    popular: 'Popular now',
+    trending: 'Trending',
+    new: 'New in',
+  };
+  const FALLBACK = 'Popular now';
+  const NEEDS = { 'similar-items': 'item', 'bought-together': 'item', session: 'session' };
+  const PATIENCE = 8000; // ms until a server that does not answer counts as down
+  const SEEN_SHARE = 0.5; // of a card, for
+  const SEEN_MS = 1000; // so long: then it was really seen
+  const AT_ONCE = 50; // events in one request: what outlives a page may have 64 KB
+
+  const CSS = `
+    :host { display: block; }
+    .root { all: initial; display: block; color-scheme: inherit; direction: inherit; container-type: inline-size;
+      font-family: var(--recsys-font, inherit); color: var(--recsys-text, inherit); font-size: 1rem; line-height: 1.4;
+      --card: var(--recsys-card, 11rem); --gap: var(--recsys-gap, 1rem); --radius: var(--recsys-radius, .75rem);
+      --line: var(--recsys-line, color-mix(in srgb, currentColor 16%, transparent));
+      --calm: var(--recsys-surface, color-mix(in srgb, currentColor 6%, transparent));
+      --muted: var(--recsys-muted, color-mix(in srgb, currentColor 74%, transparent));
+      --accent: var(--recsys-accent, light-dark(#0f6b5c, #6fd3bf)); }
+    * { box-sizing: border-box; }
+    header { display: flex; align-items: center; justify-content: space-between; gap: 1rem; min-height: 2.75rem; }
+    h2 { margin: 0; font: inherit; font-size: var(--recsys-heading, 1.25rem); font-weight: 650; letter-spacing: -.01em;
+      overflow-wrap: anywhere; }
+    nav { display: flex; gap: .5rem; flex: none; }
+    nav[hidden] { display: flex; visibility: hidden; }
+    button { all: unset; box-sizing: border-box; width: 2.5rem; height: 2.5rem; display: grid; place-items: center;
+      border: 1px solid var(--line); border-radius: 50%; cursor: pointer; }
+    button::before { content: ''; width: .55rem; height: .55rem; border: solid currentColor; border-width: 2px 0 0 2px;
+      transform: translateX(.12rem) rotate(-45deg); }
+    button.next::before { transform: translateX(-.12rem) rotate(135deg); }
+    .root:dir(rtl) nav { flex-direction: row-reverse; }
+    button:hover { background: var(--calm); }
+    button[aria-disabled=true] { opacity: .35; cursor: default; }
+    :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+    ul { list-style: none; display: flex; gap: var(--gap); margin: 0; padding: .4rem .25rem .75rem; overflow-x: auto;
+      margin-inline: -.25rem; scroll-snap-type: x proximity; scroll-padding: .25rem; overscroll-behavior-x: contain;
+      scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
+    li { flex: 0 0 var(--card); width: var(--card); scroll-snap-align: start; min-width: 0; }
+    @container (max-width: 26rem) { li { flex-basis: min(var(--card), 42cqw); width: min(var(--card), 42cqw); } }
+    .card { display: flex; flex-direction: column; height: 100%; color: inherit; text-decoration: none;
+      border-radius: var(--radius); }
+    .pic { position: relative; display: grid; place-items: center; aspect-ratio: 1; overflow: hidden;
+      border-radius: var(--radius); background: var(--calm); font-size: 2.5rem; font-weight: 600; color: var(--muted); }
+    .pic img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; opacity: 0;
+      transition: opacity .2s, transform .3s; }
+    .pic img.here { opacity: 1; }
+    a:hover img.here { transform: scale(1.03); }
+    a:hover .title { text-decoration: underline; text-underline-offset: .15em; }
+    .title { margin-top: .6rem; height: 2.6em; line-height: 1.3; font-size: .9375rem; overflow: hidden;
+      overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+    .price { margin-top: .25rem; height: 1.4em; font-size: .9375rem; font-weight: 650;
+      font-variant-numeric: tabular-nums; }
+    .why { margin-top: .4rem; padding: .45rem .6rem; border-radius: .5rem; background: var(--calm); font-size: .8125rem;
+      line-height: 1.35; overflow-wrap: anywhere; }
+    .why b { display: block; font-weight: 650; color: var(--accent); }
+    .waiting .title, .waiting .price { border-radius: .25rem; background: var(--calm); }
+    .waiting .price { width: 40%; }
+    @media (prefers-reduced-motion: no-preference) {
+      ul { scroll-behavior: smooth; }
+      .waiting .card { animation: wait 1.6s ease-in-out infinite alternate; }
+      @keyframes wait { to { opacity: .5; } }
+    }
+    @media (prefers-reduced-motion: reduce) { .pic img { transition: none; } a:hover img.here { transform: none; } }
+    @media (forced-colors: active) { button, .pic { border: 1px solid; } }`;
+
+  const make = (tag, name, text) => {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+
+  /** The address when a browser may follow it harmlessly, else null: javascript: and data: are not among them. */
+  const safe = (text, base) => {
+    try {
+      const url = new URL(text, base);
+      return url.protocol === 'https:' || url.protocol === 'http:' ? url.href : null;
+    } catch {
+      return null;
+    }
+  };
+
+  const price = (value, currency, lang) => {
+    if (typeof value !== 'number') return '';
+    const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    try {
+      return new Intl.NumberFormat(lang, currency ? { style: 'currency', currency } : digits).format(value);
+    } catch {
+      return value.toFixed(2); // no such currency or language
+    }
+  };
+
+  class Carousel {
+    /** `options` are those of the data- attributes, without their dashes: {for: 'recommend', user: '13085', k: 8}. */
+    constructor(anchor, inside, base, options) {
+      this.anchor = anchor;
+      this.inside = inside;
+      this.base = base;
+      this.options = options;
+      this.answer = null;
+      this.asked = 0;
+      this.queue = [];
+      this.reported = new Set();
+      this.loaded = new Set(); // addresses of pictures that came: shown again without a blink
+      this.shown = '';
+      this.host = document.createElement('recsys-carousel');
+      this.root = this.host.attachShadow({ mode: 'open' });
+      this.style();
+      this.frame();
+      this.show(this.placeholders());
+    }
+
+    // A sheet that is constructed needs no 'unsafe-inline' in the shop's Content-Security-Policy.
+    style() {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(CSS);
+      this.root.adoptedStyleSheets = [sheet];
+    }
+
+    frame() {
+      const { previous = 'Previous', next = 'Next' } = this.options;
+      this.box = make('div', 'root');
+      this.box.lang = this.lang();
+      const section = make('section');
+      this.heading = make('h2', '', this.title(null));
+      this.heading.id = 'heading';
+      section.setAttribute('aria-labelledby', 'heading');
+      this.buttons = make('nav');
+      this.buttons.hidden = true;
+      for (const [name, label, step] of [['previous', previous, -1], ['next', next, 1]]) {
+        const button = make('button', name);
+        button.type = 'button';
+        button.setAttribute('aria-label', label);
+        button.addEventListener('click', () => this.turn(step));
+        this.buttons.append(button);
+      }
+      const header = make('header');
+      header.append(this.heading, this.buttons);
+      this.list = make('ul');
+      this.list.setAttribute('role', 'list'); // without bullets some screen readers do not take it for one
+      this.list.addEventListener('scroll', () => this.ends(), { passive: true });
+      this.list.addEventListener('keydown', (event) => this.key(event));
+      new ResizeObserver(() => this.ends()).observe(this.list);
+      section.append(header, this.list);
+      this.box.append(section);
+      this.root.append(this.box);
+    }
+
+    lang() {
+      return this.options.lang || this.anchor.closest('[lang]')?.lang || navigator.language || 'en';
+    }
+
+    title(answer) {
+      const { for: kind, title, titleFallback } = this.options;
+      const personal = kind === 'recommend' || kind === 'session';
+      const shelf = kind === 'popular' || kind === 'new';
+      // What sells anyway must not pass for what was chosen for this person.
+      if (answer && !shelf && (answer.fallback || (personal && !answer.known))) return titleFallback || FALLBACK;
+      return title || TEXTS[kind];
+    }
+
+    count() {
+      const k = Math.trunc(Number(this.options.k));
+      return Number.isFinite(k) && k > 0 ? Math.min(k, 200) : 10;
+    }
+
+    // As high as what will come, so that the page below does not jump.
+    placeholders() {
+      return Array.from({ length: Math.min(this.count(), 8) }, () => {
+        const item = make('li', 'waiting');
+        const card = make('div', 'card');
+        card.append(make('div', 'pic'), make('div', 'title'), make('div', 'price'));
+        item.setAttribute('aria-hidden', 'true');
+        item.append(card);
+        return item;
+      });
+    }
+
+    show(items) {
+      this.list.replaceChildren(...items);
+      if (!this.host.isConnected) {
+        if (this.inside) this.anchor.append(this.host);
+        else this.anchor.after(this.host);
+      }
+      this.ends();
+    }
+
+    question() {
+      const { for: kind, user, session, item, items, category, consent, why, exclude } = this.options;
+      const personal = kind === 'recommend' || kind === 'session';
+      const url = new URL(kind === 'session' ? 'recommend' : kind, this.base);
+      const given = { k: this.count(), category, exclude };
+      if (personal) Object.assign(given, { session_id: session, items, consent });
+      if (kind === 'recommend') given.user_id = user;
+      if (!personal && NEEDS[kind]) given.item_id = item;
+      if (why) given.explain = 'true';
+      for (const [name, value] of Object.entries(given)) if (value) url.searchParams.set(name, value);
+      return url;
+    }
+
+    /** Ask and show; resolves to the answer, or null when there is none. Never throws. */
+    async refresh() {
+      const turn = ++this.asked;
+      let answer = null;
+      try {
+        const { for: kind } = this.options;
+        if (!TEXTS[kind]) throw new Error(`data-for="${kind}" is none of ${Object.keys(TEXTS).join(', ')}`);
+        if (NEEDS[kind] && !this.options[NEEDS[kind]]) throw new Error(`"${kind}" needs data-${NEEDS[kind]}`);
+        answer = await this.ask();
+      } catch (error) {
+        if (turn !== this.asked) return null;
+        // The shop's page goes on as if we were not there; what is already shown stays.
+        if (!this.answer) this.host.remove();
+        console.warn(`recsys: no list (${error.message})`);
+        this.options.onerror?.(error);
+        return null;
+      }
+      if (turn !== this.asked) return null; // a later question is on its way
+      if (!answer.items.length) {
+        this.answer = answer;
+        this.shown = '';
+        this.host.remove();
+        return answer;
+      }
+      const face = JSON.stringify([this.title(answer), this.options.why, answer.items.map(({ score, ...rest }) => rest)]);
+      // The same list again stays as it is, with the request that brought it: whoever reads it is not disturbed.
+      if (face === this.shown && this.host.isConnected) return answer;
+      this.shown = face;
+      this.answer = answer;
+      this.heading.textContent = this.title(answer);
+      this.watch?.disconnect();
+      this.show(answer.items.map((item, number) => this.card(item, number + 1)));
+      this.list.scrollTo({ left: 0, behavior: 'instant' });
+      this.observe();
+      this.host.dispatchEvent(new CustomEvent('recsys:answer', { detail: answer, bubbles: true }));
+      return answer;
+    }
+
+    async ask() {
+      const stop = new AbortController();
+      const timer = setTimeout(() => stop.abort(), PATIENCE);
+      try {
+        const key = this.options.key;
+        const reply = await fetch(this.question(), {
+          credentials: 'omit',
+          signal: stop.signal,
+          headers: key ? { 'X-API-Key': key } : {},
+        });
+        if (!reply.ok) throw Object.assign(new Error(`the server answers ${reply.status}`), { reply });
+        const answer = await reply.json();
+        if (!Array.isArray(answer.items)) throw new Error('the answer is no list');
+        return answer;
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+
+    href(item) {
+      if (this.options.href) return this.options.href(item);
+      const own = item.url && safe(item.url, document.baseURI);
+      if (own) return own;
+      const template = this.options.link;
+      return template ? safe(template.split('{item_id}').join(encodeURIComponent(item.item_id)), document.baseURI) : null;
+    }
+
+    card(item, position) {
+      const title = item.title || item.item_id;
+      const cost = price(item.price, this.options.currency, this.lang());
+      const href = this.href(item);
+      const card = make(href ? 'a' : 'div', 'card');
+      if (href) {
+        card.setAttribute('href', href);
+        card.setAttribute('aria-label', cost ? `${title}, ${cost}` : title);
+        // auxclick: the middle button opens a tab, and is a click to the shop all the same.
+        for (const kind of ['click', 'auxclick']) {
+          card.addEventListener(kind, (event) => event.button < 2 && this.report('click', item, position, true));
+        }
+      }
+      card.append(this.picture(item, title), make('div', 'title', title), make('div', 'price', cost));
+      if (this.options.why) {
+        const why = make('div', 'why');
+        why.append(make('b', '', item.fallback ? `${item.source}, a fallback` : item.source), item.reason || '');
+        card.append(why);
+      }
+      const entry = make('li');
+      entry.part = 'card';
+      entry.dataset.item = item.item_id;
+      entry.recsys = { item, position };
+      entry.append(card);
+      return entry;
+    }
+
+    picture(item, title) {
+      // Until the picture is there, and if it never is: a quiet square with the first letter.
+      const frame = make('div', 'pic');
+      const letter = make('span', '', [...title.trim()][0]?.toUpperCase() || '');
+      letter.setAttribute('aria-hidden', 'true');
+      frame.append(letter);
+      // Pictures under this path are the server's own; all others are the shop's.
+      const base = item.img_url?.startsWith('/sample-images/') ? this.base : document.baseURI;
+      const source = item.img_url && safe(item.img_url.replace(/^\/(?=sample-images\/)/, ''), base);
+      if (source) {
+        const image = make('img');
+        image.loading = this.loaded.has(source) ? 'eager' : 'lazy';
+        image.decoding = 'async';
+        image.alt = title;
+        const here = () => {
+          image.className = 'here';
+          letter.hidden = true;
+          this.loaded.add(source);
+        };
+        if (this.loaded.has(source)) here();
+        image.addEventListener('load', here);
+        image.addEventListener('error', () => {
+          image.remove();
+          letter.hidden = false;
+        });
+        image.setAttribute('src', source);
+        frame.append(image);
+      }
+      return frame;
+    }
+
+    // -- moving through the list
+
+    rtl() {
+      return getComputedStyle(this.list).direction === 'rtl' ? -1 : 1;
+    }
+
+    turn(step) {
+      this.list.scrollBy({ left: this.rtl() * step * Math.max(this.list.clientWidth * 0.9, 120) });
+    }
+
+    ends() {
+      const { scrollLeft, scrollWidth, clientWidth } = this.list;
+      const left = Math.abs(scrollLeft);
+      this.buttons.hidden = scrollWidth <= clientWidth + 2;
+      // Not `disabled`: a button that loses the keyboard's focus at the end of the list throws its user out of it.
+      this.buttons.firstChild.setAttribute('aria-disabled', String(left < 2));
+      this.buttons.lastChild.setAttribute('aria-disabled', String(left + clientWidth > scrollWidth - 2));
+    }
+
+    key(event) {
+      const links = [...this.list.querySelectorAll('a')];
+      const here = links.indexOf(this.root.activeElement);
+      const step = { ArrowRight: this.rtl(), ArrowLeft: -this.rtl(), Home: -here, End: links.length - 1 - here }[event.key];
+      if (here < 0 || step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      links[here + step]?.focus();
+    }
+
+    // -- what was seen and clicked, with consent
+
+    who() {
+      const { consent, user, session } = this.options;
+      if (consent === 'full' && user) return session ? { user_id: user, session_id: session } : { user_id: user };
+      return (consent === 'full' || consent === 'session') && session ? { session_id: session } : null;
+    }
+
+    observe() {
+      if (!this.who()) return;
+      const timers = new Map();
+      this.watch = new IntersectionObserver(
+        (entries) => {
+          for (const { target, intersectionRatio } of entries) {
+            clearTimeout(timers.get(target));
+            if (intersectionRatio < SEEN_SHARE) continue;
+            const look = () => {
+              // In a tab behind others nobody sees anything.
+              if (document.visibilityState !== 'visible') timers.set(target, setTimeout(look, SEEN_MS));
+              else if (target.isConnected) this.report('impression', target.recsys.item, target.recsys.position);
+            };
+            timers.set(target, setTimeout(look, SEEN_MS));
+          }
+        },
+        { threshold: [0, SEEN_SHARE] },
+      );
+      for (const entry of this.list.children) this.watch.observe(entry);
+    }
+
+    report(kind, item, position, now = false) {
+      const who = this.who();
+      if (!who) return;
+      const request_id = this.answer.request_id;
+      const once = JSON.stringify([kind, request_id, item.item_id]);
+      if (kind === 'impression' && this.reported.has(once)) return;
+      this.reported.add(once);
+      this.queue.push({ ...who, item_id: item.item_id, event_type: kind, position, request_id });
+      clearTimeout(this.timer);
+      if (now) this.send();
+      else this.timer = setTimeout(() => this.send(), 500);
+    }
+
+    send() {
+      clearTimeout(this.timer);
+      const url = new URL('events', this.base);
+      url.searchParams.set('consent', this.options.consent);
+      const headers = { 'Content-Type': 'application/json' };
+      if (this.options.key) headers['X-API-Key'] = this.options.key;
+      while (this.queue.length) {
+        const body = JSON.stringify({ events: this.queue.splice(0, AT_ONCE) });
+        // keepalive: a click leaves this page, and its report must not die with it.
+        fetch(url, { method: 'POST', keepalive: true, credentials: 'omit', headers, body })
+          .then((reply) => reply.ok || console.warn(`recsys: events were not taken (${reply.status})`))
+          .catch((error) => console.warn(`recsys: events were not taken (${error.message})`));
+      }
+    }
+
+    /** Take it out of the page. */
+    remove() {
+      this.asked += 1;
+      this.send();
+      this.watch?.disconnect();
+      this.host.remove();
+      carousels.delete(this);
+    }
+  }
+
+  const carousels = new Set();
+  const script = document.currentScript;
+
+  const start = (anchor, inside, base, options) => {
+    const carousel = new Carousel(anchor, inside, base, options);
+    carousels.add(carousel);
+    carousel.refresh();
+    return carousel;
+  };
+
+  const mountScript = (element) => {
+    if (!element?.dataset.for || element.recsysMounted) return;
+    element.recsysMounted = true;
+    const options = { ...element.dataset };
+    const into = options.into && document.querySelector(options.into);
+    if (options.into && !into) console.warn(`recsys: there is no ${options.into} in this page`);
+    else start(into || element, Boolean(into), new URL('.', element.src), options);
+  };
+
+  // The file may be in a page several times, once for each carousel; the first one stays in charge of them all.
+  if (typeof window.recsys?.mountScript !== 'function') {
+    const base = new URL('.', script?.src || document.baseURI);
+    const forget = () => {
+      for (const carousel of carousels) if (!carousel.anchor.isConnected) carousel.remove();
+    };
+    window.recsys = {
+      /** Put a carousel into an element; `options` go before its data- attributes. Returns it. */
+      mount: (element, options = {}) => start(element, true, base, { ...element.dataset, ...options }),
+      /** Ask again, after something went into the basket, say. `changes` are options for all of them. */
+      refresh: (changes = {}) => {
+        forget();
+        return Promise.all([...carousels].map((c) => (Object.assign(c.options, changes), c.refresh())));
+      },
+      mountScript,
+    };
+    const flush = () => carousels.forEach((carousel) => carousel.queue.length && carousel.send());
+    addEventListener('pagehide', flush);
+    document.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && flush());
+  }
+  // As a module there is no current script: then all that have not been served yet are.
+  if (script) window.recsys.mountScript(script);
+  else document.querySelectorAll('script[data-for][src*="widget.js"]').forEach(window.recsys.mountScript);
+})();
