@@ -154,7 +154,7 @@ class Search:
             self._try_given(model, replace(config, tau_days=found.tau_days, order_power=found.order_power))
 
     def _try_given(self, model: str, config: ModelConfig) -> Model | None:
-        """Enter a config as a trial that the sampler learns from; the model of the first rung, where it can be fitted."""
+        """Enter a config as a trial that the sampler learns from; the model of the first rung if it was fitted."""
         import optuna
 
         cls = registry.get(model)
