@@ -105,15 +105,16 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
     -------
     None when there is nobody to judge by: too few days, or too few who came back.
     """
+    told = by is not None or bool(window_days)
     if by is None:
         by = "time" if usable_time(data.interactions.histories) else "fifth"
-        split = _split(data, by, window_days, seed)
-        if by == "time" and not window_days and _judgeable(split, _FEW_USERS) < _FEW_USERS:
-            other = _split(data, "fifth", 0.0, seed)
-            split = other if _judgeable(other, _FEW_USERS) == _FEW_USERS else split
-    else:
-        split = _split(data, by, window_days, seed)
-    return split if _judgeable(split, 2) == 2 else None
+    split = _split(data, by, window_days, seed)
+    judged = _judgeable(split)
+    if by == "time" and not told and judged < _FEW_USERS:
+        other = _split(data, "fifth", 0.0, seed)
+        if _judgeable(other) == _FEW_USERS:
+            return other
+    return split if judged >= 2 else None
 
 
 def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
@@ -122,8 +123,9 @@ def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
     return last_split(data) if by == "last" else share_split(data, seed, latest=by == "fifth")
 
 
-def _judgeable(split: Split, most: int) -> int:
-    return len(split.judged(split.wanted(), most, 0))
+def _judgeable(split: Split) -> int:
+    """How many customers can be judged; counted no further than what is enough."""
+    return len(split.judged(split.wanted(), _FEW_USERS, 0))
 
 
 def time_split(data: Dataset, window_days: float = 0.0, *, steps_back: int = 0) -> Split:
