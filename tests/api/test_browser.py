@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from recsys_cli.artifacts import health
+
 _spec = importlib.util.spec_from_file_location("api_conftest_of_browser", Path(__file__).with_name("conftest.py"))
 assert _spec is not None
 assert _spec.loader is not None
@@ -73,9 +75,9 @@ class Page:
         self._thread = Thread(target=self._http.serve_forever, args=(0.05,))
         self._thread.start()
 
-    def show(self, browser: Any, *scripts: str, body: str = "") -> None:
+    def show(self, browser: Any, *scripts: str, body: str = "", head: str = "") -> None:
         self.text = (
-            "<!doctype html><html lang=en><link rel=icon href='data:,'><title>Shop</title>"
+            "<!doctype html><html lang=en><link rel=icon href='data:,'><title>Shop</title>{head}"
             f"<style>* {{ color: red }}</style><body><p id=before>Before</p>{''.join(scripts)}"
             f"<p id=after>After</p>{body}"
         )
@@ -393,6 +395,34 @@ def test_room_is_kept_before_the_answer(embedded: Any, page: Page, browser: Any)
     assert before == after > 100
 
 
+def test_a_shop_with_a_strict_policy_gets_it_whole(embedded: Any, page: Page, browser: Any) -> None:
+    url = embedded.url
+    policy = f"default-src 'none'; script-src {url}; connect-src {url}; img-src {url}"
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    page.show(browser, snippet(embedded, **{"for": "popular", "k": 3}), head=meta)
+    (shown,) = carousels(browser)
+    assert len(shown["cards"]) == 3
+    look = "getComputedStyle(document.querySelector('recsys-carousel').shadowRoot.querySelector('ul')).display"
+    assert browser.execute_script(f"return {look}") == "flex"
+
+
+def test_the_keyboard_goes_through_the_list(embedded: Any, page: Page, browser: Any) -> None:
+    page.show(browser, snippet(embedded, **{"for": "popular", "k": 12, "link": "/p/{item_id}"}))
+    (shown,) = carousels(browser)
+    order = card_ids(shown)
+    here = "return document.querySelector('recsys-carousel').shadowRoot.activeElement.closest('li')?.dataset.item"
+    browser.execute_script(
+        "document.querySelector('recsys-carousel').shadowRoot.querySelector('a').focus({preventScroll: true})"
+    )
+    keys = webdriver.common.keys.Keys
+    for key, place in ((keys.ARROW_RIGHT, 1), (keys.END, 11), (keys.ARROW_LEFT, 10), (keys.HOME, 0)):
+        webdriver.ActionChains(browser).send_keys(key).perform()
+        assert browser.execute_script(here) == order[place]
+    webdriver.ActionChains(browser).key_down(keys.SHIFT).send_keys(keys.TAB).key_up(keys.SHIFT).perform()
+    name = "return document.querySelector('recsys-carousel').shadowRoot.activeElement.ariaLabel"
+    assert until(lambda: browser.execute_script(name) == "Next")
+
+
 # -- the shop owner's page
 
 
@@ -462,6 +492,21 @@ def test_the_dashboard_says_how_it_is(server: Any, browser: Any) -> None:
     assert "recsys update-worker --once" in text  # it has never run here
     assert "t4" not in text.split()
     assert_kept_to_itself(browser, server)
+
+
+def test_the_dashboard_says_what_to_do(start: Start, browser: Any) -> None:
+    server = start()
+    passed = time.time() - 4 * 3600
+    health.write(server.shop.settings.artifacts, health.Health(ended_at=passed, outcome="nothing new", passes=3))
+    browser.get(f"{server.url}/#/dashboard")
+    text = "return document.querySelector('main').innerText"
+    assert until(lambda: "No worker pass for 4 hours: is cron running?" in browser.execute_script(text))
+    failed = health.Health(ended_at=time.time(), outcome="failed", failures=3, passes=6)
+    health.write(server.shop.settings.artifacts, failed)
+    assert until(lambda: "3 failures in a row" in browser.execute_script(text))
+    assert "recsys status says why" in browser.execute_script(text)
+    server.stop()
+    assert until(lambda: "Is recsys serve running?" in browser.execute_script(text))
 
 
 def test_a_server_that_wants_keys_is_given_one(start: Start, browser: Any, recsys: Any) -> None:

@@ -156,6 +156,7 @@ class View {
     const before = ids(this.mine.answer);
     const started = performance.now();
     this.counted.textContent = 'Reported…';
+    this.counted.parentElement.scrollIntoView({ block: 'nearest' }); // on a phone the list is further down
     try {
       await ask('events', { body: { ...event(), item_id: item.item_id, event_type: kind } });
       tell(null);
@@ -177,7 +178,9 @@ class View {
     this.counted.textContent = now.join() === before.join()
       ? `${say} is on disk. It leaves this list as it was.`
       : `${say} counted after ${seconds} s: ${fresh.length} new, ${moved} moved.`;
-    for (const card of this.mine.list.children) if (fresh.includes(card.dataset.item)) card.part.add('fresh');
+    for (const card of this.mine.list.children) {
+      if (fresh.includes(card.dataset.item)) card.querySelector('.pic').part.add('fresh');
+    }
   }
 
   // -- one product

@@ -109,7 +109,8 @@
   };
 
   class Carousel {
-    /** `options` are those of the data- attributes, without their dashes: {for: 'recommend', user: '13085', k: 8}. */
+    /** `options` are those of the data- attributes: {for: 'recommend', user: '13085', titleFallback: 'Popular'}.
+     * From script also: why (show source and reason), href (the address for an item), onerror (told of failures). */
     constructor(anchor, inside, base, options) {
       this.anchor = anchor;
       this.inside = inside;
@@ -230,7 +231,7 @@
         // The shop's page goes on as if we were not there; what is already shown stays.
         if (!this.answer) this.host.remove();
         console.warn(`recsys: no list (${error.message})`);
-        this.options.onerror?.(error);
+        if (typeof this.options.onerror === 'function') this.options.onerror(error);
         return null;
       }
       if (turn !== this.asked) return null; // a later question is on its way
@@ -274,7 +275,7 @@
     }
 
     href(item) {
-      if (this.options.href) return this.options.href(item);
+      if (typeof this.options.href === 'function') return this.options.href(item);
       const own = item.url && safe(item.url, document.baseURI);
       if (own) return own;
       const template = this.options.link;
@@ -311,6 +312,7 @@
     picture(item, title) {
       // Until the picture is there, and if it never is: a quiet square with the first letter.
       const frame = make('div', 'pic');
+      frame.part = 'picture';
       const letter = make('span', '', [...title.trim()][0]?.toUpperCase() || '');
       letter.setAttribute('aria-hidden', 'true');
       frame.append(letter);
