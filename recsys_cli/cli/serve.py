@@ -41,7 +41,7 @@ def serve(
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
-    run.waiting(f"Serving on http://{shown}:{number} (storefront and dashboard: /, documentation: /docs). Stop with Ctrl-C.")
+    run.waiting(f"Serving on http://{shown}:{number} (shop and dashboard: /, documentation: /docs). Stop with Ctrl-C.")
     if not read_keys(run.settings.artifacts):
         if keys_wanted(run.settings.artifacts):
             run.waiting("All keys are revoked: everybody gets 401, on this machine too, until recsys keys add NAME.")

@@ -28,7 +28,8 @@ export function dashboard(main) {
       if (now.metrics) last = now;
       tiles.replaceChildren(...shown.filter((t) => !t.rows).map(tile));
       charts.replaceChildren(...shown.filter((t) => t.rows).map(tile));
-      const words = inShort(shown);
+      const whole = (now.status && now.metrics) || shown[0].state === 'bad';
+      const words = whole ? inShort(shown) : 'Only a part of it can be shown with this key.';
       if (summary.textContent !== words) summary.textContent = words; // said aloud only when it changes
       tell(now.error);
     }

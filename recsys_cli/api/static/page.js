@@ -24,17 +24,28 @@ export const state = { key: '', user: '', session: `demo-${random()}`, why: fals
 const notice = document.getElementById('notice');
 const form = document.getElementById('key');
 
+let told = 0;
+
 /** Say in one sentence what is wrong; with no error, that nothing is any more. */
 export const tell = async (error) => {
-  notice.hidden = !error;
-  if (!error) return;
+  const turn = ++told;
+  if (!error) {
+    notice.hidden = true;
+    return;
+  }
   const reply = error.reply;
   const said = reply && !reply.bodyUsed ? (await reply.json().catch(() => null))?.error : error.said;
+  if (turn !== told) return; // all is well again, or something else is wrong
   if (reply) error.said = said;
-  notice.textContent = sentence(reply, said);
-  if (reply?.status === 401) {
-    form.hidden = false;
-    if (!form.contains(document.activeElement)) document.getElementById('key-text').focus();
+  const words = sentence(reply, said);
+  if (notice.hidden || notice.textContent !== words) notice.textContent = words; // said aloud once, not at every look
+  notice.hidden = false;
+  if (reply?.status !== 401 && reply?.status !== 403) return;
+  const asking = !form.hidden;
+  form.hidden = false;
+  if (reply.status === 401) {
+    document.getElementById('main').hidden = true; // there is nothing to show without a key
+    if (!asking) document.getElementById('key-text').focus();
   }
 };
 
@@ -69,8 +80,6 @@ form.addEventListener('submit', (event) => {
   const field = document.getElementById('key-text');
   state.key = field.value.trim();
   field.value = '';
-  form.hidden = true;
-  tell(null);
   route();
 });
 
@@ -81,6 +90,8 @@ function route() {
   const [, view = '', id = ''] = location.hash.split('/');
   const main = document.getElementById('main');
   main.replaceChildren();
+  main.hidden = false;
+  form.hidden = true;
   tell(null);
   const shown = view === 'dashboard' ? 'dashboard' : '';
   for (const link of document.querySelectorAll('.top nav a')) {
