@@ -12,7 +12,8 @@ from recsys_cli.serving.person import Past, weigh_one
 
 KINDS = ("purchase", "view", "refund")
 WEIGHT = np.array([1.0, 0.05, -1.0], dtype=np.float32)
-event = st.tuples(st.integers(0, 5), st.integers(0, 10_000_000) | st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))
+moment = st.integers(0, 10_000_000) | st.integers(0, 3)
+event = st.tuples(st.integers(0, 5), moment, st.integers(0, 2), st.integers(0, 5))
 
 
 @given(
