@@ -24,7 +24,9 @@ def tune(
         list[str] | None,
         typer.Option("--models", help="Models that compete, comma-separated. [default: all this data size allows]"),
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="What to maximise.")] = "ndcg@10",
+    metric: Annotated[
+        str, typer.Option("--metric", help="What to maximise: ndcg@10, hr@10, recall@10 or mrr@10, or one of them @20.")
+    ] = "ndcg@10",
     trials: Annotated[int, typer.Option("--trials", min=0, help="Stop at so many trials in all; 0: no limit.")] = 0,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Stop after so many seconds; 0: no limit.")] = 0.0,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Trials at a time.")] = 1,
@@ -98,7 +100,12 @@ class Board:
 
 def _result(tuned: Tuned) -> dict[str, Any]:
     trials = [vars(t) for t in tuned.tried]
-    return {"choice": tuned.choice.as_dict(), "report": tuned.report.as_dict(), "trials": trials}
+    return {
+        "choice": tuned.choice.as_dict(),
+        "report": tuned.report.as_dict(),
+        "trials": trials,
+        "earlier_trials": tuned.earlier,
+    }
 
 
 def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
@@ -106,6 +113,10 @@ def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
 
     out.print(trials(tuned.tried))
     out.print(leaderboard(tuned.report))
+    if tuned.earlier:
+        one = tuned.earlier == 1
+        line = "1 trial of earlier runs counts." if one else f"{tuned.earlier} trials of earlier runs count."
+        out.print(line, highlight=False)
     choice = tuned.choice
     if choice.importance:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in choice.importance.items())

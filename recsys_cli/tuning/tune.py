@@ -27,11 +27,18 @@ _FINAL_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of a tuning: the choice, all trials, and the confirmation."""
+    """What came of a tuning: the choice, all trials, and the confirmation.
+
+    Parameters
+    ----------
+    earlier
+        How many of the trials are of earlier runs.
+    """
 
     choice: Choice
     tried: list[Tried]
     report: Report
+    earlier: int = 0
 
 
 def tune(
@@ -63,7 +70,7 @@ def tune(
     Raises
     ------
     UsageError
-        Unknown model or metric.
+        Unknown model or metric; or no time for a trial, nor to confirm what earlier runs found.
     NotEnoughData
         There are not two windows of time with customers who came back.
     """
@@ -82,17 +89,22 @@ def tune(
     if not trials and not timeout:
         trials = 40
     search = Search(root, names, rungs(earlier, seed), metric, seed, jobs, watch)
+    before = len(search.tried())
     with progress.stage("Searching"):
         search.run(trials=trials, deadline=started + _SEARCH_SHARE * timeout if timeout else float("inf"))
     finalists = best_of_each(search.tried())
     if not finalists:
         raise NotEnoughData("No trial could be fitted.", "Ingest more events, or name other --models.")
+    deadline = started + _FINAL_SHARE * timeout if timeout else float("inf")
+    if len(search.tried()) == before and time.monotonic() + _fit_seconds(next(iter(finalists.values()))) > deadline:
+        # The top of an old table, unconfirmed, would take the place of a choice that was confirmed.
+        raise UsageError("No time for a single trial: nothing was changed; give --timeout more seconds.")
     final = last_round(
         latest,
         {name: tried.config for name, tried in finalists.items()},
         metric,
         seed=seed,
-        deadline=started + _FINAL_SHARE * timeout if timeout else float("inf"),
+        deadline=deadline,
         blend=not models or Blend.name in models or len(models) > 1,
         progress=progress,
     )
@@ -108,7 +120,12 @@ def tune(
         chosen_at=int(time.time()),
     )
     save_choice(root, choice)
-    return Tuned(choice, search.tried(), final.report)
+    return Tuned(choice, search.tried(), final.report, before)
+
+
+def _fit_seconds(tried: Tried) -> float:
+    """What fitting it once more takes, about."""
+    return tried.seconds / max(len(tried.values), 1)
 
 
 def tunable(data: Dataset) -> tuple[str, ...]:

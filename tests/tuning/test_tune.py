@@ -44,6 +44,15 @@ def test_goes_on_where_it_was(tmp_path: Path) -> None:
     tuned = tune(DATA, tmp_path, models=["item-knn"], trials=6, window_days=60, watch=seen.append)
     assert len(seen) == 2
     assert len(tuned.tried) == 6
+    assert tuned.earlier == 4
+
+
+def test_without_time_for_anything_the_confirmed_choice_stays(tmp_path: Path) -> None:
+    tune(DATA, tmp_path, models=["item-knn", "popular"], trials=4, window_days=60)
+    before = (tmp_path / FOLDER / FILE).read_bytes()
+    with pytest.raises(UsageError, match="No time for a single trial: nothing was changed"):
+        tune(DATA, tmp_path, models=["item-knn", "popular"], timeout=0.001, window_days=60)
+    assert (tmp_path / FOLDER / FILE).read_bytes() == before
 
 
 def test_killed_in_the_middle(tmp_path: Path) -> None:
