@@ -19,14 +19,23 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .artifacts import Artifacts
-from .errors import InputError, RecsysError, StoreError, StoreMissing
+from .errors import (
+    ArtifactError,
+    CorruptArtifact,
+    InputError,
+    NotFound,
+    RecsysError,
+    StoreError,
+    StoreMissing,
+    UsageError,
+)
 from .files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
 from .gdpr import suppression
 from .gdpr.journal import state_dir
@@ -61,6 +70,10 @@ class Backup:
     list_missing
         Where the list of erased people would have been; empty when it was there. Without it, whoever was erased since
         the backup is back.
+    versions
+        How many versions there are now, in the backup or where it was put back.
+    damaged
+        Those of them with a file that is not as it was published.
     """
 
     path: Path
@@ -69,6 +82,8 @@ class Backup:
     created_at: int
     kept_out: int = 0
     list_missing: str = ""
+    versions: int = 0
+    damaged: tuple[str, ...] = ()
 
 
 def backup(
@@ -79,11 +94,17 @@ def backup(
     Raises
     ------
     StoreMissing, StoreBusy
+    UsageError
+        `target` is in a directory that would be copied.
     InputError
         `target` is there already.
     StoreError
         It cannot be written.
     """
+    for own in (artifacts.root, state_dir(store.path)):
+        # The copy would be in the next copy, and what erasing a person goes through would have one that stays.
+        if target.resolve().is_relative_to(own.resolve()):
+            raise UsageError(f"{target} is in {own}, which is to be backed up.", "Name a directory elsewhere.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already.", "Name a directory that does not exist yet.")
     if not store.exists():
@@ -93,17 +114,20 @@ def backup(
         pass
     private_dir(target.parent)
     _sweep(target.parent)
-    private_dir(artifacts.root)  # before the first training there is none, and the shop is worth a backup all the same
+    # Before the first training there is none, and the shop is worth a backup all the same; a mistyped name makes none.
+    trained = artifacts.root.is_dir()
     draft = target.with_name(f"{_DRAFT}{secrets.token_hex(4)}")
     try:
         with (
             _held(private_dir(draft)),
             progress.stage("Copying"),
             store.lock(),
-            artifacts.exclusive(waiting=progress.note),
+            artifacts.exclusive(waiting=progress.note) if trained else nullcontext(),
         ):
             _copy_store(store, draft / _STORE)
-            _copy_tree(artifacts.root, draft / _ARTIFACTS)
+            private_dir(draft / _ARTIFACTS)
+            if trained:
+                _copy_tree(artifacts.root, draft / _ARTIFACTS)
             if settings_file is not None and settings_file.is_file():
                 _copy(settings_file, draft / _SETTINGS)
             made = _seal(draft)
@@ -115,7 +139,28 @@ def backup(
         raise explain_os(e, target) from e
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Backup(target, len(made["files"]), _size(made), made["created_at"])
+    copied = Artifacts(target / _ARTIFACTS)
+    return Backup(
+        target,
+        len(made["files"]),
+        _size(made),
+        made["created_at"],
+        versions=len(copied.names()),
+        damaged=damaged_versions(copied),
+    )
+
+
+def damaged_versions(artifacts: Artifacts) -> tuple[str, ...]:
+    """Names of the versions with a file that is not as it was published; every file is read."""
+    found = []
+    for name in artifacts.names():
+        try:
+            artifacts.open(name)
+        except CorruptArtifact:
+            found.append(name)
+        except (ArtifactError, NotFound):
+            continue  # a newer recsys wrote it; it was replaced or pruned while we read
+    return tuple(found)
 
 
 @contextmanager
@@ -286,7 +331,16 @@ def restore(
     gone = reapply(store, artifacts, settings, progress)
     with artifacts.exclusive(waiting=progress.note):
         _restore_pointer(artifacts, source / _ARTIFACTS)
-    return Backup(source, len(made["files"]), _size(made), made["created_at"], gone, missing)
+    return Backup(
+        source,
+        len(made["files"]),
+        _size(made),
+        made["created_at"],
+        gone,
+        missing,
+        len(artifacts.names()),
+        damaged_versions(artifacts),
+    )
 
 
 def _refuse_strangers(store: Store, source: Path, replace: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
     from ..backup import Backup
@@ -34,7 +34,18 @@ def backup(
     published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
     made = backup(store, published, directory, settings_file=config or _SETTINGS, progress=run.progress)
     text = f"Backed up {made.files:,} files, {made.bytes / 1e6:,.1f} MB, to {made.path}."
+    root = run.settings.artifacts
+    if not root.is_dir():
+        text += f"\nThere is no version to back up in {root}: only the database was."
+    elif not made.versions:
+        text += f"\nThere is no version in {root} yet."
     run.emit(asdict(made), lambda out: out.print(text, highlight=False, markup=False))
+    _warn(run, made, "was copied as it is")
+
+
+def _warn(run: Run, made: Backup, what: str) -> None:
+    for name in made.damaged:
+        run.waiting(f"Version {name} is damaged and {what}; recsys models list --verify says what is served instead.")
 
 
 def restore(
@@ -64,6 +75,7 @@ def restore(
     )
     text = sentence(done)
     run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+    _warn(run, done, "was so in the backup")
 
 
 def sentence(done: Backup) -> str:

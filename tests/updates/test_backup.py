@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup, check, restore
-from recsys_cli.errors import InputError
+from recsys_cli.errors import InputError, UsageError
 from recsys_cli.files import sha256_of
 from recsys_cli.gdpr import suppression
 from recsys_cli.gdpr.erasing import erase
@@ -190,3 +191,46 @@ def test_a_shop_that_was_never_trained_on_is_backed_up(
     restore(store, versions, moved, tmp_path / "b")
     assert events(store) == events(shop)
     assert versions.names() == []
+
+
+def test_without_versions_the_backup_says_so_and_makes_no_directory(
+    shop: Store, tmp_path: Path, recsys: Recsys
+) -> None:
+    command = ("--db", str(shop.path), "--artifacts", "nodir")
+    done = recsys("backup", "b", *command)
+    assert done.returncode == 0, done.stderr
+    assert "There is no version to back up in nodir: only the database was." in done.stdout
+    assert not (tmp_path / "nodir").exists()
+    assert json.loads(recsys("backup", "c", *command, "--json").stdout)["versions"] == 0
+
+
+def test_a_damaged_version_is_named_when_it_is_copied_and_when_it_is_put_back(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path, recsys: Recsys
+) -> None:
+    state = ("--db", str(shop.path), "--artifacts", str(artifacts.root))
+    assert "damaged" not in recsys("backup", "whole", *state).stderr
+    folder = artifacts.versions_dir / "v000002"
+    file = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    done = recsys("backup", "b", *state, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["damaged"] == ["v000002"]
+    assert "Version v000002 is damaged and was copied as it is" in done.stderr
+    back = recsys("restore", "b", "--db", "new/shop.duckdb", "--artifacts", "new/artifacts")
+    assert back.returncode == 0, back.stderr
+    assert "Version v000002 is damaged and was so in the backup" in back.stderr
+
+
+@pytest.mark.parametrize("inside", ["artifacts", "versions", "gdpr"])
+def test_a_backup_does_not_go_into_what_it_copies(
+    shop: Store, artifacts: Artifacts, running: SpoolWriter, inside: str
+) -> None:
+    root = {
+        "artifacts": artifacts.root,
+        "versions": artifacts.versions_dir,
+        "gdpr": state_dir(shop.path),
+    }[inside]
+    with pytest.raises(UsageError, match="which is to be backed up"):
+        backup(shop, artifacts, root / "b")
+    assert not (root / "b").exists()
