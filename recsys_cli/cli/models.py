@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import UsageError
+from ..errors import CorruptArtifact, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def _open(
 
 @app.command("list")
 def list_(
-    verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare it with its checksum.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every file with its checksum; exit code 6 if one differs.")
+    ] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -44,7 +46,13 @@ def list_(
     from ..updates import lineage
 
     found = lineage.checked(published) if verify else lineage.entries(published)
-    run.emit([asdict(e) for e in found], lambda out: _draw_list(out, found))
+    marked = next((e.name for e in found if e.damaged and e.current), "")
+    note = _instead(marked, lineage.served(published)) if marked else ""
+    run.emit([asdict(e) for e in found], lambda out: _draw_list(out, found, note))
+    if run.as_json and note:
+        run.waiting(note)
+    if verify and any(e.damaged for e in found):
+        raise typer.Exit(CorruptArtifact.exit_code)  # for whoever checks by cron, and reads no tables
 
 
 @app.command()
@@ -138,7 +146,14 @@ def diff(
     run.emit(asdict(found), lambda out: _draw_diff(out, found))
 
 
-def _draw_list(out: Console, found: list[Entry]) -> None:
+def _instead(marked: str, served: str) -> str:
+    """Which version is served in place of the damaged one that is marked."""
+    if not served:
+        return f"{marked} is damaged, and no other version is whole: run recsys train."
+    return f"{marked} is damaged: {served} is served until recsys train or the next update publishes."
+
+
+def _draw_list(out: Console, found: list[Entry], note: str) -> None:
     if not found:
         out.print("No versions yet. Run recsys train.")
         return
@@ -158,10 +173,8 @@ def _draw_list(out: Console, found: list[Entry]) -> None:
         by = Text("damaged", style="red") if e.damaged else Text("kept back" if e.kept_back else e.kind)
         table.add_row(mark, e.name, by, *cells)
     out.print(table)
-    for e in found:
-        if e.damaged and e.current:
-            text = f"{e.name} is damaged: an older version is served until recsys train or the next update publishes."
-            out.print(text, highlight=False, markup=False)
+    if note:
+        out.print(note, highlight=False, markup=False)
     for e in found:
         if e.kept_back:
             out.print(f"{e.name} was kept back: {e.kept_back}", highlight=False, markup=False)

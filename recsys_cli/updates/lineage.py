@@ -74,6 +74,14 @@ def checked(artifacts: Artifacts) -> list[Entry]:
     return [e if e.damaged or _whole(artifacts, e.name) else replace(e, damaged=True) for e in entries(artifacts)]
 
 
+def served(artifacts: Artifacts) -> str:
+    """Name of the version that a server takes when it starts now; empty when none is whole."""
+    try:
+        return artifacts.current().name
+    except NoModel:
+        return ""
+
+
 def _whole(artifacts: Artifacts, name: str) -> bool:
     try:
         artifacts.open(name)

@@ -133,8 +133,25 @@ def test_the_list_marks_a_version_with_a_damaged_file(four: Artifacts, recsys: R
         assert (listed[0]["current"], listed[0]["model"]) == (True, "als")
         shown = recsys("models", "list", *flags, *state).stdout
         assert shown.splitlines()[1].startswith("* v000004 damaged")
-        assert "v000004 is damaged: an older version is served" in shown
+        assert "v000004 is damaged: v000003 is served" in shown
         file.write_bytes(whole)
+
+
+def test_a_check_that_finds_damage_says_so_by_its_exit_code(four: Artifacts, recsys: Recsys) -> None:
+    state = ("--artifacts", str(four.root))
+    assert recsys("models", "list", "--verify", *state).returncode == 0
+    for name, instead in (("v000003", None), ("v000004", "v000002"), ("v000001", "v000002"), ("v000002", "")):
+        file = next((four.versions_dir / name / "histories").iterdir())
+        file.write_bytes(b"x" + file.read_bytes()[1:])
+        for flags in ((), ("--json",)):
+            done = recsys("models", "list", "--verify", *flags, *state)
+            assert done.returncode == 6
+            said = done.stderr if flags else done.stdout
+            assert name in done.stdout
+            if instead:
+                assert f"v000004 is damaged: {instead} is served" in said
+            else:
+                assert ("v000004 is damaged, and no other version is whole" in said) is (instead == "")
 
 
 def test_the_list_reads_no_more_than_the_manifests(four: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
