@@ -132,6 +132,10 @@ def ingest(
         raise UsageError("No file was named.", "Run: recsys ingest FILE")
     elif files == ["-"]:
         _from_stdin(run, request)
+    elif files.count("-") > 1:
+        raise UsageError("Standard input can be read once.", "Give - once; nothing was changed.")
+    elif "-" in files and not Path("-").exists():
+        raise UsageError("Standard input goes alone.", "Run a command for it, and one for the files.")
     else:
         _take(run, _expanded(files), request)
 
@@ -165,6 +169,11 @@ def _take(run: Run, paths: list[Path], request: Request) -> None:
         # What was taken before a file that cannot be is in the database, and so in the report.
         if report.files:
             run.emit(report.as_dict(), lambda out: _show(out, list(ingest_report(report))))
+    nothing = [f.file for f in report.files if f.nothing]
+    if nothing:
+        # For cron, which reads no reports: an export that was made wrongly must not pass for one that was taken.
+        run.waiting(f"No row could be taken of {', '.join(nothing)}.")
+        raise typer.Exit(InputError.exit_code)
 
 
 def _show(out: Console, lines: list[RenderableType]) -> None:

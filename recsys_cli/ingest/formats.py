@@ -108,7 +108,7 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
     encoding, damaged = _encoding(path, compression, sample, hints.encoding)
     text = codecs.decode(sample, encoding, "replace").lstrip("\ufeff")
     if _is_binary(text):
-        raise InputError(f"{path} is no text table.", "Export it as CSV, JSON or Parquet; nothing was changed.")
+        raise no_text(path)
     if text.lstrip()[:1] in "[{":
         return Format(_json_kind(text), compression, encoding, damaged)
     skip, said = _preamble(text)
@@ -116,6 +116,14 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
     delimiter = _delimiter(text, hints.delimiter or said)
     header = _has_header(text, delimiter) if hints.header is None else hints.header
     return Format("csv", compression, encoding, damaged, delimiter, header, skip)
+
+
+def no_text(path: Path) -> InputError:
+    """The sentence for what is neither text nor any format that we read."""
+    return InputError(
+        f"{path} is no text table, and of no format that we know.",
+        "Export it as CSV, JSON or Parquet; nothing was changed.",
+    )
 
 
 def open_bytes(path: Path, compression: str | None) -> pa.NativeFile:
@@ -261,9 +269,10 @@ def _undefined_in_cp1252(path: Path, compression: str | None) -> bool:
 
 
 def _is_binary(text: str) -> bool:
-    """Whether more than a twentieth are control characters that no text has; nulls are what a cut-off copy ends in."""
+    """Whether more than a twentieth are control characters that no text has; nulls are what a cut-off copy ends in,
+    and what none begins with."""
     found = len(_NEVER_TEXT.findall(text))
-    return found > 8 and found > len(text) * _BINARY_SHARE
+    return text.startswith("\0") or (found > 8 and found > len(text) * _BINARY_SHARE)
 
 
 def _json_kind(text: str) -> str:

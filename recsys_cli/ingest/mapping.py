@@ -321,12 +321,32 @@ def _can_be(field: Field, column: pa.ChunkedArray) -> bool:
     return True
 
 
+def no_times(name: str, values: Sequence[str]) -> str:
+    """What a column holds whose values are no times, without a full stop."""
+    shown = list(dict.fromkeys(v[:20] for v in values))
+    if not shown:
+        return f"{name} is empty"
+    return f"{name} holds {', '.join(shown[:3])}{' …' if len(shown) > 3 else ''}, which are no times"
+
+
+def _named_but_none(source: Source, field: Field, sample: pa.Table, taken: set[int]) -> str:
+    """A sentence on each column that is named like the field and cannot be it, because of what it holds."""
+    said = []
+    for i, name in enumerate(source.columns):
+        if field.value != "time" or i in taken or tier_of(field, plain(name)) is None:
+            continue
+        values = [str(v).strip() for v in sample.column(f"c{i}").to_pylist() if v is not None and str(v).strip()]
+        said.append(f" {no_times(name, values)}.")
+    return "".join(said)
+
+
 def _missing(source: Source, kind: str, field: Field, sample: pa.Table, taken: set[int]) -> InputError:
     names = source.columns
     guess = next((i for i in range(len(names)) if i not in taken and _looks(field, sample.column(f"c{i}"))), None)
     example = shlex.quote(names[guess]) if guess is not None else "COLUMN"
     return InputError(
-        f"{source.path} has no column that we know as {field.name}; it has: {_list(names)}.",
+        f"{source.path} has no column that we know as {field.name}; it has: {_list(names)}."
+        + _named_but_none(source, field, sample, taken),
         f"Say which one it is: --map {field.name}={example}"
         + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
         + (" (where it has no times, add a column ts with one date in all rows)" if field.name == "ts" else ""),

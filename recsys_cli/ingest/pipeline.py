@@ -30,13 +30,14 @@ from .fields import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
 from .mapping import Understanding, names_people, understand
 from .reading import Source, open_source
-from .rejecting import forget_mended, keep_rejected, private_text, reasons_of
+from .rejecting import explain_numbered, forget_mended, keep_rejected, private_text, reasons_of
 from .report import FileReport, Report
 from .staging import Options, check_rows, load_raw
 from .zones import check_zone
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
 ROWS_AN_ITEM = 3.0
+_FEW = 5  # of the kinds that a note is written for; a column of free text has thousands
 READING = "2"  # changes when the same file would be read differently; part of what tells files taken before
 
 
@@ -252,7 +253,7 @@ def _merge(
     )
     staged = check_rows(con, source, understood, context, options)
     hashing = secret if options.hash_emails else None
-    reasons = reasons_of(con, staged.checks, source)
+    reasons = explain_numbered(con, reasons_of(con, staged.checks, source), source, understood)
     rejected = sum(r.rows for r in reasons)
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
     size, reading = source.path.stat().st_size, understood.remembered(source.columns, staged.date_order)
@@ -260,7 +261,7 @@ def _merge(
     gathered = understood.kind == ITEMS and _is_dealings(con)
     attributes = attributes and not gathered  # of an item's many rows none says what the item is like
     extra = _attributes(source, understood, hashing) if attributes else ""
-    merged, notes = _merge_accepted(con, source, understood, request, batch, gathered, extra)
+    merged, notes = _merge_accepted(con, source, understood, request, batch, gathered, extra, settings.events.weights)
     forget_mended(con, source)
     keep_rejected(con, batch, name, mark, staged.checks, source, understood, hashing)
     merge.close_batch(con, batch, merged, rejected)
@@ -291,11 +292,12 @@ def _merge_accepted(
     batch: int,
     gathered: bool,
     attributes: str,
+    weights: Mapping[str, float],
 ) -> tuple[merge.Merged, list[str]]:
     kept = "* EXCLUDE (reason, detail)"
     if understood.kind == EVENTS:
         con.execute(f"CREATE OR REPLACE TEMP VIEW accepted AS SELECT {kept} FROM checked WHERE reason = 0")
-        merged, notes = merge.merge_events(con, "accepted", batch_id=batch), _event_notes(con)
+        merged, notes = merge.merge_events(con, "accepted", batch_id=batch), _event_notes(con, weights)
         con.execute("DROP VIEW accepted")
         return merged, notes
     con.execute(
@@ -321,7 +323,7 @@ def _merge_accepted(
     return replace(merged, read=rows, known=rows - merged.new), notes
 
 
-def _event_notes(con: duckdb.DuckDBPyConnection) -> list[str]:
+def _event_notes(con: duckdb.DuckDBPyConnection, weights: Mapping[str, float]) -> list[str]:
     """What is worth knowing of the events that were taken."""
     notes = []
     columns = {row[0] for row in con.execute("DESCRIBE accepted").fetchall()}
@@ -329,6 +331,14 @@ def _event_notes(con: duckdb.DuckDBPyConnection) -> list[str]:
         refunds = con.execute("SELECT count(*) FROM accepted WHERE event_type = 'refund'").fetchall()[0][0]
         if refunds:
             notes.append(f"{refunds} rows are refunds or cancellations.")
+        counted = con.execute("SELECT event_type, count(*) FROM accepted GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+        weightless = [(kind, n) for kind, n in counted if kind not in weights]
+        for kind, n in weightless[:_FEW]:
+            count = "1 event counts" if n == 1 else f"{n:,} events count"
+            advice = "set one under [events.weights] in recsys.toml"
+            notes.append(f"Event type {kind[:40]!r} has no weight: {count} for nothing; {advice}.")
+        if len(weightless) > _FEW:
+            notes.append(f"So have {len(weightless) - _FEW} more event types.")
     unknown = con.execute(
         "SELECT count(DISTINCT item_id) FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items)"
     ).fetchall()[0][0]

@@ -20,7 +20,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from .formats import READ_BYTES, Format, damaged_file, header_of, open_bytes, open_utf8, sample_text
+from .formats import READ_BYTES, Format, damaged_file, header_of, no_text, open_bytes, open_utf8, sample_text
 
 BLOCK_BYTES = 16 << 20  # the longest row that a csv may have
 BATCH_ROWS = 1 << 17
@@ -92,6 +92,8 @@ class Source:
             raise self._damaged(e) from None
 
     def _damaged(self, e: Exception) -> InputError:
+        if "straddling" in str(e) and self.path.stat().st_size < BLOCK_BYTES and not self.form.compression:
+            return no_text(self.path)  # bytes that no row was ever made of; there is not room for one too long
         if "straddling" in str(e):
             return InputError(
                 f"{self.path} has a row of more than {BLOCK_BYTES >> 20} MB: a quote that opens and never closes.",

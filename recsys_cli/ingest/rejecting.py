@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 
 from . import values
 from .checks import REJECTED, Check
-from .mapping import ID_COLUMN, Understanding
+from .fields import EVENTS
+from .mapping import ID_COLUMN, Understanding, no_times
 from .reading import Source
 from .report import Reason, reasons_from
 
@@ -38,6 +40,29 @@ def reasons_of(con: duckdb.DuckDBPyConnection, checks: Sequence[Check], source: 
         ]
         rows.append((*BROKEN_LINE, REJECTED, len(source.broken), shown))
     return reasons_from(rows)
+
+
+def explain_numbered(
+    con: duckdb.DuckDBPyConnection, reasons: Sequence[Reason], source: Source, understood: Understanding
+) -> tuple[Reason, ...]:
+    """The reasons; where all times of a file of events are small whole numbers (of rows, say), with what to do."""
+    at = understood.columns.get("ts", ())
+    of_times = sum(r.rows for r in reasons if r.name in _NO_TIMES)
+    if understood.kind != EVENTS or len(at) != 1 or not of_times:
+        return tuple(reasons)
+    text = f"nullif(c{at[0]}::VARCHAR, '')"
+    filled, small = con.execute(
+        f"SELECT count({text}), count(*) FILTER (regexp_full_match({text}, '\\d{{1,7}}(\\.0+)?')) FROM raw"
+    ).fetchall()[0]
+    if small < filled or of_times < filled:
+        return tuple(reasons)  # some are times, so these are too, though wrong ones
+    found = con.execute(f"SELECT {text} FROM raw WHERE {text} IS NOT NULL ORDER BY row_number LIMIT 100").fetchall()
+    what = no_times(source.columns[at[0]], [value for (value,) in found])
+    advice = f"{what}; where the export has none, add a column ts with one date in all rows."
+    return tuple(replace(r, sentence=f"{r.sentence[:-1]}: {advice}") if r.name in _NO_TIMES else r for r in reasons)
+
+
+_NO_TIMES = ("bad_time", "old_time")
 
 
 def keep_rejected(

@@ -78,6 +78,11 @@ class FileReport:
         """Rejected rows with something wrong; the others were left out by design."""
         return sum(r.rows for r in self.reasons if r.severity == "rejected")
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there were rows and none was taken, for something wrong with them; before, if `already`."""
+        return bool(self.read) and not self.new and not self.known and bool(self.wrong or self.already)
+
     def sentence(self) -> str:
         """The counts in one line."""
         return (

@@ -68,6 +68,8 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", "orders.csv", "--decimal", "dot"], 2, "dot"),
         (["ingest", "--watch", "nowhere"], 2, "no folder nowhere"),
         (["ingest", "rejected"], 4, "no database"),
+        (["ingest", "-", "-"], 2, "Standard input can be read once."),
+        (["ingest", "-", "orders.csv"], 2, "Standard input goes alone."),
         (["ingest", "orders.csv", "--nonsense"], 2, "--nonsense"),
     ],
 )
@@ -105,6 +107,61 @@ def test_a_trial_where_there_is_no_database_leaves_none(
     assert done.returncode == 0, done.stderr
     assert "1 new" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["orders.csv"]
+
+
+@pytest.mark.parametrize("trial", [(), ("--dry-run",)])
+def test_a_file_of_which_no_row_can_be_taken_is_told_by_the_exit_code(
+    recsys: Recsys, file: Path, tmp_path: Path, trial: tuple[str, ...]
+) -> None:
+    (tmp_path / "wrong.csv").write_text("user_id,item_id,ts\nu1,a,never\nu2,b,\n")
+    done = recsys("ingest", "wrong.csv", "orders.csv", *trial)
+    assert done.returncode == 3
+    assert "2 rows read = 0 new + 0 known + 2 rejected" in done.stdout
+    assert "orders.csv: events, CSV, comma. 2 rows read = 1 new" in done.stdout
+    assert done.stderr.splitlines()[-1] == "No row could be taken of wrong.csv."
+    if not trial:
+        assert "bad_time" in recsys("ingest", "rejected").stdout
+        assert recsys("ingest", "wrong.csv").returncode == 3  # already taken, as it was
+        assert recsys("ingest", "orders.csv").returncode == 0
+    (tmp_path / "left-out.csv").write_text("user_id,item_id,ts\nu1,POSTAGE,1700000000\n")
+    assert recsys("ingest", "left-out.csv", *trial).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [("user_id,item_id,ts", "123"), ("user_id,item_id,timestamp", "123"), ("user_id,item_id,ts", "7777")],
+)
+def test_numbers_of_rows_are_no_times_and_the_column_is_named(
+    recsys: Recsys, tmp_path: Path, header: str, values: str
+) -> None:
+    rows = "".join(f"u{n},a,{n}\n" for n in (range(1, 9) if values == "123" else (7, 7, 7)))
+    (tmp_path / "numbered.csv").write_text(f"{header}\n{rows}")
+    done = recsys("ingest", "numbered.csv")
+    assert done.returncode == 3
+    said, name = done.stdout + done.stderr, header.split(",")[2]
+    shown = "1, 2, 3 …" if values == "123" else "7"
+    assert f"{name} holds {shown}, which are no times" in said
+    assert "add a column ts with one date in all rows" in said
+
+
+def test_one_wrong_time_among_good_ones_is_not_called_numbering(recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("user_id,item_id,ts\nu1,a,1700000000\nu1,b,3\n")
+    done = recsys("ingest", "orders.csv")
+    assert done.returncode == 0
+    assert "1 rejected" in done.stdout
+    assert "no times" not in done.stdout
+
+
+def test_event_types_without_a_weight_are_named(recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text(
+        "user_id,item_id,ts,event_type\nu1,a,1700000000,zzz\nu1,b,1700000000,view\nu2,b,1700000000,quiz\n"
+        "u3,b,1700000000,quiz\n"
+    )
+    told = recsys("ingest", "clicks.csv", "--dry-run").stdout
+    assert "Event type 'zzz' has no weight: 1 event counts for nothing; set one under [events.weights]" in told
+    assert "Event type 'quiz' has no weight: 2 events count for nothing" in told
+    assert "'view'" not in told
+    assert "'zzz'" not in recsys("ingest", "clicks.csv", "--dry-run", RECSYS_EVENTS_WEIGHTS="zzz=0.2").stdout
 
 
 def test_a_file_cannot_speak_to_the_terminal(recsys: Recsys, tmp_path: Path) -> None:
@@ -155,6 +212,22 @@ def test_standard_input_is_called_so_and_a_trial_of_it_leaves_nothing(tmp_path: 
     assert done.returncode == 3
     assert done.stderr.startswith(b"recsys: standard input is empty.")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("junk", [b"\x00\x01garbage", b"a,b\x00\n\x00\x01garbage"])
+def test_a_few_bytes_of_no_text_are_no_row_of_many_megabytes(tmp_path: Path, junk: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-"],
+        input=junk,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert b"MB" not in done.stderr
+    if junk.startswith(b"\x00"):
+        assert b"standard input is no text table, and of no format that we know." in done.stderr
 
 
 @pytest.mark.parametrize(
