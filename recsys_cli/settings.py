@@ -202,7 +202,9 @@ class ServeSettings:
     port: int = _s(8000, "Port to listen on; 0 takes a free one.", high=65_535)
     workers: int = _s(1, "Processes that answer.", low=1, high=64)
     images: Path | None = _s(None, "Folder shown under /sample-images/; when not set, the sample shop's.")
-    cors_origins: tuple[str, ...] = _s((), "Web origins whose pages may ask the server, as https://shop.example.")
+    cors_origins: tuple[str, ...] = _s(
+        (), "Web origins whose pages may ask the server, as https://shop.example (and an unusual port); * is not taken."
+    )
     max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
     rate_limit: float = _s(

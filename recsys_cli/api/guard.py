@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections import OrderedDict
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..errors import Refused
+from ..errors import Refused, UsageError
 from .keys import SCOPES, KeyRing
 
 _BUCKETS = 10_000  # callers whose rate is remembered
@@ -17,6 +19,46 @@ _BURST = 2.0  # seconds' worth of requests that may come at once
 ALL = frozenset(SCOPES)
 NOBODY: frozenset[str] = frozenset()
 _LOCAL_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]", b""))
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def read_origins(texts: Iterable[str]) -> tuple[str, ...]:
+    """Web origins as browsers write them: scheme, host and an unusual port, in lower case.
+
+    Raises
+    ------
+    UsageError
+        One is none: compared with what a browser sends, it would refuse every page without a word.
+    """
+    return tuple(_origin(text) for text in texts)
+
+
+def _origin(text: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:  # a port that is no number, brackets that do not close; UnicodeError is one, too
+        parts, host, port = urlsplit(""), "", None
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if not host or "*" in host or parts.scheme not in _DEFAULT_PORTS or more:
+        near = _near(text)
+        why = f"write it like {near}" if near else "name each page's own, like https://www.shop.example"
+        raise UsageError(f"serve.cors_origins has '{text}', which is no web origin: {why}.")
+    bare = f"[{host}]" if ":" in host else host
+    usual = port in (None, _DEFAULT_PORTS[parts.scheme])  # browsers leave it out
+    return f"{parts.scheme}://{bare}" if usual else f"{parts.scheme}://{bare}:{port}"
+
+
+def _near(text: str) -> str:
+    """The origin that was meant, probably."""
+    scheme, there, rest = text.strip().rpartition("://")
+    host = re.split("[/?#]", rest if there else text.strip())[0].rpartition("@")[2].lower()
+    host = host if host.startswith("[") else re.sub(r":(?!\d+$).*", "", host)
+    if not host or "*" in host or host == "null" or " " in host:
+        return ""
+    return f"{scheme.lower() if scheme.lower() in _DEFAULT_PORTS else 'https'}://{host}"
 
 
 class NoKey(Refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def serve(
 ) -> None:
     """Answer over HTTP from the published version, and take events; see /docs on the server."""
     run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
+    from ..api.guard import read_origins
     from ..api.keys import keys_wanted, read_keys
     from ..api.server import ServePlan, listen
     from ..api.server import serve as run_server
@@ -30,6 +32,7 @@ def serve(
     from ..identity import load_secret
 
     settings = run.settings.serve
+    settings = replace(settings, cors_origins=read_origins(settings.cors_origins))
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
     if run.settings.rules.campaigns:

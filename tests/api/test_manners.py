@@ -20,7 +20,7 @@ import pytest
 
 from recsys_cli.api.app import make_app
 from recsys_cli.api.front import Front
-from recsys_cli.api.guard import Guard, NoKey, TooMany
+from recsys_cli.api.guard import Guard, NoKey, TooMany, read_origins
 from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
 from recsys_cli.api.routes import ROUTES
 from recsys_cli.api.server import newest_version
@@ -137,6 +137,49 @@ def test_only_pages_of_configured_origins_may_read(start: Start) -> None:
     ask = {"access-control-request-method": "POST"}
     assert server.http.options("/events", headers=good | ask).status_code == 204
     assert server.http.options("/events", headers=bad | ask).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://Shop.Example", "https://shop.example"),
+        ("HTTPS://shop.example:443", "https://shop.example"),
+        ("http://localhost:5173", "http://localhost:5173"),
+        ("https://shop.example/", "https://shop.example"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://käse.example", "https://xn--kse-qla.example"),
+    ],
+)
+def test_origins_are_kept_as_browsers_write_them(given: str, kept: str) -> None:
+    assert read_origins([given]) == (kept,)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("*", "like https://www.shop.example."),
+        ("shop.example", "write it like https://shop.example."),
+        ("shop.example:8443", "write it like https://shop.example:8443."),
+        ("https://shop.example/page", "write it like https://shop.example."),
+        ("ftp://shop.example", "write it like https://shop.example."),
+        ("https://*.shop.example", "like https://www.shop.example."),
+        ("https://shop.example:x", "write it like https://shop.example."),
+        ("null", "like https://www.shop.example."),
+        ("https://shop.example?x", "write it like https://shop.example."),
+        ("http://[", ""),
+    ],
+)
+def test_what_is_no_origin_is_refused_with_what_to_type(given: str, advice: str) -> None:
+    with pytest.raises(UsageError) as told:
+        read_origins(["https://good.example", given])
+    assert f"'{given}'" in told.value.message
+    assert advice in told.value.message
+
+
+def test_a_server_does_not_start_with_what_is_no_origin(recsys: Any, server: Any) -> None:
+    state = {"RECSYS_ARTIFACTS": str(server.shop.settings.artifacts), "RECSYS_DB": str(server.shop.settings.db)}
+    done = recsys("serve", "--port", "0", RECSYS_SERVE_CORS_ORIGINS="shop.example", **state)
+    assert (done.returncode, "write it like https://shop.example" in done.stderr) == (2, True), done.stderr
 
 
 def test_slow_clients_are_let_go(start: Start) -> None:
