@@ -384,6 +384,38 @@ def test_an_error_leaves_no_trace(embedded: Any, page: Page, browser: Any, data:
     assert len([message for message in console(browser) if "recsys: " in message]) == 1
 
 
+def test_what_is_wrong_in_the_page_is_said_in_its_console(embedded: Any, page: Page, browser: Any) -> None:
+    def said(*scripts: str, code: str = "") -> list[str]:
+        page.show(browser, *scripts)
+        time.sleep(0.3)
+        browser.execute_script(code)
+        until(lambda: not browser.execute_script("return document.querySelectorAll('recsys-carousel .waiting').length"))
+        messages = [message for message in console(browser) if "recsys: " in message]
+        return [message.partition("recsys: ")[2].replace('\\"', '"').rstrip('"') for message in messages]
+
+    good = {"for": "popular", "k": 3}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({**good, "consent": "ful"}, 'data-consent="ful" is none of none, session, full'),
+        ({**good, "k": "many"}, 'data-k="many" is no number between 1 and 200'),
+        ({**good, "k": 0}, 'data-k="0" is no number between 1 and 200'),
+        ({"k": 3}, "data-for is missing; it is one of recommend,"),
+        ({"fro": "popular"}, "the attribute data-fro is not known; did you mean data-for?"),
+        ({**good, "catgory": "tea"}, "the attribute data-catgory is not known; did you mean data-category?"),
+        ({**good, "user_id": "t4"}, "the attribute data-user-id is not known; did you mean data-user?"),
+        ({**good, "into": "#1[ ("}, 'data-into="#1[ (" is no CSS selector'),
+        ({**good, "into": "#nowhere"}, 'data-into="#nowhere": there is no such element'),
+        ({**good, "category": "none"}, "nothing to show (popular, k=3&category=none)"),
+        ({"for": "similar-items", "item": "none"}, "no list (the server answers 404: There is no item 'none'"),
+    ]
+    for data, text in cases:
+        messages = said(snippet(embedded, **data))
+        assert [m for m in messages if text in m], (data, messages)
+        assert len(messages) == (2 if "fro" in data else 1), messages
+    assert said(snippet(embedded, **good, consent="none", rocket_src="x")) == []
+    (message,) = said(f'<script src="{embedded.url}/widget.js"></script>', code="recsys.mount(null, {for: 'popular'})")
+    assert "recsys.mount was given null" in message
+
+
 def test_room_is_kept_before_the_answer(embedded: Any, page: Page, browser: Any) -> None:
     server = embedded
     page.show(browser, f'<script src="{server.url}/widget.js"></script>')

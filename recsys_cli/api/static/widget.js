@@ -21,6 +21,12 @@
   };
   const FALLBACK = 'Popular now';
   const NEEDS = { 'similar-items': 'item', 'bought-together': 'item', session: 'session' };
+  const CONSENTS = ['none', 'session', 'full'];
+  const KNOWN = [
+    'for', 'user', 'session', 'item', 'items', 'category', 'exclude', 'k', 'link', 'title', 'title-fallback', 'previous',
+    'next', 'lang', 'currency', 'consent', 'key', 'into',
+  ];
+  const MOST = 200; // items in a list
   const PATIENCE = 8000; // ms until a server that does not answer counts as down
   const SEEN_SHARE = 0.5; // of a card, for
   const SEEN_MS = 1000; // so long: then it was really seen
@@ -108,6 +114,39 @@
     }
   };
 
+  const warn = (text) => console.warn(`recsys: ${text}`);
+
+  /** How many letters have to be put in, left out or changed. */
+  const distance = (a, b) => {
+    let row = Array.from({ length: b.length + 1 }, (_, n) => n);
+    [...a].forEach((letter, i) => {
+      const next = [i + 1];
+      [...b].forEach((other, j) => next.push(Math.min(row[j] + (letter !== other), row[j + 1] + 1, next[j] + 1)));
+      row = next;
+    });
+    return row[b.length];
+  };
+
+  /** Attributes that are nearly ours, as [what is written, what was meant]; those of others are left in peace. */
+  const misspelt = (element) => {
+    const found = [];
+    const bare = (text) => text.replace(/[-_]/g, '');
+    const sorted = (text) => [...text].sort().join('');
+    for (const { name } of element.attributes) {
+      if (!name.startsWith('data-') || KNOWN.includes(name.slice(5))) continue;
+      const written = bare(name.slice(5));
+      const near = (known) => {
+        const wanted = bare(known);
+        // Short words are near to everything, but for their own letters in another order (fro) and user-id.
+        if (sorted(wanted) === sorted(written) || written === `${wanted}id`) return true;
+        return wanted.length > 1 && distance(written, wanted) <= (wanted.length > 4 ? 2 : 1);
+      };
+      const meant = KNOWN.find(near);
+      if (meant) found.push([name, `data-${meant}`]);
+    }
+    return found;
+  };
+
   class Carousel {
     /** `options` are those of the data- attributes: {for: 'recommend', user: '13085', titleFallback: 'Popular'}.
      * From script also: why (show source and reason), href (the address for an item), onerror (told of failures). */
@@ -120,6 +159,7 @@
       this.asked = 0;
       this.queue = [];
       this.reported = new Set();
+      this.said = new Set();
       this.loaded = new Set(); // addresses of pictures that came: shown again without a blink
       this.shown = '';
       this.host = document.createElement('recsys-carousel');
@@ -180,7 +220,24 @@
 
     count() {
       const k = Math.trunc(Number(this.options.k));
-      return Number.isFinite(k) && k > 0 ? Math.min(k, 200) : 10;
+      return Number.isFinite(k) && k > 0 ? Math.min(k, MOST) : 10;
+    }
+
+    once(text) {
+      if (!this.said.has(text)) warn(text);
+      this.said.add(text);
+    }
+
+    /** Say what is wrong about the options, and go on with what is sure. */
+    check() {
+      const { consent, k } = this.options;
+      if (consent !== undefined && !CONSENTS.includes(consent)) {
+        this.once(`data-consent="${consent}" is none of ${CONSENTS.join(', ')}; it is taken as none`);
+        this.options.consent = 'none';
+      }
+      if (k !== undefined && !(Number(k) >= 1 && Number(k) <= MOST)) {
+        this.once(`data-k="${k}" is no number between 1 and ${MOST}; ${this.count()} items are asked for`);
+      }
     }
 
     // As high as what will come, so that the page below does not jump.
@@ -223,6 +280,7 @@
       let answer = null;
       try {
         const { for: kind } = this.options;
+        this.check();
         if (!TEXTS[kind]) throw new Error(`data-for="${kind}" is none of ${Object.keys(TEXTS).join(', ')}`);
         if (NEEDS[kind] && !this.options[NEEDS[kind]]) throw new Error(`"${kind}" needs data-${NEEDS[kind]}`);
         answer = await this.ask();
@@ -230,7 +288,7 @@
         if (turn !== this.asked) return null;
         // The shop's page goes on as if we were not there; what is already shown stays.
         if (!this.answer) this.host.remove();
-        console.warn(`recsys: no list (${error.message})`);
+        warn(`no list (${error.message})`);
         if (typeof this.options.onerror === 'function') this.options.onerror(error);
         return null;
       }
@@ -239,6 +297,9 @@
         this.answer = answer;
         this.shown = '';
         this.host.remove();
+        // A script that is told of failures looks for itself.
+        const asked = `${this.options.for}, ${this.question().search.slice(1)}`;
+        if (typeof this.options.onerror !== 'function') this.once(`nothing to show (${asked})`);
         return answer;
       }
       const face = JSON.stringify([this.title(answer), this.options.why, answer.items.map(({ score, ...rest }) => rest)]);
@@ -265,7 +326,12 @@
           signal: stop.signal,
           headers: key ? { 'X-API-Key': key } : {},
         });
-        if (!reply.ok) throw Object.assign(new Error(`the server answers ${reply.status}`), { reply });
+        if (!reply.ok) {
+          // Of a copy: whoever is told of the failure may want to read it, too.
+          const said = (await reply.clone().json().catch(() => null))?.error;
+          const words = said?.message ? `: ${said.message} ${said.hint || ''}`.trimEnd() : '';
+          throw Object.assign(new Error(`the server answers ${reply.status}${words}`), { reply });
+        }
         const answer = await reply.json();
         if (!Array.isArray(answer.items)) throw new Error('the answer is no list');
         return answer;
@@ -447,11 +513,25 @@
   };
 
   const mountScript = (element) => {
-    if (!element?.dataset.for || element.recsysMounted) return;
+    if (!element || element.recsysMounted) return;
+    const wrong = misspelt(element);
+    for (const [name, meant] of wrong) warn(`the attribute ${name} is not known; did you mean ${meant}?`);
+    if (!element.dataset.for) {
+      // Without any of our attributes the script is there for window.recsys alone.
+      const meant = wrong.length || KNOWN.some((name) => element.hasAttribute(`data-${name}`));
+      if (meant) warn(`data-for is missing; it is one of ${Object.keys(TEXTS).join(', ')}`);
+      return;
+    }
     element.recsysMounted = true;
     const options = { ...element.dataset };
-    const into = options.into && document.querySelector(options.into);
-    if (options.into && !into) console.warn(`recsys: there is no ${options.into} in this page`);
+    let into = null;
+    try {
+      into = options.into && document.querySelector(options.into);
+    } catch {
+      warn(`data-into="${options.into}" is no CSS selector`);
+      return;
+    }
+    if (options.into && !into) warn(`data-into="${options.into}": there is no such element in this page`);
     else start(into || element, Boolean(into), new URL('.', element.src), options);
   };
 
@@ -462,8 +542,12 @@
       for (const carousel of carousels) if (!carousel.anchor.isConnected) carousel.remove();
     };
     window.recsys = {
-      /** Put a carousel into an element; `options` go before its data- attributes. Returns it. */
-      mount: (element, options = {}) => start(element, true, base, { ...element.dataset, ...options }),
+      /** Put a carousel into an element; `options` go before its data- attributes. Returns it; null without one. */
+      mount: (element, options = {}) => {
+        if (element instanceof Element) return start(element, true, base, { ...element.dataset, ...options });
+        warn(`recsys.mount was given ${element === null ? 'null' : typeof element}, and no element of this page`);
+        return null;
+      },
       /** Ask again, after something went into the basket, say. `changes` are options for all of them. */
       refresh: (changes = {}) => {
         forget();
