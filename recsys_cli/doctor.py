@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -269,6 +269,17 @@ def _people(e: EventFigures) -> list[Finding]:
     return found
 
 
+def _weights(e: EventFigures, weights: Mapping[str, float]) -> list[Finding]:
+    unknown = {kind: n for kind, n in sorted(e.types.items(), key=lambda x: -x[1]) if kind not in weights}
+    if not unknown:
+        return []
+    what = ", ".join(f"{kind[:40]} ({n:,})" for kind, n in list(unknown.items())[:5])
+    more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
+    sentence = f"{sum(unknown.values()):,} events count for nothing, for their type has no weight: {what}{more}."
+    advice = "Set one under [events.weights] in recsys.toml; 0 says that it is meant so."
+    return [Finding("no_weight", HINT, sentence, advice)]
+
+
 def _doubles(e: EventFigures) -> list[Finding]:
     found = []
     purchases = max(e.types.get("purchase", 0), 1)
@@ -409,7 +420,10 @@ def _rejected(p: Patient) -> list[Finding]:
 
 def _events(p: Patient) -> list[Finding]:
     e = p.figures.events if p.figures else None
-    return [] if e is None else [*_people(e), *_doubles(e), *_returns(e), *_clock(e, p.now)]
+    if e is None:
+        return []
+    weights = p.settings.events.weights
+    return [*_people(e), *_weights(e, weights), *_doubles(e), *_returns(e), *_clock(e, p.now)]
 
 
 _LOOKS: tuple[Callable[[Patient], list[Finding]], ...] = (

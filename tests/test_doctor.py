@@ -66,6 +66,7 @@ SPOILT = {
     "one_guest": f"{EVENT} 'guest', 'i1', {NOW - 30 * DAY} + i, 1, 'purchase', NULL FROM range(1500) t(i)",
     "robots": f"{EVENT} 'bot', 'i1', {NOW - 9 * DAY} + i, 1, 'view', NULL FROM range(900) t(i)",
     "test_orders": f"{EVENT} 'test@x', 'i1', {NOW - 9 * DAY} + i, 1, 'purchase', 'o' FROM range(20) t(i)",
+    "no_weight": f"{EVENT} 'u1', 'i1', {NOW - 9 * DAY}, 1, 'quiz', NULL",
     "twice": "INSERT INTO events SELECT * REPLACE (NULL AS order_id) FROM events LIMIT 100",
     "duplicates": "INSERT INTO events SELECT * FROM events LIMIT 900",
     "returns": "UPDATE events SET event_type = 'refund' WHERE hash(ts) % 3 = 0",
