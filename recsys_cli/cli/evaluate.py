@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..errors import NoModel
+from ..errors import NoModel, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
+    from ..models.holdout import By
 
 
-class By(StrEnum):
-    """How the future is hidden."""
-
-    time = "time"
-    last = "last"
-    random = "random"
-    fifth = "fifth"
+_BY = ("time", "last", "random", "fifth")
 
 
 def evaluate(
@@ -29,9 +23,12 @@ def evaluate(
         typer.Option("--models", help="Models to compare, comma-separated. [default: all this data size allows]"),
     ] = None,
     by: Annotated[
-        By | None,
+        str | None,
         typer.Option(
-            "--by", help="Hide the last part of time, each last event, or a fifth of each history: random or the later."
+            "--by",
+            metavar="WAY",
+            help="What is hidden: time, the last part of it; last, each last event; random or fifth, a fifth of each "
+            "history, at random or the later.",
         ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,
@@ -43,6 +40,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Compare models by what they would have recommended for the last part of time."""
+    if by is not None and by not in _BY:
+        raise UsageError(f"There is no way '{by}' to hide the future.", f"Say --by {', '.join(_BY[:-1])} or {_BY[-1]}.")
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     from ..artifacts import Artifacts
     from ..store import Store
@@ -57,7 +56,7 @@ def evaluate(
         run.settings,
         split_names(models),
         served=served_recipe(Artifacts(run.settings.artifacts)),
-        by=by.value if by else None,
+        by=cast("By | None", by),
         repeat=repeat,
         progress=run.progress,
     )

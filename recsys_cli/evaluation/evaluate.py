@@ -145,8 +145,10 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
         "last": "Each customer's last event was hidden: this tells less of the next month than a split by time.",
         "random": "A fifth of each history was hidden at random: this ranks model families differently than the "
         "future does.",
-        "fifth": "Times cannot be believed, or too few came back to split by them (or --by fifth): the later fifth of "
-        "each history was hidden, which tells less of the next month than a split by time.",
+        "fifth": "The later fifth of each history was hidden: this tells less of the next month than a split by time."
+        if split.asked
+        else "Times cannot be believed, or too few came back to split by them: the later fifth of each history was "
+        "hidden, which tells less of the next month than a split by time.",
     }
     return {
         "by": split.by,

@@ -35,12 +35,15 @@ class Split:
         Histories of all users over what was hidden, parallel to those of `train`.
     by
         How it was split; "fifth", the later fifth of each history, where times cannot be believed.
+    asked
+        Whether somebody wanted it split like that.
     """
 
     train: Dataset
     cut: int
     future: Histories
     by: By
+    asked: bool = False
 
     @property
     def now(self) -> int:

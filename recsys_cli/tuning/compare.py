@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def compare(
             "Ingest a longer stretch of time, or choose another --by.",
         )
     return leaderboard(
-        split,
+        replace(split, asked=by is not None),
         recipes(data, settings.artifacts, names, served),
         seed=settings.train.seed,
         threads=settings.train.threads,

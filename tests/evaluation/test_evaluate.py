@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from recsys_cli.models.als import ALS, ALSConfig
 from recsys_cli.models.ease import EASE, EASEConfig
 from recsys_cli.models.popular import Popular, PopularConfig
 from recsys_cli.schema import DAY
+from recsys_cli.settings import Settings
+from recsys_cli.tuning.compare import compare
 
 DATA = checkerboard()
 
@@ -58,6 +62,7 @@ class TestSplits:
         split = holdout(dataset([[(i, DAY) for i in range(10)]] * 50, 10))
         assert split is not None
         assert split.by == "fifth"
+        assert not split.asked
         counts = np.bincount(split.future.item, minlength=10)
         assert counts.sum() == 100
         assert counts.min() > 0
@@ -126,6 +131,12 @@ class TestEvaluate:
         one.pop("cost")
         two.pop("cost")
         assert one == two
+
+    def test_who_asked_for_a_split_is_not_told_that_there_was_no_other(self, values: Settings, tmp_path: Path) -> None:
+        here = replace(values, artifacts=tmp_path)
+        assert "cannot be believed" not in compare(DATA, here, ["popular"], by="fifth").split["note"]
+        same_time = dataset([[(i, DAY) for i in range(10)]] * 50, 10)
+        assert "cannot be believed" in compare(same_time, here, ["popular"]).split["note"]
 
     def test_leaderboard_notes_the_cost(self) -> None:
         split = time_split(DATA, 90)
