@@ -26,6 +26,7 @@ from .migrations import check_format, lacking, migrate
 # word in them, and so has "block", which is what a damaged one is.
 _HELD = ("Could not set lock on file", "Conflicting lock")
 _DAMAGED = ("not a valid DuckDB", "Corrupt database file", "Could not read enough bytes", "Failed to deserialize")
+_MAGIC, _MAGIC_AT = b"DUCK", 8  # where every database of DuckDB has it
 _SQLITE = "sqlite_scanner"  # the extension that DuckDB looks for when it meets a file of SQLite
 
 
@@ -84,6 +85,7 @@ class Store:
         while True:
             if not self.exists():
                 raise self._missing()
+            self._refuse_other_files()
             with self.lock(shared=True), self._connection(read_only=True) as con:
                 taken = check_format(con, self.path)
                 if not taken:
@@ -109,6 +111,7 @@ class Store:
         """
         if not self.exists():
             private_dir(self.path.parent)
+        self._refuse_other_files()
         with self.lock():
             shutil.rmtree(self.spill_path, ignore_errors=True)  # left behind by a killed process
             if self.exists():
@@ -126,6 +129,24 @@ class Store:
                 # Kept until here, and no longer: it holds what will be forgotten in the database.
                 self._keep_copy(False)
                 yield con
+
+    def _refuse_other_files(self) -> None:
+        """Refuse a file that was never a database, before a lock is put beside it, which must stay there for good.
+
+        Where a lock is, one of our commands has worked, and may be writing the first bytes right now.
+        """
+        if not self.path.is_file():
+            return
+        try:
+            with self.path.open("rb") as f:
+                begins = f.read(len(_MAGIC) + _MAGIC_AT)
+        except OSError:
+            return  # the connection will say what is wrong
+        if begins and begins[_MAGIC_AT:] != _MAGIC and not self.lock_path.exists():
+            raise self._no_database()
+
+    def _no_database(self) -> StoreError:
+        return StoreError(f"{self.path} is no DuckDB database, or it is damaged.", "Restore it from a backup.")
 
     def _keep_copy(self, wanted: bool) -> None:
         """The database as it is before it is brought up to this version's format, or no such copy any more."""
@@ -235,7 +256,7 @@ class Store:
         if "No space left" in text:
             return StoreError(f"The disk of {self.path} is full.", "Free some space and run this again.")
         if any(sign in text for sign in (*_DAMAGED, _SQLITE)):
-            return StoreError(f"{self.path} is no DuckDB database, or it is damaged.", "Restore it from a backup.")
+            return self._no_database()
         if isinstance(e, (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)):
             reason = _first_line(e)
             return StoreError(f"The database {self.path} cannot be used: {reason}.", "Check the path and its disk.")

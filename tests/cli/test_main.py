@@ -52,6 +52,7 @@ class TestCalls:
             ("status --db", "recsys: Option '--db' requires an argument."),
             ("similar", "recsys: Missing argument 'item'. Run recsys similar --help.\n"),
             ("recommend ''", "recsys: The customer's id is empty."),
+            ("evaluate --by x", "recsys: There is no way 'x' to hide the future. Say --by time, last, random or "),
             ("similar ''", "recsys: The item's id is empty."),
         ],
     )
@@ -73,6 +74,10 @@ class TestCalls:
         assert recsys("status", RECSYS_TRAIN_SEED="x").returncode == 2
         assert recsys("status").returncode == 4
         assert recsys("train", "--db", "notes.txt").returncode == 4
+        (tmp_path / "orders.csv").write_text("user_id,item_id,ts\nu,i,1700000000\n")
+        assert recsys("ingest", "orders.csv", "--db", "notes.txt").returncode == 4
+        # A lock is for good, so none is put beside what is no database.
+        assert not (tmp_path / "notes.txt.lock").exists()
         assert recsys("similar", "x").returncode == 6
 
 
