@@ -23,7 +23,10 @@ def add(
     name: NameArgument,
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="serve (lists), ingest (events), catalogue (items) or admin; may be repeated."),
+        typer.Option(
+            "--scope",
+            help="serve (lists), ingest (events), catalogue (items) or admin; may be repeated. [default: serve]",
+        ),
     ] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
