@@ -20,7 +20,7 @@ from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
 from .newness import NEWNESS, boost
 
-_LARGE = 3_000_000
+_LARGE, _MANY_ITEMS = 3_000_000, 50_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class EASEConfig(ModelConfig):
     )
     neighbours: int = hyper(
         0,
-        "Neighbours of each item where not exact; 0 takes 160, or 80 beyond 3 million pairs.",
+        "Neighbours of each item where not exact; 0 takes 160, or 80 beyond 3 million pairs or 50,000 items.",
         Range(40, 200, True),
         high=2_000,
     )
@@ -70,7 +70,8 @@ class EASE(ItemModel):
         with progress.stage("Fitting ease"):
             seen = training_matrix(data, config)
             users, _ = sums(seen)
-            config = replace(config, neighbours=config.neighbours or (160 if seen.nnz < _LARGE else 80))
+            few = seen.nnz < _LARGE and seen.shape[1] <= _MANY_ITEMS  # work grows with items times neighbours cubed
+            config = replace(config, neighbours=config.neighbours or (160 if few else 80))
             rows = scaled(seen, power(users, -config.user_power), None)
             sold = np.flatnonzero(np.bincount(seen.indices, minlength=seen.shape[1]))
             factor = boost(data.interactions, config.newness)
