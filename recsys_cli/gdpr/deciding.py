@@ -14,6 +14,7 @@ from ..artifacts import Artifacts
 from ..artifacts.bundle import read_bundle
 from ..artifacts.choices import ERASED, FULL, NONE, OBJECTED, RESTRICTED, SESSION, Choice, change, hash_of, read
 from ..errors import UsageError
+from ..files import private_dir
 from ..identity import UserKeys, load_secret
 from ..progress import SILENT, Progress
 from ..settings import GdprSettings, Settings
@@ -87,6 +88,7 @@ def decide(
 
 def tell(artifacts: Artifacts, secret: str, keys: Sequence[tuple[int, int]], choice: Choice) -> None:
     """Let every server know, at once."""
+    private_dir(artifacts.root)  # a shop may be asked before it has trained anything; the first server must know
     with artifacts.exclusive():
         change(artifacts.root, {hash_of(secret, key): choice for key in keys})
 
@@ -108,6 +110,7 @@ def sync_consent(store: Store, artifacts: Artifacts, settings: Settings) -> int:
         wanted = consents(con, load_secret(settings.db, create=not artifacts.names()), list(held))
     new = _differing(wanted, held)
     if new:
+        private_dir(artifacts.root)
         with artifacts.exclusive():
             change(artifacts.root, new)
         with store.writing() as con:

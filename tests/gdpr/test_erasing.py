@@ -15,6 +15,7 @@ import pytest
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.errors import ErasureIncomplete
 from recsys_cli.gdpr import erase, journal, resume, suppression
+from recsys_cli.gdpr.deciding import decide
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.status import status
 
@@ -174,3 +175,13 @@ def test_customers_with_tiny_numbers(empty: Shop) -> None:
         assert empty.count("events", f"user_id = '{one}'") + empty.count("users", f"user_id = '{one}'") == 0
     assert empty.count("rejected", "row_number >= 200") == 2
     assert empty.count("rejected", "row_number < 3") == 0
+
+
+def test_a_shop_that_has_trained_nothing_yet_erases_as_well(empty: Shop) -> None:
+    fill(empty)
+    assert erase(empty.store, empty.artifacts, empty.settings, [LONG]).erased == 1
+    assert empty.count("events", f"user_id = '{LONG}'") == 0
+    assert places(empty, LONG) == []
+    assert decide(empty.store, empty.artifacts, empty.settings, [NUMBER], "objected").people == 1
+    empty.publish()
+    assert empty.artifacts.current().name == "v000001"
