@@ -25,6 +25,7 @@ gdpr = typer.Typer(
     name="gdpr", help="The rights of the people whose data this is: export and erasure, with proof.",
     no_args_is_help=True,
 )
+ROWS = "has rows of theirs"
 UsersArgument = Annotated[
     list[str] | None, typer.Argument(metavar="USER…", help="Customer ids, or the e-mails they stand for.")
 ]
@@ -95,6 +96,8 @@ def delete(
         "receipt": str(done.receipt),
         "retrained": retrained,
         "originals": [str(original.path) for original in done.originals],
+        "reasons": {str(original.path): original.why or ROWS for original in done.originals},
+        "originals_removed": [str(path) for path in done.emptied],
         "seconds": done.seconds,
     }
 
@@ -106,14 +109,17 @@ def delete(
         if done.erased or done.removed:
             removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
             say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
+        for path in done.emptied:
+            say(f"Removed {path}: nothing was left in it.")
+        trace = "no trace in what is ours" if done.originals else "no trace"
         say(
-            f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB unpacked: no trace. "
+            f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB unpacked: {trace}. "
             f"{done.seconds:.1f} s."
         )
         _tell_coincidences(console, done.scanned.coincidences)
         for original in done.originals:
-            why = f": it {original.why}" if original.why and run.settings.gdpr.originals == "rewrite" else ""
-            say(f"The export {original.path} in the watched folder still names them{why}; delete it.")
+            why = original.why or ROWS
+            say(f"The file {original.path} in the watched folder still names them: it {why}; mend or delete it.")
         if retrained:
             say(f"Trained anew: {retrained}.")
         say(f"Receipt: {done.receipt.with_suffix('.txt')}")
@@ -148,7 +154,10 @@ def verify(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search every file for people, in every encoding and inside what is packed; fails if anybody is found."""
+    """Search every file for people, in every encoding and inside what is packed; fails if anybody is found.
+
+    Files of the watched folder are the shop's own: those that name them are listed, and are no failure.
+    """
     from ..gdpr import verify as search
 
     run = start(db, artifacts, config, as_json)
@@ -159,11 +168,17 @@ def verify(
         for place in dict.fromkeys((*map(str, found.findings), *(f"{u} (cannot be opened)" for u in found.unread))):
             say(place)
         verdict = "nobody found" if found.clean else f"{len(found.findings)} traces"
+        if found.originals:
+            many = len(found.originals) > 1
+            verdict += f" in what is ours; {len(found.originals)} original{'s' * many} that name{'s' * (not many)} them"
         say(f"Searched {found.files} files, {found.bytes / 1e6:.1f} MB unpacked: {verdict}.")
+        for original in found.originals:
+            say(f"The original {original.path} in the watched folder names them: it {original.why or ROWS}.")
         _tell_coincidences(console, found.coincidences)
 
     places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in found.findings]
     result = {"clean": found.clean, "findings": places, "unread": found.unread, "files": found.files}
+    result |= {"originals": [{"path": str(o.path), "why": o.why or ROWS} for o in found.originals]}
     run.emit(result | {"bytes": found.bytes, "coincidences": len(found.coincidences)}, render)
     if not found.clean:
         raise typer.Exit(ErasureIncomplete.exit_code)
@@ -256,6 +271,9 @@ def rectify(
     from ..gdpr.rectifying import rectify as put_right
 
     run = start(db, artifacts, config, as_json)
+    for pair in set_ or []:
+        if not pair.partition("=")[0].strip() or "=" not in pair:
+            raise UsageError(f"--set wants KEY=VALUE, not '{pair}'.", "Write it like --set city=Bonn.")
     pairs = dict(pair.partition("=")[::2] for pair in set_ or [])
     values = {name.strip(): value or None for name, value in pairs.items()}
     done = put_right(*_state(run), run.settings, user, values, remove_item or [], run.progress)

@@ -213,7 +213,7 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def names_people(column: str) -> bool:
     """Whether a column of that name says whom a row is about."""
-    return any(word in column.lower() for word in ("user", "customer", "client", "kunde", "email", "person"))
+    return any(word in column.lower() for word in ("user", "customer", "client", "kunde", "mail", "person"))
 
 
 def _arrow_part(inside: str, column: str, values: Any) -> Part:

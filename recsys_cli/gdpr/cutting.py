@@ -2,7 +2,8 @@
 
 Whole rows of CSV and lines or elements of JSON are cut out of the text; nothing is parsed and written again, because
 quotes, decimals and line ends that come back differently are another file to whoever wrote it. Parquet has no text to
-cut: its rows are filtered, with the same schema, row groups and compression.
+cut: its rows are filtered, with the same schema, row groups and compression. Rows of others that mention the person
+stay, and are told by their numbers: nobody's order goes because its note says whom the gift is for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .containers import names_people
-from .matching import Matcher
-from .needles import Needle, is_telling
-from .people import Person, names_of
+from .whose import Standing, Whose, text_of
 
 UNCLOSED = "has a quote that opens and never closes"
 UNNAMED = "does not say which of its columns names customers"
@@ -57,73 +55,18 @@ class Cut:
     content
         What is left, as the file has it: in its encoding, compressed as it was.
     nothing_left
-        Whether nobody else's row is left.
+        Whether neither a row nor the names of columns are left.
+    mentions
+        Rows that stay and mention them, by their numbers in what was read, from 1 on.
+    unit
+        What these numbers count.
     """
 
     rows: int = 0
     content: bytes = b""
     nothing_left: bool = False
-
-
-@dataclass(frozen=True)
-class Whose:
-    """Tells the rows of some people from those of others.
-
-    Parameters
-    ----------
-    telling
-        What means them wherever it stands.
-    short
-        Short ids of theirs, which mean them only where a customer is named.
-    columns
-        Columns that name customers, by what ingest understood; those whose names say so count in any case.
-    """
-
-    telling: Matcher
-    short: frozenset[str]
-    columns: frozenset[str] = frozenset()
-
-    @staticmethod
-    def of(needles: Sequence[Needle], people: Sequence[Person]) -> Whose:
-        """From `proving.needles_of` these people."""
-        return Whose(
-            Matcher([n for n in needles if n.telling]), frozenset(n for n in names_of(people) if not is_telling(n))
-        )
-
-    def knowing(self, columns: Iterable[str]) -> Whose:
-        """The same, for a file with these columns that name customers."""
-        return replace(self, columns=frozenset(columns))
-
-    def hits(self, data: bytes) -> list[int]:
-        """Offsets of everything that may be theirs, sorted; a short id is only a candidate."""
-        found = {hit.offset for hit in self.telling.find(data)}
-        # One by one, and what stands beside them looked at afterwards: a pattern of all takes ten times as long.
-        for word in {form for name in self.short for form in _bytes_of(name)}:
-            end = len(word)
-            found |= {
-                at
-                for at in (m.start() for m in re.finditer(re.escape(word), data))
-                if not _is_word(data[max(at - 1, 0) : at]) and not _is_word(data[at + end : at + end + 1])
-            }
-        return sorted(found)
-
-    def is_named(self, column: str) -> bool:
-        return column in self.columns or names_people(column)
-
-    def is_theirs(self, value: object) -> bool:
-        """Whether a value of a column that names customers is a short id of theirs."""
-        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-        return text in self.short or re.sub(r"\.0+$", "", text) in self.short
-
-    def is_named_in(self, data: bytes) -> bool:
-        """Whether text means them without a doubt."""
-        return next(self.telling.find(data), None) is not None
-
-    def named_among(self, values: Sequence[bytes]) -> set[int]:
-        """Which of many values mean them without a doubt; one search for all."""
-        ends = np.cumsum([len(value) + 1 for value in values])
-        hits = [hit.offset for hit in self.telling.find(b"\n".join(values))]
-        return set(np.searchsorted(ends, hits, side="right").tolist())
+    mentions: tuple[int, ...] = ()
+    unit: str = "line"
 
 
 def cut(data: bytes, whose: Whose) -> Cut:
@@ -139,13 +82,13 @@ def cut(data: bytes, whose: Whose) -> Cut:
     for magic, unpack, pack in _COMPRESSIONS:
         if data.startswith(magic):
             found = cut(unpack(data), whose)
-            return Cut(found.rows, pack(found.content, data), found.nothing_left) if found.rows else found
+            return replace(found, content=pack(found.content, data)) if found.rows else found
     if data.startswith(_PACKED):
         raise Uncuttable("is packed in a way that is not written again")
     text, encoding, mark = _as_utf8(data)
     found = _cut_json(text, whose) if text.lstrip()[:1] in (b"{", b"[") else _cut_lines(text, whose)
     if encoding and found.rows:
-        return Cut(found.rows, mark + found.content.decode().encode(encoding), found.nothing_left)
+        return replace(found, content=mark + found.content.decode().encode(encoding))
     return found
 
 
@@ -195,18 +138,6 @@ def _as_utf8(data: bytes) -> tuple[bytes, str, bytes]:
     return text.encode(), encoding, mark
 
 
-def _is_word(byte: bytes) -> bool:
-    return byte.isalnum() or byte == b"_"
-
-
-def _bytes_of(name: str) -> Iterator[bytes]:
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            yield name.encode(encoding)
-        except UnicodeEncodeError:
-            continue
-
-
 # -- delimited text ----------------------------------------------------------------------------------------------------
 
 
@@ -218,14 +149,13 @@ def _cut_lines(data: bytes, whose: Whose) -> Cut:
     ends = _record_ends(data, delimiter)
     first = _first(data, ends)
     header = _cells(_record(data, ends, first), delimiter)
-    named = [i for i, column in enumerate(header) if whose.is_named(column)]
-    theirs = [
-        n
-        for n in np.unique(np.searchsorted(ends, hits, side="right")).tolist()
-        if _is_theirs(_record(data, ends, n), delimiter, named, whose)
-    ]
+    records = np.searchsorted(ends, hits, side="right")
+    standings = {n: _standing(_record(data, ends, n), header, delimiter, whose) for n in np.unique(records).tolist()}
+    theirs = [n for n, standing in standings.items() if standing is Standing.THEIRS]
+    places = [at for at, n in zip(hits, records.tolist(), strict=True) if standings[n] is Standing.MENTIONED]
+    mentions = _line_numbers(data, places)
     if not theirs:
-        return Cut()
+        return Cut(mentions=mentions)
     for n in theirs:
         record = _record(data, ends, n)
         lines = record.strip(b"\r\n")
@@ -239,20 +169,26 @@ def _cut_lines(data: bytes, whose: Whose) -> Cut:
     keep = np.ones(len(ends), dtype=np.bool_)
     keep[theirs] = False
     content = b"".join(data[a:b] for a, b in _runs(starts, ends, keep))
-    return Cut(len(theirs), content, not _record_left(data, ends, keep, first + has_header))
+    # Names of columns stay though no row is left: whatever reads the folder finds an empty export, not a missing one.
+    return Cut(len(theirs), content, not has_header and not _record_left(data, ends, keep, first), mentions)
 
 
-def _is_theirs(record: bytes, delimiter: str, named: list[int], whose: Whose) -> bool:
-    if whose.is_named_in(record):
-        return True
-    if not whose.short:
-        return False
+def _standing(record: bytes, header: list[str], delimiter: str, whose: Whose) -> Standing:
     cells = _cells(record, delimiter)
-    if not named:
-        if any(whose.is_theirs(cell) for cell in cells):
-            raise Uncuttable(UNNAMED)
-        return False
-    return any(whose.is_theirs(cells[i]) for i in named if i < len(cells))
+    columns = [*header, *[""] * len(cells)]
+    standing = whose.standing(zip(columns, cells, strict=False), telling=whose.is_named_in(record))
+    unnamed = not any(whose.is_named(column) for column in header)
+    if standing is not Standing.THEIRS and unnamed and any(whose.is_theirs(cell) for cell in cells):
+        raise Uncuttable(UNNAMED)
+    return standing
+
+
+def _line_numbers(data: bytes, places: Sequence[int]) -> tuple[int, ...]:
+    """The lines in which these offsets are, as editors count them."""
+    if not places:
+        return ()
+    breaks = np.flatnonzero(np.frombuffer(data, np.uint8) == (10 if b"\n" in data else 13))
+    return tuple(np.unique(np.searchsorted(breaks, places) + 1).tolist())
 
 
 def _record_ends(data: bytes, delimiter: str) -> NDArray[np.int64]:
@@ -327,19 +263,44 @@ def _cut_json(data: bytes, whose: Whose) -> Cut:
     lines = data.splitlines(keepends=True)
     filled = [line for line in lines if line.strip()]
     head = filled[0].lstrip(b"\xef\xbb\xbf").strip()
-    if len(filled) > 1 and head[:1] == b"{" and head[-1:] == b"}":
-        sure = whose.named_among(lines)
-        theirs = [n in sure or _named_inside(_parsed(line), "", whose) for n, line in enumerate(lines)]
-        left = [line for line, gone in zip(lines, theirs, strict=True) if not gone]
-        return Cut(sum(theirs), b"".join(left), not any(line.strip() for line in left)) if any(theirs) else Cut()
-    return _cut_document(data, whose)
+    if not (len(filled) > 1 and head[:1] == b"{" and head[-1:] == b"}"):
+        return _cut_document(data, whose)
+    standings = _standings(lines, whose)
+    left = [line for line, standing in zip(lines, standings, strict=True) if standing is not Standing.THEIRS]
+    mentions = tuple(n for n, standing in enumerate(standings, 1) if standing is Standing.MENTIONED)
+    gone = len(lines) - len(left)
+    if not gone:
+        return Cut(mentions=mentions)
+    return Cut(gone, b"".join(left), not any(line.strip() for line in left), mentions)
 
 
-def _parsed(line: bytes) -> Any:
+def _standings(elements: Sequence[bytes], whose: Whose) -> list[Standing]:
+    """Whose each of some pieces of JSON is."""
+    sure = whose.named_among(elements)
+    return [
+        whose.standing(_fields(_parsed(element)), telling=n in sure) if n in sure or whose.short else Standing.NOTHING
+        for n, element in enumerate(elements)
+    ]
+
+
+def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(line) if line.strip() else None
+        return json.loads(text) if text.strip() else None
     except ValueError:
-        return None  # a broken line is theirs when its text is
+        return text.decode("utf-8", "replace")  # a broken line, searched as the text that it is
+
+
+def _fields(value: Any, field: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields and their values, at every depth: `customer_id`, and `customer id` for `id` in a `customer`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield "", str(key)
+            yield from _fields(inner, f"{field} {key}" if key == "id" else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _fields(inner, field)
+    elif not isinstance(value, bool) and value is not None:
+        yield field, value
 
 
 def _cut_document(data: bytes, whose: Whose) -> Cut:
@@ -349,28 +310,34 @@ def _cut_document(data: bytes, whose: Whose) -> Cut:
         lists, whole = _lists(text)
     except (ValueError, RecursionError):
         raise Uncuttable("is no valid JSON") from None
-    gone, parts, at, left = 0, [], 0, 0
+    if not lists:
+        standing = whose.standing(_fields(whole), telling=whose.is_named_in(data))
+        if standing is Standing.THEIRS:
+            return Cut(1, b"", True)  # one order, say, in a file of its own
+        return Cut(mentions=_line_numbers(data, whose.hits(data)) if standing is Standing.MENTIONED else ())
+    gone, at, left = 0, 0, 0
+    parts: list[str] = []
+    frame: list[str] = []  # the document around its rows
+    places: list[int] = []
     for spans in lists:
-        elements = [text[a:b].encode() for a, b in spans]
-        sure = whose.named_among(elements)
-        theirs = [n in sure or _named_inside(json.loads(e), "", whose) for n, e in enumerate(elements)]
-        kept = [n for n, out in enumerate(theirs) if not out]
-        gone, left = gone + sum(theirs), left + len(kept)
+        standings = _standings([text[a:b].encode() for a, b in spans], whose)
+        kept = [n for n, standing in enumerate(standings) if standing is not Standing.THEIRS]
+        places += [spans[n][0] for n, standing in enumerate(standings) if standing is Standing.MENTIONED]
+        gone, left = gone + len(spans) - len(kept), left + len(kept)
         parts.append(text[at : spans[0][0]])
+        frame.append(text[at : spans[0][0]])
         for place, n in enumerate(kept):
             before = text[spans[n - 1][1] : spans[n][0]] if place else ""  # the comma and the spaces in front of it
             parts.append(before + text[spans[n][0] : spans[n][1]])
         at = spans[-1][1]
     parts.append(text[at:])
-    content = "".join(parts).encode()
-    if not lists and _names(whole, data, whose):
-        return Cut(1, b"", True)  # one order, say, in a file of its own
-    rest = json.loads(content)
-    if gone and _names(rest, content, whose):
-        raise Uncuttable("names them outside of its list of rows, too")
-    if not gone and _names(whole, data, whose):
-        raise Uncuttable("names them outside of its list of rows")
-    return Cut(gone, content, not left) if gone else Cut()
+    frame.append(text[at:])
+    around = "".join(frame)
+    outside = whose.standing(_fields(json.loads(around.encode())), telling=whose.is_named_in(around.encode()))
+    if outside is not Standing.NOTHING:
+        raise Uncuttable("names them outside of its list of rows" + (", too" if gone else ""))
+    mentions = tuple(dict.fromkeys(text.count("\n", 0, at) + 1 for at in places))
+    return Cut(gone, "".join(parts).encode(), not left, mentions) if gone else Cut(mentions=mentions)
 
 
 def _lists(text: str) -> tuple[list[list[tuple[int, int]]], Any]:
@@ -411,25 +378,6 @@ def _skip(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _names(value: Any, data: bytes, whose: Whose) -> bool:
-    return whose.is_named_in(data) or _named_inside(value, "", whose)
-
-
-def _named_inside(value: Any, field: str, whose: Whose) -> bool:
-    """Whether a field that names customers holds a short id of theirs: `customer_id`, or `id` in a `customer`."""
-    if not whose.short:
-        return False
-    if isinstance(value, dict):
-        return any(
-            _named_inside(inner, f"{field} {key}" if key == "id" else str(key), whose) for key, inner in value.items()
-        )
-    if isinstance(value, list):
-        return any(_named_inside(inner, field, whose) for inner in value)
-    if isinstance(value, bool) or value is None:
-        return False
-    return whose.is_named(field) and whose.is_theirs(value)
-
-
 # -- Parquet -----------------------------------------------------------------------------------------------------------
 
 
@@ -439,10 +387,17 @@ def _cut_parquet(data: bytes, whose: Whose) -> Cut:
         groups = [file.read_row_group(n) for n in range(file.num_row_groups)]
     except (OSError, pa.ArrowException):
         raise Uncuttable("is damaged or cut off") from None
-    masks = [_rows_of(group, whose) for group in groups]
+    masks: list[NDArray[np.bool_]] = []
+    mentions: list[int] = []
+    start = 1
+    for group in groups:
+        mask, mentioned = _rows_of(group, whose)
+        masks.append(mask)
+        mentions += (np.flatnonzero(mentioned) + start).tolist()
+        start += len(group)
     gone = int(sum(mask.sum() for mask in masks))
     if not gone:
-        return Cut()
+        return Cut(mentions=tuple(mentions), unit="row")
     kept = [group.filter(pa.array(~mask)) for group, mask in zip(groups, masks, strict=True)]
     out = io.BytesIO()
     try:
@@ -456,7 +411,7 @@ def _cut_parquet(data: bytes, whose: Whose) -> Cut:
         same = False
     if not same:
         raise Uncuttable("has columns that would not be written as they were")
-    return Cut(gone, content, not sum(map(len, kept)))
+    return Cut(gone, content, mentions=tuple(mentions), unit="row")
 
 
 def _as_written(metadata: Any) -> dict[str, Any]:
@@ -472,11 +427,13 @@ def _as_written(metadata: Any) -> dict[str, Any]:
     }
 
 
-def _rows_of(table: pa.Table, whose: Whose) -> NDArray[np.bool_]:
-    """Which rows name them: each different value of a column is looked at once."""
-    mask = np.zeros(len(table), dtype=np.bool_)
+def _rows_of(table: pa.Table, whose: Whose) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows are theirs, and which others mention them: each different value of a column is looked at once."""
+    theirs, whole, mentioned, somebody = (np.zeros(len(table), dtype=np.bool_) for _ in range(4))
     for name in table.column_names:
-        column = table[name]
+        column, named = table[name], whose.is_named(name)
+        if named:
+            somebody |= pc.is_valid(column).to_numpy(zero_copy_only=False)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
@@ -484,14 +441,22 @@ def _rows_of(table: pa.Table, whose: Whose) -> NDArray[np.bool_]:
             continue
         if pa.types.is_nested(column.type):
             column = pa.chunked_array([pa.array([json.dumps(v, default=str) for v in column.to_pylist()])])
-        different = pc.unique(column).drop_null()
-        values = different.to_pylist()
+        values = pc.unique(column).drop_null().to_pylist()
         sure = whose.named_among([_value_bytes(v) for v in values])
-        named = whose.is_named(name)
-        theirs = [v for n, v in enumerate(values) if n in sure or (named and whose.is_theirs(_value_text(v)))]
-        if theirs:
-            mask |= pc.is_in(column, value_set=pa.array(theirs, column.type)).to_numpy(zero_copy_only=False)
-    return mask
+
+        def rows(found: list[Any], column: Any = column) -> NDArray[np.bool_]:
+            if not found:
+                return np.zeros(len(column), dtype=np.bool_)
+            return np.asarray(pc.is_in(column, value_set=pa.array(found, column.type)).to_numpy(zero_copy_only=False))
+
+        if named:
+            somebody &= ~rows([v for v in values if not text_of(v).strip()])
+            theirs |= rows([v for n, v in enumerate(values) if n in sure or whose.is_theirs(v)])
+        else:
+            whole |= rows([v for n, v in enumerate(values) if n in sure and whose.is_whole(text_of(v))])
+        mentioned |= rows([v for n, v in enumerate(values) if n in sure or whose.is_mentioned_in(text_of(v), name)])
+    theirs |= whole & ~somebody
+    return theirs, mentioned & ~theirs
 
 
 def _may_name(kind: pa.DataType, name: str, whose: Whose) -> bool:
@@ -502,7 +467,3 @@ def _may_name(kind: pa.DataType, name: str, whose: Whose) -> bool:
 
 def _value_bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-
-
-def _value_text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -6,11 +6,11 @@ what servers and trainings still hold is dropped by the epoch of the spool, the 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -26,7 +26,7 @@ from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.merge import follow_content, readings_of, transaction
+from ..store.merge import follow_content, transaction
 from ..store.people import count_rows, delete_rows, guests_named, in_other_case, known_names, sessions_of
 from ..store.rewriting import rewrite
 from . import exports, journal, receipts, requests, suppression
@@ -36,7 +36,7 @@ from .forgetting import forget
 from .joining import take_waiting
 from .journal import Journal
 from .needles import is_telling
-from .originals import Original, Originals
+from .originals import Original, Originals, columns_of
 from .people import Person, ids_of, names_of
 from .proving import demand, needles_of, search, spelled_in
 from .scanning import Scan
@@ -66,7 +66,9 @@ class Erasure:
     receipt
         The receipt's JSON file; a text beside it says the same.
     originals
-        Files of the watched folder that still name them, the shop's own exports, and why they were not rewritten.
+        Files of the watched folder that still name them, the shop's own exports, and why.
+    emptied
+        Files of the watched folder that were removed, because nothing would have been left in them.
     meant
         For some of `unknown`: customers whose ids differ only in case.
     """
@@ -81,6 +83,7 @@ class Erasure:
     receipt: Path
     originals: tuple[Original, ...] = ()
     meant: dict[str, list[str]] = field(default_factory=dict)
+    emptied: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ class _Work:
         people = [Person.of(one, self.secret) for one in plan.asked]
         with self.progress.stage("Looking for everything held"):
             plan = self._survey(plan, people)
-        if begun or len(plan.unknown) < len(people) or (self._rewrites() and self._originals(plan, people).found()):
+        plan = self._leave_out_quotes(plan, people)
+        if begun or len(plan.unknown) < len(people) or self._has_rows_of(plan, people):
             plan = self._erase(plan, people)
         scanned = self._look(plan, people)
         if scanned.findings and not plan.begun:
@@ -231,14 +235,19 @@ class _Work:
         self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float
     ) -> Erasure:
         """Write the receipt, and only then forget whom it was about."""
-        originals = self._still_named(plan, people, scanned)
-        receipt = receipts.write(self.settings, self.artifacts, plan, scanned, len(originals))
+        looked = self._originals(plan, people)
+        originals = self._still_named(looked, scanned)
+        emptied = [Path(path) for path, (_, after, _, _) in plan.originals.items() if not after]
+        left = [(looked.shown(original.path), original.why) for original in originals]
+        gone = [looked.shown(path) for path in emptied]
+        receipt = receipts.write(self.settings, self.artifacts, plan, scanned, left, gone)
         requests.close_request(self.settings.db, plan.request, "done")
         journal.drop(self.settings.db, plan)
         unknown = tuple(plan.asked[i] for i in plan.unknown)
         return Erasure(
             plan.request, unknown, len(people) - len(unknown), plan.removed, scanned,
             round(time.monotonic() - started, 3), resumed, receipt, tuple(originals), self._meant(unknown),
+            tuple(emptied),
         )  # fmt: skip
 
     def _meant(self, unknown: Sequence[str]) -> dict[str, list[str]]:
@@ -356,15 +365,17 @@ class _Work:
 
     def _originals(self, plan: Journal, people: Sequence[Person]) -> Originals:
         needles = needles_of(people, plan.sessions)
-        return Originals(Path(self.settings.ingest.folder), people, needles, self._columns)
+        return Originals(Path(self.settings.ingest.folder), people, needles, partial(columns_of, self.store))
 
-    def _columns(self, content: str) -> list[str]:
-        """Columns of a file that ingest understood to name customers, whatever they are called."""
-        if not self.store.exists():
-            return []
-        with self.store.reading() as con:
-            readings = [json.loads(text)["columns"] for text in readings_of(con, content)]
-        return [name for columns in readings for field in ("user_id", "email") for name in columns.get(field, ())]
+    def _has_rows_of(self, plan: Journal, people: Sequence[Person]) -> bool:
+        """Whether there is something to cut out; what is only listed is no reason to write the database anew."""
+        return self._rewrites() and any(not original.why for original in self._originals(plan, people).found())
+
+    def _leave_out_quotes(self, plan: Journal, people: Sequence[Person]) -> Journal:
+        """Of reports of ours in the watched folder, whatever may be done with the shop's own files there."""
+        if not self.settings.ingest.folder:
+            return plan
+        return plan.with_removed({"quotes_in_reports": self._originals(plan, people).leave_out_quotes()})
 
     def _rewrite_originals(self, plan: Journal, people: Sequence[Person]) -> Journal:
         """Before the rows go: what is ingested from now on, from whichever file, does not bring them back."""
@@ -377,7 +388,9 @@ class _Work:
             for original in originals.found():
                 plan = self._rewrite_original(plan, originals, original)
         rows, files = sum(entry[2] for entry in plan.originals.values()), len(plan.originals)
-        return plan.with_removed({"rows_of_originals": rows, "originals_rewritten": files})
+        emptied = sum(not after for _, after, _, _ in plan.originals.values())
+        counts = {"rows_of_originals": rows, "originals_rewritten": files - emptied, "originals_removed": emptied}
+        return plan.with_removed(counts)
 
     def _rewrite_original(self, plan: Journal, originals: Originals, original: Original) -> Journal:
         if original.why:
@@ -404,13 +417,13 @@ class _Work:
             with self.store.writing() as con:
                 _follow_ledger(con, plan)
 
-    def _still_named(self, plan: Journal, people: Sequence[Person], scanned: Scan) -> list[Original]:
+    def _still_named(self, originals: Originals, scanned: Scan) -> list[Original]:
         """Exports that name them all the same; those looked through are part of the proof."""
         if not self.settings.ingest.folder:
             return []
-        originals = self._originals(plan, people)
         with self.progress.stage("Searching the watched folder"):
             found = originals.found()
+        scanned.coincidences += originals.seen.coincidences
         scanned.files, scanned.bytes = scanned.files + originals.seen.files, scanned.bytes + originals.seen.bytes
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,20 +17,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import RecsysError
-from ..files import being_written, explain_os, fsync_dir, sha256_of
-from .cutting import UNNAMED, Cut, Uncuttable, Whose, cut
-from .needles import Needle
+from ..files import being_written, explain_os, fsync_dir, sha256_of, write_atomic
+from ..store import Store
+from ..store.merge import readings_of
+from .cutting import UNNAMED, Cut, Uncuttable, cut
+from .needles import WHOLE_CELL, Needle, is_tiny
 from .people import Person
-from .scanning import Scan, scan
+from .quoted import is_report, without_quotes
+from .scanning import Finding, Scan, scan
+from .whose import Whose, has_letter, words_in
 
-REPORTS = ".report.json"  # what a watched folder says of a file that it set aside
 _DRAFT = ".erasing"
+_SHOWN = 5  # numbers of rows in a reason
 _LARGEST = 2 << 30  # bytes of a file that are rewritten in memory
 
 
 @dataclass(frozen=True)
 class Original:
-    """A file that names somebody, and why no rows can be cut out of it; empty when they can."""
+    """A file that names somebody, and why it still does; empty when it has rows of theirs that can be cut out."""
 
     path: Path
     why: str = ""
@@ -96,7 +101,8 @@ class Originals:
     needles
         See `proving.needles_of`; people first.
     columns
-        Gives, for the content with this SHA-256, the columns by which ingest understood it to name customers.
+        Gives, for the content with this SHA-256, the columns by which ingest understood it to name customers; see
+        `columns_of`.
     """
 
     def __init__(
@@ -108,7 +114,7 @@ class Originals:
     ) -> None:
         self._folder, self._needles, self._columns = folder, needles, columns
         self._whose = Whose.of(needles, people)
-        self._telling = [n for n in needles if n.telling]
+        self._wordy = {who for who, p in enumerate(people) if set(p.names) & self._whose.words}
         self.seen = Scan()
 
     def sweep(self) -> None:
@@ -128,29 +134,77 @@ class Originals:
     def look(self, path: Path) -> Original | None:
         """Whether a file names them, and why their rows cannot be cut out of it.
 
-        A telling identifier counts wherever it stands. A short one is in every column of numbers: it counts where
-        the file names customers, and in files that do not say where that is.
+        A telling identifier counts wherever it stands, and a short one with a letter as a word. Digits are in every
+        column of numbers: they count where the file names customers, in files that do not say where that is, and
+        elsewhere as a coincidence, one a file.
         """
-        seen = scan([path], self._telling)
+        seen = scan([path], self._needles)
         self.seen.files, self.seen.bytes = self.seen.files + seen.files, self.seen.bytes + seen.bytes
-        surely = seen.findings
+        surely = [f for f in seen.findings if f.sure or f.who in self._wordy]
         if any(f.offset < 0 for f in surely):
             return Original(path, "has one of them in its name")
         if not (surely or seen.unread or self._whose.short):
             return None  # the search has read it; most files are not theirs
         try:
-            rows = self._cut(path).rows
+            original = self._quoting(path) if is_report(path) else self._holding(path)
         except Uncuttable as e:
             # Of what cannot be opened nobody can say that it does not name them.
-            doubtful = surely or seen.unread or str(e) == UNNAMED or scan([path], self._needles).findings
-            return Original(path, str(e)) if doubtful else None
+            original = Original(path, str(e)) if seen.findings or seen.unread or str(e) == UNNAMED else None
         except FileNotFoundError:
             return None
         except OSError as e:
             raise explain_os(e, path) from None
-        if rows:
+        # A word in a column of products is a product; in any other way of writing it nothing else is meant.
+        if original is None and any(f.sure or f.encoding not in ("plain", WHOLE_CELL) for f in surely):
+            return Original(path, "names them where no row can be cut out")
+        if original is None:
+            self.seen.coincidences += [*seen.findings, *seen.coincidences][:1] or self._alike(path)
+        return original
+
+    def _holding(self, path: Path) -> Original | None:
+        left = self._cut(path)
+        if left.rows:
             return Original(path, self._cannot_swap(path))
-        return Original(path, "names them where no row can be cut out") if surely else None
+        if left.mentions:
+            return Original(path, _mentioning(left))
+        return None
+
+    def _quoting(self, path: Path) -> Original | None:
+        if without_quotes(path.read_bytes(), self._whose) is None:
+            return None
+        return Original(path, "quotes them; recsys gdpr delete leaves that out")
+
+    def _alike(self, path: Path) -> list[Finding]:
+        """A tiny id with a letter, c12 say, as a word of a text: too short for the search, and too short to be sure."""
+        tiny = [name.encode() for name in self._whose.short if is_tiny(name) and has_letter(name)]
+        if not tiny or path.stat().st_size > _LARGEST or b"\0" in (content := path.read_bytes())[:4096]:
+            return []
+        found = min((at for name in tiny for at in words_in(content, name)), default=None)
+        return [] if found is None else [Finding(str(path), "", "plain", 0, found, sure=False)]
+
+    def leave_out_quotes(self) -> int:
+        """Take them out of the reports of ours on files that were set aside; returns how many quoted them."""
+        changed = 0
+        for path in self.paths():
+            if not is_report(path):
+                continue
+            try:
+                left = without_quotes(path.read_bytes(), self._whose)
+            except (Uncuttable, FileNotFoundError):
+                continue  # it is listed in the end, if it names them
+            except OSError as e:
+                raise explain_os(e, path) from None
+            if left is not None:
+                write_atomic(path, left)
+                changed += 1
+        return changed
+
+    def shown(self, path: Path) -> str:
+        """The file's name for a receipt, which names nobody and must never stand in the way of another erasure."""
+        name = str(path.relative_to(self._folder)) if path.is_relative_to(self._folder) else path.name
+        if "@" in name or re.search(r"\d{5}", name) or self._whose.without_names(name) != name:
+            return "a file whose name is left out here"
+        return name
 
     def draft(self, original: Original) -> Draft:
         """Write the file anew without them, beside it, and search what was written.
@@ -169,7 +223,9 @@ class Originals:
         made = path.with_name(f".{secrets.token_hex(8)}{_DRAFT}")
         try:
             _write(made, left.content, before)
-            if scan([made], self._telling).findings or self._cut(made, digest).rows:
+            again = self._cut(made, digest)
+            named = not again.mentions and any(f.sure for f in scan([made], self._needles).findings)
+            if named or again.rows:
                 raise Uncuttable("names them in a way that cannot be cut out")
         except OSError as e:
             made.unlink(missing_ok=True)
@@ -180,12 +236,9 @@ class Originals:
         return Draft(path, made, digest, sha256_of(made), left.rows, len(left.content), _mark(before))
 
     def _cut(self, path: Path, known_as: str = "") -> Cut:
-        if path.name.endswith(REPORTS):
-            return _without_examples(path) if scan([path], self._needles).findings else Cut()
         if path.stat().st_size > _LARGEST:
             raise Uncuttable("is too large to be rewritten")
-        columns = self._columns(known_as or sha256_of(path)) if self._whose.short else ()
-        return cut(path.read_bytes(), self._whose.knowing(columns))
+        return cut(path.read_bytes(), self._whose.knowing(self._columns(known_as or sha256_of(path))))
 
     def _cannot_swap(self, path: Path) -> str:
         """Why a file must not be replaced, whatever is in it."""
@@ -199,13 +252,22 @@ class Originals:
         return "is still being written" if being_written(path) else ""
 
 
-def _without_examples(path: Path) -> Cut:
-    """What a report of ours says without the values it quotes from the file."""
-    try:
-        said = {key: value for key, value in json.loads(path.read_bytes()).items() if key != "report"}
-    except (ValueError, AttributeError):
-        raise Uncuttable("is no report that can be read") from None
-    return Cut(1, json.dumps(said, indent=2).encode())
+def _mentioning(left: Cut) -> str:
+    """Where rows mention them; with thousands apart, because a number of a line may also be a customer's."""
+    first = ", ".join(f"{n:,}" for n in left.mentions[:_SHOWN])
+    more = f" and {len(left.mentions) - _SHOWN:,} more" if len(left.mentions) > _SHOWN else ""
+    if len(left.mentions) == 1:
+        return f"mentions them in {left.unit} {first}, which is no row of theirs"
+    return f"mentions them in {left.unit}s {first}{more}, which are no rows of theirs"
+
+
+def columns_of(store: Store, content: str) -> list[str]:
+    """Columns of a content (hex SHA-256) that ingest understood to name customers, whatever they are called."""
+    if not store.exists():
+        return []
+    with store.reading() as con:
+        readings = [json.loads(text)["columns"] for text in readings_of(con, content)]
+    return [name for columns in readings for field in ("user_id", "email") for name in columns.get(field, ())]
 
 
 def _mark(held: os.stat_result) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,24 +28,36 @@ SEARCHED_FOR = (
 )
 
 
-def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan, originals: int = 0) -> Path:
+def write(
+    settings: Settings,
+    artifacts: Artifacts,
+    plan: Journal,
+    scanned: Scan,
+    originals: Sequence[tuple[str, str]] = (),
+    emptied: Sequence[str] = (),
+) -> Path:
     """Write the receipt of an erasure as JSON and as text; returns the path of the JSON.
 
     Parameters
     ----------
     originals
-        Files of the watched folder that still name them.
+        Files of the watched folder that still name them, and why; see `originals.Originals.shown`.
+    emptied
+        Files of the watched folder that were removed because nothing was left in them.
     """
     folder = private_dir(private_dir(state_dir(settings.db)) / FOLDER)
     document = _document(settings, artifacts, plan, scanned)
     if originals:
         document["retained"].append(
             {
-                "what": f"{originals} of the shop's own export files in the watched folder",
+                "what": f"{len(originals)} of the shop's own export files in the watched folder",
                 "why": _why_originals(settings),
                 "until": "the shop deletes them",
+                "files": [{"name": name, "why": why or "has rows of theirs"} for name, why in originals],
             }
         )
+    if emptied:
+        document["files_removed"] = [{"name": name, "why": "nothing was left in it"} for name in emptied]
     path = folder / f"{plan.request}.json"
     write_atomic(path.with_suffix(".txt"), as_text(document).encode())
     write_atomic(path, json.dumps(document, indent=1).encode())
@@ -53,7 +66,7 @@ def write(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: Scan
 
 def _why_originals(settings: Settings) -> str:
     if settings.gdpr.originals == "rewrite":
-        return "no rows can be cut out of them; recsys gdpr delete has said which files, and why"
+        return "no rows can be cut out of them, for the reasons below"
     return "they are the shop's; recsys does not take in the person from them again"
 
 
@@ -97,8 +110,8 @@ def _document(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: 
     }
 
 
-def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[dict[str, str]]:
-    kept = []
+def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
     if plan.begun and settings.gdpr.suppress:
         until = int(plan.started_at + settings.gdpr.suppress_days * DAY)
         kept.append(
@@ -139,7 +152,11 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
 def as_text(document: dict[str, Any]) -> str:
     """The receipt for people."""
     removed = [f"  {grouped(n)} {kind.replace('_', ' ')}" for kind, n in document["removed"].items()]
-    kept = [f"  {k['what']}, until {k['until']}: {k['why']}" for k in document["retained"]]
+    removed += [f"  the file {f['name']}: {f['why']}" for f in document.get("files_removed", ())]
+    kept = []
+    for k in document["retained"]:
+        kept.append(f"  {k['what']}, until {k['until']}: {k['why']}")
+        kept += [f"    {f['name']}: it {f['why']}" for f in k.get("files", ())]
     checked = document["checked"]
     lines = [
         f"Receipt {document['receipt']}: {document['about']}",

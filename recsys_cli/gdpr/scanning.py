@@ -40,6 +40,8 @@ class Finding:
         Index of the person.
     offset
         Byte offset in the file or part; -1 for the file's name.
+    sure
+        Whether it cannot be somebody else's number; see `needles.is_telling`.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Finding:
     encoding: str
     who: int
     offset: int
+    sure: bool = True
 
     def __str__(self) -> str:
         place = f"{self.path} » {self.inside}" if self.inside else self.path
@@ -164,6 +167,7 @@ def _scan_part(part: Part, path: Path, inside: str, matcher: Matcher, result: Sc
 
 def _note(result: Scan, path: Path, inside: str, hit: Hit, *, believed: bool, offset: int | None = None) -> None:
     found = Finding(
-        str(path), inside, hit.needle.encoding, hit.needle.who, hit.offset if offset is None else offset
-    )
+        str(path), inside, hit.needle.encoding, hit.needle.who, hit.offset if offset is None else offset,
+        hit.needle.telling,
+    )  # fmt: skip
     (result.findings if believed else result.coincidences).append(found)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_cli.gdpr import erase, journal, originals, resume
+from recsys_cli.gdpr import erase, journal, originals, requests, resume
 from recsys_cli.ingest.pipeline import Request, ingest
-from recsys_cli.ingest.watching import Folder, take_ready
+from recsys_cli.ingest.watching import Folder, SetAside, take_ready
 
 from .conftest import LONG, NUMBER, UMLAUT, Shop
 from .test_erasing import places
@@ -233,10 +233,103 @@ def test_a_column_of_numbers_without_a_name_is_not_guessed_at(rewriting: Shop, f
 
 def test_a_file_with_nobody_else_in_it_goes(rewriting: Shop, folder: Path) -> None:
     (folder / "order.json").write_text(json.dumps({"customer_id": LONG, "item": "p1"}))
-    (folder / "day.csv").write_text(f"user_id,item_id,ts\n{LONG},p1,1\n")
+    (folder / "lines.jsonl").write_text(f'{{"user_id": "{LONG}"}}\n{{"user_id": "{LONG}", "qty": 2}}\n')
     done = delete(rewriting, LONG)
     assert list(folder.iterdir()) == []
-    assert done.removed["originals_rewritten"] == 2
+    assert (done.removed["originals_removed"], done.removed["rows_of_originals"]) == (2, 3)
+    assert "originals_rewritten" not in done.removed
+    assert [path.name for path in done.emptied] == ["lines.jsonl", "order.json"]
+    assert "  the file order.json: nothing was left in it" in done.receipt.with_suffix(".txt").read_text()
+
+
+def test_the_names_of_columns_stay_when_no_row_is_left(rewriting: Shop, folder: Path) -> None:
+    (folder / "day.csv").write_text(f"user_id,item_id,ts\n{LONG},p1,1700000000\n")
+    pq.write_table(pa.table({"user_id": [LONG], "qty": [1]}), folder / "day.parquet")
+    list(take_ready(rewriting.settings, Folder(folder)))
+    done = delete(rewriting, LONG)
+    assert (folder / "day.csv").read_text() == "user_id,item_id,ts\n"
+    assert pq.read_table(folder / "day.parquet").schema.names == ["user_id", "qty"]
+    assert pq.read_table(folder / "day.parquet").num_rows == 0
+    assert (done.removed["originals_rewritten"], done.emptied, done.originals) == (2, (), ())
+    taken = list(take_ready(rewriting.settings, Folder(folder)))
+    assert [outcome.file for outcome in taken if getattr(outcome, "moved_to", None)] == []
+
+
+MAIL = "bob@example.org"
+GIFTS = {
+    "gift.csv": (
+        "user_id,item_id,ts,Customer Note\n{},p1,1700000000,\nc1,p1,1700000000,gift for {} please\n",
+        "user_id,item_id,ts,Customer Note\nc1,p1,1700000000,gift for {} please\n",
+        "line 2",
+    ),
+    "gift.jsonl": (
+        '{"user_id": "c2"}\n{"user_id": "c1", "note": "gift for {}, please"}\n{"customer": {"email": "{}"}}\n',
+        '{"user_id": "c2"}\n{"user_id": "c1", "note": "gift for {}, please"}\n',
+        "line 2",
+    ),
+    "gift.json": (
+        '{"orders": [\n{"user_id": "c1", "gift": "{}"},\n{"user_id": "{}"}]}',
+        '{"orders": [\n{"user_id": "c1", "gift": "{}"}]}',
+        "line 2",
+    ),
+    "plain.txt": ("all well\n\n{} asked\n", "all well\n\n{} asked\n", "line 3"),
+    "q.csv": (
+        'user_id,item_id,note\nc1,p1,"also for\n{}, same house"\n',
+        'user_id,item_id,note\nc1,p1,"also for\n{}, same house"\n',
+        "line 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("one", [MAIL, LONG, "cust11"])
+def test_rows_of_others_that_mention_them_stay_and_are_told(rewriting: Shop, folder: Path, one: str) -> None:
+    for name, (before, _, _) in GIFTS.items():
+        (folder / name).write_text(before.replace("{}", one))
+    done = delete(rewriting, one)
+    for name, (_, after, _) in GIFTS.items():
+        assert (folder / name).read_text() == after.replace("{}", one)
+    whys = {original.path.name: original.why for original in done.originals}
+    stand = {name: place for name, (_, _, place) in GIFTS.items()}
+    assert whys == {name: f"mentions them in {place}, which is no row of theirs" for name, place in stand.items()}
+    assert (done.removed["rows_of_originals"], done.removed["originals_rewritten"]) == (3, 3)
+    receipt = done.receipt.with_suffix(".txt").read_text()
+    assert "    q.csv: it mentions them in line 3, which is no row of theirs" in receipt
+    assert one not in receipt
+    again = delete(rewriting, one)
+    assert [original.why for original in again.originals] == [original.why for original in done.originals]
+    assert "originals_rewritten" not in again.removed
+
+
+def test_parquet_rows_of_others_that_mention_them_stay(rewriting: Shop, folder: Path) -> None:
+    note = ["", "gift for customer-0000815", "x", "customer-0000815"]
+    table = pa.table({"user_id": [LONG, "c1", "c2", None], "note": note})
+    pq.write_table(table, folder / "gift.parquet")
+    (original,) = delete(rewriting, LONG).originals
+    assert pq.read_table(folder / "gift.parquet").equals(table.slice(1, 2))
+    assert original.why == "mentions them in row 1, which is no row of theirs"
+
+
+def test_numbers_of_theirs_elsewhere_are_coincidences_that_are_shown(rewriting: Shop, folder: Path) -> None:
+    (folder / "prices.csv").write_text(f"user_id,item_id,price\nc1,p1,{NUMBER}\n")
+    (folder / "note.csv").write_text("user_id,note\nc1,for c12\n")
+    done = delete(rewriting, NUMBER, "c12")
+    assert done.originals == ()
+    found = {Path(f.path).name for f in done.scanned.coincidences}
+    assert {"prices.csv", "note.csv"} <= found
+
+
+def test_a_file_that_is_named_after_them_is_not_named_in_the_receipt(rewriting: Shop, folder: Path) -> None:
+    (folder / "orders-cust11.csv").write_text("user_id,item_id\nc1,p1\n")
+    done = delete(rewriting, "cust11")
+    assert [original.why for original in done.originals] == ["has one of them in its name"]
+    assert "a file whose name is left out here: it has one" in done.receipt.with_suffix(".txt").read_text()
+
+
+def test_a_file_of_many_mentions_tells_the_first_ones(rewriting: Shop, folder: Path) -> None:
+    rows = [f"c{n},for cust11" for n in range(2000)]
+    (folder / "many.csv").write_text("\n".join(["user_id,note", *rows]) + "\n")
+    (original,) = delete(rewriting, "cust11").originals
+    assert original.why == "mentions them in lines 2, 3, 4, 5, 6 and 1,995 more, which are no rows of theirs"
 
 
 def test_somebody_who_is_only_in_a_file_is_cut_out_as_well(rewriting: Shop, folder: Path) -> None:
@@ -252,9 +345,49 @@ def test_set_aside_files_and_what_is_said_of_them(rewriting: Shop, folder: Path)
     (aside / "bad.csv").write_text(f"user_id,item_id,ts\n{LONG},,x\nc1,,x\n")
     said = {"file": "bad.csv", "report": {"reasons": [{"examples": [{"row": 2, "value": LONG}]}]}}
     (aside / "bad.csv.report.json").write_text(json.dumps(said))
-    assert delete(rewriting, LONG).originals == ()
+    done = delete(rewriting, LONG)
+    assert done.originals == ()
+    assert (done.removed["originals_rewritten"], done.removed["quotes_in_reports"]) == (1, 1)
     assert (aside / "bad.csv").read_text() == "user_id,item_id,ts\nc1,,x\n"
-    assert json.loads((aside / "bad.csv.report.json").read_bytes()) == {"file": "bad.csv"}
+    said["report"] = {"reasons": [{"examples": [{"row": 2, "value": "[erased]"}]}]}
+    assert json.loads((aside / "bad.csv.report.json").read_bytes()) == said
+
+
+@pytest.mark.parametrize("rule", ["list", "rewrite"])
+@pytest.mark.parametrize("one", ["cust8", MAIL, NUMBER])
+def test_our_own_report_quotes_them_no_more(rewriting: Shop, folder: Path, rule: str, one: str) -> None:
+    rules = replace(rewriting.settings.gdpr, originals=rule)
+    shop = replace(rewriting, settings=replace(rewriting.settings, gdpr=rules))
+    (folder / "readme.txt").write_text(f"# note: {one} asked\n# nothing else\n")
+    (aside,) = list(take_ready(shop.settings, Folder(folder)))
+    assert isinstance(aside, SetAside)
+    report = folder / "set-aside" / "readme.txt.report.json"
+    assert one in report.read_text()
+    done = delete(shop, one)
+    said = json.loads(report.read_bytes())
+    assert one not in report.read_text()
+    assert (said["file"], said["moved_to"], said["error"]["code"]) == ("readme.txt", str(aside.moved_to), "bad_input")
+    assert done.removed["quotes_in_reports"] == 1
+    assert "originals_rewritten" not in done.removed
+    listed = [(original.path.name, original.why) for original in done.originals]
+    mentions = [("readme.txt", "mentions them in line 1, which is no row of theirs")]
+    assert listed == ([] if one == NUMBER else mentions)
+    before = report.read_bytes()
+    again = delete(shop, one)
+    assert (report.read_bytes(), again.removed) == (before, {})
+
+
+def test_verify_searches_the_watched_folder(rewriting: Shop, folder: Path, recsys) -> None:  # type: ignore[no-untyped-def]
+    (folder / "plain2.txt").write_text("cust20 asked\n")
+    flags = {"RECSYS_INGEST_FOLDER": str(folder), "RECSYS_GDPR_ORIGINALS": "rewrite"}
+    found = recsys("gdpr", "verify", "cust20", *rewriting.flags(), **flags)
+    assert found.returncode == 0, found.stderr
+    assert "plain2.txt in the watched folder names them: it mentions them in line 1" in found.stdout
+    assert "nobody found in what is ours; 1 original that names them" in found.stdout
+    told = json.loads(recsys("gdpr", "verify", "cust20", "--json", *rewriting.flags(), **flags).stdout)
+    assert [Path(one["path"]).name for one in told["originals"]] == ["plain2.txt"]
+    assert told["clean"] is True
+    assert requests.requests(rewriting.settings.db)[-1].outcome == "originals name them"
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -298,8 +431,10 @@ def test_interrupted_half_way_the_next_run_finishes(
 def test_the_command_says_what_it_did(rewriting: Shop, folder: Path, recsys) -> None:  # type: ignore[no-untyped-def]
     (folder / "new.csv").write_text(f"user_id,item_id,ts\n{LONG},p1,1\nc1,p1,1\n")
     (folder / "book.xlsx").write_bytes(packed_in_zip())
+    (folder / "one.jsonl").write_text(f'{{"user_id": "{LONG}"}}\n{{"user_id": "{LONG}"}}\n')
     flags = {"RECSYS_INGEST_FOLDER": str(folder), "RECSYS_GDPR_ORIGINALS": "rewrite"}
     done = recsys("gdpr", "delete", LONG, "--yes", *rewriting.flags(), **flags)
     assert done.returncode == 0, done.stderr
-    assert "1 rows of originals, 1 originals rewritten" in done.stdout
+    assert "3 rows of originals, 1 originals rewritten, 1 originals removed" in done.stdout
+    assert f"Removed {folder / 'one.jsonl'}: nothing was left in it." in done.stdout
     assert "book.xlsx in the watched folder still names them: it is packed" in done.stdout

@@ -186,3 +186,11 @@ def test_the_command(shop: Shop, recsys, tmp_path: Path) -> None:  # type: ignor
     assert "left.txt" in done.stdout
     for path in (state_dir(shop.settings.db), shop.artifacts.root):
         assert path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("pair", ["foo", "=Bonn", " =Bonn"])
+def test_an_attribute_without_a_name_or_a_value_is_refused(shop: Shop, pair: str, recsys) -> None:  # type: ignore[no-untyped-def]
+    done = recsys("gdpr", "rectify", LONG, "--set", pair, *shop.flags())
+    assert done.returncode == 2
+    assert "--set wants KEY=VALUE" in done.stderr
+    assert all(request.kind != "rectification" for request in requests.requests(shop.settings.db))
