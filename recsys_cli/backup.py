@@ -101,10 +101,7 @@ def backup(
     StoreError
         It cannot be written.
     """
-    for own in (artifacts.root, state_dir(store.path)):
-        # The copy would be in the next copy, and what erasing a person goes through would have one that stays.
-        if target.resolve().is_relative_to(own.resolve()):
-            raise UsageError(f"{target} is in {own}, which is to be backed up.", "Name a directory elsewhere.")
+    _refuse_own_places(store, artifacts, target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already.", "Name a directory that does not exist yet.")
     if not store.exists():
@@ -148,6 +145,16 @@ def backup(
         versions=len(copied.names()),
         damaged=damaged_versions(copied),
     )
+
+
+def _refuse_own_places(store: Store, artifacts: Artifacts, target: Path) -> None:
+    """A copy there would be in the next copy, and every proof that a person is gone would find them in it."""
+    place, db = target.resolve(), store.path.resolve()
+    for own in (artifacts.root, state_dir(store.path)):
+        if place.is_relative_to(own.resolve()):
+            raise UsageError(f"{target} is in {own}, which is to be backed up.", "Name a directory elsewhere.")
+    if place.parent == db.parent and place.name.startswith(db.name):
+        raise UsageError(f"{target} is named like what belongs to {store.path}.", "Name a directory elsewhere.")
 
 
 def damaged_versions(artifacts: Artifacts) -> tuple[str, ...]:

@@ -222,10 +222,14 @@ def test_a_damaged_version_is_named_when_it_is_copied_and_when_it_is_put_back(
     assert "Version v000002 is damaged and was so in the backup" in back.stderr
 
 
-@pytest.mark.parametrize("inside", ["artifacts", "versions", "gdpr"])
+@pytest.mark.parametrize("inside", ["artifacts", "versions", "gdpr", "named"])
 def test_a_backup_does_not_go_into_what_it_copies(
     shop: Store, artifacts: Artifacts, running: SpoolWriter, inside: str
 ) -> None:
+    if inside == "named":
+        with pytest.raises(UsageError, match="is named like what belongs to"):
+            backup(shop, artifacts, shop.path.with_name(f"{shop.path.name}.bak"))
+        return
     root = {
         "artifacts": artifacts.root,
         "versions": artifacts.versions_dir,
