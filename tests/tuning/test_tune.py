@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from known import checkerboard, dataset
+from rich.console import Console
 
+from recsys_cli.cli.tune import _render
 from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
 from recsys_cli.evaluation import time_split
 from recsys_cli.models import registry
@@ -45,6 +48,9 @@ def test_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(seen) == 2
     assert len(tuned.tried) == 6
     assert tuned.earlier == 4
+    out = Console(record=True, width=200, file=io.StringIO())
+    _render(out, tuned, None)
+    assert "4 trials of earlier runs count." in out.export_text()
 
 
 def test_without_time_for_anything_the_confirmed_choice_stays(tmp_path: Path) -> None:
