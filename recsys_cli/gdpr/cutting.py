@@ -150,7 +150,11 @@ def _cut_lines(data: bytes, whose: Whose) -> Cut:
     first = _first(data, ends)
     header = _cells(_record(data, ends, first), delimiter)
     records = np.searchsorted(ends, hits, side="right")
-    standings = {n: _standing(_record(data, ends, n), header, delimiter, whose) for n in np.unique(records).tolist()}
+    sure = set(np.searchsorted(ends, [hit.offset for hit in whose.telling.find(data)], side="right").tolist())
+    standings = {
+        n: _standing(_cells(_record(data, ends, n), delimiter), header, whose, telling=n in sure)
+        for n in np.unique(records).tolist()
+    }
     theirs = [n for n, standing in standings.items() if standing is Standing.THEIRS]
     places = [at for at, n in zip(hits, records.tolist(), strict=True) if standings[n] is Standing.MENTIONED]
     mentions = _line_numbers(data, places)
@@ -173,10 +177,9 @@ def _cut_lines(data: bytes, whose: Whose) -> Cut:
     return Cut(len(theirs), content, not has_header and not _record_left(data, ends, keep, first), mentions)
 
 
-def _standing(record: bytes, header: list[str], delimiter: str, whose: Whose) -> Standing:
-    cells = _cells(record, delimiter)
+def _standing(cells: list[str], header: list[str], whose: Whose, *, telling: bool) -> Standing:
     columns = [*header, *[""] * len(cells)]
-    standing = whose.standing(zip(columns, cells, strict=False), telling=whose.is_named_in(record))
+    standing = whose.standing(zip(columns, cells, strict=False), telling=telling)
     unnamed = not any(whose.is_named(column) for column in header)
     if standing is not Standing.THEIRS and unnamed and any(whose.is_theirs(cell) for cell in cells):
         raise Uncuttable(UNNAMED)
@@ -276,9 +279,12 @@ def _cut_json(data: bytes, whose: Whose) -> Cut:
 
 def _standings(elements: Sequence[bytes], whose: Whose) -> list[Standing]:
     """Whose each of some pieces of JSON is."""
-    sure = whose.named_among(elements)
+    sure, candidates = whose.named_among(elements), whose.candidates_among(elements)
     return [
-        whose.standing(_fields(_parsed(element)), telling=n in sure) if n in sure or whose.short else Standing.NOTHING
+        # What is escaped does not show in the bytes; all others need not be parsed, and there may be millions.
+        whose.standing(_fields(_parsed(element)), telling=n in sure)
+        if n in candidates or (whose.short and b"\\u" in element)
+        else Standing.NOTHING
         for n, element in enumerate(elements)
     ]
 

@@ -102,9 +102,11 @@ class Whose:
 
     def named_among(self, values: Sequence[bytes]) -> set[int]:
         """Which of many values mean them without a doubt; one search for all."""
-        ends = np.cumsum([len(value) + 1 for value in values])
-        hits = [hit.offset for hit in self.telling.find(b"\n".join(values))]
-        return set(np.searchsorted(ends, hits, side="right").tolist())
+        return _places(values, [hit.offset for hit in self.telling.find(b"\n".join(values))])
+
+    def candidates_among(self, values: Sequence[bytes]) -> set[int]:
+        """Which of many values may be theirs, see `hits`; one search for all."""
+        return _places(values, self.hits(b"\n".join(values)))
 
     def standing(self, cells: Iterable[tuple[str, Any]], *, telling: bool) -> Standing:
         """Whose a row is: theirs when a column that names its customer says so, and no row of somebody else's.
@@ -154,6 +156,12 @@ def text_of(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _places(values: Sequence[bytes], offsets: Sequence[int]) -> set[int]:
+    """In which of some values, joined by one byte, these offsets are."""
+    ends = np.cumsum([len(value) + 1 for value in values])
+    return set(np.searchsorted(ends, offsets, side="right").tolist())
 
 
 def words_in(data: bytes, word: bytes) -> Iterator[int]:
