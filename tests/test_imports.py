@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"serving", "training", "judging", "tuning", "updates", "gdpr", "ingest", "backup"},
             {"models", "index", "ranker", "evaluation"},
             {"store", "artifacts"},
-            {"schema", "settings", "errors", "files", "identity", "progress", "__init__"},
+            {"schema", "settings", "errors", "files", "identity", "processes", "progress", "__init__"},
         ),
     )
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import json
@@ -237,10 +236,3 @@ class _Supervisor:
         # Counters of dead workers stay in the sum; their gauges speak of a process that is no more.
         for path in self._metrics.glob(f"gauge_live*_{pid}.db"):
             path.unlink(missing_ok=True)
-
-
-def die_with_parent() -> None:
-    """Have the kernel stop this process when its parent dies, however that happens."""
-    pr_set_pdeathsig = 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -9,7 +9,8 @@ import sys
 import threading
 
 from ..errors import RecsysError
-from .server import ServePlan, die_with_parent, run_worker
+from ..processes import die_with_parent
+from .server import ServePlan, run_worker
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     os.umask(0o077)
     plan = ServePlan.load(sys.stdin.buffer.readline())
     if sys.argv[2] == "watched":
-        die_with_parent()
+        die_with_parent(signal.SIGTERM)
         threading.Thread(target=_watch_parent, daemon=True).start()
     try:
         run_worker(plan, socket.socket(fileno=int(sys.argv[1])))

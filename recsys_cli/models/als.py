@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .base import Capabilities, ModelConfig, Range, hyper
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .fitting import training_matrix
 from .folding import LeastSquaresModel
 from .growing import settled_items
@@ -23,12 +23,7 @@ _LARGE = 3_000_000
 class ALSConfig(ModelConfig):
     """Hyperparameters of `ALS`; tune `alpha` and `regularization` together."""
 
-    tau_days: float = hyper(
-        55.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(55.0)
     factors: int = hyper(
         0,
         "Length of the vectors; 0 takes a 24th of the items sold, 4 to 128, or to 64 beyond 3 million pairs.",

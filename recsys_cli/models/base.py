@@ -57,16 +57,17 @@ def hyper(
     return field(default=default, metadata=metadata)
 
 
+def ageing(days: float, *, least: float = 5) -> Any:
+    """Declare `tau_days` with its default, and the fastest ageing that tuning may try."""
+    help = "Days after which an event of a history counts 1/e when scoring; 0 for no ageing."
+    return hyper(days, help, Range(least, 1000, True), high=36_500)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Hyperparameters that every model has; each model adds its own."""
 
-    tau_days: float = hyper(
-        0.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(10, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(0.0, least=10)
     qty_power: float = hyper(0.0, "Weight grows with quantity to this power; 0 ignores quantity.", high=2)
     repeat_power: float = hyper(0.0, "Weight grows with the number of events of the same item to this power.", high=2)
     order_power: float = hyper(

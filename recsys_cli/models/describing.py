@@ -18,7 +18,7 @@ from ..errors import InputError, NotEnoughData
 from ..files import explain_os
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, IdMap
-from .base import Capabilities, ModelConfig, Range, hyper
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .content import content_features, one_hot
 from .growing import Buyers
 from .randomised import right_vectors
@@ -29,12 +29,7 @@ from .vectors import VectorModel, unit_rows
 class ContentConfig(ModelConfig):
     """Hyperparameters of `Content`."""
 
-    tau_days: float = hyper(
-        120.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(120.0)
     factors: int = hyper(128, "Length of the vectors.", Range(32, 256, True), low=1, high=2_000)
     spectrum: float = hyper(
         0.5, "Power of the singular values: 1 keeps the text's own similarities.", Range(0, 1), high=2

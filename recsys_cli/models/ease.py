@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
-from .base import Capabilities, ModelConfig, Range, hyper
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
 from .newness import NEWNESS, boost
@@ -27,12 +27,7 @@ _LARGE, _MANY_ITEMS = 3_000_000, 50_000
 class EASEConfig(ModelConfig):
     """Hyperparameters of `EASE`."""
 
-    tau_days: float = hyper(
-        120.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(120.0)
     user_power: float = hyper(0.24, "Customers count by history length to minus twice this.", Range(0, 0.6), high=2)
     ridge: float = hyper(
         14.0, "Regularisation that is the same for all items.", Range(0.5, 1000, True), low=1e-3, high=100_000

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
-from .base import ModelConfig, Range, State, hyper
+from .base import ModelConfig, Range, State, ageing, hyper
 from .fitting import training_matrix
 from .growing import Buyers, company, half_step, sampled_gram, sampled_rows
 from .vectors import VectorModel, nearest, unit_rows
@@ -125,12 +125,7 @@ class LeastSquaresModel(VectorModel):
 class BiasedConfig(ModelConfig):
     """Hyperparameters of every `BiasedModel`."""
 
-    tau_days: float = hyper(
-        55.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(55.0)
     fold_alpha: float = hyper(
         1.0, "Weight of a seen item in folding a history in.", Range(0.5, 100, True), low=1e-3, high=100_000
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Int32, Int64, Interactions
-from .base import Capabilities, Model, ModelConfig, Range, State, hyper
+from .base import Capabilities, Model, ModelConfig, Range, State, ageing, hyper
 from .vectors import VectorModel, nearest, unit_rows
 
 _SENTENCES = ("baskets", "histories")
@@ -30,12 +30,7 @@ _PAUSE = 1800  # seconds without an event that end a visit, where the shop does 
 class Item2VecConfig(ModelConfig):
     """Hyperparameters of `Item2Vec`."""
 
-    tau_days: float = hyper(
-        30.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(3, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(30.0, least=3)
     factors: int = hyper(64, "Length of the vectors.", Range(32, 128, True), low=1, high=2_000)
     sentences: str = hyper(
         "histories", "What is a sentence: baskets (orders, visits) or whole histories.", Range(choices=_SENTENCES)

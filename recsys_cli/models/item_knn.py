@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from ..errors import UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .base import Capabilities, ModelConfig, Range, hyper
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, scaled, sums
 from .newness import NEWNESS, boost
@@ -23,12 +23,7 @@ _KINDS = ("cosine", "tfidf", "bm25")
 class ItemKNNConfig(ModelConfig):
     """Hyperparameters of `ItemKNN`."""
 
-    tau_days: float = hyper(
-        120.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(120.0)
     similarity: str = hyper("bm25", "How histories are weighed: cosine, tfidf or bm25.", Range(choices=_KINDS))
     neighbours: int = hyper(100, "Neighbours kept of each item.", Range(20, 500, True), low=1, high=10_000)
     shrink: float = hyper(

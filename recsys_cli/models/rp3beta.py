@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .base import Capabilities, ModelConfig, Range, hyper
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .fitting import training_matrix
 from .linear import ItemModel, neighbours, power, scaled, sums
 from .newness import NEWNESS, boost
@@ -17,12 +17,7 @@ from .newness import NEWNESS, boost
 class RP3betaConfig(ModelConfig):
     """Hyperparameters of `RP3beta`."""
 
-    tau_days: float = hyper(
-        120.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(120.0)
     alpha: float = hyper(0.6, "Power of the transition probabilities.", Range(0.2, 1.5), high=5)
     beta: float = hyper(0.3, "Power of the popularity that an end is divided by.", Range(0, 1), high=5)
     neighbours: int = hyper(400, "Ends kept of each item.", Range(50, 1000, True), low=1, high=10_000)

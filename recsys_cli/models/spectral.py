@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
-from .base import Capabilities, ModelConfig, Range, State, hyper
+from .base import Capabilities, ModelConfig, Range, State, ageing, hyper
 from .fitting import training_matrix
 from .linear import power, scaled, sums
 from .newness import NEWNESS, boost
@@ -24,12 +24,7 @@ from .vectors import VectorModel
 class SpectralConfig(ModelConfig):
     """Hyperparameters of `Spectral`."""
 
-    tau_days: float = hyper(
-        120.0,
-        "Days after which an event of a history counts 1/e when scoring; 0 for no ageing.",
-        Range(5, 1000, True),
-        high=36_500,
-    )
+    tau_days: float = ageing(120.0)
     factors: int = hyper(0, "Singular vectors kept; 0 chooses by size.", Range(32, 1024, True), high=2_000)
     user_power: float = hyper(
         0.3, "Customers count by the length of their history to minus this.", Range(0, 0.7), high=2

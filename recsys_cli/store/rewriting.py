@@ -7,7 +7,6 @@ place of the old one under our lock.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ import duckdb
 
 from ..errors import StoreError
 from ..files import fsync_dir, fsync_file
+from ..processes import die_with_parent
 from .connection import Store
 
 FRESH = ".fresh"
@@ -122,12 +122,6 @@ def _connect(old: str, config: dict[str, str | bool | int | float | list[str]]) 
             time.sleep(0.1)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process when the one that waits for it is killed: nobody would swap its file in."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Refuse a copy that lacks anything."""
     tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [name]).fetchall()
@@ -141,7 +135,7 @@ def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 if __name__ == "__main__":
-    _die_with_parent()
+    die_with_parent(signal.SIGKILL)  # nobody would swap its file in
     try:
         _copy(*sys.argv[1:])
     except duckdb.Error as e:

@@ -7,7 +7,6 @@ measured, not forbidden: limits of address space also count what is only mapped 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from typing import IO, Any
 from ..artifacts import Artifacts, Version
 from ..errors import MemoryExceeded, RecsysError
 from ..judging import Recipe
+from ..processes import die_with_parent
 from ..progress import Progress
 from ..settings import Settings, as_values, bytes_of, from_values
 from ..store import Store
@@ -180,8 +180,7 @@ def _train(plan: dict[str, Any]) -> None:
 def main() -> None:
     """Train by the plan on standard input, and tell of it on standard output."""
     os.umask(0o077)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody would watch it any more
+    die_with_parent(signal.SIGKILL)  # nobody would watch it any more
     # Meant for the worker, which lets a pass under way come to its end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
