@@ -297,8 +297,10 @@ def test_kill_9_while_appending(tmp_path: Path) -> None:
     assert set(acknowledged) <= set(seen)
     assert all(re.fullmatch(rb"\d \d \d+ [ab] x*", line) for line in seen)
     assert sorted(seen) == sorted(read(log, {}))
-    gone = log.remove_drained(position, FOREVER)
-    assert sorted(gone) == sorted(position)
+    segments = set(log.segments())
+    assert set(position) <= segments
+    # A server killed before its first line was whole leaves a segment that no reader ever had a position in.
+    assert set(log.remove_drained(position, FOREVER)) == segments
     assert list(log.path.iterdir()) == []
 
 
