@@ -42,7 +42,8 @@ _USER = _f(
     "user_id",
     "id",
     "customer_id customerid userid client_id clientid customer_number customer_no kundennummer kunden_id "
-    "id_customer id_client idcliente cliente_id shopper_id buyer_id member_id numero_client codigo_cliente",
+    "id_customer id_client idcliente cliente_id shopper_id buyer_id member_id numero_client codigo_cliente "
+    "customer_unique_id household_id household_key",
     "customer user kunde client cliente buyer shopper account_id uid visitor_id visitorid reviewer_id",
     "email customer_email e_mail mail email_address user_email billing_email email_billing",
     required=True,
@@ -53,7 +54,8 @@ _ITEM = _f(
     "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr article_number "
     "item_code product_code id_product produkt_id id_producto codigo_producto reference_produit",
     "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin",
-    "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref",
+    "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
+    "artist_id track_id song_id recipe_id business_id location_id venue_id",
     required=True,
 )
 
@@ -64,7 +66,9 @@ EVENT_FIELDS = (
         "ts",
         "time",
         "timestamp event_time event_timestamp order_date orderdate invoice_date invoicedate purchase_date "
-        "created_at bestelldatum date_commande fecha_pedido occurred_at datetime date_time",
+        "created_at bestelldatum date_commande fecha_pedido occurred_at datetime date_time order_time "
+        "transaction_date transaction_time transaction_dt t_dat purchase_timestamp order_purchase_timestamp sale_date "
+        "sales_date",
         "date time datum fecha data zeit zeitpunkt date_add order_created_at unix_timestamp epoch when day",
         required=True,
     ),

@@ -44,6 +44,8 @@ class Understanding:
         What was decided between columns.
     date_order
         dmy or mdy, where it is known from the file that these rows were in.
+    guessed
+        Nobody said what kind of file it is, nor did a platform's columns; only the names of columns did.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Understanding:
     unused: tuple[int, ...]
     notes: tuple[str, ...] = ()
     date_order: str | None = None
+    guessed: bool = False
 
     def remembered(self, names: Sequence[str], date_order: str | None) -> str:
         """As JSON, for `recalled`."""
@@ -107,11 +110,11 @@ def understand(
         return _by_preset(source, found, said or {})
     if not said and kind is None and (advice := dead_end(source.columns)):
         raise InputError(f"{source.path} holds no products.", advice)
-    sample = source.sample()
+    sample, guessed = source.sample(), kind is None
     kind = kind or _kind_of(source, said or {}, sample)
     chosen = _said(source, kind, {**_usable(source, kind, (remembered or {}).get(kind, {})), **(said or {})})
     recognised, notes = _recognise(source, kind, chosen, sample)
-    return _complete(source, kind, {**recognised, **chosen}, None, notes)
+    return replace(_complete(source, kind, {**recognised, **chosen}, None, notes), guessed=guessed)
 
 
 def recalled(source: Source, reading: str) -> Understanding | None:
@@ -203,6 +206,38 @@ def names_people(columns: Sequence[str]) -> bool:
     """Whether a file has columns about customers; such columns must not become attributes of items."""
     customer = next(f for f in FIELDS[EVENTS] if f.name == "user_id")
     return any(tier_of(customer, plain(c)) is not None or _PERSONAL & set(plain(c).split("_")) for c in columns)
+
+
+def refuse_dealings(source: Source, understood: Understanding, rows: int, things: int) -> None:
+    """Stop where sales would be taken for a catalogue, or visits for a list of customers, for want of a known name.
+
+    Parameters
+    ----------
+    rows, things
+        Good rows of the file, and the products or customers they are about.
+
+    Raises
+    ------
+    InputError
+        The kind was guessed, and the rows are not one for each product or customer.
+    """
+    if not understood.guessed or understood.kind == EVENTS or rows <= 1.2 * things:
+        return
+    dealing = [i for name in ("order_id", "session_id", "ts") for i in _named_like(source, name)]
+    if understood.kind == ITEMS and not dealing:
+        return  # sizes and colours of the same product, in a row each
+    what, lacking = ("products", "user_id") if understood.kind == ITEMS else ("customers", "item_id")
+    also = f" and has the column {source.columns[dealing[0]]!r}" if dealing else ""
+    raise InputError(
+        f"{source.path} would be read as a list of {what}, but has {rows:,} rows of {things:,} of them{also}, "
+        f"as a list of events has; its columns: {_list(source.columns)}.",
+        f"If it holds events, say what is in place of {lacking}: --map {lacking}=COLUMN; if not, --type "
+        f"{understood.kind}.",
+    )
+
+
+def _named_like(source: Source, name: str) -> list[int]:
+    return [i for i, column in enumerate(source.columns) if tier_of(_event_field(name), plain(column)) is not None]
 
 
 def _likeness(name: str, looked: Sequence[str]) -> float:

@@ -28,7 +28,7 @@ from . import values
 from .checks import Context, now
 from .fields import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
-from .mapping import Understanding, names_people, understand
+from .mapping import Understanding, names_people, refuse_dealings, understand
 from .reading import Source, open_source
 from .rejecting import explain_numbered, forget_mended, keep_rejected, private_text, reasons_of
 from .report import FileReport, Report
@@ -258,7 +258,9 @@ def _merge(
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
     size, reading = source.path.stat().st_size, understood.remembered(source.columns, staged.date_order)
     batch = merge.open_batch(con, name, understood.kind, mark, size, reading)
-    gathered = understood.kind == ITEMS and _is_dealings(con)
+    rows, things = _rows_and_things(con, understood.kind)
+    refuse_dealings(source, understood, rows, things)
+    gathered = understood.kind == ITEMS and rows > ROWS_AN_ITEM * things > 0
     attributes = attributes and not gathered  # of an item's many rows none says what the item is like
     extra = _attributes(source, understood, hashing) if attributes else ""
     merged, notes = _merge_accepted(con, source, understood, request, batch, gathered, extra, settings.events.weights)
@@ -350,9 +352,11 @@ def _event_notes(con: duckdb.DuckDBPyConnection, weights: Mapping[str, float]) -
     return notes
 
 
-def _is_dealings(con: duckdb.DuckDBPyConnection) -> bool:
-    rows, items = con.execute("SELECT count(*), count(DISTINCT item_id) FROM checked WHERE reason = 0").fetchall()[0]
-    return bool(items) and rows > ROWS_AN_ITEM * items
+def _rows_and_things(con: duckdb.DuckDBPyConnection, kind: str) -> tuple[int, int]:
+    """How many good rows there are, and of how many products or customers."""
+    key = "user_id" if kind == USERS else "item_id"
+    rows, things = con.execute(f"SELECT count(*), count(DISTINCT {key}) FROM checked WHERE reason = 0").fetchall()[0]
+    return int(rows), int(things)
 
 
 def _gather(con: duckdb.DuckDBPyConnection) -> None:

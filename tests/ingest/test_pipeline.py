@@ -451,3 +451,26 @@ def test_one_json_object_on_one_line_is_a_document(settings: Settings, tmp_path:
     }
     assert take(settings, written(tmp_path, json.dumps(one), "o.json")).new == 2
     assert take(settings, written(tmp_path, json.dumps(one["orders"][0]), "single.json")).known == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "kind"),
+    [
+        ("order_id,product_id,n\n1,a,1\n1,b,2\n2,a,1\n2,b,2\n", "user_id", "items"),
+        ("buyer,thing,weight\nu1,a,3\nu1,b,2\nu2,a,1\nu2,b,2\n", "item_id", "users"),
+    ],
+)
+def test_a_list_of_sales_is_not_mistaken_for_a_catalogue_or_for_customers(
+    settings: Settings, tmp_path: Path, text: str, place: str, kind: str
+) -> None:
+    """For want of one known name, half of the rows would be dropped as repetitions without a word."""
+    file = written(tmp_path, text)
+    with pytest.raises(InputError, match=f"4 rows of 2 of them.*--map {place}=COLUMN; if not, --type {kind}"):
+        take(settings, file)
+    assert rows(settings, "SELECT count(*) FROM items UNION ALL SELECT count(*) FROM users") == [(0,), (0,)]
+    assert take(settings, file, kind=kind).new == 2, "unless it is said to be one"
+
+
+def test_a_catalogue_with_sizes_of_a_product_in_rows_of_their_own_is_taken(settings: Settings, tmp_path: Path) -> None:
+    report = take(settings, written(tmp_path, "item_id,size,price\na,S,1\na,M,1\nb,S,2\nb,M,2\n"))
+    assert (report.kind, report.new) == ("items", 2)
