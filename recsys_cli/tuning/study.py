@@ -247,6 +247,8 @@ def open_study(root: Path, name: str, seed: int, jobs: int) -> optuna.Study:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    from .turns import Turn
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     private_dir(root)
     private_dir(root / FOLDER)
@@ -254,7 +256,9 @@ def open_study(root: Path, name: str, seed: int, jobs: int) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # The run's own seed for each start: a resumed run that drew the same numbers again would repeat itself.
-        storage = JournalStorage(JournalFileBackend(str(log)))
+        turn = Turn(log)
+        turn.mend()
+        storage = JournalStorage(JournalFileBackend(str(log), lock_obj=turn))
         study = optuna.create_study(
             storage=storage,
             study_name=name,
