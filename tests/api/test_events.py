@@ -16,6 +16,7 @@ from recsys_cli.settings import load
 from recsys_cli.store import Store
 
 Start = Callable[..., Any]
+Eventually = Callable[[Callable[[], Any]], Any]
 
 
 def ids(body: Any) -> list[str]:
@@ -24,10 +25,11 @@ def ids(body: Any) -> list[str]:
 
 def spooled(shop: Any) -> list[dict[str, Any]]:
     paths = sorted(shop.artifacts.spool_dir.glob("*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
+    # A server that was killed may have left half a line, which nobody was told was taken.
+    return [json.loads(line) for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 
 
-def test_an_event_is_on_disk_and_counts_at_once(start: Start) -> None:
+def test_an_event_is_on_disk_and_counts_at_once(start: Start, eventually: Eventually) -> None:
     server = start()
     assert server.get("/recommend", user_id="x")["fallback"]
     taken = server.post("/events", {"user_id": "x", "item_id": "t0", "qty": 2})
@@ -35,10 +37,8 @@ def test_an_event_is_on_disk_and_counts_at_once(start: Start) -> None:
     line = spooled(server.shop)[-1]
     assert (line["t"], line["user_id"], line["item_id"], line["qty"]) == ("event", "x", "t0", 2)
     assert line["event_type"] == "purchase"
-    deadline = time.monotonic() + 1
-    while (body := server.get("/recommend", user_id="x", k=3))["fallback"] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert {i[0] for i in ids(body)} <= {"t", "n"}
+    assert eventually(lambda: not server.get("/recommend", user_id="x", k=3)["fallback"])
+    assert {i[0] for i in ids(server.get("/recommend", user_id="x", k=3))} <= {"t", "n"}
 
 
 def test_batches_are_taken_whole_or_not_at_all(start: Start) -> None:
@@ -80,23 +80,21 @@ def test_an_event_posted_to_one_process_counts_in_all(start: Start) -> None:
     for number in range(5):
         user = f"new{number}"
         server.post("/events", {"user_id": user, "item_id": "d0"})
-        deadline = time.monotonic() + 5  # on a busy machine; the benchmark measures the second
+        deadline = time.monotonic() + 60  # on a busy machine; the benchmark measures the second
         agreed = 0
         # Every request on a connection of its own may meet the other process.
         while agreed < 12 and time.monotonic() < deadline:
-            body = httpx.get(f"{server.url}/recommend", params={"user_id": user, "k": 1}).json()
+            body = httpx.get(f"{server.url}/recommend", params={"user_id": user, "k": 1}, timeout=60).json()
             agreed = agreed + 1 if not body["fallback"] else 0
         assert agreed == 12
 
 
-def test_merging_a_session(start: Start) -> None:
+def test_merging_a_session(start: Start, eventually: Eventually) -> None:
     server = start()
     server.post("/events", {"session_id": "s", "item_id": "g1", "event_type": "cart"})
-    time.sleep(0.3)
-    assert server.get("/session/s", k=2)["known"]
+    assert eventually(lambda: server.get("/session/s", k=2)["known"])
     assert server.post("/sessions/s/merge", {"user_id": "x"})["merged"]
-    time.sleep(0.4)
-    assert not server.get("/session/s", k=2)["known"]
+    assert eventually(lambda: not server.get("/session/s", k=2)["known"])
     assert {i[0] for i in ids(server.get("/recommend", user_id="x", k=2))} == {"g"}
 
 
@@ -108,45 +106,43 @@ def test_merging_takes_the_ids_that_events_take(server: Any, session: str) -> No
     assert len(spooled(server.shop)) == before
 
 
-def test_ids_with_slashes_are_whole_ids(start: Start) -> None:
+def test_ids_with_slashes_are_whole_ids(start: Start, eventually: Eventually) -> None:
     server = start()
     assert server.http.put("/items/AB%2F12", json={"title": "A number", "price": 3}).status_code == 202
     assert spooled(server.shop)[-1]["item_id"] == "AB/12"
     server.post("/events", {"user_id": "a/b", "item_id": "g1", "event_type": "cart"})
     server.post("/events", {"session_id": "s/1 ü%2F", "item_id": "g1", "event_type": "cart"})
-    time.sleep(0.4)
+    assert eventually(lambda: server.http.get("/users/a%2fb").status_code == 200)
     assert server.get("/users/a%2fb")["user_id"] == "a/b"
-    assert server.get("/session/s%2F1%20%C3%BC%252F", k=2)["known"]
+    assert eventually(lambda: server.get("/session/s%2F1%20%C3%BC%252F", k=2)["known"])
     assert server.post("/sessions/s%2F1%20%C3%BC%252F/merge", {"user_id": "x"})["merged"]
     assert spooled(server.shop)[-1]["session_id"] == "s/1 ü%2F"
     assert "recsys_requests_total{route=\"/items/{item_id}\"" in server.http.get("/metrics").text
     assert server.http.get("/items%2Ft0").status_code == 404
 
 
-def test_the_catalogue_changes_at_once(start: Start) -> None:
+def test_the_catalogue_changes_at_once(start: Start, eventually: Eventually) -> None:
     server = start()
     assert server.http.patch("/items/nope", json={"price": 1}).status_code == 404
     assert server.http.patch("/items/g0", json={"price": 77.5, "availability": False}).status_code == 202
-    time.sleep(0.4)
-    assert server.get("/items/g0")["price"] == 77.5
+    assert eventually(lambda: server.get("/items/g0")["price"] == 77.5)
     assert ids(server.get("/popular", include="g0")) == []
     assert server.http.put("/items/g0", json={"availability": True}).status_code == 202
-    time.sleep(0.4)
+    assert eventually(lambda: server.get("/popular", include="g0")["items"])
     assert server.get("/popular", include="g0")["items"][0]["price"] == 77.5
     assert server.http.delete("/items/g0").status_code == 202
-    time.sleep(0.4)
-    assert server.get("/items/g0")["retired"]
+    assert eventually(lambda: server.get("/items/g0")["retired"])
     assert ids(server.get("/popular", include="g0")) == []
     for body in ({"price": "1"}, {"price": -1}, {"colour": "red"}, {}, {"availability": 1}, {"attributes": []}):
         assert server.http.put("/items/g0", json=body).status_code == 400, body
 
 
-def test_acknowledged_events_survive_kill_9(start: Start) -> None:
+def test_acknowledged_events_survive_kill_9(start: Start, eventually: Eventually) -> None:
     server = start("--workers", "2")
     acknowledged: list[str] = []
 
     def stream() -> None:
-        with httpx.Client(base_url=server.url, timeout=5) as http:
+        with httpx.Client(base_url=server.url, timeout=60) as http:
             for number in range(100_000):
                 name = f"{threading.get_ident()}-{number}"
                 try:
@@ -158,12 +154,12 @@ def test_acknowledged_events_survive_kill_9(start: Start) -> None:
     threads = [threading.Thread(target=stream) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
+    assert eventually(lambda: len(acknowledged) > 200)
     server.process.kill()
     for thread in threads:
-        thread.join(10)
+        thread.join(90)
+        assert not thread.is_alive()
     found = [line["user_id"] for line in spooled(server.shop)]
-    assert len(acknowledged) > 10
     assert set(acknowledged) <= set(found)
     assert len(found) == len(set(found))
 
@@ -175,7 +171,7 @@ def test_a_stop_loses_nothing(start: Start) -> None:
     assert len(spooled(server.shop)) == 1
 
 
-def test_the_worker_takes_what_the_server_took(start: Start, recsys: Any) -> None:
+def test_the_worker_takes_what_the_server_took(start: Start, recsys: Any, eventually: Eventually) -> None:
     server = start()
     server.post("/events", {"user_id": "fresh", "item_id": "t0"})
     server.post("/events", {"session_id": "guest", "item_id": "c0", "event_type": "view"})
@@ -183,10 +179,7 @@ def test_the_worker_takes_what_the_server_took(start: Start, recsys: Any) -> Non
     state = {"RECSYS_DB": str(server.shop.settings.db), "RECSYS_ARTIFACTS": str(server.shop.settings.artifacts)}
     done = recsys("update-worker", "--once", **state)
     assert done.returncode == 0, done.stderr
-    deadline = time.monotonic() + 5
-    while server.get("/ready")["version"] == "v000001" and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.get("/ready")["version"] == "v000002"
+    assert eventually(lambda: server.get("/ready")["version"] == "v000002")
     assert not server.get("/recommend", user_id="fresh", k=2)["fallback"]
     assert not server.get("/session/guest", k=2)["fallback"]
     assert server.get("/new", include="brandnew")["items"][0]["title"] == "Brand new"

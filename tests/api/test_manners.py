@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ from recsys_cli.serving.rules import NO_RULES
 from recsys_cli.settings import ServeSettings
 
 Start = Callable[..., Any]
+Eventually = Callable[[Callable[[], Any]], Any]
 
 
 def asked_by(address: str, **headers: str) -> tuple[dict[str, Any], dict[bytes, bytes]]:
@@ -76,7 +78,9 @@ def test_mistakes_with_keys_are_told(tmp_path: Path) -> None:
     assert [k.name for k in read_keys(tmp_path)] == ["a"]
 
 
-def test_too_many_requests_are_refused_for_a_while(tmp_path: Path) -> None:
+def test_too_many_requests_are_refused_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("recsys_cli.api.guard.time.monotonic", lambda: now)
     guard = Guard(KeyRing(tmp_path), 100, ())
     for _ in range(20):  # without a key, a tenth; two seconds' worth may come at once
         guard.scopes(*asked_by("8.8.8.8"))
@@ -86,7 +90,7 @@ def test_too_many_requests_are_refused_for_a_while(tmp_path: Path) -> None:
     guard.scopes(*asked_by("9.9.9.9"))
     for _ in range(1000):  # the shop's own pages
         guard.scopes(*asked_by("127.0.0.1", host="localhost"))
-    time.sleep(0.15)
+    now += 0.15
     guard.scopes(*asked_by("8.8.8.8"))
 
 
@@ -99,33 +103,34 @@ def test_a_shop_that_asks_with_one_key_is_not_refused_at_its_pace(tmp_path: Path
         assert guard.scopes(*asked_by("10.0.0.2", x_api_key=key)) == {"serve"}
 
 
-def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any) -> None:
-    server = start(config="[serve]\nrate_limit = 30")
+def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any, eventually: Eventually) -> None:
+    server = start(config="[serve]\nrate_limit = 10")
     state = {"RECSYS_ARTIFACTS": str(server.shop.settings.artifacts)}
     made = recsys("keys", "add", "page", "--json", **state)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)["key"]
-    time.sleep(0.5)
-    assert server.http.get("/recommend").status_code == 401
+    assert eventually(lambda: server.http.get("/recommend").status_code == 401)
     assert server.http.get("/health").status_code == 200
     serve = {"x-api-key": key}
     assert server.http.get("/recommend", headers=serve).status_code == 200
     assert server.http.get("/users/t4", headers=serve).status_code == 403
     assert server.http.post("/events", headers=serve, json={}).status_code == 403
     assert server.http.get("/metrics", headers=serve).status_code == 403
-    replies = [server.http.get("/recommend", headers=serve) for _ in range(150)]
-    late = [r for r in replies if r.status_code == 429]
+    # Faster than ten a second, which any machine is; how much faster, is its own affair.
+    late = eventually(lambda: (reply := server.http.get("/recommend", headers=serve)).status_code == 429 and reply)
     assert late
-    assert int(late[0].headers["retry-after"]) >= 1
-    assert late[0].json()["error"]["code"] == "too_many"
+    assert int(late.headers["retry-after"]) >= 1
+    assert late.json()["error"]["code"] == "too_many"
     assert "page" in recsys("keys", "list", **state).stdout
     revoked = recsys("keys", "revoke", "page", **state)
     assert revoked.returncode == 0
     assert "It was the last one: the server answers nobody" in revoked.stderr
     assert "answers nobody" in recsys("keys", "list", **state).stdout
     assert "this machine" in recsys("keys", "list", "--artifacts", str(server.shop.settings.artifacts) + "2").stdout
-    time.sleep(2)
-    assert server.http.get("/recommend", headers=serve).status_code == 401
+    deadline = time.monotonic() + 60
+    while (status := server.http.get("/recommend", headers=serve).status_code) != 401:
+        assert time.monotonic() < deadline, status
+        time.sleep(1.5)  # one who guesses may do so once a second; oftener, it would be 429 for ever
 
 
 def test_only_pages_of_configured_origins_may_read(start: Start) -> None:
@@ -187,11 +192,11 @@ def test_slow_clients_are_let_go(start: Start) -> None:
     port = int(server.url.rpartition(":")[2])
     for begun in (b"", b"GET /recommend HTTP/1.1\r\nhost: local", b"POST /events HTTP/1.1\r\nhost: localhost\r\n"
                   b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"):  # fmt: skip
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
-            slow.sendall(begun)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
             started = time.monotonic()
+            slow.sendall(begun)
             said = slow.recv(4096)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 8, "as set, and not the ten seconds that are the default"
             assert said == b"" or b"408" in said or b"400" in said
     assert server.http.get("/health").status_code == 200
 
@@ -201,42 +206,51 @@ def test_after_a_body_that_did_not_come_the_connection_is_closed(start: Start) -
     for path in ("/events", "/sessions/s/merge"):
         head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
         head += "content-type: application/json\r\ncontent-length: 99\r\n\r\n{"
-        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=3) as slow:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=15) as slow:
             slow.sendall(head.encode())
             said = b""
-            while part := slow.recv(4096):  # until the server hangs up; waiting longer is a failure
+            # Until the server hangs up. A connection that is kept open is closed after 30 s; waiting for that fails.
+            while part := slow.recv(4096):
                 said += part
         assert said.startswith(b"HTTP/1.1 408"), path
         assert b"connection: close" in said.lower()
 
 
 def test_what_is_no_http_is_told_in_our_shape(server: Any) -> None:
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as odd:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60) as odd:
         odd.sendall(b"hello there\r\n\r\n")
         head, _, body = odd.recv(4096).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
     assert json.loads(body)["error"]["code"] == "usage"
 
 
-def test_metrics_add_up_over_processes_and_name_nobody(start: Start) -> None:
+def test_metrics_add_up_over_processes_and_name_nobody(start: Start, eventually: Eventually) -> None:
     server = start("--workers", "2")
+    # Ready is the server when one process is; the other may take its time.
+    assert eventually(lambda: "recsys_version_swaps_total 2.0" in server.http.get("/metrics").text)
     for _ in range(40):
-        httpx.get(f"{server.url}/recommend", params={"user_id": "t4"})
+        httpx.get(f"{server.url}/recommend", params={"user_id": "t4"}, timeout=60)
     server.post("/events", {"user_id": "somebody", "item_id": "t0"})
+    counted = (
+        'recsys_requests_total{route="/recommend",status="200"} 40.0',
+        'recsys_answers_total{route="/recommend",source="als",version="v000001"} 40.0',
+        'recsys_events_total{type="purchase"} 1.0',
+    )
+    # A process may count a moment after the answer has left it.
+    assert eventually(lambda: all(line in server.http.get("/metrics").text for line in counted))
     text = server.http.get("/metrics").text
-    assert 'recsys_requests_total{route="/recommend",status="200"} 40.0' in text
-    assert 'recsys_answers_total{route="/recommend",source="als",version="v000001"} 40.0' in text
-    assert 'recsys_events_total{type="purchase"} 1.0' in text
+    assert [line for line in counted if line not in text] == []
     assert "recsys_version_swaps_total 2.0" in text
     assert "t4" not in text
     assert "somebody" not in text
 
 
-def test_states_are_the_present_ones_whichever_process_is_asked(start: Start) -> None:
+def test_states_are_the_present_ones_whichever_process_is_asked(start: Start, eventually: Eventually) -> None:
     server = start("--workers", "2")
 
     def scrape() -> dict[str, float]:
-        text = httpx.get(f"{server.url}/metrics").text  # on a connection of its own: another process may answer
+        # On a connection of its own: another process may answer.
+        text = httpx.get(f"{server.url}/metrics", timeout=60).text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
@@ -248,20 +262,22 @@ def test_states_are_the_present_ones_whichever_process_is_asked(start: Start) ->
             assert found["recsys_version_created_timestamp_seconds"] == pytest.approx(made, abs=1)
             assert found["recsys_worker_failures_in_a_row"] == failures
             assert found["recsys_worker_last_pass_timestamp_seconds"] == 1e9 + failures
-    time.sleep(1.5)
-    memory = [value for name, value in scrape().items() if name.startswith("recsys_resident_bytes")]
-    assert len(memory) == 2
-    assert min(memory) > 10e6
+
+    def memory() -> list[float]:
+        return [value for name, value in scrape().items() if name.startswith("recsys_resident_bytes")]
+
+    # Each process speaks for itself, once it has started and looked.
+    assert eventually(lambda: len(found := memory()) == 2 and min(found) > 10e6), memory()
 
 
-def test_versions_are_swapped_under_load_without_a_failure(start: Start) -> None:
+def test_versions_are_swapped_under_load_without_a_failure(start: Start, eventually: Eventually) -> None:
     server = start("--workers", "2")
     stop = threading.Event()
     statuses: list[int] = []
     versions: set[str] = set()
 
     def load() -> None:
-        with httpx.Client(base_url=server.url, timeout=10) as http:
+        with httpx.Client(base_url=server.url, timeout=60) as http:
             while not stop.is_set():
                 reply = http.get("/recommend", params={"user_id": "t4"})
                 statuses.append(reply.status_code)
@@ -270,45 +286,51 @@ def test_versions_are_swapped_under_load_without_a_failure(start: Start) -> None
     threads = [threading.Thread(target=load) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for _ in range(3):
-        name = server.shop.publish().name
-        deadline = time.monotonic() + 10
-        while server.get("/ready")["version"] != name and time.monotonic() < deadline:
-            time.sleep(0.05)
-    stop.set()
-    for thread in threads:
-        thread.join(10)
+    try:
+        assert eventually(lambda: "v000001" in versions)
+        for _ in range(3):
+            name = server.shop.publish().name
+            # Those who ask must see each before the next: a process that is slow may leave one out.
+            assert eventually(lambda name=name: name in versions)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(90)
     assert set(statuses) == {200}
-    assert {"v000001", "v000002", "v000003", "v000004"} >= versions >= {"v000001", "v000003"}
+    assert versions == {"v000001", "v000002", "v000003", "v000004"}
 
 
-def test_a_damaged_version_is_refused_and_the_good_one_stays(start: Start) -> None:
+def test_a_damaged_version_is_refused_and_the_good_one_stays(start: Start, eventually: Eventually) -> None:
     server = start()
     artifacts = server.shop.artifacts
     with artifacts.draft() as draft:
         (draft.path / "model.json").write_text("{}")
         with artifacts.exclusive():
             bad = artifacts.publish(draft, server.shop.version.manifest)
-    time.sleep(0.6)
+    assert eventually(lambda: "version_refused" in server.log.read_text())
     assert server.get("/ready")["version"] == "v000001"
     second = server.shop.publish()
     path = second.file("model.json")
     path.chmod(0o600)
-    time.sleep(0.6)
-    assert server.get("/ready")["version"] == second.name
+    assert eventually(lambda: server.get("/ready")["version"] == second.name)
     path.write_text(path.read_text() + " ")
     again = start(on=server.shop)  # starts on an older whole version
     assert again.get("/ready")["version"] == "v000001"
     assert bad.name != second.name
 
 
-def test_no_process_of_the_server_holds_duckdb(start: Start) -> None:
+def test_no_process_of_the_server_holds_duckdb(start: Start, eventually: Eventually) -> None:
     server = start("--workers", "2")
+    # Both, not one that has yet to begin and holds nothing for that reason.
+    assert eventually(lambda: "recsys_version_swaps_total 2.0" in server.http.get("/metrics").text)
     server.get("/recommend", user_id="t4")
     pids = [server.process.pid, *_children(server.process.pid)]
     assert len(pids) == 3
     for pid in pids:
-        held = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        held = []
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                held.append(str(link.readlink()))
         assert not [name for name in held if "shop.duckdb" in name]
     for pid in pids[1:]:
         assert "duckdb" not in Path(f"/proc/{pid}/maps").read_text()
@@ -323,18 +345,25 @@ def test_workers_go_with_their_parent_and_come_again_without(start: Start) -> No
     server = start("--workers", "2")
     first = _children(server.process.pid)
     os.kill(first[0], signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (now := _children(server.process.pid)) == first or len(now) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert server.http.get("/health").status_code == 200
     server.process.kill()
-    server.process.wait(5)
-    deadline = time.monotonic() + 5
-    while any(Path(f"/proc/{pid}/cmdline").exists() and b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-              for pid in now):  # fmt: skip
+    server.process.wait(60)
+    deadline = time.monotonic() + 60
+    while any(_is_worker(pid) for pid in now):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _is_worker(pid: int) -> bool:
+    """Asked for in one step: between two, it may end."""
+    try:
+        return b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_images_come_from_their_folder_only(start: Start, tmp_path: Path) -> None:
@@ -350,7 +379,7 @@ def test_images_come_from_their_folder_only(start: Start, tmp_path: Path) -> Non
     assert "default-src 'none'" in good.headers["content-security-policy"]
     port = int(server.url.rpartition(":")[2])
     for path in ("../secret.svg", "..%2fsecret.svg", "%2e%2e/secret.svg", "link.svg", ".svg", "a.svg/", "", "b.svg"):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
             request = f"GET /sample-images/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
             plain.sendall(request.encode())
             assert plain.recv(100).startswith(b"HTTP/1.1 404"), path
@@ -396,7 +425,7 @@ def test_lists_are_answered_before_fastapi_is_loaded(shop: Any) -> None:
 
     def load() -> Any:
         loading.set()
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(60)
         return make_app(service)
 
     async def ask() -> None:
@@ -405,7 +434,7 @@ def test_lists_are_answered_before_fastapi_is_loaded(shop: Any) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             item = asyncio.create_task(http.get("/items/t0"))
             other = asyncio.create_task(http.get("/items/t1"))
-            assert await asyncio.to_thread(loading.wait, 20)
+            assert await asyncio.to_thread(loading.wait, 60)
             other.cancel()  # who hangs up meanwhile does not stop it for the others
             assert (await http.get("/recommend", params={"user_id": "t4"})).status_code == 200
             assert not item.done()
