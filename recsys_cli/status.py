@@ -58,7 +58,7 @@ class Status:
             keys = ("name", "kind", "created_at", "parent")
             shown["version"] = {k: manifest.get(k) for k in keys} | {
                 "model": manifest["model"]["name"],
-                "last_ts": manifest["data"]["last_ts"],
+                "last_ts": self.version.newest_ts,
                 "unseen_events": self.unseen,
             }
         if self.erasures:

@@ -293,6 +293,7 @@ def _manifest(
             "items": seen.n_items,
             "first_ts": int(seen.histories.ts.min()),
             "last_ts": seen.end,
+            "newest_ts": int(seen.histories.ts.max()),
             "store_events": snapshot.events,
             "watermark": snapshot.watermark,
         },

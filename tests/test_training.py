@@ -81,6 +81,7 @@ class TestAVersion:
         assert (data["events"], data["users"], data["items"], data["store_events"]) == (720, 60, 26, 720)
         assert data["first_ts"] == START
         assert data["last_ts"] > START + 150 * DAY
+        assert data["newest_ts"] == read_bundle(version.path).histories.ts.max() >= data["last_ts"]
         assert manifest["spool"] == {}
 
     def test_was_judged_beside_the_floor(self, trained: Trained) -> None:

@@ -54,7 +54,8 @@ def ready(service: Service, call: Call) -> Reply:
 def show_status(service: Service, call: Call) -> Reply:
     """What is served: the version, the data it knows, the training its model comes from, and how that was judged."""
     artifacts, engine = service.live.artifacts, service.live.ready()
-    manifest = artifacts.open(engine.version, verify=False).manifest
+    version = artifacts.open(engine.version, verify=False)
+    manifest = version.manifest
     name = manifest["model"]["name"]
     judged = manifest["metrics"].get("metrics", {})
     trained = manifest.get("trained") or {"version": engine.version, "created_at": manifest["created_at"]}
@@ -63,7 +64,8 @@ def show_status(service: Service, call: Call) -> Reply:
         "created_at": manifest["created_at"],
         "model": name,
         "trained": {key: trained[key] for key in ("version", "created_at")},
-        "data": {key: manifest["data"][key] for key in ("items", "users", "events", "first_ts", "last_ts")},
+        "data": {key: manifest["data"][key] for key in ("items", "users", "events", "first_ts")}
+        | {"last_ts": version.newest_ts},
         "metrics": judged.get(name, {}),
         "popular": judged.get("popular", {}),
         "lead": manifest["metrics"].get("differences", {}).get(name, {}).get("popular", {}),

@@ -48,6 +48,12 @@ class Version:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def newest_ts(self) -> int:
+        """When the newest event it knows happened; `last_ts` of its data is the shop's clock (`schema.clock`)."""
+        data = self.manifest["data"]
+        return int(data.get("newest_ts", data["last_ts"]))  # which older versions do not have
+
     def file(self, name: str) -> Path:
         """Path of one of the files in the manifest."""
         return self.path / name

@@ -195,7 +195,7 @@ def _draw(out: Console, version: Version) -> None:
         "settings": ", ".join(f"{k}={v}" for k, v in m["model"]["config"].items()),
         "NDCG@10": "not judged" if value is None else f"{value:.4f}",
         "gate": m.get("gate", {}).get("reason", "-"),
-        "events": f"{m['data']['events']:,} until {_when(m['data']['last_ts'])}",
+        "events": f"{m['data']['events']:,} until {_when(version.newest_ts)}",
         "customers": f"{m['data']['users']:,}",
         "items": f"{m['data']['items']:,}",
         "size": f"{size(version) / 1e6:.1f} MB in {len(m['files'])} files, all as published",

@@ -106,10 +106,11 @@ def people_in(held: UserKeys, keys: UserKeys) -> np.ndarray[Any, np.dtype[np.int
 
 @dataclass(frozen=True)
 class Dropped:
-    """What was taken out of a version: people, and their events."""
+    """What was taken out of a version: people, and their events; and when what is left begins and ends."""
 
     people: int = 0
     events: int = 0
+    left: tuple[int, int] | None = None
 
 
 def drop_rows(path: Path, keys: UserKeys) -> Dropped:
@@ -120,7 +121,7 @@ def drop_rows(path: Path, keys: UserKeys) -> Dropped:
         return Dropped()
     shutil.rmtree(path / HISTORIES)  # never written over: the arrays just read are mapped from these files
     kept = _write_without(path, held.keys, held.histories, rows)
-    return Dropped(len(rows), held.histories.n_events - kept.n_events)
+    return _dropped(rows, held.histories, kept)
 
 
 def without(manifest: dict[str, Any], dropped: Dropped, *, store_events: int | None = None) -> dict[str, Any]:
@@ -136,6 +137,8 @@ def without(manifest: dict[str, Any], dropped: Dropped, *, store_events: int | N
     lost = dropped.events if store_events is None else max(store_events, dropped.events)
     data = dict(manifest["data"])
     data |= {"events": data["events"] - dropped.events, "users": data["users"] - dropped.people}
+    if dropped.left is not None:  # the shop's first or newest event may have been theirs
+        data |= dict(zip(("first_ts", "newest_ts"), dropped.left, strict=True))
     data["store_events"] = max(data.get("store_events", 0) - lost, data["events"])
     if isinstance(data.get("watermark"), dict) and "events" in data["watermark"]:
         data["watermark"] = data["watermark"] | {"events": data["store_events"]}
@@ -161,6 +164,11 @@ def _write_without(
     return kept
 
 
+def _dropped(rows: np.ndarray[Any, np.dtype[np.intp]], before: Histories, kept: Histories) -> Dropped:
+    left = (int(kept.ts.min()), int(kept.ts.max())) if kept.n_events else None
+    return Dropped(len(rows), before.n_events - kept.n_events, left)
+
+
 def _replace(
     artifacts: Artifacts,
     version: Version,
@@ -174,7 +182,7 @@ def _replace(
     with artifacts.draft() as draft:
         _link(version, draft.path)
         kept = _write_without(draft.path, keys, histories, rows)
-        dropped = Dropped(len(rows), histories.n_events - kept.n_events)
+        dropped = _dropped(rows, histories, kept)
         parent = version.manifest.get("parent")
         manifest = version.manifest
         if erased:

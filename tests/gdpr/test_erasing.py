@@ -79,6 +79,22 @@ def test_versions_keep_everything_but_the_person(shop: Shop) -> None:
         assert np.array_equal(before.model_arrays[array], after.model_arrays[array])
 
 
+@pytest.mark.parametrize("extreme", ["min", "max"])
+def test_what_a_version_says_of_its_time_is_not_theirs(shop: Shop, extreme: str) -> None:
+    """The shop's first or newest event may be of the person who goes; its time stays nowhere."""
+    with shop.store.reading() as con:
+        ((one, ts),) = con.execute(
+            f"SELECT user_id, ts FROM events WHERE ts = (SELECT {extreme}(ts) FROM events) LIMIT 1"
+        ).fetchall()
+    before = shop.artifacts.current()
+    assert ts == (before.manifest["data"]["first_ts"] if extreme == "min" else before.newest_ts)
+    erase(shop.store, shop.artifacts, shop.settings, [one])
+    version = shop.artifacts.current()
+    left = read_bundle(version.path).histories.ts
+    assert (version.manifest["data"]["first_ts"], version.newest_ts) == (left.min(), left.max())
+    assert ts not in left
+
+
 def test_several_people_go_together(shop: Shop) -> None:
     done = erase(shop.store, shop.artifacts, shop.settings, [*PEOPLE, "nobody"])
     assert done.erased == len(PEOPLE)
