@@ -67,7 +67,8 @@ class Shop:
     said: deque[str] = field(default_factory=lambda: deque(maxlen=20))  # by the server, last
     _server: subprocess.Popen[str] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _customers: list[threading.Thread] = field(default_factory=list)
+    _listener: threading.Thread | None = None
     _files: int = 0
 
     @property
@@ -149,10 +150,9 @@ class Shop:
                 self.port = int(found[1])
                 break
         # Its log must not fill the pipe, or it would stand still.
-        drain = threading.Thread(target=self.said.extend, args=(self._server.stdout,), daemon=True)
-        drain.start()
-        self._threads.append(drain)
-        deadline = time.monotonic() + 30
+        self._listener = threading.Thread(target=self.said.extend, args=(self._server.stdout,), daemon=True)
+        self._listener.start()
+        deadline = time.monotonic() + 120
         while self._ask("GET", "/ready") != "200":
             assert time.monotonic() < deadline, "the server does not become ready"
             time.sleep(0.1)
@@ -161,31 +161,33 @@ class Shop:
         for target in (self._click, self._look):
             thread = threading.Thread(target=target, daemon=True)
             thread.start()
-            self._threads.append(thread)
+            self._customers.append(thread)
 
     def stop(self) -> None:
         """End customers and server."""
         self._stop.set()
+        # First the customers, however long their requests under way take: a server that has ended answers nobody.
+        for thread in self._customers:
+            thread.join(timeout=120)
+            assert not thread.is_alive()
         if self._server is not None:
             assert self._server.poll() is None, f"the server ended with {self._server.returncode}: {list(self.said)}"
-            time.sleep(0.2)  # for the requests under way
             self._server.terminate()
-            self._server.wait(timeout=30)
-        for thread in self._threads:
-            thread.join(timeout=30)
-        if self._server is not None:
+            self._server.wait(timeout=120)
+            assert self._listener is not None
+            self._listener.join(timeout=120)
             assert self._server.stdout is not None
             self._server.stdout.close()
 
     def resume(self) -> None:
         """Start the server again after `stop`; what customers were answered before is forgotten."""
         self._stop.clear()
-        self._threads.clear()
+        self._customers.clear()
         self.serve()
 
     def ask(self, path: str) -> tuple[int, bytes]:
         """Status and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -195,7 +197,7 @@ class Shop:
 
     def _ask(self, method: str, path: str, body: object = None) -> str:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, {"Content-Type": "application/json"})
             answer = connection.getresponse()

@@ -18,7 +18,7 @@ from .harness import Shop
 
 DAMAGES = int(os.environ.get("RECSYS_TEST_DAMAGES", "12"))  # bench_faults.py asks for 300
 RESTARTS = 6  # every so many the server is started on the damage, instead of being pointed to it
-SECONDS = 20.0  # for the server to notice; it looks five times a second, but others use the machine as well
+SECONDS = 60.0  # for the server to notice; it looks five times a second, but others use the machine as well
 
 
 def two_versions(folder: Path) -> Shop:
@@ -102,7 +102,8 @@ def test_a_running_server_refuses_damage_and_goes_on_with_the_version_before(sho
             assert version_of(shop) == expected, context
             done[f"{how}: {kind}"] += 1
             served = logged(shop, "version_served")
-            write_atomic(path, whole)
+            if kind != "the pointer":  # which, mended first, may be followed before it is turned back
+                write_atomic(path, whole)
             write_atomic(pointer, first)
             wait_for(shop, "version_served", served, f"mended after {context}")
             assert version_of(shop) == "v000001"
