@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +22,7 @@ from typing import Any
 from .conftest import Shop
 
 SECRET = "shared with the platform"
+PATIENCE = 60.0  # seconds, on a machine that does other things; the benchmark measures the second that is promised
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Server:
     log: Path
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as reply:
             return json.loads(reply.read())
 
     def post(self, path: str, body: Any, header: str = "", secret: str = SECRET) -> tuple[int, Any]:
@@ -43,7 +44,7 @@ class Server:
             headers[header] = base64.b64encode(digest).decode()
         request = urllib.request.Request(self.url + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
                 return reply.status, json.loads(reply.read())
         except urllib.error.HTTPError as e:
             return e.code, json.loads(e.read())
@@ -52,22 +53,23 @@ class Server:
         """Whether the answer is personal."""
         return bool(self.get(f"/recommend?user_id={user}")["known"])
 
-    def seconds_until_unknown(self, user: str, limit: float = 10) -> float:
+    def seconds_until_unknown(self, user: str, limit: float = PATIENCE) -> float:
         started = time.monotonic()
         while self.known(user):
             assert time.monotonic() - started < limit, "still personalised"
             time.sleep(0.05)
         return time.monotonic() - started
 
+    def said(self) -> str:
+        """Its log without numbers of processes, which may be those of a customer."""
+        return re.sub(r'"pid":\d+', "", self.log.read_text())
+
 
 @contextlib.contextmanager
 def serving(shop: Shop, workers: int = 1) -> Iterator[Server]:
     """`recsys serve` on this shop."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     log = shop.root.parent / "server.log"
-    command = [sys.executable, "-m", "recsys_cli.cli.main", "serve", "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "recsys_cli.cli.main", "serve", "--port", "0", "--workers", str(workers)]
     root = str(Path(__file__).parents[2])
     env = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
     with log.open("wb") as out:
@@ -75,18 +77,22 @@ def serving(shop: Shop, workers: int = 1) -> Iterator[Server]:
             [*command, *shop.flags()], stdout=out, stderr=out,
             env=env | {"PYTHONPATH": root, "RECSYS_SERVE_WEBHOOK_SECRET": SECRET},
         )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", log)
+    server = Server("", log)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                server.get("/ready")
-                break
+                # It says itself which port it has got: one that was free a moment ago may be somebody else's now.
+                if found := re.search(r"http://\S+?:\d+", log.read_text()):
+                    server.url = found[0]
+                    server.get("/ready")
+                    break
             except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+                pass
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
         yield server
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)

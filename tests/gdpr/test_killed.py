@@ -86,7 +86,7 @@ def test_the_rewriting_ends_with_the_process_that_waits_for_it(shop: Shop) -> No
     )
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code, shop.settings.db], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-c", code, shop.settings.db], capture_output=True, text=True, check=False, timeout=300,
         env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == -9, done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from recsys_cli.artifacts import inbox
@@ -34,17 +32,15 @@ def passed(shop: Shop) -> dict[str, int]:
 def test_erasure_choices_and_webhooks_on_a_running_server(shop: Shop, server: Server) -> None:
     assert server.known(LONG)
     assert server.known(NUMBER)
-    # An objection counts within a second, and events are refused.
-    started = time.monotonic()
+    # An objection counts as soon as the server has looked, and events are refused.
     decide(shop.store, shop.artifacts, shop.settings, [NUMBER], "objected")
-    server.seconds_until_unknown(NUMBER, 5)
-    assert time.monotonic() - started < 5
+    server.seconds_until_unknown(NUMBER)
     event = {"item_id": "p1", "event_type": "view"}
     assert server.post("/events", event | {"user_id": NUMBER})[1]["refused"] == 1
     assert server.post("/events", event | {"user_id": LONG})[1]["accepted"] == 1
     # An erasure: not personalised any more, and what is still under way is refused.
     erase(shop.store, shop.artifacts, shop.settings, [LONG])
-    assert not server.known(LONG)
+    server.seconds_until_unknown(LONG)
     assert server.post("/events", event | {"user_id": LONG})[1]["refused"] == 1
     assert not server.known(LONG)
     assert places(shop, LONG) == []
@@ -55,7 +51,7 @@ def test_erasure_choices_and_webhooks_on_a_running_server(shop: Shop, server: Se
     assert server.post(path, ask, "X-Shopify-Hmac-Sha256", "wrong")[0] == 401
     assert server.known(UUID)
     assert server.post(path, ask, "X-Shopify-Hmac-Sha256")[0] == 200
-    server.seconds_until_unknown(UUID, 5)
+    server.seconds_until_unknown(UUID)
     ask = {"customer": {"id": "c20050"}}
     status, answer = server.post("/webhooks/shopify/customers/data_request", ask, "X-Shopify-Hmac-Sha256")
     assert (status, answer["status"]) == (200, "noted")
@@ -78,5 +74,5 @@ def test_erasure_choices_and_webhooks_on_a_running_server(shop: Shop, server: Se
     assert [r.kind for r in requests.requests(shop.settings.db) if not r.closed_at] == ["erase the shop"]
     # Nothing that servers write names anybody.
     for one in (LONG, NUMBER, UUID, "anna@example.org", "c20052"):
-        assert one not in server.log.read_text()
+        assert one not in server.said()
         assert one not in str(server.get("/ready"))

@@ -13,9 +13,11 @@ from recsys_cli.gdpr.deciding import decide
 from .conftest import LONG, NUMBER, PEOPLE, UUID, Shop
 from .serving import Server, serving
 
-# The promise is one second; a machine that does other things at the same time may take its time with a process.
-SECONDS = 3.0
+# The promise is one second, and bench_gdpr.py measures it on a machine that is idle. One that does other things may
+# take its time with a process; what is tested here is that every process hears of it, and by itself.
+SECONDS = 30.0
 IN_A_ROW = 20  # answers, from connections of their own: two processes answer, and both must have heard
+FOR_LONG = 0.5  # seconds, or a process that waits for its turn at the machine would have no part in them
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,12 @@ def takes_events(server: Server, one: str) -> bool:
 def seconds_until(changed: Callable[[], bool], since: float) -> float:
     """From `since` to the first of many changed answers in a row."""
     first, row = 0.0, 0
-    while row < IN_A_ROW:
+    while row < IN_A_ROW or time.monotonic() - first < FOR_LONG:
         if changed():
             first, row = first or time.monotonic(), row + 1
         else:
             first, row = 0.0, 0
-        assert time.monotonic() - since < 3 * SECONDS, "the answer does not change"
+        assert time.monotonic() - since < 4 * SECONDS, "the answer does not change"
     return first - since
 
 
@@ -86,4 +88,4 @@ def test_a_decision_counts_on_running_servers(
     print(f"{' '.join(limiting)}: {limited:.2f} s after the command, {whole:.2f} s after it began to decide;", end=" ")
     print(f"{' '.join(lifting)}: {lifted:.2f} s after the command")
     assert max(limited, lifted, whole) < SECONDS
-    assert [p for p in PEOPLE if p != one and p in server.log.read_text()] == []
+    assert [p for p in PEOPLE if p != one and p in server.said()] == []
