@@ -283,8 +283,8 @@ def test_kill_9_while_appending(tmp_path: Path) -> None:
         command = [sys.executable, "-c", KILLED, str(log.path), str(attempt)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert server.stdout is not None
-        first = server.stdout.readline()
-        time.sleep(0.02 + 0.02 * attempt)
+        # By lines and not by seconds, in which a slow disk may take none.
+        first = b"".join(server.stdout.readline() for _ in range(5 + 30 * attempt))
         seen += read(log, position)  # the worker drains meanwhile
         server.send_signal(signal.SIGKILL)
         rest = server.stdout.read()
