@@ -72,7 +72,7 @@ Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 def recsys(tmp_path: Path) -> Recsys:
     """Run the real command in an empty directory: `recsys("train", "--json", RECSYS_DB="x.duckdb")`."""
 
-    def run(*args: str, timeout: float = 60, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(*args: str, timeout: float = 300, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
         return subprocess.run(
             [sys.executable, "-m", "recsys_cli.cli.main", *args],

@@ -48,7 +48,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_script_makes_the_committed_files_byte_for_byte(tmp_path: Path) -> None:
     script = FOLDER / "make_sample_shop.py"
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=600)
     made, kept = _files(tmp_path), _files(FOLDER)
     assert made.keys() == kept.keys()
     assert [name for name in made if made[name] != kept[name]] == []

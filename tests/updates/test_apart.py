@@ -89,9 +89,14 @@ def test_the_first_training_is_not_tried_again_and_again(
 
 @pytest.mark.parametrize(("limit", "ended"), [(150_000_000, True), (600_000_000, False)])
 def test_memory_is_watched_while_it_is_taken(limit: int, ended: bool) -> None:
-    code = "import time; x = bytearray(b'x') * 300_000_000; time.sleep(1); print('done')"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    # It keeps the memory until it was looked at, which may take a while on a machine that does other things.
+    code = "import sys; x = bytearray(b'x') * 300_000_000; sys.stdin.read(); print('done')"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         most = _Most(process, limit)
+        deadline = time.monotonic() + 60
+        while not most.exceeded and most.seen <= 300_000_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
         said, _ = process.communicate()
         most.join()
     assert (most.exceeded, said) == ((True, "") if ended else (False, "done\n"))
@@ -103,7 +108,7 @@ def test_what_is_only_reserved_or_mapped_does_not_count(tmp_path: Path) -> None:
     code = (
         "import mmap, sys, time; r = mmap.mmap(-1, 1 << 33, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS);"
         "f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sum(m[::4096]);"
-        "print('ready', flush=True); time.sleep(30)"
+        "print('ready', flush=True); time.sleep(300)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "file")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -145,13 +150,14 @@ def test_it_ends_with_the_worker(shop: Store, artifacts: Artifacts, values: Sett
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while "SigIgn:\t0000000000000000" in Path(f"/proc/{child}/status").read_text() or not _waits(child):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert parent.stdin is not None
         parent.stdin.write("x")
         parent.stdin.close()
+    deadline = time.monotonic() + 60
     while _state(child) not in ("", "Z"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

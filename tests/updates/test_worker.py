@@ -39,12 +39,15 @@ def scores(artifacts: Artifacts, store: Store, user: str) -> dict[str, float]:
 
 
 def test_a_pass_with_nothing_new_publishes_nothing(
-    shop: Store, artifacts: Artifacts, values: Settings, train: Train
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train()
-    started = time.monotonic()
+
+    def dear(*args: object, **more: object) -> None:
+        raise AssertionError("a pass with nothing new reads the version and the whole store")
+
+    monkeypatch.setattr("recsys_cli.updates.folding.fold", dear)
     assert run_pass(shop, artifacts, values).outcome == "nothing new"
-    assert time.monotonic() - started < 1
     assert artifacts.names() == ["v000001"]
 
 
@@ -198,11 +201,11 @@ def test_the_loop_ends_on_sigterm_after_its_pass(artifacts: Artifacts, values: S
     command = [sys.executable, "-m", "recsys_cli.cli.main", "update-worker", "--interval", "0.2"]
     state = ["--artifacts", str(artifacts.root), "--db", str(values.db)]
     process = subprocess.Popen(command + state, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while health.read(artifacts.root).passes < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=120) == 0
     assert health.read(artifacts.root).passes >= 2
     assert (artifacts.root / LOCK).exists()
 
