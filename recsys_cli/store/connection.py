@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
-from ..files import explain_os, fsync_file, locked, private_dir
+from ..files import PRIVATE_DIR, explain_os, fsync_file, locked, private_dir
 from ..identity import load_secret
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
@@ -207,11 +207,16 @@ class Store:
     def _new_spill(self) -> Path:
         """A directory of this connection's own: DuckDB gives its files the same names in every process."""
         path = self.spill_path / f"{os.getpid()}-{secrets.token_hex(4)}"
-        for _ in range(20):
-            with suppress(FileNotFoundError):  # another reader has just removed the parent
-                private_dir(self.spill_path)
-                path.mkdir(mode=0o700)
+        for attempt in range(1000):
+            try:
+                self.spill_path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+                self.spill_path.chmod(PRIVATE_DIR)
+                path.mkdir(mode=PRIVATE_DIR)
                 break
+            except OSError as e:
+                # Another reader may remove the parent before each of these steps, or between the two of `exist_ok`.
+                if not isinstance(e, FileNotFoundError | FileExistsError) or attempt == 999:
+                    raise explain_os(e, self.spill_path) from None
         return path
 
     def _connect(self, read_only: bool, spill: Path) -> duckdb.DuckDBPyConnection:

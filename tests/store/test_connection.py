@@ -370,6 +370,34 @@ class TestReadOnly:
             assert {stat.S_IMODE(p.stat().st_mode) for p in (store.spill_path, own)} == {0o700}
         assert beside(store) == {"shop.duckdb", "shop.duckdb.key", "shop.duckdb.lock"}
 
+    def test_many_who_come_and_go_are_in_nobodys_way(self, store: Store) -> None:
+        """The last one out removes the directory that the next one is just going to use."""
+        add(store, 1)
+        wrong: list[Exception] = []
+        before = sys.getswitchinterval()
+
+        def come_and_go() -> None:
+            try:
+                for _ in range(300):
+                    own = store._new_spill()
+                    assert own.is_dir()
+                    own.rmdir()
+                    with suppress(OSError):
+                        store.spill_path.rmdir()
+            except Exception as e:  # noqa: BLE001
+                wrong.append(e)
+
+        threads = [threading.Thread(target=come_and_go) for _ in range(6)]
+        sys.setswitchinterval(1e-5)
+        try:
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+        finally:
+            sys.setswitchinterval(before)
+        assert wrong == []
+
     def test_what_a_killed_command_spilled_is_swept_by_the_next_writer(self, store: Store) -> None:
         left = store.spill_path / "1-ab" / "duckdb_temp_storage-0.tmp"
         left.parent.mkdir(parents=True)
