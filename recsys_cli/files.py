@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +83,9 @@ def being_written(path: Path) -> bool:
     except OSError:
         return False  # the reader will say what is wrong
     try:
+        # Somebody may begin to write before the lease is given back: of the signal that tells its holder, SIGIO unless
+        # another is named, this process would die.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as e:

@@ -119,6 +119,31 @@ class TestLock:
             pass
 
 
+class TestBeingWritten:
+    def test_who_begins_to_write_while_it_is_looked_at_ends_nobody(self, tmp_path: Path) -> None:
+        """The kernel tells the holder of a lease by a signal, of which a process dies that did not ask for another."""
+        path = tmp_path / "orders.csv"
+        path.write_text("x")
+        code = (
+            "import subprocess, sys; from pathlib import Path; from recsys_cli import files\n"
+            "real, path = files.fcntl.fcntl, Path(sys.argv[1])\n"
+            "write = 'import os, sys; os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)'\n"
+            "def slow(fd, what, how=0):\n"
+            "    done = real(fd, what, how)\n"
+            "    if (what, how) == (files.fcntl.F_SETLEASE, files.fcntl.F_RDLCK):\n"
+            "        subprocess.run([sys.executable, '-c', write, path], stderr=subprocess.DEVNULL)\n"
+            "    return done\n"
+            "files.fcntl.fcntl = slow\n"
+            "files.being_written(path)\n"
+            "files.fcntl.fcntl = real\n"
+            "print(files.being_written(path))\n"
+            "with path.open('a'):\n"
+            "    print(files.being_written(path))\n"
+        )
+        run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stdout) == (0, "False\nTrue\n"), run.stderr
+
+
 class TestPrivateDir:
     def test_made_with_its_parents(self, tmp_path: Path) -> None:
         assert mode(private_dir(tmp_path / "a" / "b")) == 0o700
