@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
-from ..files import explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
+from ..files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
@@ -237,11 +237,15 @@ class Artifacts:
     def _new_draft(self) -> tuple[Path, int]:
         """A draft directory and the lock on it, which tells `sweep` in any process or container that it is alive."""
         while True:
-            path = private_dir(self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}")
+            path = self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
             try:
+                path.mkdir(mode=PRIVATE_DIR)
+                path.chmod(PRIVATE_DIR)
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # swept before it was locked
+            except OSError as e:
+                if isinstance(e, FileNotFoundError) and self.versions_dir.is_dir():
+                    continue  # swept before it was locked
+                raise explain_os(e, path) from None
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.is_dir():
                 return path, lock

@@ -118,6 +118,27 @@ class TestPublish:
         publish(artifacts, b"later")
         assert hidden(artifacts) == []
 
+    def test_a_draft_that_is_swept_before_it_is_locked_is_made_again(
+        self, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(artifacts, b"one")
+        left, chmod, opened = {"chmod": 1, "lock": 1}, Path.chmod, os.open
+
+        def sweep(step: str, path: object) -> None:
+            if ".draft" in str(path) and left.get(step):
+                del left[step]
+                before = left.copy()
+                left.clear()  # the sweep itself looks at drafts
+                with artifacts.exclusive():
+                    pass
+                left.update(before)
+
+        monkeypatch.setattr(Path, "chmod", lambda self, mode: (sweep("chmod", self), chmod(self, mode))[1])
+        monkeypatch.setattr(os, "open", lambda path, *how, **more: (sweep("lock", path), opened(path, *how, **more))[1])
+        with artifacts.draft() as draft:
+            assert draft.path.is_dir()
+        assert left == {}
+
     def test_one_at_a_time(self, artifacts: Artifacts) -> None:
         publish(artifacts, b"one")
         second, told = Artifacts(artifacts.root, lock_timeout=0.2), []
