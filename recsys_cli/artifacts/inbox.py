@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -53,7 +54,10 @@ def waiting(root: Path) -> list[Asked]:
     folder = root / FOLDER
     if not folder.is_dir():
         return []
-    held = [Asked(**json.loads(p.read_bytes())) for p in folder.glob("*.json")]
+    held = []
+    for path in folder.glob("*.json"):
+        with suppress(FileNotFoundError):  # answered since it was listed
+            held.append(Asked(**json.loads(path.read_bytes())))
     return sorted(held, key=lambda a: (a.received_at, a.id))
 
 
@@ -61,5 +65,6 @@ def drop(root: Path, asked: Asked) -> None:
     """Forget an answered request."""
     (root / FOLDER / f"{asked.id}.json").unlink(missing_ok=True)
     for draft in (root / FOLDER).glob(".*.tmp"):
-        if time.time() - draft.stat().st_mtime > 60:  # a killed server's
-            draft.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # a server's, which has it in place by now
+            if time.time() - draft.stat().st_mtime > 60:  # a killed server's
+                draft.unlink()

@@ -205,6 +205,15 @@ def test_two_orders_about_one_person_are_carried_out_together(shop: Shop) -> Non
     assert all(r.closed_at for r in requests.requests(shop.settings.db))
 
 
+def test_orders_that_come_and_go_while_they_are_listed_stop_nobody(shop: Shop) -> None:
+    root = shop.artifacts.root
+    kept, done = (inbox.put(root, inbox.EXPORT, [one], "shopify") for one in (LONG, UUID))
+    for name in ("0.json", ".0.tmp"):  # listed like any other, and gone when it is looked at
+        (root / inbox.FOLDER / name).symlink_to("nowhere")
+    inbox.drop(root, done)
+    assert inbox.waiting(root) == [kept]
+
+
 def test_an_order_that_waits_goes_with_a_delete_by_hand(shop: Shop) -> None:
     inbox.put(shop.artifacts.root, inbox.ERASE, [LONG, "anna@example.org"], "shopify")
     inbox.put(shop.artifacts.root, inbox.EXPORT, [LONG], "shopify")
