@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ _DEPTH = 6  # archives in archives
 _STRUCTURED = frozenset(
     ("npy", "duckdb", "sqlite", "parquet", "arrow", "json", "gzip", "zstd", "lz4", "bzip2", "xz", "zip")
 )
+# Numbers of processes, which may be those of customers: in the names of segments of the spool, and with them wherever
+# versions and the database say how far they have read; and alone in lock files, as long as somebody holds the lock.
+_SEGMENT = re.compile(rb"(?<!\d)\d{15}-\d+-[0-9a-f]{8}\.jsonl")
+_SEGMENT_LENGTH = 48
+_HOLDER = re.compile(rb"\d+\n")
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,9 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
 
 
 def _scan_file(path: Path, matcher: Matcher, result: Scan) -> None:
-    for hit in matcher.find(os.fsencode(path.name)):
-        _note(result, path, "", hit, believed=not hit.needle.tiny, offset=-1)
+    name = os.fsencode(path.name)
+    for hit in matcher.find(name):
+        _note(result, path, "", hit, believed=not hit.needle.tiny and not _of_a_process(name, hit, path), offset=-1)
     try:
         with path.open("rb") as f:
             size = os.fstat(f.fileno()).st_size
@@ -143,7 +150,8 @@ def _scan_bytes(
     binary = b"\0" in bytes(data[:4096])
     for hit in matcher.find(data):
         short = kind in _STRUCTURED or hit.needle.tiny or (binary and len(hit.needle.data) < 5)
-        _note(result, path, inside, hit, believed=hit.needle.telling or not short)
+        believed = hit.needle.telling or not (short or _of_a_process(data, hit, on_disk))
+        _note(result, path, inside, hit, believed=believed)
     if kind and depth >= _DEPTH:
         result.unread.append(f"{path} » {inside}")
         return
@@ -162,7 +170,19 @@ def _scan_part(part: Part, path: Path, inside: str, matcher: Matcher, result: Sc
     result.bytes += len(part.data)
     for hit in matcher.find(part.data):
         whole = hit.needle.encoding == WHOLE_CELL or not hit.needle.tiny
-        _note(result, path, place, hit, believed=hit.needle.telling or (part.about_people and whole))
+        believed = hit.needle.telling or (part.about_people and whole and not _of_a_process(part.data, hit, None))
+        _note(result, path, place, hit, believed=believed)
+
+
+def _of_a_process(data: bytes | memoryview, hit: Hit, on_disk: Path | None) -> bool:
+    """Whether it is a part of a segment's name, or what a lock file says of its holder."""
+    if hit.needle.telling:
+        return False
+    if on_disk is not None and on_disk.name.endswith("lock") and len(data) < 32 and _HOLDER.fullmatch(bytes(data)):
+        return True
+    begin = max(hit.offset - _SEGMENT_LENGTH, 0)
+    around = bytes(data[begin : hit.offset + _SEGMENT_LENGTH])
+    return any(m.start() <= hit.offset - begin < m.end() for m in _SEGMENT.finditer(around))
 
 
 def _note(result: Scan, path: Path, inside: str, hit: Hit, *, believed: bool, offset: int | None = None) -> None:

@@ -35,7 +35,7 @@ def plain_forms(one: str) -> Iterator[bytes]:
 # Thousands of digits that are random or the time: checksums, keys, epochs, seconds, and names of parts of the log,
 # which have the number of a process as well. In one run of a hundred a short number would stand among them.
 BY_CHANCE = re.compile(rb"(?<![0-9a-z])(?:(?:[0-9a-f]{16}){1,4}|1\d{9}(?:\.\d+)?)(?![0-9a-z])")
-PART_OF_THE_LOG = re.compile(rb"\d{15}-\d+-[0-9a-f]{8}\.jsonl")
+PART_OF_THE_LOG = re.compile(rb"\d{15}-\d+-[0-9a-f]{8}")
 
 
 def chosen(path: Path) -> bytes:

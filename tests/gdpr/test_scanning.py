@@ -178,6 +178,26 @@ def test_the_same_digits_of_somebody_else_are_no_alarm(tmp_path: Path) -> None:
     assert found.coincidences
 
 
+def test_the_number_of_a_process_of_ours_is_no_customers(tmp_path: Path) -> None:
+    """It stands in names of the log's segments, in versions that say how far they have read, and in lock files."""
+    segment = "001795192362458-13085-6f25a9e7.jsonl"
+    (tmp_path / segment).write_text('{"user_id":"c2"}\n')
+    (tmp_path / "manifest.json").write_text(json.dumps({"spool": {segment: 81}}))
+    (tmp_path / "notes.txt").write_text(f"read {segment} to its end")
+    (tmp_path / ".worker.lock").write_text("13085\n")
+    found = look(tmp_path, "13085")
+    assert found.clean, found.findings
+    assert len(found.coincidences) >= 4
+    for name, content in (
+        (segment, '{"user_id":"13085"}\n'), ("notes.txt", f"13085 {segment}"), (".worker.lock", "13085 called\n"),
+        ("manifest.json", json.dumps({"spool": {segment: 81}, "user_id": "13085"})), ("13085.lock", ""),
+    ):  # fmt: skip
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        (tmp_path / "theirs" / name).write_text(content)
+        assert look(tmp_path / "theirs", "13085").findings, name
+        (tmp_path / "theirs" / name).unlink()
+
+
 def test_a_telling_name_counts_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"title": "for anna@example.org"}))
     assert look(tmp_path, "anna@example.org").findings
