@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from .sources import Found
 
 INDEX_FILE = "index.faiss"
 FILLERS = ("popular", "catalogue")
+_PAGE_KEPT = 100  # places of a list that is remembered
 _RULES_KEPT = 256  # requests' own rules that are kept ready
 _CHANGING = (*(name for name in ITEM_COLUMNS if name != "item_id"), ATTRIBUTES)
 
@@ -148,11 +150,23 @@ class Engine:
             picker.take(self.retrieval.by_model(person, allowed, want + len(skip)), self.model.name, False)
             if not picker.full:
                 self._fill(picker, allowed, person)
-        else:
+            self._explore(picker, person, request, rules, allowed)
+        elif person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
             picker = self._shaped(person, request, rules, allowed, skip)
-        if len(self._explorer.codes) and rules.settings.explore and picker.full and request.k >= exploring.SHORTEST:
-            self._explore(picker, person, request, allowed)
+        else:
+            picker = self._shaped_once(person, request, rules, allowed, skip)
         return self._answer(picker, request, known=len(person.past) > 0, person=person)
+
+    def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
+        """`_shaped`, remembered for whoever comes back to the same list: putting it in order takes most of the time."""
+        minute = self.people.now // 60  # by which freshness moves nothing
+        asked = (allowed.number, rules, request.k, request.offset, minute, hash(frozenset(skip)))
+        if person.ordered is None or person.ordered[0] != asked:
+            picker = self._shaped(person, request, rules, allowed, skip)
+            # Without what only the making of the list needs: the items bought and shown are many.
+            slim = replace(picker, skip=set(), limits=[], pins={}, notes=[], _counts=[], _waiting=[])
+            person.ordered = (asked, slim)
+        return person.ordered[1]
 
     def _rules_of(self, request: Request) -> Rules:
         """The shop's rules with the request's changes; pages ask for the same ones all the time."""
@@ -165,10 +179,13 @@ class Engine:
             rules = self._rules_by_changes[key] = self.rules.with_changes(**request.rules)
         return rules
 
-    def _explore(self, picker: Picker, person: Person, request: Request, allowed: Allowed) -> None:
+    def _explore(self, picker: Picker, person: Person, request: Request, rules: Rules, allowed: Allowed) -> None:
         """Give the last place of the first page to the new item that is most to this person's taste."""
         place = request.k - 1
-        if request.offset or not len(person.past) or self._explorer.codes_in(picker.codes) or place in picker.pins:
+        wanted = rules.settings.explore and request.k >= exploring.SHORTEST and not request.offset
+        if not (wanted and len(self._explorer.codes) and picker.full and len(person.past)):
+            return
+        if self._explorer.codes_in(picker.codes) or place in picker.pins:
             return
         latest = self.catalogue.words["category"].code[person.past.item[-10:]]
         # Half of the customers see what nobody bought yet; always the same half until they buy something.
@@ -196,6 +213,7 @@ class Engine:
         if not picker.full:
             fill = self._filler(allowed, depth)
             shaper.put(picker, shaping.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True)
+        self._explore(picker, person, request, rules, allowed)
         return picker
 
     def _other_sources(self, person: Person, allowed: Allowed, found: Scored) -> dict[str, Found]:

@@ -15,8 +15,9 @@ from .catalogue import Catalogue
 from .overlay import Heard, Key, Overlay, customer_key, guest_key
 from .person import NOTHING, Past
 from .request import Request
+from .rules import Picker
 
-_KEPT = 20_000  # people of whom is kept what was worked out: about 1 KB each
+_KEPT = 20_000  # people of whom is kept what was worked out: about 2 KB each
 _VISIT = 1800.0  # seconds after which what somebody did is no longer of the same visit
 
 Event = tuple[int, int, int, float]  # item code, epoch seconds, kind, quantity
@@ -42,6 +43,8 @@ class Person:
         `Allowed.number` without filters, how many items were asked for, and the model's best; set by the engine.
     candidates
         The same for the list that was last put in order, with its filters; set by the engine.
+    ordered
+        What that list was asked for with, and the list; set by the engine.
     """
 
     past: Past
@@ -52,6 +55,7 @@ class Person:
     vector: Float32 | None = None
     found: tuple[int, int, list[tuple[int, float]]] | None = None
     candidates: tuple[int, int, Int32, Float32] | None = None
+    ordered: tuple[tuple[Any, ...], Picker] | None = None
 
 
 class People:

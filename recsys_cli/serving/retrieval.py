@@ -125,9 +125,7 @@ class Retrieval:
         if self._vectors is None:
             return None
         rows = self._vectors.item_vectors()[codes]
-        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        length[length == 0] = 1
-        rows /= length[:, None]
+        rows *= self._per_length[codes, None]
         return rows
 
     def _vector(self, model: VectorModel, person: Person) -> Float32:
@@ -176,6 +174,15 @@ class Retrieval:
             codes, scores = self._model.similar(np.array([code], dtype=np.int32), n)
         pairs = zip(codes[0].tolist(), scores[0].tolist(), strict=True)
         return [(c, s) for c, s in pairs if c >= 0 and c != code and s != 0 and np.isfinite(s)]
+
+    @cached_property
+    def _per_length(self) -> Float32:
+        """One over each item's length, for whom diversity asks; 1 for items without a vector."""
+        assert self._vectors is not None
+        vectors = self._vectors.item_vectors()
+        length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        length[length == 0] = 1
+        return np.asarray(1 / length, dtype=np.float32)
 
     @cached_property
     def _around(self) -> Any:

@@ -160,12 +160,15 @@ def diversified(lines: Lines, rules: Rules, unit: Float32 | None, groups: NDArra
     like = np.zeros(n, dtype=np.float32)
     same, gain = np.empty(n, dtype=np.float32), np.empty_like(worth)
     order: list[int] = []
-    for _ in range(min(want, n)):
+    most = min(want, n)
+    while True:
         # Into the same arrays every time: making new ones took as long as the sums.
         np.multiply(like, weight, out=gain)
         np.subtract(worth, gain, out=gain)
         best = int(gain.argmax())
         order.append(best)
+        if len(order) == most:
+            break
         worth[best] = -np.inf
         if unit is not None:
             np.dot(unit, unit[best], out=same)
@@ -326,11 +329,11 @@ class Picker:
 
     def _fits(self, code: int) -> bool:
         held = self._counts[-1]
-        kinds = [int(kind[code]) for _, kind in self.limits]
-        for (most, _), counts, one in zip(self.limits, held, kinds, strict=True):
-            if one >= 0 and counts.get(one, 0) >= most:
+        for (most, kind), counts in zip(self.limits, held, strict=True):
+            if counts.get(int(kind[code]), 0) >= most:
                 return False
-        for counts, one in zip(held, kinds, strict=True):
-            if one >= 0:
+        for (_, kind), counts in zip(self.limits, held, strict=True):
+            one = int(kind[code])
+            if one >= 0:  # what is of no kind is never counted
                 counts[one] = counts.get(one, 0) + 1
         return True

@@ -41,8 +41,10 @@ def lines(
         mixed = np.array(code, dtype=np.int32), np.array(score, dtype=np.float32), np.array(source, dtype=np.uint8)
         return Lines(*mixed), names
     codes, scores = model
-    if not skip.isdisjoint(codes.tolist()):
-        keep = np.array([code not in skip for code in codes.tolist()])
+    listed = codes.tolist()
+    if gone := skip.intersection(listed):  # few of many
+        keep = np.ones(len(codes), dtype=np.bool_)
+        keep[[listed.index(code) for code in gone]] = False
         codes, scores = codes[keep], scores[keep]
     return Lines(codes, scores, np.zeros(len(codes), dtype=np.uint8)), names
 

@@ -15,6 +15,7 @@ from recsys_cli.serving import Engine, Filters, Request
 from recsys_cli.serving.campaigns import Campaign, read_campaigns
 
 Ruled = Callable[..., Engine]
+Live = Callable[..., Engine]
 
 
 def lists(engine: Engine, user: str = "t4", k: int = 12, **more: Any) -> list[dict[str, Any]]:
@@ -257,3 +258,45 @@ def test_candidates_of_the_same_mask_made_anew_are_not_taken_for_each_other(engi
     assert of_second <= set(second.codes.tolist())
     assert of_first
     assert first.number != second.number
+
+
+def test_a_remembered_list_is_the_one_that_would_be_made_anew(live: Live) -> None:
+    """Whatever happens in between, an engine that has answered before says what one without a memory says."""
+    rules = {"max_per_category": 3, "diversity": 0.4, "freshness": 4.0, "freshness_days": 300.0, "shown_limit": 2}
+    engine = live(**rules)
+    asks: list[dict[str, Any]] = [
+        {},
+        {"k": 5},
+        {"k": 5, "offset": 5},
+        {"repeat": True},
+        {"filters": Filters(max_price=8)},
+        {"filters": Filters(category=("tea", "dogs"))},
+        {"rules": {"max_per_category": 1}},
+        {"rules": {"diversity": 0.0, "freshness": 0.0}},
+        {"items": ("c1",)},
+    ]
+    now = 1_750_000_100
+    shown = {"t": "event", "event_type": "impression", "user_id": "t4", "item_id": "t6", "ts": now, "qty": 1}
+    changes: list[list[dict[str, Any]]] = [
+        [],
+        [shown, shown],
+        [{"t": "item", "item_id": "t7", "availability": False}],
+        [{"t": "item", "item_id": "t8", "category": "garden", "price": 900.0}],
+        [{**shown, "event_type": "view", "user_id": f"c{n}", "ts": now + 5 * 86_400} for n in range(100)],  # the clock
+        [{"t": "event", "event_type": "purchase", "user_id": "t4", "item_id": "t9", "ts": now, "qty": 1}],
+    ]
+    told = set()
+    for heard in changes:
+        engine.hear(*heard)  # type: ignore[attr-defined]
+        expected = []
+        for ask in asks:
+            anew = live(**rules)
+            for _ in anew.catch_up():
+                pass
+            request = Request(**{"user_id": "t4", "k": 10, **ask})
+            expected.append((request, anew.recommend(request)))
+        for one, other in itertools.product(expected, repeat=2):
+            for request, answer in (one, other):
+                assert engine.recommend(request) == answer, (heard, request)
+        told |= {tuple(answer.item_ids) for _, answer in expected}
+    assert len(told) > 2 * len(changes), "the changes and the ways of asking make a difference"
