@@ -295,8 +295,8 @@ def test_a_remembered_list_is_the_one_that_would_be_made_anew(live: Live) -> Non
                 pass
             request = Request(**{"user_id": "t4", "k": 10, **ask})
             expected.append((request, anew.recommend(request)))
-        for one, other in itertools.product(expected, repeat=2):
-            for request, answer in (one, other):
-                assert engine.recommend(request) == answer, (heard, request)
+        pairs = itertools.chain.from_iterable(itertools.product(expected, repeat=2))
+        for request, answer in (*pairs, expected[0]):  # at last the one that is asked first when more was heard
+            assert engine.recommend(request) == answer, (heard, request)
         told |= {tuple(answer.item_ids) for _, answer in expected}
     assert len(told) > 2 * len(changes), "the changes and the ways of asking make a difference"
