@@ -73,7 +73,7 @@ def _in_process_of_its_own(store: Store, fresh: Path, compression: str) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", __name__, str(store.path), str(fresh), str(store.spill_path),
-            settings.memory_limit, str(settings.threads), compression,
+            settings.memory_limit, str(settings.threads), compression, str(os.getpid()),
         ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
@@ -135,8 +135,9 @@ def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent(signal.SIGKILL)  # nobody would swap its file in
+    *what, waits = sys.argv[1:]
+    die_with_parent(signal.SIGKILL, int(waits))  # nobody would swap its file in
     try:
-        _copy(*sys.argv[1:])
+        _copy(*what)
     except duckdb.Error as e:
         raise SystemExit(str(e).strip().splitlines()[0]) from None
