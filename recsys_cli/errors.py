@@ -114,6 +114,12 @@ class MissingDependency(RecsysError):
         )
 
 
+class MissingLibrary(RecsysError):
+    """A library of the system that a package needs is not installed."""
+
+    code, exit_code, http_status = "missing_library", 9, 501
+
+
 class ErasureIncomplete(RecsysError):
     """Traces of a person were found after they should have been gone."""
 

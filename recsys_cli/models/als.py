@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset
+from . import openmp
 from .base import Capabilities, ModelConfig, Range, ageing, hyper
 from .fitting import training_matrix
 from .folding import LeastSquaresModel
@@ -58,6 +59,7 @@ class ALS(LeastSquaresModel):
     def fit(
         cls, data: Dataset, config: ALSConfig, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT
     ) -> Self:
+        openmp.provide()
         from implicit.cpu.als import AlternatingLeastSquares
 
         seen = training_matrix(data, config)

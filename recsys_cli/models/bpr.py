@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from . import openmp
 from .base import Capabilities, ModelConfig, Range, hyper
 from .folding import BiasedConfig, ImplicitModel
 
@@ -31,6 +32,7 @@ class BPR(ImplicitModel):
 
     @classmethod
     def _peer(cls, config: BPRConfig, **shared: int) -> Any:
+        openmp.provide()
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
         return BayesianPersonalizedRanking(

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..schema import Dataset, Float32, Histories, Int32
+from . import openmp
 from .base import Model, ModelConfig, State, top_k
 from .growing import alike
 
@@ -151,6 +152,7 @@ def neighbours(columns: sp.csr_matrix, k: int, threads: int) -> sp.csr_matrix:
     float32 CSR of shape (n_items, n_items). Streamed row by row (by implicit, in C++): the whole product of a large
     catalogue does not fit memory.
     """
+    openmp.provide()
     from implicit.nearest_neighbours import all_pairs_knn
 
     users = columns.astype(np.float64)

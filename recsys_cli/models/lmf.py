@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from . import openmp
 from .base import Capabilities, ModelConfig, Range, hyper
 from .folding import BiasedConfig, ImplicitModel
 
@@ -29,6 +30,7 @@ class LMF(ImplicitModel):
 
     @classmethod
     def _peer(cls, config: LMFConfig, **shared: int) -> Any:
+        openmp.provide()
         from implicit.cpu.lmf import LogisticMatrixFactorization
 
         return LogisticMatrixFactorization(
