@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -30,6 +31,12 @@ from . import (
 from .plain import plain, plain_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
+_NOTHING_KEPT = "nothing half done was kept."
+_KEPT = {
+    ("tune",): "the trials so far are kept: the same command goes on from them.",
+    ("gdpr", "delete"): "what was begun is finished by recsys gdpr resume, or by the next pass of the update-worker.",
+    ("gdpr", "resume"): "what is left is finished by recsys gdpr resume, or by the next pass of the update-worker.",
+}
 # What typer raises for a call that its parser does not understand: click's class, or a copy of it in later versions.
 _BadCall: Any = typer.BadParameter.__mro__[2]
 
@@ -80,7 +87,7 @@ def main() -> None:
     """Run a command; every error we know ends as a sentence and an exit code."""
     os.umask(0o077)
     try:
-        code = app(prog_name="recsys", standalone_mode=False)
+        code = _call()
         if code == INTERRUPTED:
             _interrupted()
         sys.stdout.flush()  # here, where a full disk can still be told of
@@ -108,6 +115,28 @@ def main() -> None:
         _say(RecsysError(f"The output could not be written: {os.strerror(e.errno or 0)}.", "Send it elsewhere."))
 
 
+def _call() -> Any:
+    """Run the command, and end as interrupted whatever it makes of Ctrl-C.
+
+    DuckDB ends a statement at Ctrl-C with an error of its own, of which others come where a transaction is taken back.
+    """
+    pressed = False
+
+    def press(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, press)
+    try:
+        return app(prog_name="recsys", standalone_mode=False)
+    except Exception:
+        if pressed:
+            return INTERRUPTED
+        raise
+
+
 def _output_fails() -> bool:
     """Whether nothing more can be printed: then it is the output that an error is about, and none of our files.
 
@@ -126,7 +155,8 @@ def _drop_output() -> None:
 
 
 def _interrupted() -> NoReturn:
-    sys.stderr.write("recsys: interrupted; nothing half done was kept.\n")
+    kept = next((what for words, what in _KEPT.items() if tuple(sys.argv[1 : 1 + len(words)]) == words), _NOTHING_KEPT)
+    sys.stderr.write(f"recsys: interrupted; {kept}\n")
     sys.exit(INTERRUPTED)
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,43 @@ class TestTurns:
             _, said = waiting.communicate(timeout=120)
         assert waiting.returncode == 130
         assert said == "recsys: interrupted; nothing half done was kept.\n"
+
+
+def test_ctrl_c_in_the_middle_of_a_file_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    """DuckDB, stopped in a statement, raises errors of its own."""
+    rows = [f"u{n % 999},i{n % 77},{1_700_000_000 + n}" for n in range(300_000)]
+    (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,ts", *rows]))
+    codes = []
+    for wait in (0.1, 0.3, 0.5, 0.7, 0.9):
+        command = [*COMMAND, "ingest", "events.csv", "--db", f"{wait}.duckdb"]
+        taking = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert taking.stderr is not None
+        assert "events, CSV" in taking.stderr.readline()
+        time.sleep(wait)
+        taking.send_signal(signal.SIGINT)
+        _, said = taking.communicate(timeout=120)
+        codes.append(taking.returncode)
+        if taking.returncode:
+            assert said.splitlines()[-1] == "recsys: interrupted; nothing half done was kept."
+            assert "Traceback" not in said
+    assert set(codes) <= {0, 130}
+    assert 130 in codes
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["tune"], "the trials so far are kept"), (["gdpr", "delete", "ann"], "recsys gdpr resume")]
+)
+def test_ctrl_c_says_what_is_kept(store: Store, words: list[str], says: str) -> None:
+    fill(store)
+    with store.lock():
+        command = [*COMMAND, *words, "--db", str(store.path), *(["--yes"] if "gdpr" in words else [])]
+        waiting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=store.path.parent)
+        assert waiting.stderr is not None
+        assert "Waiting for process" in waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=120)
+    assert waiting.returncode == 130
+    assert says in said
 
 
 def test_what_commands_make_is_private(recsys: Recsys, tmp_path: Path) -> None:
