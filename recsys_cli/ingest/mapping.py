@@ -23,6 +23,7 @@ _TIME = (
     r"^\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
     r"|[A-Za-z]{3,9}\.? \d|\d{1,2}\.?[ -][A-Za-z]{3})"
 )
+_RATINGS = {"rating", "ratings", "stars", "overall", "star_rating", "review_rating", "book_rating"}
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 
 
@@ -114,7 +115,20 @@ def understand(
     kind = kind or _kind_of(source, said or {}, sample)
     chosen = _said(source, kind, {**_usable(source, kind, (remembered or {}).get(kind, {})), **(said or {})})
     recognised, notes = _recognise(source, kind, chosen, sample)
-    return replace(_complete(source, kind, {**recognised, **chosen}, None, notes), guessed=guessed)
+    columns = {**recognised, **chosen}
+    notes += _ratings(source) if kind == EVENTS and "event_type" not in columns else []
+    return replace(_complete(source, kind, columns, None, notes), guessed=guessed)
+
+
+def _ratings(source: Source) -> list[str]:
+    """What becomes of a column of ratings, which no model asks for."""
+    rating = next((name for name in source.columns if plain(name) in _RATINGS), None)
+    if rating is None:
+        return []
+    return [
+        f"The column {rating!r} is not used: a poor rating counts as much as a good one. To weigh them, read them as "
+        f"types of events, --map event_type={shlex.quote(rating)}, and set weights under [events.weights]."
+    ]
 
 
 def recalled(source: Source, reading: str) -> Understanding | None:

@@ -474,3 +474,13 @@ def test_a_list_of_sales_is_not_mistaken_for_a_catalogue_or_for_customers(
 def test_a_catalogue_with_sizes_of_a_product_in_rows_of_their_own_is_taken(settings: Settings, tmp_path: Path) -> None:
     report = take(settings, written(tmp_path, "item_id,size,price\na,S,1\na,M,1\nb,S,2\nb,M,2\n"))
     assert (report.kind, report.new) == ("items", 2)
+
+
+def test_ratings_are_not_passed_over_in_silence(settings: Settings, tmp_path: Path) -> None:
+    file = written(tmp_path, "user_id,item_id,ts,rating\nu1,a,1700000000,5\nu2,b,1700000100,1\n")
+    report = take(settings, file)
+    assert any("poor rating counts as much as a good one" in note for note in report.notes)
+    weighed = load({"db": str(tmp_path / "w.duckdb"), "events.weights": {"5": 1.0, "1": -1.0}}, environ={})
+    report = take(weighed, file, said={"event_type": "rating"})
+    assert not report.notes
+    assert rows(weighed, "SELECT item_id, event_type FROM events ORDER BY 1") == [("a", "5"), ("b", "1")]
