@@ -376,6 +376,8 @@ def _fit(c: CatalogueFigures, e: EventFigures) -> list[Finding]:
         sentence = f"{unknown:,} items of {events:,} events ({share:.0%}) are not in the catalogue."
         if share > 0.5:
             sentence += " Do events and catalogue name items the same way?"
+        if c.only_heard:
+            sentence += f" Lists leave out {c.only_heard:,} of them that nobody but the server has heard of."
         severity = BROKEN if share > 0.9 else WARNING if share > 0.02 else HINT
         found.append(Finding("unknown_items", severity, sentence, "Run: recsys ingest PRODUCTS.csv --type items"))
     if c.available and c.never_seen > 0.5 * c.available:

@@ -63,6 +63,7 @@ def guest_id(session_id: str) -> str:
 
 
 ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that we have no name for
+ONLY_HEARD = "only_heard"  # column of a version's catalogue, see `Dataset`
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -237,7 +238,9 @@ class Dataset:
         See `Interactions`.
     catalogue
         Arrow table, row i is item code i: the columns of ITEM_COLUMNS, `attributes` (JSON), `first_seen` (epoch
-        seconds of the first event, null when none). Unknown values are null.
+        seconds of the first event, null when none), `arrived` (epoch seconds at which it came into the shop's
+        catalogue, null when that was loaded with many others), `only_heard` (nothing but events sent to the server
+        name it, though the shop has a catalogue: such items are learned from, and not shown). Unknown values are null.
     """
 
     interactions: Interactions

@@ -55,6 +55,17 @@ def names(found: Diagnosis) -> set[str]:
     return {f.name for f in found.findings}
 
 
+def test_ids_that_only_the_server_heard_of_are_told(shop: Shop) -> None:
+    found = shop(
+        "INSERT INTO batches (batch_id, source, kind, bytes) VALUES (7, 'spool', 'events', 0)",
+        f"""INSERT INTO events (session_id, item_id, ts, qty, event_type, batch_id)
+            VALUES ('x', 'EVIL', {NOW - DAY}, 1, 'view', 7)""",
+    )
+    told = next(f for f in found.findings if f.name == "unknown_items")
+    assert told.severity == "hint"
+    assert "leave out 1 of them" in told.sentence
+
+
 def test_a_healthy_shop_only_wants_a_model(shop: Shop) -> None:
     found = shop()
     assert names(found) == {"no_model"}

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..schema import Float32, Int32
+from ..schema import ONLY_HEARD, Float32, Int32
 from .campaigns import InForce, in_force
 from .items_json import SHOWN
 from .request import NO_FILTERS, Filters
@@ -23,6 +23,7 @@ from .rules import NO_RULES, Rules
 
 _MASKS = 64  # filters whose result is kept
 _WORDS = ("category", "brand", "region")
+_OURS = ("arrived", ONLY_HEARD)  # columns that say nothing of the item to others
 
 
 _NUMBERS = itertools.count()
@@ -92,6 +93,7 @@ class Catalogue:
         self._at = bundle.shelves["item_json_at"]
         self.available = self._flags("availability", True)
         self.retired = self._retired()
+        self.only_heard = self._flags(ONLY_HEARD, False)
         self.price = self._numbers("price")
         self.margin = self._numbers("margin")
         self.words = {name: _Words.of(self.table, name) for name in _WORDS}
@@ -144,6 +146,8 @@ class Catalogue:
     def record(self, code: int) -> dict[str, Any]:
         """All columns of the item, with changes heard of since."""
         row: dict[str, Any] = self.table.slice(code, 1).to_pylist()[0]
+        for name in _OURS:
+            row.pop(name, None)
         return row | self._changed.get(code, {})
 
     def find(self, item_id: str) -> dict[str, Any] | None:
@@ -186,7 +190,8 @@ class Catalogue:
         return self._campaigns
 
     def _allowed_by_rules(self) -> NDArray[np.bool_]:
-        ok = ~self.retired
+        # What only events name may be anybody's invention: an advertisement for another shop, say.
+        ok = ~(self.retired | self.only_heard)
         if self._rules.settings.in_stock_only:
             ok &= self.available
         if self._rules.settings.min_margin is not None:
@@ -249,6 +254,7 @@ class Catalogue:
             numbers[code] = np.nan if value is None else value
         self.available[code] = record.get("availability") is not False
         self.retired[code] = record.get("retired_at") is not None
+        self.only_heard[code] = False  # the catalogue has it now
         for name in _WORDS:
             self.words[name].set(code, record.get(name))
         members = {"item_id": item_id} | {name: record.get(name) for name in SHOWN}

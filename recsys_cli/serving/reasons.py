@@ -104,8 +104,10 @@ class Reasons:
         return f"Sold {int(week)} times this week, usually {usual:.1f}."
 
     def _new(self, code: int) -> str:
-        day = time.strftime("%Y-%m-%d", time.gmtime(int(self._shelves["first_seen"][code])))
-        return f"New since {day}."
+        since = int(self._shelves["first_seen"][code])
+        if since <= 0:
+            return "New in the shop."  # nobody knows since when
+        return f"New since {time.strftime('%Y-%m-%d', time.gmtime(since))}."
 
     def _title(self, code: int) -> str:
         row = self._engine.catalogue.describe(code)

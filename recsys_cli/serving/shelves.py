@@ -172,11 +172,16 @@ def intervals(data: Interactions) -> Float32:
 
 
 def first_offered(data: Dataset) -> Int64:
-    """Epoch seconds at which each item came to be: as the catalogue says, else its first event, else 0."""
-    table = data.catalogue
-    first = np.zeros(table.num_rows, dtype=np.int64)
-    for name in ("first_seen", "created_at"):
-        if name in table.column_names:
-            told = table[name].cast("int64").fill_null(0).to_numpy()
-            first = np.where(told > 0, told, first)
-    return first
+    """Epoch seconds at which each item came to be: as the catalogue says, else when it came into the catalogue or its
+    first event, whichever was earlier, else 0."""
+    told, seen, came = (_times(data, name) for name in ("created_at", "first_seen", "arrived"))
+    first = np.where((came > 0) & ((seen == 0) | (came < seen)), came, seen)
+    return np.where(told > 0, told, first)
+
+
+def _times(data: Dataset, name: str) -> Int64:
+    """A column of times; 0 where it is not known."""
+    if name not in data.catalogue.column_names:
+        return np.zeros(data.catalogue.num_rows, dtype=np.int64)
+    told: Int64 = data.catalogue[name].cast("int64").fill_null(0).to_numpy()
+    return np.maximum(told, 0)

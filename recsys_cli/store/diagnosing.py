@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from .reading import ONLY_HEARD_ITEMS
+
 ROBOT_A_DAY = 500  # events of one customer in one day; people do not click that much
 TESTERS = "lower({0}) GLOB 'test*' OR lower({0}) GLOB '*@test*' OR lower({0}) IN ('admin', 'demo')"
 
@@ -85,6 +87,8 @@ class CatalogueFigures:
         Items for sale without a value, by column.
     unknown
         Items of events that the catalogue does not have, and the events of those.
+    only_heard
+        How many of these only events sent to the server name.
     never_seen
         Items for sale that no event names.
     same_title
@@ -96,6 +100,7 @@ class CatalogueFigures:
     available: int
     without: dict[str, int]
     unknown: tuple[int, int]
+    only_heard: int
     never_seen: int
     same_title: int
 
@@ -217,7 +222,8 @@ def _catalogue(con: duckdb.DuckDBPyConnection, items: int) -> CatalogueFigures:
         con, f"SELECT coalesce(sum(n), 0)::BIGINT FROM ({same.replace('count(*) FROM', 'count(*) AS n FROM', 1)})"
     )
     without = dict(zip(asked, row[1:], strict=True))
-    return CatalogueFigures(items, retired, row[0], without, unknown, _one(con, never), shared)
+    heard = _one(con, f"SELECT count(*) FROM ({ONLY_HEARD_ITEMS})")
+    return CatalogueFigures(items, retired, row[0], without, unknown, heard, _one(con, never), shared)
 
 
 def _one(con: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -194,7 +194,7 @@ def merge_items(
 ) -> Merged:
     """Add and change items; what is null in `items` stays what it was.
 
-    Every change of price and availability is kept in item_history.
+    When an item came, and every change of its price and availability, is kept in item_history.
 
     Parameters
     ----------
@@ -252,9 +252,9 @@ def _upsert(
     )
     changed = _change(con, table, key, [name for name in given if name != key], now)
     names = ", ".join(given)
-    if table == "items":
-        _note_history(con, given, now, f"{key} NOT IN (SELECT {key} FROM {table})")
     fresh = f"{key} NOT IN (SELECT {key} FROM {table})"
+    if table == "items":
+        _note_arrival(con, given, now, fresh)
     inserted = _count(con, f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {fresh}")
     return read, inserted + changed, read - inserted - changed, changed
 
@@ -290,6 +290,14 @@ def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[st
     changed = _count(con, "SELECT count(*) FROM differing")
     con.execute("DROP TABLE differing")
     return changed
+
+
+def _note_arrival(con: duckdb.DuckDBPyConnection, given: list[str], now: int, fresh: str) -> None:
+    """Remember when items came, with their price and availability as far as they are told."""
+    told = "".join(f", {name}" for name in ("price", "availability") if name in given)
+    con.execute(
+        f"INSERT INTO item_history (item_id, ts{told}) SELECT item_id, {int(now)}{told} FROM offer WHERE {fresh}"
+    )
 
 
 def _note_history(con: duckdb.DuckDBPyConnection, given: list[str], now: int, where: str) -> None:

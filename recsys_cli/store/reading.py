@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..identity import UserKeys
-from ..schema import ATTRIBUTES, ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions, clock
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, ONLY_HEARD, Dataset, Histories, IdMap, Interactions, clock
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
 _OWNER = "coalesce(user_id, chr(31) || session_id)"
@@ -195,12 +195,30 @@ def _kind_weights(
     return plain / most if most > 0 else plain
 
 
+# Ids that no catalogue and no file has: anybody who can send the server an event can make one up.
+ONLY_HEARD_ITEMS = """SELECT item_id FROM events
+    WHERE item_id NOT IN (SELECT item_id FROM items) AND EXISTS (FROM items)
+    GROUP BY item_id
+    HAVING bool_and(coalesce(batch_id IN (SELECT batch_id FROM batches WHERE source = 'spool' AND bytes = 0), false))"""
+# When items came into the catalogue, but for those that came with many others at once: a catalogue that is loaded,
+# for the first time or in several files, is not all new.
+_ARRIVED = """WITH firsts AS (SELECT item_id, min(ts) AS ts FROM item_history GROUP BY item_id),
+    moments AS (SELECT ts, count(*) AS came, sum(count(*)) OVER (ORDER BY ts) - count(*)
+                       + (SELECT count(*) FROM items) - (SELECT count(*) FROM firsts) AS there
+                FROM firsts GROUP BY ts)
+    SELECT item_id, ts AS arrived FROM firsts JOIN moments USING (ts)
+    WHERE there > 0 AND came <= greatest(10, there // 4)"""
+
+
 def _catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:
     columns = ", ".join(f"i.{name}" for name in ITEM_COLUMNS if name != "item_id")
     return con.sql(
-        f"""SELECT c.item_id, {columns}, i.{ATTRIBUTES}, i.retired_at, s.first_seen
+        f"""SELECT c.item_id, {columns}, i.{ATTRIBUTES}, i.retired_at, s.first_seen, a.arrived,
+                   h.item_id IS NOT NULL AS {ONLY_HEARD}
             FROM item_codes c LEFT JOIN items i USING (item_id)
             LEFT JOIN (SELECT item_id, min(ts) AS first_seen FROM events GROUP BY item_id) s USING (item_id)
+            LEFT JOIN ({_ARRIVED}) a USING (item_id)
+            LEFT JOIN ({ONLY_HEARD_ITEMS}) h USING (item_id)
             ORDER BY c.code"""
     ).to_arrow_table()
 

@@ -113,6 +113,7 @@ def test_items_are_upserts_and_nulls_change_nothing(store: Store) -> None:
             ("a", 10, 2.0),
             ("a", 30, 3.0),
             ("b", 10, 1.0),
+            ("c", 30, None),  # it came then
         ]
 
 

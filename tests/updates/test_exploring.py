@@ -32,6 +32,7 @@ def test_new_items_are_shown_to_those_they_are_for(
     writer.append(
         [
             b'{"t":"item","item_id":"brush-11","title":"Brush number 11","category":"tools","ts":1}',
+            b'{"t":"item","item_id":"a-new","title":"The new apple","ts":1}',
             line(user_id="a-user3", item_id="a-new", ts=T0 + 36 * DAY),
         ]
     )
