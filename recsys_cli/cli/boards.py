@@ -69,7 +69,7 @@ def _segments(report: Report, order: list[str]) -> Table:
 def trials(tried: Iterable[Tried], rows: int = 12) -> Table:
     """The best trials so far, best first."""
     best = sorted(tried, key=lambda t: (t.finished, t.score), reverse=True)[:rows]
-    table = _table("Trials", ["#", "model", "score", "s", "hyperparameters"])
+    table = _table("Trials, scored on earlier windows", ["#", "model", "score", "s", "hyperparameters"])
     for t in best:
         score = f"{t.score:.4f}" if t.finished else f"({t.score:.4f})"
         table.add_row(str(t.number), Text(t.model), score, f"{t.seconds:.1f}", Text(settings_line(t.config)))

@@ -160,7 +160,11 @@ def _draw_list(out: Console, found: list[Entry], note: str) -> None:
     table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     for name in ("", "version", "by", "model", "when", "NDCG@10", "events", "items", "MB"):
         right = name in ("NDCG@10", "events", "items", "MB")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        # Where lines are short, what a model comes from and when it was made take two; numbers are never cut.
+        day = len("2026-11-20") if name == "when" else None
+        table.add_column(
+            name, justify="right" if right else "left", no_wrap=name not in ("model", "when"), min_width=day
+        )
     for e in found:
         mark = Text("*", style="bold green") if e.current else Text("")
         if e.damaged and not e.model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -48,7 +49,11 @@ def _show(out: Console, found: object) -> None:
         return
     table = Table(box=None, header_style="dim")
     for name in ("file", "row", "reason", "value", "content"):
-        table.add_column(name, justify="right" if name == "row" else "left", no_wrap=name != "content")
+        # One long value must not take the place of where the row is and what is wrong with it.
+        widest = 24 if name in ("file", "value") else None
+        told = max(len(str(getattr(row, name))) for row in found.rows) if name in ("row", "reason") else None
+        justify: Literal["left", "right"] = "right" if name == "row" else "left"
+        table.add_column(name, justify=justify, no_wrap=name != "content", min_width=told, max_width=widest)
     for row in found.rows:
         cells = (row.file, str(row.row), row.reason, short(row.detail or ""), short(row.raw or ""))
         table.add_row(*(Text(c) for c in cells))

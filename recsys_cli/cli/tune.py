@@ -64,7 +64,8 @@ def tune(
             watch=board.add,
         )
     done = _publish(run, store) if publish else None
-    result = _result(tuned) | {"version": done.version.name if done else None}
+    gate = done.decision.as_dict() if done else None
+    result = _result(tuned) | {"version": done.version.name if done else None, "gate": gate}
     run.emit(result, lambda out: _render(out, tuned, done))
 
 
@@ -112,6 +113,7 @@ def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
     from .boards import leaderboard, settings_line, trials
 
     out.print(trials(tuned.tried))
+    out.print("The best of each model, by the newest days, which no trial saw:")
     out.print(leaderboard(tuned.report))
     if tuned.earlier:
         one = tuned.earlier == 1
@@ -126,6 +128,6 @@ def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
     if done is None:
         out.print("Run recsys train to fit and publish it.", highlight=False)
     elif done.decision.promote:
-        out.print(f"Published [bold]{done.version.name}[/].", highlight=False)
+        out.print(f"Published [bold]{done.version.name}[/]. {done.decision.reason}", highlight=False)
     else:
         out.print(f"Kept back [bold]{done.version.name}[/]: {done.decision.reason}", highlight=False)

@@ -70,8 +70,11 @@ def decide(
         fitted = final.metrics[candidate][METRIC].value
         text = f"It is broken: NDCG@10 {fitted:.4f} when fitted on everything, {value.value:.4f} on the past alone."
         return Decision(False, text, shown)
-    against = " and ".join("the served version" if other == SERVED else "popularity" for other in leads)
-    return Decision(True, f"Its NDCG@10 of {value.value:.4f} is not worse than {against or 'before'}.", shown)
+    theirs = {("the served version" if o == SERVED else "popularity"): report.metrics[o][METRIC].value for o in leads}
+    # It may be below, by so little that it can be chance.
+    least = "not surely worse" if any(value.value < their for their in theirs.values()) else "not worse"
+    against = " and ".join(f"{name} ({their:.4f})" for name, their in theirs.items())
+    return Decision(True, f"Its NDCG@10 of {value.value:.4f} is {least} than {against or 'before'}.", shown)
 
 
 def _worse(lead: Interval, theirs: Interval, margin: float) -> str:

@@ -17,7 +17,7 @@ from .base import weigh
 from .clock import usable_time
 
 By = Literal["time", "last", "random", "fifth"]
-_FEW_USERS = 30  # below, a window is too small to judge by
+FEW_USERS = 30  # below, a window is too small to judge by
 _SHARE = 0.2
 
 
@@ -113,9 +113,9 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
         by = "time" if usable_time(data.interactions.histories) else "fifth"
     split = _split(data, by, window_days, seed)
     judged = _judgeable(split)
-    if by == "time" and not told and judged < _FEW_USERS:
+    if by == "time" and not told and judged < FEW_USERS:
         other = _split(data, "fifth", 0.0, seed)
-        if _judgeable(other) == _FEW_USERS:
+        if _judgeable(other) == FEW_USERS:
             return other
     return split if judged >= 2 else None
 
@@ -128,7 +128,7 @@ def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
 
 def _judgeable(split: Split) -> int:
     """How many customers can be judged; counted no further than what is enough."""
-    return len(split.judged(split.wanted(), _FEW_USERS, 0))
+    return len(split.judged(split.wanted(), FEW_USERS, 0))
 
 
 def time_split(data: Dataset, window_days: float = 0.0, *, steps_back: int = 0) -> Split:
@@ -152,7 +152,7 @@ def default_window(data: Dataset) -> float:
     """Days to hold out: a month where there are eight of them, else an eighth of the time; longer where few came."""
     span = max(data.interactions.end - int(data.interactions.histories.ts.min()), 1) / DAY
     window = min(30.0, span / 8)
-    while window < span / 4 and _returning(data, window) < _FEW_USERS:
+    while window < span / 4 and _returning(data, window) < FEW_USERS:
         window *= 1.5
     return window
 
@@ -199,7 +199,7 @@ def _hidden(data: Dataset, hide: NDArray[np.bool_], by: By) -> Split:
 def rolling(data: Dataset, n: int, window_days: float = 0.0) -> list[Split]:
     """Up to n splits, each of what was known before the one in front of it: the latest window first.
 
-    Windows in which fewer than some thirty customers can be judged are left out, but never the latest.
+    Windows in which fewer than `FEW_USERS` customers can be judged are left out, but never the latest.
     """
     first = holdout(data, window_days)
     if first is None:
@@ -212,7 +212,7 @@ def rolling(data: Dataset, n: int, window_days: float = 0.0) -> list[Split]:
         if past.n_events < 2:
             break
         older = holdout(newest.train, days, by=newest.by)
-        if older is None or len(older.judged(older.wanted(), _FEW_USERS, 0)) < _FEW_USERS:
+        if older is None or len(older.judged(older.wanted(), FEW_USERS, 0)) < FEW_USERS:
             break
         splits.append(older)
     return splits

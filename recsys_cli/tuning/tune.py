@@ -11,6 +11,7 @@ from ..errors import NotEnoughData, UsageError
 from ..evaluation import Report, rolling
 from ..models import registry
 from ..models.blend import Blend
+from ..models.holdout import FEW_USERS
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .choice import Choice, save_choice
@@ -83,7 +84,8 @@ def tune(
     windows = rolling(data, 1 + _WINDOWS, window_days)
     if len(windows) < 2:
         raise NotEnoughData(
-            "Tuning needs two stretches of time in which customers came back.", "Ingest a longer stretch of time."
+            f"Tuning needs two stretches of time in each of which at least {FEW_USERS} customers came back.",
+            "Ingest more orders, or let recsys train --model auto choose.",
         )
     latest, earlier = windows[0], windows[1:]
     if not trials and not timeout:

@@ -56,7 +56,8 @@ def reason(version: Version, watch: Watch | None, last: Attempt | None, settings
     days = (now["last_ts"] - since["last_ts"]) / DAY
     growth = {name: round(now[name] / max(since[name], 1) - 1, 6) for name in ("events", "items")}
     if 0 < settings.retrain_days <= days:
-        return f"the newest event is {days:.1f} days newer than at the last training"
+        # By the shop's clock, which no single event moves.
+        return f"the newest events but a few are {days:.1f} days newer than at the last training"
     if 0 < settings.retrain_share <= growth["events"]:
         return f"there are {growth['events']:.0%} more events than at the last training"
     if 0 < settings.retrain_items <= growth["items"]:

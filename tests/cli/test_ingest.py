@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -263,3 +264,14 @@ def test_a_second_writer_waits_with_a_message(recsys: Recsys, file: Path, tmp_pa
     holder.join()
     assert patient.returncode == 0
     assert "1 new" in patient.stdout
+
+
+def test_a_long_value_does_not_hide_which_row_and_why(recsys: Recsys, tmp_path: Path) -> None:
+    bad = "u1," + "x" * 257 + ",1700000000\n,i1,1700000000\nu1,i1,yesterday\n"
+    name = "orders_of_the_whole_last_year_with_a_long_name.csv"
+    (tmp_path / name).write_text("user_id,item_id,ts\nu1,i1,1700000000\n" + bad)
+    recsys("ingest", name)
+    shown = recsys("ingest", "rejected", COLUMNS="80").stdout
+    for row, why in ((3, "long_id"), (4, "no_user"), (5, "bad_time")):
+        assert re.search(rf" {row} +{why} ", shown), shown
+    assert max(map(len, shown.splitlines())) <= 80

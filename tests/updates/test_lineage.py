@@ -110,6 +110,9 @@ def test_the_commands(four: Artifacts, recsys: Recsys) -> None:
     listed = json.loads(recsys("models", "list", "--json", *state).stdout)
     assert [e["name"] for e in listed if e["current"]] == ["v000004"]
     assert recsys("models", "list", *state).stdout.splitlines()[1].startswith("* v000004 update")
+    narrow = recsys("models", "list", *state, COLUMNS="50").stdout
+    assert "…" not in "".join(re.findall(r"v0000\S*", narrow))
+    assert all(f" {entry['events']:,} " in narrow for entry in listed)
     back = json.loads(recsys("models", "rollback", "--json", *state).stdout)
     assert back == {"served": "v000003", "before": "v000004"}
     assert "v000004 is served from now on" in recsys("models", "promote", "4", *state).stdout

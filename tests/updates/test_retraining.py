@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, health
+from recsys_cli.evaluation import Interval, Report
+from recsys_cli.evaluation.gate import decide
 from recsys_cli.models import registry
 from recsys_cli.models.als import ALS, ALSConfig
 from recsys_cli.settings import Settings, UpdateSettings
@@ -83,6 +85,18 @@ def test_a_served_model_that_saw_the_newest_days_is_judged_by_its_recipe(
     again = run(returning, artifacts, values, "popular")
     assert again.decision.promote
     assert "served" in run(returning, artifacts, values, "als").decision.differences
+
+
+@pytest.mark.parametrize(("mine", "says"), [(0.19, "not surely worse"), (0.21, "not worse")])
+def test_the_gate_does_not_call_less_as_good(mine: float, says: str) -> None:
+    def about(value: float) -> dict[str, Interval]:
+        return {"ndcg@10": Interval(value, value - 0.05, value + 0.05)}
+
+    lead = {"served": about(mine - 0.2), "popular": about(0.05)}
+    report = Report({}, {"ease": about(mine), "served": about(0.2), "popular": about(0.1)}, {"ease": lead})
+    passed = decide(report, "ease", floor="popular", served=True, margin=0.2)
+    assert passed.promote
+    assert f"{mine:.4f} is {says} than the served version (0.2000) and popularity (0.1000)." in passed.reason
 
 
 def version(last_ts: int = T0, events: int = 1000, items: int = 100, *, lead: float = 2.0) -> Version:
