@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from ..models.base import Model, top_k
 from ..models.vectors import VectorModel
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from .request import Batch
+from .rules import Picker
 
 _ROWS = 1024  # customers at a time
 
@@ -71,6 +74,20 @@ def recommend(
     source = np.zeros(codes.shape, dtype=np.uint8)
     _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], None if repeat else bought)
     return Batch(codes, scores, source, (model.name, "popular", "catalogue"), known)
+
+
+def of_lists(lists: Iterable[tuple[Picker, bool]], rows: int, k: int) -> Batch:
+    """Lists made one by one, each with whether there was a history to go by."""
+    codes = np.full((rows, k), -1, dtype=np.int32)
+    scores = np.full((rows, k), -np.inf, dtype=np.float32)
+    source = np.zeros((rows, k), dtype=np.uint8)
+    known = np.zeros(rows, dtype=np.bool_)
+    number: dict[str, int] = {}
+    for row, (picker, known[row]) in enumerate(lists):
+        n = min(len(picker.codes), k)
+        codes[row, :n], scores[row, :n] = picker.codes[:n], picker.scores[:n]
+        source[row, :n] = [number.setdefault(name, len(number)) for name in picker.sources[:n]]
+    return Batch(codes, scores, source, tuple(number) or ("",), known)
 
 
 def _by_index(

@@ -141,6 +141,10 @@ class Engine:
     def recommend(self, request: Request) -> Answer:
         """The best items for whoever asks; popular ones, labelled as a fallback, where nothing personal is known."""
         person = self.people.find(request)
+        return self._answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
+
+    def _pick(self, person: Person, request: Request) -> Picker:
+        """The list of whoever asks."""
         rules = self._rules_of(request) if request.rules else self.rules
         allowed = self.catalogue.allowed(request.filters)
         skip = self._not_again(person, request, rules)
@@ -151,11 +155,10 @@ class Engine:
             if not picker.full:
                 self._fill(picker, allowed, person)
             self._explore(picker, person, request, rules, allowed)
-        elif person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
-            picker = self._shaped(person, request, rules, allowed, skip)
-        else:
-            picker = self._shaped_once(person, request, rules, allowed, skip)
-        return self._answer(picker, request, known=len(person.past) > 0, person=person)
+            return picker
+        if person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
+            return self._shaped(person, request, rules, allowed, skip)
+        return self._shaped_once(person, request, rules, allowed, skip)
 
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """`_shaped`, remembered for whoever comes back to the same list: putting it in order takes most of the time."""
@@ -331,10 +334,25 @@ class Engine:
         return self._answer(picker, request, known=False)
 
     def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
-        """Lists for many customers, from the version alone; see `batch.recommend`."""
+        """Lists for many customers, from the version alone; see `batch.recommend`.
+
+        Where rules do more than leave items out, each is made as for the one who asks alone: no list may depend on
+        the way it was asked for.
+        """
+        if self._orders_lists:
+            request = Request(k=k, repeat=repeat)
+            people = map(self.people.of_customer, keys)
+            picked = ((self._pick(person, request), len(person.past) > 0) for person in people)
+            return batch.of_lists(picked, len(keys), k)
         mask = self.catalogue.allowed(Filters()).mask
         index = self.retrieval.index
         return batch.recommend(self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat, index=index)
+
+    @property
+    def _orders_lists(self) -> bool:
+        """Whether the shop has rules beyond those that leave items out of every list."""
+        s, now = self.rules.settings, self.catalogue.campaigns()
+        return bool(self.rules.shape or s.bought_days or s.consumables or now.pins or now.factor is not None)
 
     # -- looking things up ------------------------------------------------------------------------------------------
 

@@ -7,6 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..artifacts.bundle import Bundle
 from ..artifacts.choices import FULL, SESSION, Choices
 from ..identity import find_key
@@ -108,6 +111,12 @@ class People:
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return person
+
+    def of_customer(self, key: NDArray[np.uint64]) -> Person:
+        """A customer by their key, not remembered: whoever asks for everybody comes once."""
+        place = (int(key[0]), int(key[1]))
+        barred = self._choices is not None and len(self._choices) and not self._choices.of(place).profile
+        return self._assemble(Request(), [] if barred else [place])
 
     def _keys(self, request: Request) -> list[Key]:
         keys: list[Key] = []

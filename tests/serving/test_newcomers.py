@@ -14,6 +14,8 @@ import pytest
 from recsys_cli.artifacts import SpoolWriter
 from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Request
+from recsys_cli.serving.rules import Rules
+from recsys_cli.settings import RuleSettings
 from recsys_cli.store import Store
 from recsys_cli.store.merge import close_batch, merge_events, merge_items, open_batch, transaction
 from recsys_cli.updates import run_pass
@@ -113,6 +115,17 @@ def test_a_catalogue_that_is_loaded_is_not_all_new(shop: Any, store: Store, hear
     assert born[first.code("one")] == NOW + DAY
     assert [int(born[first.code(item)]) for item in ("z1", "more1")] == [0, 0]
     assert 0 < born[first.code("t0")] < NOW - 5 * DAY  # its first sale
+
+
+def test_new_items_reach_batches_as_they_reach_single_lists(shop: Any, heard: Heard) -> None:
+    heard({"t": "item", "item_id": "fresh", "title": "Fresh tea", "category": "tea", "ts": NOW})
+    for rules, place in ((RuleSettings(bought_days=400), True), (RuleSettings(), False)):
+        engine = Engine.open(shop.version, shop.secret, rules=Rules.of(rules))
+        users = [f"{taste}{n}" for taste in "tc" for n in range(30)]
+        singles = [engine.recommend(Request(user_id=user, k=10)) for user in users]
+        assert any(single.sources[9] == "new" for single in singles)
+        codes, _, sources = engine.recommend_batch(user_keys(shop.secret, users), 10)
+        assert (codes.tolist() == [single.codes for single in singles]) is bool((sources == "new").any()) is place
 
 
 def test_nobody_knows_since_when(heard: Heard, shop: Any, store: Store) -> None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import itertools
+import json
+import subprocess
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from recsys_cli.artifacts.choices import Choice, Choices, change, hash_of
 from recsys_cli.errors import UsageError
+from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Filters, Request
 from recsys_cli.serving.campaigns import Campaign, read_campaigns
+from recsys_cli.serving.overlay import customer_key
+from recsys_cli.serving.rules import Rules
+from recsys_cli.settings import RuleSettings
 
 Ruled = Callable[..., Engine]
 Live = Callable[..., Engine]
+Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def lists(engine: Engine, user: str = "t4", k: int = 12, **more: Any) -> list[dict[str, Any]]:
@@ -195,13 +206,80 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("names", list(itertools.combinations(RULES, 2)))
-def test_rules_hold_beside_each_other(ruled: Ruled, names: tuple[str, str]) -> None:
+# More that a batch must obey as the single list does.
+ALL_RULES = RULES | {
+    "bury": {"campaigns": ({"action": "bury", "brand": "Birch", "factor": 0.1},)},
+    "bought_days": {"bought_days": 60},
+    "consumables": {"consumables": True},
+    "sold out": {"in_stock_only": False},
+    "shown": {"shown_limit": 1},
+}
+
+
+def together(names: tuple[str, ...]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name in names:
-        for key, value in RULES[name].items():
+        for key, value in ALL_RULES[name].items():
             settings[key] = (*settings.get(key, ()), *value) if key == "campaigns" else value
-    engine = ruled(**settings)
+    return settings
+
+
+@pytest.mark.parametrize("names", [(), *((n,) for n in ALL_RULES), *itertools.combinations(ALL_RULES, 2)])
+def test_the_batch_obeys_what_the_single_list_does(ruled: Ruled, one_shop: Any, names: tuple[str, ...]) -> None:
+    engine = ruled(**together(names))
+    if "consumables" in names:
+        engine.bundle.shelves["interval_days"][engine.code("t0")] = 3
+    users = [f"{letter}{n}" for letter in "tcgd" for n in (0, 4, 9, 23)] + ["late3", "stranger"]
+    for k, repeat in ((8, False), (12, True)):
+        batch = engine.recommend_batch(user_keys(one_shop.secret, users), k, repeat=repeat)
+        codes, scores, sources = batch
+        for row, user in enumerate(users):
+            single = engine.recommend(Request(user_id=user, k=k, repeat=repeat))
+            assert [int(code) for code in codes[row] if code >= 0] == single.codes, user
+            assert sources[row].tolist()[: len(single.codes)] == single.sources
+            np.testing.assert_allclose(scores[row][: len(single.codes)], single.scores, rtol=1e-4)
+            assert batch.known[row] == single.known
+    if "pin" in names:
+        assert "pinned" in batch.source_names
+
+
+def test_the_file_for_all_has_the_lists_of_each(shop: Any, recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text(
+        """[rules]
+        bought_days = 30
+        [[rules.campaigns]]
+        action = "pin"
+        item = "d7"
+        position = 1
+        [[rules.campaigns]]
+        action = "boost"
+        brand = "Birch"
+        factor = 100
+        """
+    )
+    state = ("--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts))
+    assert recsys("recommend", "--all", "-k", "5", "--out", "l.csv", *state).returncode == 0
+    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
+    for user in ("t4", "g9"):
+        single = json.loads(recsys("recommend", user, "-k", "5", "--json", *state).stdout)["items"]
+        assert [(r["item_id"], r["source"]) for r in rows if r["user_id"] == user] == [
+            (item["item_id"], item["source"]) for item in single
+        ]
+        assert (single[0]["item_id"], single[0]["source"]) == ("d7", "pinned")
+
+
+def test_a_batch_under_rules_leaves_out_the_past_of_those_who_object(shop: Any) -> None:
+    choices = Choices(shop.settings.artifacts, shop.secret)
+    change(shop.settings.artifacts, {hash_of(shop.secret, customer_key(shop.secret, "t4")): Choice("objected")})
+    choices.refresh()
+    engine = Engine.open(shop.version, shop.secret, rules=Rules.of(RuleSettings(max_per_category=3)), choices=choices)
+    codes, _, _ = engine.recommend_batch(user_keys(shop.secret, ["t4", "stranger"]), 8)
+    assert codes[0].tolist() == codes[1].tolist() == engine.recommend(Request(user_id="t4", k=8)).codes
+
+
+@pytest.mark.parametrize("names", list(itertools.combinations(RULES, 2)))
+def test_rules_hold_beside_each_other(ruled: Ruled, names: tuple[str, str]) -> None:
+    engine = ruled(**together(names))
     rows = lists(engine, "t4", k=8, explain=True)
     records = [engine.catalogue.record(engine.code(i)) for i in ids(rows)]
     assert len(set(ids(rows))) == len(rows) > 0
