@@ -12,43 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import checkup
 from .artifacts import Artifacts, Spool, Version, health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
+from .finding import BROKEN, HINT, SEVERITIES, WARNING, Finding
 from .identity import secret_path
 from .judging import fitted
 from .schema import DAY
 from .settings import Settings
 from .store import Store
-from .store.diagnosing import CatalogueFigures, EventFigures, Figures, figures
+from .store.diagnosing import CatalogueFigures, EventFigures, Figures, TargetFigures, figures, target_figures
 from .store.reading import spool_position
-
-BROKEN, WARNING, HINT = "broken", "warning", "hint"
-_ORDER = (BROKEN, WARNING, HINT)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing worth knowing.
-
-    Parameters
-    ----------
-    name
-        What to call it in monitoring.
-    severity
-        broken: recommendations do not work, or not safely. warning: they are worse than need be. hint: good to know.
-    sentence
-        What is the case, in plain words, with figures.
-    advice
-        What to do; a command where there is one.
-    """
-
-    name: str
-    severity: str
-    sentence: str
-    advice: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return {"name": self.name, "severity": self.severity, "sentence": self.sentence, "advice": self.advice}
 
 
 @dataclass(frozen=True)
@@ -61,6 +35,8 @@ class Patient:
         Why the database or the artifacts could not be looked at.
     spool_bytes
         Received by the server and not yet in the database.
+    targets
+        What the database has of what campaigns are about.
     """
 
     settings: Settings
@@ -70,6 +46,7 @@ class Patient:
     trouble: tuple[RecsysError, ...]
     spool_bytes: int
     worker: health.Health
+    targets: Mapping[checkup.Target, TargetFigures]
 
 
 @dataclass(frozen=True)
@@ -85,7 +62,7 @@ class Diagnosis:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        counts = {s: sum(f.severity == s for f in self.findings) for s in _ORDER}
+        counts = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
         return {"ok": not self.broken, "counts": counts, "findings": [f.as_dict() for f in self.findings]}
 
 
@@ -93,7 +70,7 @@ def diagnose(settings: Settings, *, waiting: Callable[[str], None] | None = None
     """Look at the database, the artifacts and the machine."""
     patient = _examine(settings, waiting)
     found = [finding for look in _LOOKS for finding in look(patient)]
-    return Diagnosis(tuple(sorted(found, key=lambda f: _ORDER.index(f.severity))), patient.figures)
+    return Diagnosis(tuple(sorted(found, key=lambda f: SEVERITIES.index(f.severity))), patient.figures)
 
 
 def _examine(settings: Settings, waiting: Callable[[str], None] | None) -> Patient:
@@ -101,9 +78,11 @@ def _examine(settings: Settings, waiting: Callable[[str], None] | None) -> Patie
     artifacts = Artifacts(settings.artifacts)
     now = time.time()
     counted, position = None, {}
+    targets: dict[checkup.Target, TargetFigures] = {}
     try:
         with Store(settings.db, settings.store, waiting=waiting).reading() as con:
             counted, position = figures(con, int(now)), spool_position(con)
+            targets = {target: target_figures(con, *target) for target in checkup.targets(settings)}
     except StoreMissing:
         pass
     except RecsysError as e:
@@ -117,10 +96,14 @@ def _examine(settings: Settings, waiting: Callable[[str], None] | None) -> Patie
         trouble.append(e)
     waiting_bytes = Spool(artifacts.spool_dir).backlog(position)
     worker = health.read(settings.artifacts)
-    return Patient(settings, now, counted, version, tuple(trouble), waiting_bytes, worker)
+    return Patient(settings, now, counted, version, tuple(trouble), waiting_bytes, worker, targets)
 
 
 # -- set-up
+
+
+def _settings(p: Patient) -> list[Finding]:
+    return [*checkup.refused(p.settings), *checkup.idle(p.settings, p.now, p.targets)]
 
 
 def _trouble(p: Patient) -> list[Finding]:
@@ -430,6 +413,7 @@ def _events(p: Patient) -> list[Finding]:
 
 _LOOKS: tuple[Callable[[Patient], list[Finding]], ...] = (
     _trouble,
+    _settings,
     _key,
     _modes,
     _space,

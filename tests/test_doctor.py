@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import time
@@ -162,3 +163,82 @@ def test_a_model_that_is_behind_is_found(shop: Shop, settings: Settings, recsys:
         more = {"user_id": [f"w{i}" for i in range(2000)], "item_id": ["i1"] * 2000, "ts": [NOW - 5] * 2000}
         merge.merge_events(con, pa.table(more))
     assert "model_behind" in names(diagnose(settings))
+
+
+REFUSED = {
+    "campaign": ('[[rules.campaigns]]\naction = "bost"\nitem = "i1"', ["recommend", "u1"], "'bost'"),
+    "origin": ('[serve]\ncors_origins = ["*"]', ["serve", "--port", "0"], "no web origin"),
+    "zone": ('[ingest]\ntimezone = "Europa/Berlin"', ["ingest", "orders.csv"], "Europa/Berlin"),
+    "model": ('[train]\nmodel = "alz"', ["train"], "no model 'alz'"),
+    "folder": ('[ingest]\nfolder = "nix"', ["update-worker", "--once"], "no folder nix"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_command_refuses_the_doctor_finds(
+    shop: Shop, settings: Settings, recsys: Recsys, tmp_path: Path, name: str
+) -> None:
+    shop()
+    toml, command, said = REFUSED[name]
+    state = {"RECSYS_DB": str(settings.db), "RECSYS_ARTIFACTS": str(settings.artifacts)}
+    assert recsys("train", **state).returncode == 0
+    (tmp_path / "orders.csv").write_text("user_id,item_id,ts\nu1,i1,2025-01-01\n")
+    (tmp_path / "recsys.toml").write_text(toml)
+    refused = recsys(*command, **state)
+    assert refused.returncode != 0
+    assert said in refused.stderr
+    done = recsys("doctor", "--json", **state)
+    first = json.loads(done.stdout)["findings"][0]
+    assert done.returncode == 1
+    assert (first["name"], first["severity"]) == ("settings", "broken")
+    assert said in first["sentence"]
+    assert first["advice"].startswith("Mend ")
+
+
+IDLE = {
+    "never": ({"action": "ban", "item": "i1", "from": "2030-01-02", "until": "2030-01-01"}, "never runs"),
+    "unknown pin": ({"action": "pin", "item": "i77"}, "does nothing"),
+    "sold out pin": ({"action": "pin", "item": "i2"}, "sold out"),
+    "retired ban": ({"action": "ban", "item": "i3"}, "out of the catalogue"),
+    "brand of nobody": ({"action": "boost", "brand": "B9"}, "does nothing"),
+    "attribute of nobody": ({"action": "bury", "attribute": "colour=green"}, "does nothing"),
+}
+BUSY = [
+    {"action": "pin", "item": "i1"},
+    {"action": "boost", "category": "c"},
+    {"action": "bury", "attribute": "colour=red"},
+    {"action": "ban", "category": "gone", "until": "2020-01-01"},
+]
+CATALOGUE = (
+    "UPDATE items SET availability = false WHERE item_id = 'i2'",
+    "UPDATE items SET retired_at = 1 WHERE item_id = 'i3'",
+    """UPDATE items SET attributes = '{"colour": "red"}' WHERE item_id = 'i4'""",
+)
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_campaigns_that_do_nothing_are_told(shop: Shop, settings: Settings, name: str) -> None:
+    shop(*CATALOGUE)
+    table, said = IDLE[name]
+    rules = dataclasses.replace(settings.rules, campaigns=(*BUSY, table))
+    found = [f for f in diagnose(dataclasses.replace(settings, rules=rules)).findings if f.name == "campaign"]
+    assert [f.severity for f in found] == ["hint"], found
+    assert said in found[0].sentence
+    assert found[0].sentence.startswith("Campaign 5 ")
+    assert found[0].advice
+
+
+def test_what_is_nearly_the_word_is_named(shop: Shop, settings: Settings) -> None:
+    shop()
+    rules = dataclasses.replace(settings.rules, campaigns=({"action": "ban", "category": "C"},))
+    found = {f.name: f for f in diagnose(dataclasses.replace(settings, rules=rules)).findings}
+    assert found["campaign"].advice == "Did you mean 'c'?"
+
+
+def test_a_mapping_of_no_field_is_told(settings: Settings) -> None:
+    ingest = dataclasses.replace(settings.ingest, map_events={"user": "x", "item_id": "y"}, map_items={"titel": "z"})
+    found = [f for f in diagnose(dataclasses.replace(settings, ingest=ingest)).findings if f.name == "mapping"]
+    assert [(f.severity, f.advice) for f in found] == [
+        ("hint", "Did you mean user_id?"),
+        ("hint", "Did you mean title?"),
+    ]

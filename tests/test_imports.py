@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"cli"},
-            {"demo", "batch", "status", "doctor"},  # whole journeys and looks at everything, for the command line
+            {"demo", "batch", "status", "doctor", "checkup", "finding"},  # whole journeys and looks at everything, for the command line
             {"api"},
             {"serving", "training", "judging", "tuning", "updates", "gdpr", "ingest", "backup"},
             {"models", "index", "ranker", "evaluation"},

@@ -64,7 +64,8 @@ class Campaign:
             raise UsageError(f"{where} has '{min(unknown)}', which is not known.", "See the README for an example.")
         action = table.get("action")
         if action not in _ACTIONS:
-            raise UsageError(f"{where} has no action.", f"It is one of {', '.join(_ACTIONS)}.")
+            what = "no action" if action is None else f"the action {action!r}, which is not known"
+            raise UsageError(f"{where} has {what}.", f"It is one of {', '.join(_ACTIONS)}.")
         targets = [name for name in _TARGETS if name in table]
         if len(targets) != 1 or (action == "pin" and targets != ["item"]):
             raise UsageError(f"{where} must name one of {', '.join(_TARGETS)}; a pin names an item.", "Mend the table.")

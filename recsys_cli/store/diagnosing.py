@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ..schema import ATTRIBUTES
 from .reading import ONLY_HEARD_ITEMS
 
 ROBOT_A_DAY = 500  # events of one customer in one day; people do not click that much
@@ -224,6 +225,51 @@ def _catalogue(con: duckdb.DuckDBPyConnection, items: int) -> CatalogueFigures:
     without = dict(zip(asked, row[1:], strict=True))
     heard = _one(con, f"SELECT count(*) FROM ({ONLY_HEARD_ITEMS})")
     return CatalogueFigures(items, retired, row[0], without, unknown, heard, _one(con, never), shared)
+
+
+@dataclass(frozen=True)
+class TargetFigures:
+    """What there is of an item, category, brand or attribute.
+
+    Parameters
+    ----------
+    items, retired
+        Items that are or have it, and how many of these are out of the catalogue.
+    sold_out
+        All that are not retired are sold out.
+    near
+        What is written nearly like it; empty when nothing is.
+    """
+
+    items: int
+    retired: int
+    sold_out: bool
+    near: str
+
+
+def target_figures(con: duckdb.DuckDBPyConnection, target: str, value: str) -> TargetFigures:
+    """Look for what a campaign is about: target is item, category, brand or attribute (name=value)."""
+    column, asked = {"item": "item_id"}.get(target, target), value
+    if target == "attribute":
+        name, _, asked = value.partition("=")
+        quoted = name.replace('"', '""').replace("'", "''")
+        column = f"json_extract_string({ATTRIBUTES}, '$.\"{quoted}\"')"
+    every = f"SELECT {column} AS value, retired_at, availability FROM items"
+    if target == "item":
+        also = "item_id NOT IN (SELECT item_id FROM items)"
+        every += f" UNION SELECT item_id, NULL, NULL FROM events WHERE {also}"
+    items, retired, left = con.execute(
+        f"""SELECT count(*), count(retired_at), count(*) FILTER (retired_at IS NULL AND coalesce(availability, true))
+            FROM ({every}) WHERE value = ?""",
+        [asked],
+    ).fetchall()[0]
+    near = con.execute(
+        f"""SELECT value FROM ({every}) WHERE value IS NOT NULL
+            GROUP BY value HAVING levenshtein(lower(value), lower($1)) <= length($1) // 4
+            ORDER BY levenshtein(lower(value), lower($1)), count(*) DESC, value LIMIT 1""",
+        [asked],
+    ).fetchall() if not items else []  # fmt: skip
+    return TargetFigures(items, retired, not left, str(near[0][0]) if near else "")
 
 
 def _one(con: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -160,7 +160,8 @@ def test_masks_follow_the_clock(ruled: Ruled, monkeypatch: pytest.MonkeyPatch) -
     [
         ("no table", "is no table"),
         ({"action": "boost"}, "must name one of"),
-        ({"action": "push", "item": "x"}, "has no action"),
+        ({"action": "push", "item": "x"}, "the action 'push', which is not known"),
+        ({"item": "x"}, "has no action"),
         ({"action": "pin", "brand": "x"}, "a pin names an item"),
         ({"action": "boost", "item": "x", "factor": 0.5}, "does not boost"),
         ({"action": "bury", "item": "x", "factor": 2}, "does not bury"),
