@@ -332,7 +332,8 @@ def _event_notes(con: duckdb.DuckDBPyConnection, weights: Mapping[str, float]) -
     if "event_type" in columns:
         refunds = con.execute("SELECT count(*) FROM accepted WHERE event_type = 'refund'").fetchall()[0][0]
         if refunds:
-            notes.append(f"{refunds} rows are refunds or cancellations.")
+            many = f"{refunds} rows are refunds or cancellations."
+            notes.append("1 row is a refund or cancellation." if refunds == 1 else many)
         counted = con.execute("SELECT event_type, count(*) FROM accepted GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
         weightless = [(kind, n) for kind, n in counted if kind not in weights]
         for kind, n in weightless[:_FEW]:

@@ -89,7 +89,8 @@ class ModelConfig:
         given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
-                raise UsageError(f"This model has no setting '{name}'.", f"It has: {', '.join(known)}.")
+                model = cls.__name__.removesuffix("Config")
+                raise UsageError(f"{model} has no setting '{name}'.", f"It has: {', '.join(known)}.")
             given[name] = _typed(name, value, getattr(cls(), name))
             _check_bounds(known[name], value, given[name])
         return cls(**given)
