@@ -47,6 +47,9 @@ class Check:
         The field whose text is shown as the offender; empty for none.
     severity
         `rejected`: something is wrong. `left out`: nothing is, the row is no customer's dealing with a product.
+    names
+        SQL predicate over a text `word`: it names somebody of whom nothing is to be kept, wherever it stands. Lines
+        that are no rows cannot be asked for more.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Check:
     offends: str
     shows: str = ""
     severity: str = REJECTED
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,17 @@ def _times(c: Context) -> list[Check]:
     if "ts" not in c.has:
         return []
     first = int(datetime.fromisoformat(c.settings.earliest).replace(tzinfo=UTC).timestamp())
-    last = c.now + int(c.settings.future_hours * 3600)
     return [
         Check("no_time", "It has no time.", "t_ts IS NULL"),
         Check("bad_time", "Its time cannot be read, or never was.", "t_ts IS NOT NULL AND ts IS NULL", "ts"),
         Check("old_time", f"Its time is before {c.settings.earliest}.", f"ts < {first}", "ts"),
-        Check("future_time", "Its time is in the future.", f"ts > {last}", "ts"),
+        Check("future_time", "Its time is in the future.", f"ts > {_latest(c)}", "ts"),
     ]
+
+
+def _latest(c: Context) -> int:
+    """The last time that is believed, epoch seconds: clocks differ, and zones are mistaken."""
+    return c.now + int(c.settings.future_hours * 3600)
 
 
 def _numbers(c: Context) -> list[Check]:
@@ -226,10 +234,16 @@ def _any_like(column: str, patterns: tuple[str, ...]) -> str:
 
 
 def _erased(c: Context) -> list[Check]:
-    if not c.keep_out or "user_id" not in c.has:
+    user, session = (f"t_{n}" if n in c.has and c.kind != ITEMS else "" for n in ("user_id", "session_id"))
+    if not c.keep_out or not (user or session):
         return []
-    early = refusal(c.secret, c.keep_out, "ts" if "ts" in c.has else "0", "t_user_id")
-    return [Check("erased", "It is about a person who asked to be forgotten.", early, "", LEFT_OUT)]
+    # A time that cannot be read, or never was, is no proof that they have come back: such a row would be rejected for
+    # it, and kept with the name of somebody erased until the shop mends it.
+    past = f"coalesce(CASE WHEN ts <= {_latest(c)} THEN ts END, 0)" if "ts" in c.has else "0"
+    early = refusal(c.secret, c.keep_out, past, user, session)
+    word = [refusal(c.secret, c.keep_out, "0", *who) for who in (("word", ""), ("", "word"))]
+    sentence = "It is about a person who asked to be forgotten."
+    return [Check("erased", sentence, early, "", LEFT_OUT, names=" OR ".join(word))]
 
 
 _MAKERS: tuple[Callable[[Context], list[Check]], ...] = (

@@ -104,7 +104,8 @@ def keep_rejected(
               FROM (SELECT row_number, reason, detail FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
               UNION ALL
               SELECT NULL, row_number, {values.quote(BROKEN_LINE[0])}, why,
-                     json_object('line', {_masked("line") if secret else "line"})::VARCHAR
+                     CASE WHEN row_number NOT IN ({_broken_about(checks)})
+                     THEN json_object('line', {_masked("line") if secret else "line"})::VARCHAR END
               FROM broken
             ) fresh
             WHERE raw IS NULL OR NOT EXISTS (
@@ -128,6 +129,14 @@ def _kept(checks: Sequence[Check], source: Source, understood: Understanding, se
     return f"CASE WHEN k.{alive} THEN {detail} END", f"CASE WHEN k.{alive} THEN {raw} END"
 
 
+def _broken_about(checks: Sequence[Check]) -> str:
+    """SQL: numbers of the broken lines in which somebody is named of whom nothing is to be kept."""
+    naming = " OR ".join(c.names for c in checks if c.names)
+    words = rf"unnest(regexp_split_to_array(line, {values.quote(_BETWEEN)})) AS word"
+    return f"SELECT row_number FROM (SELECT row_number, {words} FROM broken) WHERE {naming or 'false'}"
+
+
+_BETWEEN = r"""\s*[,;|\t"'{}\[\]:]\s*"""
 _ADDRESS = r"[^\s@,;|<>]+@[^\s@,;|<>]+\.[^\s@,;|<>]+"
 
 

@@ -88,7 +88,7 @@ def take_lines(
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    taken = _events(con, reached, user, refused) + _items(con) + _merges(con, user)
+    taken = _events(con, reached, user, refused) + _items(con) + _merges(con, user, refused)
     # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
     for name in ("spooled", "spooled_events", "spooled_items", "spooled_merges", "spooled_bad"):
         con.execute(f"DROP TABLE {name}")
@@ -139,8 +139,8 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: st
     batch = open_batch(con, "spool", "events", _name_of(reached), 0)
     guests = _count(con, "spooled_events WHERE coalesce(user_id, '') = '' AND coalesce(session_id, '') <> ''")
     con.execute(
-        """INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
-           SELECT ?, segment, place, reason, detail, line FROM spooled_bad""",
+        f"""INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
+           SELECT ?, segment, place, reason, detail, {_kept(user, refused)} FROM spooled_bad""",
         [batch],
     )
     names = ", ".join(name for name in EVENT_COLUMNS if name not in ("user_id", "event_id"))
@@ -160,6 +160,15 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: st
     con.execute("DROP TABLE spooled_good")
     close_batch(con, batch, merged, bad)
     return Taken(events=merged.new, known_events=merged.known, guests=guests, rejected=bad)
+
+
+def _kept(user: str, refused: str) -> str:
+    """SQL: a bad line, unless it is about somebody who must not come back; without a time, it may be an old one."""
+    if not refused:
+        return "line"
+    row = f"* REPLACE (nullif({user}, '') AS user_id, coalesce(ts, 0) AS ts)"
+    theirs = f"SELECT segment || ':' || place FROM (SELECT {row} FROM spooled_events) WHERE {refused}"
+    return f"CASE WHEN segment || ':' || place NOT IN ({theirs}) THEN line END"
 
 
 def _items(con: duckdb.DuckDBPyConnection) -> Taken:
@@ -197,19 +206,20 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
     return Taken(items=changes)
 
 
-def _merges(con: duckdb.DuckDBPyConnection, user: str) -> Taken:
+def _merges(con: duckdb.DuckDBPyConnection, user: str, refused: str) -> Taken:
     """What a guest did until they logged in becomes the customer's; of several log-ins, each gets what came before it
-    and after the one before, so that nobody is given another's history."""
+    and after the one before, so that nobody is given another's history, nor somebody erased a new one."""
     if not _count(con, "spooled_merges"):
         return Taken()
     found = con.execute(
-        f"""UPDATE events SET user_id = m.customer FROM (
-              SELECT session_id, {user} AS customer, ts AS until,
+        f"""UPDATE events SET user_id = m.user_id FROM (FROM (
+              SELECT session_id, {user} AS user_id, ts,
                      lag(ts) OVER (PARTITION BY session_id ORDER BY ts, segment, place) AS since
               FROM spooled_merges
-              WHERE coalesce(session_id, '') <> '' AND coalesce(user_id, '') <> '' AND ts IS NOT NULL) m
+              WHERE coalesce(session_id, '') <> '' AND coalesce(user_id, '') <> '' AND ts IS NOT NULL)
+              WHERE NOT ({refused or "false"})) m
             WHERE events.user_id IS NULL AND events.session_id = m.session_id
-              AND events.ts <= m.until AND (m.since IS NULL OR events.ts > m.since)"""
+              AND events.ts <= m.ts AND (m.since IS NULL OR events.ts > m.since)"""
     ).fetchall()
     changed = int(found[0][0])
     if changed:

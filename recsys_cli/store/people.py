@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
+from ..schema import GUEST
 from .merge import Merged, close_batch, open_batch
 
 # Who a row is about; every table that has such a column is taken to hold people.
 PERSON_COLUMN = "user_id"
+# Whose an event is that names no customer; see `schema.guest_id`.
+SESSION_COLUMN = "session_id"
 
 
 def tables_of_people(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -52,14 +55,20 @@ def count_rows(
     return {table: n for table, n in counts.items() if n}
 
 
-def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> set[str]:
-    """Which of the ids have rows, and which of the names stand in rejected rows."""
+def known_ids(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> set[str]:
+    """Which of the ids have rows."""
     found: set[str] = set()
     for table in tables_of_people(con):
         rows = con.execute(
             f"SELECT DISTINCT {PERSON_COLUMN} FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)]
         ).fetchall()
         found |= {row[0] for row in rows}
+    return found
+
+
+def known_names(con: duckdb.DuckDBPyConnection, ids: Sequence[str], names: Sequence[str]) -> set[str]:
+    """Which of the ids have rows, and which of the names stand in rejected rows."""
+    found = known_ids(con, ids)
     spelled = {name: name for name in names} | {name.lower(): name for name in names if "@" in name}
     patterns = naming(names)
     used = [n for n, pattern in enumerate(patterns, 1) if "(" in pattern]
@@ -210,8 +219,14 @@ def _number(con: duckdb.DuckDBPyConnection, query: str, params: Sequence[object]
     return int(rows[0][0])
 
 
-def refusal(secret: str, erased: Mapping[str, int], ts: str = "ts", user: str = PERSON_COLUMN) -> str:
-    """SQL: a row of `user_id` is about somebody erased, and happened before that.
+def refusal(
+    secret: str,
+    erased: Mapping[str, int],
+    ts: str = "ts",
+    user: str = PERSON_COLUMN,
+    session: str = SESSION_COLUMN,
+) -> str:
+    """SQL: a row is about somebody erased, a customer or the guest of a session, and happened before that.
 
     A lookup in one map, not a chain of comparisons: with five hundred erased people a chain takes minutes.
 
@@ -219,12 +234,16 @@ def refusal(secret: str, erased: Mapping[str, int], ts: str = "ts", user: str = 
     ----------
     erased
         `gdpr.suppression` hash to the epoch seconds of the erasure; not empty.
-    ts, user
-        SQL of the row's time (0 when it has none) and of its customer.
+    ts, user, session
+        SQL of the row's time (0 when it has none), of its customer and of its session; empty where the rows have no
+        such column. The session says whose the row is when no customer does.
     """
     seen = ", ".join(f"'{name}': {int(at)}" for name, at in erased.items())
     quoted = "'" + secret.replace("'", "''") + "'"
-    hashed = f"sha256({quoted} || 'erased' || left(sha256({quoted} || {user}), 32))"
+    # An address is the same in any case, and an old export may write it in another one than the list knows.
+    who = [f"CASE WHEN contains({user}, '@') THEN lower({user}) ELSE {user} END"] if user else []
+    who += [f"chr({ord(GUEST)}) || {session}"] if session else []
+    hashed = f"sha256({quoted} || 'erased' || left(sha256({quoted} || coalesce({', '.join(who)})), 32))"
     return f"coalesce({ts} <= (MAP {{{seen}}})[{hashed}], false)"
 
 
@@ -236,10 +255,20 @@ def erased_ids(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str,
         rows = con.execute(
             f"""SELECT {PERSON_COLUMN} FROM (SELECT {PERSON_COLUMN}, {ts} AS first FROM {table}
                                              WHERE {PERSON_COLUMN} IS NOT NULL GROUP BY 1)
-                WHERE {refusal(secret, erased, "first")}"""
+                WHERE {refusal(secret, erased, "first", session="")}"""
         ).fetchall()
         found |= {row[0] for row in rows}
     return sorted(found)
+
+
+def erased_guests(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int]) -> list[str]:
+    """Sessions of erased guests of which the store has events from before their erasure."""
+    rows = con.execute(
+        f"""SELECT {SESSION_COLUMN} FROM (SELECT {SESSION_COLUMN}, min(ts) AS first FROM events
+                                          WHERE {PERSON_COLUMN} IS NULL AND {SESSION_COLUMN} IS NOT NULL GROUP BY 1)
+            WHERE {refusal(secret, erased, "first", user="")} ORDER BY 1"""
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def change_profile(con: duckdb.DuckDBPyConnection, ids: Sequence[str], attributes: Mapping[str, str | None]) -> int:
