@@ -18,7 +18,7 @@ from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
 from .finding import BROKEN, HINT, SEVERITIES, WARNING, Finding
 from .identity import secret_path
 from .judging import fitted
-from .schema import DAY
+from .schema import CART, CLICK, DAY, VIEW
 from .settings import Settings
 from .store import Store
 from .store.diagnosing import CatalogueFigures, EventFigures, Figures, TargetFigures, figures, target_figures
@@ -224,13 +224,24 @@ def _enough(p: Patient) -> list[Finding]:
     purchases = e.types.get("purchase", 0)
     if purchases and e.purchases_of_learners < 0.3 * purchases:
         share = e.purchases_of_learners / purchases
-        sentence = f"Only {share:.0%} of purchases are by customers who bought more than one item: tastes hardly show."
-        advice = "Send clicks as well (POST /events, or ingest them); check that customer ids stay the same."
+        sentence = (
+            f"Only {share:.0%} of purchases are by customers or guests who bought or looked at more than one item: "
+            "tastes hardly show."
+        )
+        advice = "Check that customer and session ids stay the same from click to purchase."
+        if not any(e.types.get(kind) for kind in (VIEW, CLICK, CART)):
+            advice = "Send clicks as well (POST /events, or ingest them); check that customer ids stay the same."
         found.append(Finding("one_timers", WARNING, sentence, advice))
-    if e.customers > 100 and e.returning < 0.05 * e.customers:
+    if e.customers > 100 and e.returning < 0.05 * e.customers and _judged(p.version) < 100:
         sentence = f"Only {e.returning:,} of {e.customers:,} customers came back, so the model cannot be judged well."
         found.append(Finding("few_return", HINT, sentence, "Check that guests' orders carry the same id each time."))
     return found
+
+
+def _judged(version: Version | None) -> int:
+    """Customers by whom the served model was judged; where times tell nothing, parts of histories did."""
+    split = version.manifest["metrics"].get("split", {}) if version else {}
+    return int(split.get("users", 0))
 
 
 def _people(e: EventFigures) -> list[Finding]:

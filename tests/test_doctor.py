@@ -242,3 +242,45 @@ def test_a_mapping_of_no_field_is_told(settings: Settings) -> None:
         ("hint", "Did you mean user_id?"),
         ("hint", "Did you mean title?"),
     ]
+
+
+VIEWS = "UPDATE events SET event_type = 'view', order_id = NULL"
+GUESTS = "UPDATE events SET session_id = user_id, user_id = NULL"
+
+
+def test_in_a_shop_of_views_those_who_look_again_came_back(shop: Shop) -> None:
+    found = shop(VIEWS)
+    assert not {"few_return", "one_timers"} & names(found)
+    assert found.figures is not None
+    assert found.figures.events is not None
+    assert found.figures.events.returning == 200
+
+
+def test_guests_who_look_at_several_items_show_their_taste(shop: Shop) -> None:
+    assert "one_timers" not in names(shop(GUESTS))
+
+
+def test_where_clicks_are_sent_already_other_advice_is_given(shop: Shop) -> None:
+    lonely = "UPDATE events SET user_id = 'v' || rowid"
+    advice = {f.name: f.advice for f in shop(lonely).findings}["one_timers"]
+    assert "Send clicks" in advice
+
+
+def test_clicks_that_tell_nothing_are_not_asked_for_again(shop: Shop) -> None:
+    advice = {
+        f.name: f.advice
+        for f in shop(
+            "UPDATE events SET user_id = 'v' || rowid",
+            "INSERT INTO events BY NAME SELECT * REPLACE ('view' AS event_type) FROM events",
+        ).findings
+    }
+    assert "Send clicks" not in advice["one_timers"]
+
+
+def test_whoever_was_judged_can_be_judged(shop: Shop, settings: Settings, recsys: Recsys) -> None:
+    """All within an hour: training judges by parts of histories then."""
+    shop("UPDATE events SET ts = 1699999200 + rowid % 3000")
+    state = {"RECSYS_DB": str(settings.db), "RECSYS_ARTIFACTS": str(settings.artifacts)}
+    assert "few_return" in names(diagnose(settings))
+    assert recsys("train", **state).returncode == 0
+    assert "few_return" not in names(diagnose(settings))

@@ -169,7 +169,10 @@ STATUS: Schema = obj(
         "created_at": INTEGER,
         "model": TEXT,
         "trained": obj({"version": TEXT, "created_at": INTEGER}),
-        "data": obj({name: maybe("integer") for name in ("items", "users", "events", "first_ts", "last_ts")}),
+        "data": obj(
+            {name: maybe("integer") for name in ("items", "users", "events", "first_ts", "last_ts")}
+            | {"users": maybe("integer") | {"description": "Customers, and guests' sessions without one."}}
+        ),
         "metrics": _INTERVALS,
         "popular": _INTERVALS,
         "lead": _INTERVALS | {"description": "The model's lead over popularity, by metric."},

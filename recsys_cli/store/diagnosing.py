@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ..schema import ATTRIBUTES
+from ..schema import ATTRIBUTES, PURCHASE
 from .reading import ONLY_HEARD_ITEMS
 
 ROBOT_A_DAY = 500  # events of one customer in one day; people do not click that much
@@ -26,9 +26,9 @@ class EventFigures:
     first, last, clock
         Epoch seconds of the first, the last, and the newest event but one in two hundred.
     returning
-        Customers with purchases at two times at least.
+        Customers who bought something (in a shop without purchases: did something) after an earlier visit.
     purchases_of_learners
-        Purchases of customers with at least two items.
+        Purchases of customers and guests who bought or looked at two items at least.
     biggest
         Id and events of the busiest customer.
     robots
@@ -153,10 +153,14 @@ def _events(con: duckdb.DuckDBPyConnection, events: int, now: int) -> EventFigur
     ).fetchall()[0]
     customers, guests, items, first, last, clock, midnight, future, testers = row
     types = dict(con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC").fetchall())
+    asked = "event_type = 'purchase'" if types.get(PURCHASE) else "true"  # as training judges; see `Split.wanted`
     returning, learners = con.execute(
-        """SELECT count(*) FILTER (times > 1), coalesce(sum(n) FILTER (items > 1), 0)::BIGINT FROM (
-             SELECT count(*) AS n, count(DISTINCT ts // 3600) AS times, count(DISTINCT item_id) AS items
-             FROM events WHERE event_type = 'purchase' AND user_id IS NOT NULL GROUP BY user_id)"""
+        f"""SELECT count(*) FILTER (customer AND latest > first), coalesce(sum(bought) FILTER (items > 1), 0)::BIGINT
+            FROM (SELECT bool_and(user_id IS NOT NULL) AS customer, count(*) FILTER (event_type = 'purchase') AS bought,
+                         count(DISTINCT item_id) AS items, min(ts // 3600) AS first,
+                         max(ts // 3600) FILTER ({asked}) AS latest
+                  FROM events WHERE event_type NOT IN ('impression', 'refund', 'dislike')
+                  GROUP BY coalesce(user_id, chr(31) || session_id))"""
     ).fetchall()[0]
     biggest = con.execute(
         "SELECT user_id, count(*) AS n FROM events WHERE user_id IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1"

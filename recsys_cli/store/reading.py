@@ -253,11 +253,12 @@ def count(con: duckdb.DuckDBPyConnection, table: str) -> int:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What `recsys status` says of the database."""
+    """What `recsys status` says of the database; `users` are customers, `guests` sessions without one."""
 
     events: int
     items: int
     users: int
+    guests: int
     first_ts: int | None
     last_ts: int | None
     by_type: dict[str, int]
@@ -268,12 +269,14 @@ class StoreSummary:
 def summary(con: duckdb.DuckDBPyConnection) -> StoreSummary:
     """Counts and the span of time."""
     row = con.execute(
-        "SELECT count(*), count(DISTINCT item_id), count(DISTINCT user_id), min(ts), max(ts) FROM events"
+        """SELECT count(*), count(DISTINCT item_id), count(DISTINCT user_id),
+                  count(DISTINCT session_id) FILTER (user_id IS NULL), min(ts), max(ts) FROM events"""
     ).fetchone()
     assert row is not None
     types = con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
-    events, items, users, first, last = row
-    return StoreSummary(events, items, users, first, last, dict(types), count(con, "rejected"), count(con, "items"))
+    events, items, users, guests, first, last = row
+    counts = count(con, "rejected"), count(con, "items")
+    return StoreSummary(events, items, users, guests, first, last, dict(types), *counts)
 
 
 def user_ids(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[pa.StringArray, UserKeys]:

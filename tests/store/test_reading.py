@@ -14,6 +14,7 @@ from recsys_cli.errors import NotEnoughData
 from recsys_cli.identity import user_key
 from recsys_cli.settings import StoreSettings
 from recsys_cli.store import Snapshot, Store
+from recsys_cli.store.merge import merge_events
 from recsys_cli.store.reading import summary
 
 SECRET = "5e" * 32
@@ -179,7 +180,16 @@ def test_summary(shop: Store) -> None:
     with shop.reading() as con:
         s = summary(con)
     assert (s.events, s.users, s.items, s.catalogue, s.first_ts, s.last_ts) == (9, 3, 4, 4, 50, 310)
+    assert s.guests == 0
     assert s.by_type == {"purchase": 3, "view": 3, "impression": 1, "refund": 1, "wishlist": 1}
+
+
+def test_guests_are_counted_beside_customers(store: Store) -> None:
+    rows = [{"item_id": "a", "ts": 1, "session_id": f"s{n % 3}", "user_id": "u" if n > 3 else None} for n in range(6)]
+    with store.writing() as con:
+        merge_events(con, pa.Table.from_pylist(rows))
+        found = summary(con)
+    assert (found.users, found.guests) == (1, 3)
 
 
 @pytest.mark.parametrize(

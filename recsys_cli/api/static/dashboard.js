@@ -190,7 +190,7 @@ function data({ status, time }) {
   return {
     name: 'Data',
     value: many(events, 'event'),
-    sub: `${many(items, 'item')}, ${many(users, 'customer')}; newest event ${ago(age)}`,
+    sub: `${many(items, 'item')}, ${number(users)} customers and guests; newest event ${ago(age)}`,
     state: age > 7 * DAY ? 'warn' : 'good',
     help: age > 7 * DAY && 'Nothing newer has come in: do your pages post to /events, or is an export waiting for recsys ingest?',
   };
