@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..files import explain_os
 from ..progress import Progress
 from ..settings import Settings, load, misspelt
-from .plain import PlainConsole, plain_json
+from .plain import PlainConsole, plain_json, printable_json
 
 STATE = "State"
 DbOption = Annotated[
@@ -64,7 +64,8 @@ class Run:
         """Print a result: as JSON when asked for, else as `render` draws it."""
         if self.as_json:
             options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
-            sys.stdout.write(plain_json(orjson.dumps(result, option=options, default=str)) + "\n")
+            text = plain_json(orjson.dumps(result, option=options, default=str))
+            sys.stdout.write(printable_json(text, sys.stdout.encoding) + "\n")
         else:
             render(self.out)
 

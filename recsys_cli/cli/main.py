@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -28,7 +29,7 @@ from . import (
     tune,
     update_worker,
 )
-from .plain import plain, plain_json
+from .plain import plain, plain_json, printable_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 _NOTHING_KEPT = "nothing half done was kept."
@@ -86,6 +87,10 @@ app.add_typer(gdpr.gdpr)
 def main() -> None:
     """Run a command; every error we know ends as a sentence and an exit code."""
     os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or a cron job that knows no letter of an item's title must not end the command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _call()
         if code == INTERRUPTED:
@@ -162,7 +167,7 @@ def _interrupted() -> NoReturn:
 
 def _say(e: RecsysError) -> NoReturn:
     if "--json" in sys.argv:
-        sys.stderr.write(plain_json(orjson.dumps(e.body())) + "\n")
+        sys.stderr.write(printable_json(plain_json(orjson.dumps(e.body())), sys.stderr.encoding) + "\n")
     else:
         sys.stderr.write(plain(f"recsys: {e}\n"))
     sys.exit(e.exit_code)

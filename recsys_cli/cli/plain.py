@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +25,15 @@ _ESCAPED = {n: f"\\u{n:04x}" for n in range(0x7F, 0xA0)}  # C0 is escaped in any
 def plain_json(document: bytes) -> str:
     """A JSON document that says the same without a control character in it: these only stand inside its texts."""
     return document.decode().translate(_ESCAPED)
+
+
+def printable_json(text: str, encoding: str) -> str:
+    """The same document in letters that the encoding has: outside of them JSON has its own way to write a letter."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 class PlainConsole(Console):

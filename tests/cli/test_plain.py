@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from recsys_cli.cli.plain import plain_json
+from recsys_cli.cli.plain import plain_json, printable_json
 
 SPEAKING = {chr(n) for n in (*range(32), *range(0x7F, 0xA0))} - {"\n"}
 NASTY = "a\x9b31mred\x7f\x85\x1b]0;owned\x07 é\U0001f600"
@@ -19,6 +19,28 @@ def test_every_control_character_is_escaped_and_nothing_else_changes() -> None:
     assert not SPEAKING & set(text)
     assert json.loads(text) == document
     assert "é\U0001f600" in text
+
+
+def test_json_says_the_same_in_letters_that_the_output_has() -> None:
+    text = plain_json(orjson.dumps({"title": NASTY}))
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        assert json.loads(printable_json(text, encoding).encode(encoding).decode(encoding)) == {"title": NASTY}
+    assert printable_json(text, "utf-8") == text
+
+
+def test_letters_that_the_output_lacks_end_no_command(recsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    items = list(enumerate(("日本茶", "mug", "\U0001f375")))
+    rows = [f"c{u},{item},{1_700_000_000 + 86400 * n}" for u in range(9) for n, item in items]
+    (tmp_path / "orders.csv").write_text("\n".join(["user_id,item_id,ts", *rows]), encoding="utf-8")
+    assert recsys("ingest", "orders.csv").returncode == 0
+    assert recsys("train").returncode == 0
+    shown = recsys("similar", "日本茶", PYTHONIOENCODING="ascii")
+    assert (shown.returncode, "Traceback" in shown.stderr) == (0, False)
+    assert "\\u65e5" in shown.stdout
+    listed = recsys("similar", "mug", "--json", PYTHONIOENCODING="ascii")
+    assert {row["item_id"] for row in json.loads(listed.stdout)["items"]} == {"日本茶", "\U0001f375"}
+    unknown = recsys("similar", "kein\U0001f375", "--json", PYTHONIOENCODING="ascii")
+    assert "kein\U0001f375" in json.loads(unknown.stderr)["error"]["message"]
 
 
 def test_no_command_prints_them(recsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
