@@ -54,8 +54,10 @@ def _event(given: Any, now: int, which: str) -> dict[str, Any]:
             event[name] = read_id(value, f"{which}: {name}")
     if "item_id" not in event or not ("user_id" in event or "session_id" in event):
         raise InputError(f"{which} lacks item_id, or both user_id and session_id.", "Say who did it, to which item.")
-    event["ts"] = _whole(given.get("ts"), now, 0, now + FUTURE, f"{which}: ts (epoch seconds)")
-    event["qty"] = _whole(given.get("qty", 1), None, 1, MAX_QTY, f"{which}: qty")
+    soon = now + FUTURE
+    event["ts"] = _whole(given.get("ts"), now, 0, soon, f"{which}: ts", "Send epoch seconds, no milliseconds.")
+    returned = "Returned goods are events of type refund."
+    event["qty"] = _whole(given.get("qty", 1), None, 1, MAX_QTY, f"{which}: qty", returned)
     kind = given.get("event_type", PURCHASE)
     if kind not in EVENT_TYPES:
         raise InputError(f"{which} has an unknown event_type.", f"Known: {', '.join(EVENT_TYPES)}.")
@@ -81,14 +83,14 @@ def read_id(value: Any, what: str) -> str:
     return value
 
 
-def _whole(value: Any, default: int | None, low: int, high: int, what: str) -> int:
+def _whole(value: Any, default: int | None, low: int, high: int, what: str, hint: str = "Send a JSON number.") -> int:
     if value is None and default is not None:
         return default
     # JSON knows one kind of number: 3.0 is a whole one.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{what} is not a whole number from {low} to {high}.", "Milliseconds and texts are not taken.")
+        raise InputError(f"{what} is not a whole number from {low} to {high}.", hint)
     return value
 
 

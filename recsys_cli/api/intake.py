@@ -91,8 +91,10 @@ async def delete_item(service: Service, call: Call) -> Reply:
 
 def _must_exist(service: Service, item_id: str) -> None:
     record = service.live.ready().catalogue.find(item_id)
-    if record is None or record.get("retired_at") is not None:
-        raise NotFound(f"There is no item '{item_id}'.", "Add it, or bring it back, with PUT.")
+    if record is None:
+        raise NotFound(f"There is no item '{item_id}'.", "Add it with PUT.")
+    if record.get("retired_at") is not None:
+        raise NotFound(f"The item '{item_id}' was taken out of the catalogue before.", "Bring it back with PUT.")
 
 
 async def _write_item(service: Service, call: Call, op: str) -> Reply:

@@ -53,7 +53,11 @@ ANSWER = obj(
         "fallback": {"type": "boolean", "description": "Every item is a fallback."},
         "version": {"type": "string", "description": "The version of the model that answered."},
         "request_id": {"type": "string", "description": "Send it with clicks and impressions of these items."},
-        "stages": {"type": "array", "items": {"type": "object"}, "description": "With explain=true."},
+        "stages": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "With explain=true; the first, filters, names words of the request that no item has.",
+        },
     },
     ("items", "known", "fallback", "version", "request_id"),
 )

@@ -219,6 +219,12 @@ class Catalogue:
             ok &= ~self._marked(filters.exclude)
         return ok
 
+    def unknown(self, filters: Filters) -> dict[str, list[str]]:
+        """Words of the filters that no item has, by filter: an empty list may be a matter of upper and lower case."""
+        asked = {name: getattr(filters, name) for name in _WORDS}
+        missing = {name: [w for w in words if w not in self.words[name].code_of] for name, words in asked.items()}
+        return {name: words for name, words in missing.items() if words}
+
     def _marked(self, ids: tuple[str, ...]) -> NDArray[np.bool_]:
         marked = np.zeros(len(self), dtype=np.bool_)
         marked[self.codes(ids)] = True

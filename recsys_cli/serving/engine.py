@@ -432,7 +432,8 @@ class Engine:
             reasons = Reasons(self, person)
             pairs = zip(codes, answer.sources, strict=True)
             answer.reasons = [reasons.of(code, source) for code, source in pairs]
-            answer.stages = picker.stages(self.catalogue.allowed(request.filters).count, len(self.catalogue))
+            allowed, unknown = self.catalogue.allowed(request.filters), self.catalogue.unknown(request.filters)
+            answer.stages = picker.stages(allowed.count, len(self.catalogue), unknown)
         return answer
 
 

@@ -6,7 +6,7 @@ change scores (`boosted`, `freshened`), some put a list together (`diversified`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -292,13 +292,13 @@ class Picker:
         """Remember what was done, for those who ask."""
         self.notes.append({"stage": stage, **facts})
 
-    def stages(self, allowed: int, items: int) -> list[dict[str, Any]]:
-        """What the list went through."""
+    def stages(self, allowed: int, items: int, unknown: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+        """What the list went through; `unknown` are words of the filters that no item has."""
         counts: dict[str, int] = {}
         for source in self.sources:
             counts[source] = counts.get(source, 0) + 1
         return [
-            {"stage": "filters", "items": items, "allowed": allowed},
+            {"stage": "filters", "items": items, "allowed": allowed, **({"unknown": unknown} if unknown else {})},
             *self.notes,
             {"stage": "left out", "count": len(self.skip) - len(self.codes), "held_back_by_limits": self.held_back},
             {"stage": "sources", **counts},

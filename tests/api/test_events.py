@@ -121,6 +121,15 @@ def test_ids_with_slashes_are_whole_ids(start: Start, eventually: Eventually) ->
     assert server.http.get("/items%2Ft0").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [({"qty": -1}, "refund"), ({"ts": 1_750_000_000_000}, "epoch seconds"), ({"position": "x"}, "number")],
+)
+def test_the_hint_is_about_what_is_wrong(server: Any, more: Any, hint: str) -> None:
+    reply = server.http.post("/events", json={"user_id": "x", "item_id": "t0", **more})
+    assert hint in reply.json()["error"]["hint"]
+
+
 def test_the_catalogue_changes_at_once(start: Start, eventually: Eventually) -> None:
     server = start()
     assert server.http.patch("/items/nope", json={"price": 1}).status_code == 404
@@ -133,6 +142,9 @@ def test_the_catalogue_changes_at_once(start: Start, eventually: Eventually) -> 
     assert server.http.delete("/items/g0").status_code == 202
     assert eventually(lambda: server.get("/items/g0")["retired"])
     assert ids(server.get("/popular", include="g0")) == []
+    again = server.http.delete("/items/g0")
+    assert again.status_code == 404
+    assert "was taken out of the catalogue" in again.json()["error"]["message"]
     for body in ({"price": "1"}, {"price": -1}, {"colour": "red"}, {}, {"availability": 1}, {"attributes": []}):
         assert server.http.put("/items/g0", json=body).status_code == 400, body
 

@@ -24,6 +24,12 @@ FILTERS: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
+def test_words_that_no_item_has_are_told_to_those_who_ask_why(engine: Engine) -> None:
+    of = lambda **words: engine.recommend(Request(explain=True, filters=Filters(**words))).stages[0]  # noqa: E731
+    assert of(category=("Tea", "dogs"), brand=("ash",))["unknown"] == {"category": ["Tea"], "brand": ["ash"]}
+    assert "unknown" not in of(category=("tea",))
+
+
 def expected(engine: Engine, *names: str) -> set[str]:
     rows = engine.catalogue.table.to_pylist()
     fits = [r for r in rows if r["retired_at"] is None and r["availability"] is not False]
