@@ -54,12 +54,29 @@ def _one(run: Run, user: str, k: int, repeat: bool) -> None:
     engine = open_engine(run)
     answer = engine.recommend(Request(user_id=user, k=k, repeat=repeat))
     rows = engine.describe(answer)
+    title = f"For {user}" if answer.known else f"{user} is not known: popular items"
+    note = ""
+    if not rows:
+        note = _why_empty(engine, user, repeat)
+    elif not answer.known and len(engine.people.find(Request(session_id=user)).past):
+        title = f"{user} is no customer: popular items"
+        note = f"{user} is the session of a guest, whose list the server has: GET /session/{user}"
 
     def render(console: Console) -> None:
-        title = f"For {user}" if answer.known else f"{user} is not known: popular items"
-        console.print(item_table(title, rows))
+        if rows:
+            console.print(item_table(title, rows))
+        if note:
+            console.print(note, highlight=False, markup=False)
 
     run.emit({"user_id": user, "known": answer.known, "version": engine.version, "items": rows}, render)
+
+
+def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
+    from ..serving.request import Request
+
+    if not repeat and engine.recommend(Request(user_id=user, k=1, repeat=True)).codes:
+        return f"{user} has bought all there is to show. With --repeat, what was bought is shown too."
+    return "No item can be shown: all are sold out, out of the catalogue, or left out by the shop's rules."
 
 
 def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
@@ -94,10 +111,14 @@ def similar(
 
     engine = open_engine(run)
     rows = engine.describe(engine.similar(item, k))
-    run.emit(
-        {"item_id": item, "version": engine.version, "items": rows},
-        lambda console: console.print(item_table(f"Like {item}", rows)),
-    )
+
+    def render(console: Console) -> None:
+        if rows:
+            console.print(item_table(f"Like {item}", rows))
+        else:
+            console.print(f"There is no other item to show beside {item}.", highlight=False, markup=False)
+
+    run.emit({"item_id": item, "version": engine.version, "items": rows}, render)
 
 
 def open_engine(run: Run) -> Engine:
