@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,13 @@ _quiet = {
 settings.register_profile("repeat", derandomize=True, max_examples=60, database=None, **_quiet)
 settings.register_profile("search", max_examples=1000, **_quiet)
 settings.load_profile(os.environ.get("RECSYS_HYPOTHESIS", "repeat"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c() -> None:
+    """Commands that tests start can be interrupted, also where the tests run in the background and cannot be."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

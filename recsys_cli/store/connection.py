@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
-from ..files import PRIVATE_DIR, explain_os, fsync_file, locked, private_dir
+from ..files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir
 from ..identity import load_secret
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
@@ -120,15 +120,32 @@ class Store:
                     taken = check_format(con, self.path)
                 self._keep_copy(bool(taken and lacking(taken)))
             else:
-                self.path.unlink(missing_ok=True)
                 # Made with the database and never later: a new key would find nobody in the versions that are there.
                 load_secret(self.path, create=True)
+                self._make()
             with self._connection(read_only=False, files=files) as con:
                 migrate(con, self.path)
                 self.path.chmod(0o600)
                 # Kept until here, and no longer: it holds what will be forgotten in the database.
                 self._keep_copy(False)
                 yield con
+
+    def _make(self) -> None:
+        """An empty database, there in one step.
+
+        DuckDB writes the first bytes of a file in several, and killed between them leaves one that nothing can open.
+        """
+        new = Store(self.path.with_name(self.path.name + ".new"), self.settings)
+        new.path.unlink(missing_ok=True)
+        with new._connection(read_only=False):
+            pass
+        try:
+            new.path.chmod(0o600)
+            fsync_file(new.path)
+            new.path.replace(self.path)
+            fsync_dir(self.path.parent)
+        except OSError as e:
+            raise explain_os(e, self.path) from None
 
     def _refuse_other_files(self) -> None:
         """Refuse a file that was never a database, before a lock is put beside it, which must stay there for good.

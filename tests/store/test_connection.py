@@ -69,6 +69,8 @@ with getattr(Store(Path(sys.argv[1]), StoreSettings()), sys.argv[2])() as con:
     print("in", flush=True)
     sys.stdin.read()
 """
+# Says that it begins, makes the database, and ends.
+MAKES = "import sys; sys.stdin.close(); print('in', flush=True)\n" + OURS.replace("sys.stdin.read()", "")
 THEIRS = """
 import sys, duckdb
 con = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
@@ -137,11 +139,26 @@ class TestTakingTurns:
         assert events(store) == 1004
         assert beside(store) == {"shop.duckdb", "shop.duckdb.key", "shop.duckdb.lock"}
 
+    def test_it_is_whole_from_its_first_moment(self, store: Store) -> None:
+        """DuckDB writes a new file in pieces; a kill between them must not leave one that nothing can open."""
+        sizes = set()
+        for _ in range(5):
+            other = subprocess.Popen([sys.executable, "-c", MAKES, str(store.path), "writing"], stdout=subprocess.PIPE)
+            assert other.stdout is not None
+            other.stdout.readline()
+            while other.poll() is None:
+                with suppress(FileNotFoundError):
+                    sizes.add(store.path.stat().st_size)
+            other.stdout.close()
+            for name in beside(store):
+                (store.path.parent / name).unlink()
+        assert sizes
+        assert min(sizes) >= 3 * 4096, "its three headers"
+
     def test_killed_while_making_it(self, store: Store) -> None:
         """At every moment of a first start the next one finds nothing, or a database; never a broken one."""
-        code = "import sys; sys.stdin.close(); print('in', flush=True)\n" + OURS.replace("sys.stdin.read()", "")
         for attempt in range(4):
-            other = subprocess.Popen([sys.executable, "-c", code, str(store.path), "writing"], stdout=subprocess.PIPE)
+            other = subprocess.Popen([sys.executable, "-c", MAKES, str(store.path), "writing"], stdout=subprocess.PIPE)
             assert other.stdout is not None
             other.stdout.readline()
             deadline = time.monotonic() + 60
