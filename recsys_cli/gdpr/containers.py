@@ -24,14 +24,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..schema import GUEST
 from .needles import CELL
 
+# Sessions of rows that name no customer, as `schema.guest_id` has them: there a session is who the row is about, and
+# nobody else's number looks like it.
+GUESTS = "session_id of guests"
 # Columns and fields that never name a customer: a short number in one of them is a product, an order or a count.
 OTHERS = frozenset(
     (
         *("item_id", "product_id", "sku", "stockcode", "category", "brand", "title", "description", "tags"),
         *("order_id", "invoice", "session_id", "event_id", "request_id", "url", "img_url", "price", "qty", "quantity"),
-        *("ts", "name", "format", "checksum", "sha256", "content_sha256", "version"),
+        *(GUESTS, "ts", "name", "format", "checksum", "sha256", "content_sha256", "version"),
     )
 )
 
@@ -191,6 +195,12 @@ def _duckdb(data: bytes | memoryview, path: Path | None) -> Iterator[Part]:
             found = con.sql(f"SELECT DISTINCT {name}::VARCHAR AS v FROM {quoted} WHERE {name} IS NOT NULL")
             part = _arrow_part(f"{table}.{column}", column, found.to_arrow_table()["v"].combine_chunks())
             yield replace(part, about_people=part.about_people and table not in THINGS)
+            if column == "session_id" and (schema, table, "user_id") in columns:
+                found = con.sql(
+                    f"SELECT DISTINCT chr({ord(GUEST)}) || {name} AS v FROM {quoted} WHERE {name} IS NOT NULL "
+                    "AND coalesce(user_id::VARCHAR, '') = ''"
+                )
+                yield _arrow_part(f"{table}.{GUESTS}", GUESTS, found.to_arrow_table()["v"].combine_chunks())
 
 
 def _columns(table: pa.Table) -> Iterator[Part]:
@@ -263,6 +273,9 @@ def _line(line: bytes) -> Any:
 
 def _collect(value: Any, field: str, found: dict[str, set[str]]) -> None:
     if isinstance(value, dict):
+        session = value.get("session_id")
+        if isinstance(session, str | int) and not value.get("user_id"):
+            found.setdefault(GUESTS, set()).add(f"{GUEST}{session}")
         for key, inner in value.items():
             found.setdefault("key", set()).add(str(key))
             _collect(inner, str(key), found)

@@ -283,7 +283,7 @@ def _standings(elements: Sequence[bytes], whose: Whose) -> list[Standing]:
     return [
         # What is escaped does not show in the bytes; all others need not be parsed, and there may be millions.
         whose.standing(_fields(_parsed(element)), telling=n in sure)
-        if n in candidates or (whose.short and b"\\u" in element)
+        if n in candidates or ((whose.short or whose.sessions) and b"\\u" in element)
         else Standing.NOTHING
         for n, element in enumerate(elements)
     ]
@@ -459,7 +459,8 @@ def _rows_of(table: pa.Table, whose: Whose) -> tuple[NDArray[np.bool_], NDArray[
             somebody &= ~rows([v for v in values if not text_of(v).strip()])
             theirs |= rows([v for n, v in enumerate(values) if n in sure or whose.is_theirs(v)])
         else:
-            whole |= rows([v for n, v in enumerate(values) if n in sure and whose.is_whole(text_of(v))])
+            sessions = [v for v in values if whose.is_guest(name, v)]
+            whole |= rows([v for n, v in enumerate(values) if n in sure and whose.is_whole(text_of(v))] + sessions)
         mentioned |= rows([v for n, v in enumerate(values) if n in sure or whose.is_mentioned_in(text_of(v), name)])
     theirs |= whole & ~somebody
     return theirs, mentioned & ~theirs

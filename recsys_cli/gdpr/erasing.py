@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +17,10 @@ import duckdb
 import numpy as np
 
 from ..artifacts import Artifacts, Spool, inbox
-from ..artifacts.bundle import read_bundle
 from ..artifacts.inbox import Asked
-from ..errors import CorruptArtifact, ErasureIncomplete, RecsysError, StoreMissing
+from ..errors import ErasureIncomplete, RecsysError, StoreMissing
 from ..files import sha256_of
-from ..identity import UserKeys, find_key, load_secret, user_key
+from ..identity import UserKeys, load_secret, user_key
 from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import Settings
@@ -33,11 +32,12 @@ from . import exports, journal, receipts, requests, suppression
 from .cutting import Uncuttable
 from .deciding import erased, tell
 from .forgetting import forget
+from .holding import customers_named, keys_in_versions
 from .joining import take_waiting
 from .journal import Journal
 from .needles import is_telling
 from .originals import Original, Originals, columns_of
-from .people import Person, ids_of, names_of
+from .people import Person, held_in_any_case, ids_of, names_of
 from .proving import demand, needles_of, search, spelled_in
 from .scanning import Scan
 from .spooled import blank_lines, find_lines
@@ -71,6 +71,10 @@ class Erasure:
         Files of the watched folder that were removed, because nothing would have been left in them.
     meant
         For some of `unknown`: customers whose ids differ only in case.
+    spelled
+        Ids that were erased because they are an asked-for e-mail in another case.
+    lists
+        The last lists for every customer (`recsys recommend --all`) that are still there: they are not searched.
     """
 
     request: str
@@ -84,6 +88,8 @@ class Erasure:
     originals: tuple[Original, ...] = ()
     meant: dict[str, list[str]] = field(default_factory=dict)
     emptied: tuple[Path, ...] = ()
+    spelled: tuple[str, ...] = ()
+    lists: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ def erase(
     progress: Progress = SILENT,
     *,
     order: Asked | None = None,
+    sessions: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> Erasure:
     """Erase these people; whoever is not known is reported, and looked for all the same.
@@ -115,6 +122,8 @@ def erase(
         Customer ids, e-mails, and sessions of guests.
     order
         The order in the inbox that asks for this.
+    sessions
+        Sessions whose guests are erased as well, though a customer may be called the same.
     clock
         Gives the epoch seconds by which failed erasures are tried again; see `journal.PAUSES`.
 
@@ -132,9 +141,9 @@ def erase(
         work, asked = _Work(store, artifacts, settings, progress, clock), tuple(dict.fromkeys(asked))
         others = journal.unfinished(settings.db)
         for plan in others:
-            if set(asked) <= set(plan.asked):
+            if set(asked) <= set(plan.asked) and set(sessions) <= set(plan.sessions):
                 return work.run(plan, order)
-        done = work.run(work.begin(asked, order), order)
+        done = work.run(work.begin(asked, order, sessions), order)
         try:
             for e in work.finish([plan for plan in others if plan.next_at <= clock()]).failed:
                 progress.note(str(e))
@@ -190,13 +199,13 @@ class _Work:
         self.spool = Spool(artifacts.spool_dir)
         self.secret = load_secret(settings.db, create=not artifacts.names())
 
-    def begin(self, asked: Sequence[str], order: Asked | None) -> Journal:
+    def begin(self, asked: Sequence[str], order: Asked | None, sessions: Sequence[str]) -> Journal:
         """The journal of a new erasure, on disk."""
         for one in asked:
             Person.of(one, self.secret)  # a journal that names nobody could never be finished
         received = order.received_at if order else None
-        request = requests.open_request(self.settings.db, "erasure", len(asked), received_at=received)
-        plan = Journal(request, tuple(asked), int(time.time()))
+        request = requests.open_request(self.settings.db, "erasure", len(asked) + len(sessions), received_at=received)
+        plan = Journal(request, tuple(asked), int(time.time()), sessions=tuple(sessions))
         journal.keep(self.settings.db, plan)
         return plan
 
@@ -214,11 +223,12 @@ class _Work:
     def run(self, plan: Journal, order: Asked | None = None) -> Erasure:
         started, begun = time.monotonic(), plan.begun
         plan = take_waiting(self.settings, self.artifacts, self.secret, plan, order)
-        people = [Person.of(one, self.secret) for one in plan.asked]
         with self.progress.stage("Looking for everything held"):
+            plan, people = self._people(plan)
             plan = self._survey(plan, people)
-        plan = self._leave_out_quotes(plan, people)
-        if begun or len(plan.unknown) < len(people) or self._has_rows_of(plan, people):
+        plan, lists = self._leave_out_quotes(plan, people), exports.lists_left(self.settings.db)
+        exports.forget_lists(self.settings.db, names_of(people))
+        if begun or plan.sessions or len(plan.unknown) < len(people) or self._has_rows_of(plan, people):
             plan = self._erase(plan, people)
         scanned = self._look(plan, people)
         if scanned.findings and not plan.begun:
@@ -229,7 +239,7 @@ class _Work:
         except ErasureIncomplete:
             journal.keep(self.settings.db, plan.with_failure(self.clock()))
             raise
-        return self._close(plan, people, scanned, begun, started)
+        return replace(self._close(plan, people, scanned, begun, started), lists=tuple(lists))
 
     def _close(
         self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float
@@ -247,7 +257,7 @@ class _Work:
         return Erasure(
             plan.request, unknown, len(people) - len(unknown), plan.removed, scanned,
             round(time.monotonic() - started, 3), resumed, receipt, tuple(originals), self._meant(unknown),
-            tuple(emptied),
+            tuple(emptied), plan.spelled,
         )  # fmt: skip
 
     def _meant(self, unknown: Sequence[str]) -> dict[str, list[str]]:
@@ -256,11 +266,17 @@ class _Work:
         with self.store.reading() as con:
             return in_other_case(con, unknown)
 
+    def _people(self, plan: Journal) -> tuple[Journal, list[Person]]:
+        """Who is meant, each under every spelling that is held; the journal remembers those when the rows are gone."""
+        people = [Person.of(one, self.secret) for one in plan.asked]
+        plan = plan.with_spelled(held_in_any_case(self.store, self.spool, people))
+        return plan, [Person.of(one, self.secret, plan.spelled) for one in plan.asked]
+
     def _survey(self, plan: Journal, people: Sequence[Person]) -> Journal:
         """Note of whom nothing is held in rows, received lines and versions, and who is the guest of a session."""
         names = names_of(people)
         by_key = {user_key(self.secret, guest_id(name)): name for name in names}
-        keys = self._keys_in_versions([*by_key, *(key for p in people for key in p.keys)])
+        keys = keys_in_versions(self.artifacts, [*by_key, *(key for p in people for key in p.keys)])
         found, guests, sessions = self._in_store(people, keys)
         if plan.begun:  # their rows may be gone: who was known then counts, and only an unmistakable name is a session
             guests = {name for name in guests if is_telling(name)}
@@ -269,7 +285,7 @@ class _Work:
         lines, _ = find_lines(self.spool, names, sorted(guests))
         for line in lines:
             if line.get("user_id"):
-                found.add(str(line["user_id"]))
+                found.add(str(line["user_id"]).strip())
             else:
                 sessions |= {str(line.get("session_id"))} & guests
         if plan.begun:
@@ -290,18 +306,9 @@ class _Work:
             return set(), {n for n in names_of(people) if is_telling(n) or n not in customers}, set()
         with self.store.reading() as con:
             found = known_names(con, ids_of(people), names_of(people))
-            guests = {n for n in names_of(people) if is_telling(n) or n not in customers | found}
+            customers |= customers_named(con, people)  # what a rejected row holds may be a session
+            guests = {n for n in names_of(people) if is_telling(n) or n not in customers}
             return found, guests, set(guests_named(con, sorted(guests)))
-
-    def _keys_in_versions(self, keys: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-        found: set[tuple[int, int]] = set()
-        for name in self.artifacts.names():
-            try:
-                held = read_bundle(self.artifacts.versions_dir / name).keys
-            except CorruptArtifact:
-                continue  # `forget` removes it
-            found |= {key for key in keys if find_key(held, key) >= 0}
-        return found
 
     def _erase(self, plan: Journal, people: Sequence[Person]) -> Journal:
         plan = plan.with_begun()
@@ -365,7 +372,8 @@ class _Work:
 
     def _originals(self, plan: Journal, people: Sequence[Person]) -> Originals:
         needles = needles_of(people, plan.sessions)
-        return Originals(Path(self.settings.ingest.folder), people, needles, partial(columns_of, self.store))
+        columns = partial(columns_of, self.store)
+        return Originals(Path(self.settings.ingest.folder), people, needles, columns, plan.sessions)
 
     def _has_rows_of(self, plan: Journal, people: Sequence[Person]) -> bool:
         """Whether there is something to cut out; what is only listed is no reason to write the database anew."""

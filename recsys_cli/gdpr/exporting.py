@@ -15,18 +15,18 @@ import pyarrow as pa
 from ..artifacts import Artifacts, Spool
 from ..artifacts.bundle import read_bundle
 from ..artifacts.choices import EVERYTHING, Choices
-from ..errors import CorruptArtifact, NotFound
+from ..errors import CorruptArtifact, NotFound, RecsysError
 from ..files import write_atomic
 from ..identity import find_key, load_secret, user_key
 from ..schema import ATTRIBUTES, guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.people import events_of, in_other_case, known_names, rejected_of, rows_of, sessions_of, tables_of_people
+from ..store.people import events_of, in_other_case, rejected_of, rows_of, sessions_of, tables_of_people
 from . import exports, requests, suppression
-from .containers import names_people
 from .folder import write_folder
+from .holding import customers_named, says_whose
 from .needles import is_telling
-from .people import Person
+from .people import Person, held_people, ids_of, names_of
 from .receipts import iso
 from .spooled import find_lines
 
@@ -56,12 +56,11 @@ def export(
     StoreMissing, StoreBusy, StoreError
     """
     secret = load_secret(settings.db, create=not artifacts.names())
-    people = [Person.of(one, secret) for one in asked]
-    ids = list(dict.fromkeys(i for p in people for i in p.ids))
-    names = list(dict.fromkeys(n for p in people for n in p.names))
+    people = held_people(store, artifacts, asked, secret)
+    ids, names = list(dict.fromkeys(ids_of(people))), list(dict.fromkeys(names_of(people)))
     keys = [key for p in people for key in p.keys]
     versions = _versions(artifacts, keys)
-    guests = _guests(store, ids, names, versions)
+    guests = _guests(store, people, versions)
     document = _of_store(store, ids, names, guests)
     lines, _ = find_lines(Spool(artifacts.spool_dir), names, [*document.pop("sessions"), *guests])
     document["received"] = lines
@@ -86,26 +85,50 @@ def _advice(store: Store, names: Sequence[str]) -> str:
     return f"Did you mean {', '.join(meant)}? Ids are exact."
 
 
-def _guests(store: Store, ids: Sequence[str], names: Sequence[str], versions: Sequence[Any]) -> list[str]:
+def _guests(store: Store, people: Sequence[Person], versions: Sequence[Any]) -> list[str]:
     """Names that may be sessions of guests: a customer's short number may be somebody else's session."""
     with store.reading() as con:
-        known = bool(versions or known_names(con, ids, names))
-    return [name for name in names if is_telling(name) or not known]
+        known = bool(versions or customers_named(con, people))
+    return [name for name in names_of(people) if is_telling(name) or not known]
 
 
-def write(document: dict[str, Any], out: Path, settings: Settings) -> list[Path]:
-    """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`."""
+def note_printed(settings: Settings) -> None:
+    """Note in the log of requests an export that was printed: it is an answer as well as one in a file."""
+    requests.close_request(settings.db, requests.open_request(settings.db, "export", 1), "done, printed")
+
+
+def write(
+    document: dict[str, Any], out: Path, settings: Settings, *, received_at: int | None = None
+) -> list[Path]:
+    """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`.
+
+    Parameters
+    ----------
+    received_at
+        When it was asked for, epoch seconds; None for now.
+
+    Raises
+    ------
+    RecsysError
+        It could not be written; the log of requests says so.
+    """
     data = as_json(document)
     single = bool(out.suffix) and not out.is_dir()
     secret = load_secret(settings.db)
     about = [suppression.hash_of(secret, user_key(secret, i)) for i in document["ids"]]
     exports.remember(settings.db, out, settings.retention.exports_days, about)
-    request = requests.open_request(settings.db, "export", 1)
-    if single:
-        write_atomic(out, data)
-        written = [out]
-    else:
-        written = write_folder(out, document, data)
+    request = requests.open_request(settings.db, "export", 1, received_at=received_at)
+    try:
+        if single:
+            write_atomic(out, data)
+            written = [out]
+        else:
+            written = write_folder(out, document, data)
+    except (RecsysError, OSError):
+        # Left open, it would be a deadline that nobody can meet: what is written next has an entry of its own.
+        requests.close_request(settings.db, request, "not written")
+        exports.forget_missing(settings.db, out)
+        raise
     requests.close_request(settings.db, request, "done")
     return written
 
@@ -173,14 +196,7 @@ def _records(table: pa.Table) -> list[dict[str, Any]]:
 def _is_theirs(row: dict[str, Any], names: Sequence[str]) -> bool:
     """A rejected row may hold the digits of a customer number as somebody's quantity: that one is not theirs."""
     raw = row.get("raw")
-    if any(is_telling(n) for n in names) or not isinstance(raw, dict):
-        return True
-    return any(_same(value, names) for field, value in raw.items() if names_people(field))
-
-
-def _same(value: Any, names: Sequence[str]) -> bool:
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    return text in names or text.removesuffix(".0") in names
+    return any(is_telling(n) for n in names) or not isinstance(raw, dict) or says_whose(raw, names)
 
 
 def _versions(artifacts: Artifacts, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:

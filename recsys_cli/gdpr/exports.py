@@ -1,8 +1,12 @@
-"""Exports that were written: copies of people's data, deleted when they are old and when the person is erased."""
+"""Exports that were written: copies of people's data, deleted when they are old and when the person is erased.
+
+Lists for every customer are another matter: the shop has sent them to its mailer by now, so they are only named.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +18,9 @@ from .folder import FILES
 from .journal import state_dir
 
 FILE = "exports.json"
+LISTS = "lists.json"
+_LISTS = 10  # the last ones
+_TELLING = re.compile(r"@|\d{5}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,44 @@ def remember(db: Path, path: Path, days: float, about: Sequence[str]) -> None:
     until = int(time.time() + days * DAY) if days else 0
     where = str(path.resolve())
     _write(db, [*(w for w in _read(db) if w.path != where), Written(where, until, list(about))])
+
+
+def remember_list(db: Path, path: Path) -> None:
+    """Note where a list for every customer was written; not if the path itself may name somebody."""
+    where = str(path.resolve())
+    if not _TELLING.search(where):
+        _write_lists(db, [*(w for w in _lists(db) if w != where), where][-_LISTS:])
+
+
+def lists_left(db: Path) -> list[Path]:
+    """The last lists for every customer that are still where they were written."""
+    return [Path(where) for where in _lists(db) if Path(where).exists()]
+
+
+def forget_lists(db: Path, names: Sequence[str]) -> None:
+    """Take lists off whose paths name one of these people: their erasure would find itself in here."""
+    held, words = _lists(db), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names]
+    kept = [where for where in held if not any(word.search(where) for word in words)]
+    if len(kept) < len(held):
+        _write_lists(db, kept)
+
+
+def _lists(db: Path) -> list[str]:
+    try:
+        return [str(where) for where in json.loads((state_dir(db) / LISTS).read_bytes())]
+    except FileNotFoundError:
+        return []
+
+
+def _write_lists(db: Path, held: Sequence[str]) -> None:
+    private_dir(state_dir(db))
+    write_atomic(state_dir(db) / LISTS, json.dumps(list(held)).encode())
+
+
+def forget_missing(db: Path, path: Path) -> None:
+    """Take an export that never came to be off the list: another file may take that name, and is not ours to delete."""
+    if not path.exists():
+        _write(db, [w for w in _read(db) if w.path != str(path.resolve())])
 
 
 def delete_expired(db: Path, at: float) -> int:

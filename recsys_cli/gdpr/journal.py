@@ -47,6 +47,8 @@ class Journal:
         Places in `asked` of those of whom nothing was held.
     sessions
         Sessions that were theirs alone: once the rows are gone, nothing else tells.
+    spelled
+        Ids that were held of them and are their e-mail in another case.
     begun
         Whether anything may have been removed.
     originals
@@ -68,6 +70,7 @@ class Journal:
     originals: dict[str, tuple[str, str, int, int]] = field(default_factory=dict)
     failures: int = 0
     next_at: int = 0
+    spelled: tuple[str, ...] = ()
 
     def with_removed(self, counts: dict[str, int]) -> Journal:
         """What was removed, as counted before it was; a run that goes on after a killed one finds less or nothing."""
@@ -79,6 +82,9 @@ class Journal:
 
     def with_sessions(self, sessions: Sequence[str]) -> Journal:
         return replace(self, sessions=tuple(dict.fromkeys((*self.sessions, *sessions))))
+
+    def with_spelled(self, spelled: Sequence[str]) -> Journal:
+        return replace(self, spelled=tuple(dict.fromkeys((*self.spelled, *spelled))))
 
     def with_original(self, path: str, before: str, after: str, rows: int, size: int) -> Journal:
         return replace(self, originals=self.originals | {path: (before, after, rows, size)})
@@ -116,7 +122,7 @@ def _read(path: Path) -> Journal | None:
     if not written.strip():
         return None  # finished, and killed before the file went
     found = json.loads(written)
-    lists = {name: tuple(found[name]) for name in ("asked", "unknown", "sessions")}
+    lists = {name: tuple(found.get(name, ())) for name in ("asked", "unknown", "sessions", "spelled")}
     originals = {path: tuple(entry) for path, entry in found.get("originals", {}).items()}
     return Journal(**{**found, **lists, "originals": originals})
 

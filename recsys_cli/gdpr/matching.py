@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .needles import Needle
+from .needles import Needle, folded
 
 _CHUNK = 8 << 20
 _TABLE_BITS = 18
@@ -59,9 +59,12 @@ class _Windows:
     def __init__(self, width: int, needles: Sequence[Needle]) -> None:
         self.width = width
         self.dtype = np.dtype(f"<u{width}")
+        # Capitals and small letters differ in this bit. A second search for those in any case would take twice as long.
+        blind = bytes([0x20 if any(n.fold for n in needles) else 0]) * width
+        self.blind = self.dtype.type(int.from_bytes(blind, "little"))
         self.by_prefix: dict[int, list[Needle]] = defaultdict(list)
         for needle in needles:
-            self.by_prefix[int.from_bytes(needle.data[:width], "little")].append(needle)
+            self.by_prefix[int.from_bytes(needle.data[:width], "little") | int(self.blind)].append(needle)
         self.prefixes = np.sort(np.array(list(self.by_prefix), dtype=self.dtype))
         self.table = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
         self.table[self._hash(self.prefixes)] = True
@@ -80,6 +83,8 @@ class _Windows:
             if count <= 0:
                 continue
             values = np.frombuffer(data, self.dtype, count=count, offset=shift)
+            if self.blind:
+                values = np.bitwise_or(values, self.blind)
             places = np.flatnonzero(self.table[self._hash(values)])
             if not len(places):
                 continue
@@ -89,7 +94,8 @@ class _Windows:
                 if at >= limit:
                     break
                 for needle in self.by_prefix[int(values[place])]:
-                    if data[at : at + len(needle.data)] == needle.data:
+                    here = data[at : at + len(needle.data)]
+                    if (folded(bytes(here)) if needle.fold else here) == needle.data:
                         yield at, needle
 
 

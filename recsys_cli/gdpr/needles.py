@@ -11,12 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, quote_plus
 
+from ..schema import guest_id
+
 TELLING_LENGTH = 8  # from here on an identifier does not turn up by chance
 TINY_LENGTH = 5  # below this, only a whole cell where people are named is believed to be a customer
 
 # Cells of tables are joined with this, so that a whole cell can be told from a part of one.
 CELL = b"\x1e\x1f"
 WHOLE_CELL = "a whole cell"
+GUEST_CELL = "a guest's session"
+# Letters to small ones, byte by byte: of ASCII, and the accented ones of Latin-1 and of their UTF-8.
+_SMALL = bytes(b + 32 if 0x41 <= b <= 0x5A else b | 32 if b >= 0x80 else b for b in range(256))
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Needle:
         a person is named.
     tiny
         See `is_tiny`.
+    fold
+        Whether it means the same person in any case; `data` is `folded` then.
     """
 
     data: bytes
@@ -47,6 +54,17 @@ class Needle:
     step: int = 0
     telling: bool = True
     tiny: bool = False
+    fold: bool = False
+
+
+def folded(data: bytes) -> bytes:
+    """Bytes of text with their capitals made small, whatever the encoding."""
+    return data.translate(_SMALL)
+
+
+def is_email(identifier: str) -> bool:
+    """Whether the identifier is the same in any case: erin@example.org is Erin@Example.org."""
+    return "@" in identifier
 
 
 def is_tiny(identifier: str) -> bool:
@@ -56,11 +74,13 @@ def is_tiny(identifier: str) -> bool:
 
 def is_telling(identifier: str) -> bool:
     """Whether the identifier is long or odd enough to mean this person wherever it stands."""
-    return "@" in identifier or len(identifier.encode()) >= TELLING_LENGTH
+    return is_email(identifier) or len(identifier.encode()) >= TELLING_LENGTH
 
 
 def needles_for(
-    people: Sequence[Iterable[str]], keys: Sequence[Iterable[tuple[int, int]]] = ()
+    people: Sequence[Iterable[str]],
+    keys: Sequence[Iterable[tuple[int, int]]] = (),
+    sessions: Sequence[Iterable[str]] = (),
 ) -> list[Needle]:
     """All encodings of all names of some people.
 
@@ -70,16 +90,23 @@ def needles_for(
         The names of each: customer id, e-mail, pseudonym.
     keys
         The `identity.user_key` values of each; may be empty.
+    sessions
+        The sessions of each in which they are the guest; believed where they stand as such, however short they are.
     """
-    found: dict[tuple[bytes, int, int], Needle] = {}
+    found: dict[tuple[bytes, int, int, bool], Needle] = {}
+
+    def add(needles: Iterable[Needle]) -> None:
+        for needle in needles:
+            found.setdefault((needle.data, needle.who, needle.step, needle.fold), needle)
+
     for who, names in enumerate(people):
         for name in names:
-            for needle in _marked(_of_name(name, who), is_tiny(name)):
-                found.setdefault((needle.data, needle.who, needle.step), needle)
+            add(_marked(_of_name(name, who), is_tiny(name)))
     for who, pairs in enumerate(keys):
         for high, low in pairs:
-            for needle in _of_key(high, low, who):
-                found.setdefault((needle.data, needle.who, needle.step), needle)
+            add(_of_key(high, low, who))
+    for who, names in enumerate(sessions):
+        add(Needle(CELL + guest_id(s).encode("utf-8", "surrogatepass") + CELL, GUEST_CELL, who) for s in names)
     return list(found.values())
 
 
@@ -87,14 +114,20 @@ def _marked(found: Iterator[Needle], tiny: bool) -> Iterator[Needle]:
     return (replace(needle, tiny=True) for needle in found) if tiny else found
 
 
+def _in_any_case(found: Iterator[Needle]) -> Iterator[Needle]:
+    return (replace(needle, data=folded(needle.data), fold=True) for needle in found)
+
+
 def spellings(name: str) -> list[str]:
     """The name in the forms that mean the same person: composed and decomposed, and an e-mail in lower and upper case.
 
-    An id is searched for in its own case only: c100094 is nobody, or somebody else, where C100094 is a customer. What
-    the search takes for a person the removal must take as well (see `Person.of`), or an erasure never ends.
+    Where the bytes show the letters, an e-mail is found in any mixture of cases (see `Needle.fold`); in hex, base64 and
+    digests in these. An id is searched for in its own case only: c100094 is nobody, or somebody else, where C100094 is
+    a customer. What the search takes for a person the removal must take as well (see `Person.of`), or an erasure never
+    ends.
     """
     forms = [name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
-    cases = [c for f in forms for c in (f.lower(), f.upper())] if "@" in name else []
+    cases = [c for f in forms for c in (f.lower(), f.upper())] if is_email(name) else []
     return list(dict.fromkeys([*forms, *cases]))
 
 
@@ -102,16 +135,22 @@ def _of_name(name: str, who: int) -> Iterator[Needle]:
     telling = is_telling(name)
     for text in spellings(name):
         raw = text.encode("utf-8", "surrogatepass")
-        yield Needle(CELL + raw + CELL, WHOLE_CELL, who, 0, telling)
-        yield Needle(raw, "plain", who, 1, telling)
-        yield from _wide(text, who, telling)
-        for data, encoding in _escaped(text, raw):
-            if data != raw:
-                yield Needle(data, encoding, who, 1, telling)
+        legible = _legible(text, raw, who, telling)
+        yield from _in_any_case(legible) if is_email(name) else legible
         yield from (Needle(data, "base64", who, 0, len(data) >= 6) for data in _base64(raw))
         yield from (Needle(data, "hex", who, 0, telling) for data in _hex(raw))
         for algorithm in ("md5", "sha1", "sha256"):
             yield from _of_digest(hashlib.new(algorithm, raw, usedforsecurity=False).digest(), algorithm, who)
+
+
+def _legible(text: str, raw: bytes, who: int, telling: bool) -> Iterator[Needle]:
+    """The ways of writing in which a letter is a byte of its own."""
+    yield Needle(CELL + raw + CELL, WHOLE_CELL, who, 0, telling)
+    yield Needle(raw, "plain", who, 1, telling)
+    yield from _wide(text, who, telling)
+    for data, encoding in _escaped(text, raw):
+        if data != raw:
+            yield Needle(data, encoding, who, 1, telling)
 
 
 def _wide(text: str, who: int, telling: bool) -> Iterator[Needle]:

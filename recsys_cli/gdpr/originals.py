@@ -103,6 +103,8 @@ class Originals:
     columns
         Gives, for the content with this SHA-256, the columns by which ingest understood it to name customers; see
         `columns_of`.
+    sessions
+        Those in which one of them is the guest.
     """
 
     def __init__(
@@ -111,9 +113,10 @@ class Originals:
         people: Sequence[Person],
         needles: Sequence[Needle],
         columns: Callable[[str], Iterable[str]] = lambda sha256: (),
+        sessions: Sequence[str] = (),
     ) -> None:
         self._folder, self._needles, self._columns = folder, needles, columns
-        self._whose = Whose.of(needles, people)
+        self._whose = Whose.of(needles, people, sessions)
         self._wordy = {who for who, p in enumerate(people) if set(p.names) & self._whose.words}
         self.seen = Scan()
 
@@ -143,7 +146,7 @@ class Originals:
         surely = [f for f in seen.findings if f.sure or f.who in self._wordy]
         if any(f.offset < 0 for f in surely):
             return Original(path, "has one of them in its name")
-        if not (surely or seen.unread or self._whose.short):
+        if not (surely or seen.unread or self._whose.short or self._whose.sessions):
             return None  # the search has read it; most files are not theirs
         try:
             original = self._quoting(path) if is_report(path) else self._holding(path)

@@ -13,7 +13,7 @@ from ..errors import ErasureIncomplete
 from ..settings import Settings
 from ..store import Store
 from .matching import Matcher
-from .needles import Needle, is_telling, is_tiny, needles_for
+from .needles import Needle, folded, is_email, is_telling, is_tiny, needles_for
 from .people import Person
 from .scanning import Scan, scan, state_roots
 
@@ -26,10 +26,12 @@ def needles_of(
     """What to look for: all names and keys of these people, and sessions that were theirs alone."""
     names = [list(p.names) for p in people]
     held = [list(p.keys) for p in people]
+    guests: list[Sequence[str]] = [() for _ in people]
     if sessions:
         names.append([s for s in sessions if is_telling(s)])
         held.append(list(keys))
-    return needles_for(names, held)
+        guests.append(sessions)
+    return needles_for(names, held, guests)
 
 
 def search(store: Store, settings: Settings, needles: Sequence[Needle], skip: Sequence[Path] = ()) -> Scan:
@@ -59,8 +61,10 @@ def search(store: Store, settings: Settings, needles: Sequence[Needle], skip: Se
 
 def spelled_in(path: Path, people: Sequence[Person]) -> bool:
     """Whether a name stands anywhere in the bytes of a file, be it as part of another word or by chance."""
+    spelled = [(who, name) for who, p in enumerate(people) for name in p.names if not is_tiny(name)]
     names = [
-        Needle(name.encode(), "plain", who) for who, p in enumerate(people) for name in p.names if not is_tiny(name)
+        Needle(folded(name.encode()) if is_email(name) else name.encode(), "plain", who, fold=is_email(name))
+        for who, name in spelled
     ]
     if not path.exists() or not path.stat().st_size:
         return False

@@ -18,7 +18,7 @@ from ..store.people import change_profile, note_change, remove_events
 from ..store.rewriting import rewrite
 from . import requests
 from .forgetting import forget
-from .people import Person
+from .people import held_people
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def rectify(
     if not attributes and not wrong_items:
         raise UsageError("There is nothing to change.", "Give --set NAME=VALUE or --remove-item ITEM.")
     secret = load_secret(settings.db, create=not artifacts.names())
-    person = Person.of(asked, secret)
+    (person,) = held_people(store, artifacts, [asked], secret)
     request = requests.open_request(settings.db, "rectification", 1)
     with store.writing() as con, transaction(con):
         profiles = change_profile(con, person.ids, attributes) if attributes else 0

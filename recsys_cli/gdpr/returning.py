@@ -9,15 +9,17 @@ from ..artifacts.bundle import read_bundle
 from ..errors import CorruptArtifact
 from ..identity import UserKeys, load_secret, user_key
 from ..progress import SILENT, Progress
+from ..schema import GUEST
 from ..settings import Settings
 from ..store import Store
 from ..store.hashing import sha256_column
-from ..store.people import erased_ids
+from ..store.people import erased_guests, erased_ids
 from . import suppression
 from .deciding import erased as erased_choice
 from .deciding import tell
 from .erasing import erase
 from .forgetting import forget
+from .needles import is_email
 from .spooled import people_of
 
 
@@ -32,27 +34,33 @@ def reapply(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     if not listed:
         return 0
     secret = load_secret(settings.db)
-    ids = _in_store(store, secret, listed) | _in_spool(artifacts, secret, listed)
-    if ids:
-        erase(store, artifacts, settings, sorted(ids), progress)
+    ids, guests = _in_store(store, secret, listed)
+    received = _in_spool(artifacts, secret, listed)
+    ids |= {one for one in received if not one.startswith(GUEST)}
+    guests |= {one.removeprefix(GUEST) for one in received if one.startswith(GUEST)}
+    if ids or guests:
+        erase(store, artifacts, settings, sorted(ids), progress, sessions=sorted(guests))
     keys = _in_versions(artifacts, secret, listed)
     if len(keys):  # in no row, only in a version
         tell(artifacts, secret, [(int(a), int(b)) for a, b in keys], erased_choice(settings.gdpr))
         forget(artifacts, keys, progress=progress)
         Spool(artifacts.spool_dir).new_epoch()
-    return len(ids) + len(keys)
+    return len(ids) + len(guests) + len(keys)
 
 
-def _in_store(store: Store, secret: str, listed: dict[str, int]) -> set[str]:
+def _in_store(store: Store, secret: str, listed: dict[str, int]) -> tuple[set[str], set[str]]:
+    """Customers, and sessions of guests."""
     if not store.exists():
-        return set()
+        return set(), set()
     with store.reading() as con:
-        return set(erased_ids(con, secret, listed))
+        return set(erased_ids(con, secret, listed)), set(erased_guests(con, secret, listed))
 
 
 def _in_spool(artifacts: Artifacts, secret: str, listed: dict[str, int]) -> set[str]:
     first = people_of(Spool(artifacts.spool_dir))
-    hashes = {one: suppression.hash_of(secret, user_key(secret, one)) for one in first}
+    # An address is the same in any case; see `people.refusal`.
+    keys = {one: user_key(secret, one.lower() if is_email(one) and not one.startswith(GUEST) else one) for one in first}
+    hashes = {one: suppression.hash_of(secret, key) for one, key in keys.items()}
     return {one for one, ts in first.items() if ts <= listed.get(hashes[one], -1)}
 
 

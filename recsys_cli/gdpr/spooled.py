@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from ..artifacts import Spool
+from ..schema import guest_id
 from .matching import Matcher
-from .needles import Needle, is_telling
+from .needles import Needle, folded, is_email, is_telling
 
 # Fields of a line that name who did it; anything else of the same digits is a product or an order.
 PERSON_FIELDS = ("user_id", "customer_id", "email")
@@ -31,8 +32,9 @@ class Lines:
     def __init__(self, spool: Spool, names: Sequence[str], sessions: Sequence[str] = ()) -> None:
         self._names = set(names)
         self._sessions = set(sessions)
+        self._emails = {name.lower() for name in names if is_email(name)}
         words = [(word, word in self._names and is_telling(word)) for word in dict.fromkeys((*names, *sessions))]
-        marks = [Needle(form, "plain", 0, 0, telling) for word, telling in words for form in _forms(word)]
+        marks = [_mark(form, telling, is_email(word)) for word, telling in words for form in _forms(word)]
         self._short = tuple(mark.data for mark in marks if len(mark.data) < 4)
         # All that could be theirs are found in one go: with hundreds of people, asking each line for each takes hours.
         self._candidates: dict[bytes, bool] = {}
@@ -80,7 +82,8 @@ class Lines:
         return not line.get("user_id") and str(line.get(SESSION_FIELD, "")) in self._sessions
 
     def _named(self, line: dict[str, Any]) -> bool:
-        return any(str(line[field]) in self._names for field in PERSON_FIELDS if field in line)
+        values = [str(line[field]) for field in PERSON_FIELDS if field in line]
+        return any(value in self._names or value.strip().lower() in self._emails for value in values)
 
 
 def find_lines(
@@ -110,13 +113,17 @@ def _sessions(spool: Spool, names: Sequence[str]) -> set[str]:
     return {s for chunk in spool.read({}) for line in chunk.lines() if (s := theirs.session_of(line)) is not None}
 
 
+def _mark(form: bytes, telling: bool, fold: bool) -> Needle:
+    return Needle(folded(form) if fold else form, "plain", 0, 0, telling, fold=fold)
+
+
 def _forms(word: str) -> set[bytes]:
     escaped = (json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1])
     return {form.encode("utf-8", "surrogatepass") for form in escaped}
 
 
 def people_of(spool: Spool) -> dict[str, int]:
-    """Everybody the lines name, and the time of their first event."""
+    """Everybody the lines are about, guests by `schema.guest_id`, and the time of their first event."""
     first: dict[str, int] = {}
     for chunk in spool.read({}):
         for line in chunk.lines():
@@ -124,7 +131,9 @@ def people_of(spool: Spool) -> dict[str, int]:
                 found = orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue  # names nobody that could be taken in
-            if isinstance(found, dict) and found.get("user_id"):
-                one, ts = str(found["user_id"]), found.get("ts")
-                first[one] = min(first.get(one, 1 << 62), ts if isinstance(ts, int) else 0)
+            if not isinstance(found, dict) or not (found.get("user_id") or found.get(SESSION_FIELD)):
+                continue
+            one = str(found["user_id"]) if found.get("user_id") else guest_id(str(found[SESSION_FIELD]))
+            ts = found.get("ts")
+            first[one] = min(first.get(one, 1 << 62), ts if isinstance(ts, int) else 0)
     return first

@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from ..artifacts import Artifacts
-from ..identity import load_secret
+from ..identity import load_secret, user_key
 from ..progress import SILENT, Progress
+from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
 from . import journal, requests
+from .holding import guests_meant
 from .originals import Original, Originals, columns_of
-from .people import Person
+from .people import held_people
 from .proving import needles_of, search
 from .scanning import Scan
 
@@ -39,13 +41,14 @@ def verify(
     secret = load_secret(settings.db, create=not artifacts.names())
     request = requests.open_request(settings.db, "verification", len(asked))
     with progress.stage("Searching every file"):
-        people = [Person.of(one, secret) for one in asked]
-        needles = needles_of(people)
+        people = held_people(store, artifacts, asked, secret)
+        guests = guests_meant(store, settings, secret, people)
+        needles = needles_of(people, guests, [user_key(secret, guest_id(one)) for one in guests])
         ours = search(store, settings, needles, skip=journal.paths(settings.db))
         found = Verified(ours.findings, ours.coincidences, ours.unread, ours.files, ours.bytes)
     if settings.ingest.folder:
         with progress.stage("Searching the watched folder"):
-            folder = Originals(Path(settings.ingest.folder), people, needles, partial(columns_of, store))
+            folder = Originals(Path(settings.ingest.folder), people, needles, partial(columns_of, store), guests)
             found.originals = folder.found()
         found.files, found.bytes = found.files + folder.seen.files, found.bytes + folder.seen.bytes
         found.coincidences += folder.seen.coincidences

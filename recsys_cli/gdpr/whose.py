@@ -12,12 +12,15 @@ import numpy as np
 
 from .containers import OTHERS, names_people
 from .matching import Matcher
-from .needles import Needle, is_telling, is_tiny
+from .needles import Needle, is_email, is_telling, is_tiny
 from .people import Person, names_of
 
 ERASED = "[erased]"
 # What a column holds that is called after customers and does not say whose the row is: "Customer Note", `user_agent`.
 _FREE = ("note", "comment", "message", "remark", "agent", "notiz", "kommentar", "bemerkung", "nachricht", "hinweis")
+
+# What columns of visits are called, without what is no letter.
+_SESSIONS = frozenset(("session", "sessionid", "usersession", "visitid"))
 
 
 class Standing(enum.Enum):
@@ -45,6 +48,8 @@ class Whose:
         All their names.
     columns
         Columns that name customers, by what ingest understood; those whose names say so count in any case.
+    sessions
+        Sessions of guests who are one of them: in a row that names no customer, one of these says whose it is.
     """
 
     telling: Matcher
@@ -52,14 +57,17 @@ class Whose:
     words: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     columns: frozenset[str] = frozenset()
+    sessions: frozenset[str] = frozenset()
 
     @staticmethod
-    def of(needles: Sequence[Needle], people: Sequence[Person]) -> Whose:
+    def of(needles: Sequence[Needle], people: Sequence[Person], sessions: Iterable[str] = ()) -> Whose:
         """From `proving.needles_of` these people."""
         names = tuple(dict.fromkeys(names_of(people)))
         short = frozenset(n for n in names if not is_telling(n))
         words = frozenset(n for n in short if not is_tiny(n) and has_letter(n))
-        return Whose(Matcher([n for n in needles if n.telling]), short, words, names)
+        return Whose(
+            Matcher([n for n in needles if n.telling]), short, words, names, sessions=frozenset(sessions)
+        )
 
     def knowing(self, columns: Iterable[str]) -> Whose:
         """The same, for a file with these columns that name customers."""
@@ -69,7 +77,7 @@ class Whose:
         """Offsets of everything that may be theirs, sorted; a short id is only a candidate."""
         found = {hit.offset for hit in self.telling.find(data)}
         # One by one, and what stands beside them looked at afterwards: a pattern of all takes ten times as long.
-        for word in {form for name in self.short for form in _bytes_of(name)}:
+        for word in {form for name in self.short | self.sessions for form in _bytes_of(name)}:
             found.update(words_in(data, word))
         return sorted(found)
 
@@ -83,6 +91,10 @@ class Whose:
         """Whether a value of a column that names customers is a short id of theirs."""
         text = text_of(value).strip()
         return text in self.short or re.sub(r"\.0+$", "", text) in self.short
+
+    def is_guest(self, column: str, value: object) -> bool:
+        """Whether a value is the session of a guest who is one of them; whose the row is if it names no customer."""
+        return re.sub(r"[^a-z]", "", column.lower()) in _SESSIONS and text_of(value).strip() in self.sessions
 
     def is_named_in(self, data: bytes) -> bool:
         """Whether text means them without a doubt."""
@@ -124,6 +136,8 @@ class Whose:
         named = [(value, text) for column, value, text in filled if self.is_named(column)]
         if any(self.is_theirs(value) for value, _ in named):
             return Standing.THEIRS
+        if not named and any(self.is_guest(column, value) for column, value, _ in filled):
+            return Standing.THEIRS
         if telling:
             if any(self.is_named_in(text.encode("utf-8", "surrogatepass")) for _, text in named):
                 return Standing.THEIRS
@@ -140,7 +154,8 @@ class Whose:
             return ERASED
         for name in sorted(self.names, key=len, reverse=True):
             if not is_tiny(name):
-                text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", ERASED, text)
+                case = re.IGNORECASE if is_email(name) else re.NOFLAG
+                text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", ERASED, text, flags=case)
         return ERASED if self.is_named_in(text.encode("utf-8", "surrogatepass")) else text
 
 
