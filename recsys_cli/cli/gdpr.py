@@ -56,6 +56,7 @@ def export(
     document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
     if out is None:
         sys.stdout.buffer.write(plain_json(exporting.as_json(document)).encode())
+        exporting.note_printed(run.settings)
         return
     written = exporting.write(document, out, run.settings)
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items() if n)
@@ -76,6 +77,7 @@ def delete(
 ) -> None:
     """Erase people from the store, the spool, every version and the bytes of the files, and prove it (article 17)."""
     from ..gdpr import erase
+    from ..gdpr.receipts import OUTSIDE
 
     run = start(db, artifacts, config, as_json)
     asked = _asked(users, file)
@@ -89,6 +91,7 @@ def delete(
         "erased": done.erased,
         "unknown": len(done.unknown),
         "meant": done.meant,
+        "spelled": list(done.spelled),
         "removed": done.removed,
         "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": 0},
         "coincidences": len(done.scanned.coincidences),
@@ -97,6 +100,8 @@ def delete(
         "retrained": retrained,
         "originals": [str(original.path) for original in done.originals],
         "reasons": {str(original.path): original.why or ROWS for original in done.originals},
+        "not_searched": OUTSIDE,
+        "lists": [str(path) for path in done.lists],
         "originals_removed": [str(path) for path in done.emptied],
         "seconds": done.seconds,
     }
@@ -109,6 +114,8 @@ def delete(
         if done.erased or done.removed:
             removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
             say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
+        for one in done.spelled:
+            say(f"{one} is the same address in another case, and was erased as well.")
         for path in done.emptied:
             say(f"Removed {path}: nothing was left in it.")
         trace = "no trace in what is ours" if done.originals else "no trace"
@@ -120,6 +127,10 @@ def delete(
         for original in done.originals:
             why = original.why or ROWS
             say(f"The file {original.path} in the watched folder still names them: it {why}; mend or delete it.")
+        if done.erased:
+            say(f"Not searched: {OUTSIDE}.")
+            for path in done.lists:
+                say(f"The list {path} was written before: write it anew, or delete it.")
         if retrained:
             say(f"Trained anew: {retrained}.")
         say(f"Receipt: {done.receipt.with_suffix('.txt')}")
@@ -188,9 +199,20 @@ def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, sai
     from ..gdpr.deciding import decide
 
     done = decide(*_state(run), run.settings, _asked(users, file), mode, run.progress)
-    who = "1 person" if done.people == 1 else f"{done.people} people"
-    text = f"{who}: {said} Servers follow within a second."
-    run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
+
+    def render(console: Console) -> None:
+        say = partial(console.print, highlight=False, markup=False)
+        known = done.people - len(done.unknown)
+        if known:
+            who = "1 person" if known == 1 else f"{known} people"
+            say(f"{who}: {said} Servers follow within a second.")
+        for one in done.unknown:
+            meant = ", ".join(done.meant.get(one, []))
+            advice = f"Did you mean {meant}? Ids are exact" if meant else "Check how the shop writes its customer ids"
+            what = {"restricted": "restriction", "objected": "objection"}.get(done.mode, "choice")
+            say(f"Nothing is held about {one}. {advice}; the {what} is noted for what may still come of them.")
+
+    run.emit(asdict(done), render)
 
 
 @gdpr.command("restrict")
@@ -324,11 +346,11 @@ def log(
 ) -> None:
     """Requests with their dates and one-month clocks; no names."""
     from ..gdpr.receipts import iso
-    from ..gdpr.requests import requests
+    from ..gdpr.requests import with_waiting
 
     run = start(db, artifacts, config, as_json)
     _state(run)
-    held = requests(run.settings.db)
+    held = with_waiting(run.settings.db, run.settings.artifacts)
 
     def render(console: Console) -> None:
         table = Table("request", "kind", "people", "received", "due", "outcome", box=None)

@@ -81,12 +81,14 @@ def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
 
 def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
     from ..batch import recommend_all
+    from ..gdpr.exports import remember_list
     from ..identity import load_secret
     from ..store import Store
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     secret = load_secret(run.settings.db)
     done = recommend_all(store, open_engine(run), secret, out, k=k, repeat=repeat, progress=run.progress)
+    remember_list(run.settings.db, out)  # whoever is erased later stays in it
 
     def render(console: Console) -> None:
         text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,11 @@ from ..progress import SILENT, Progress
 from ..settings import GdprSettings, Settings
 from ..store import Snapshot, Store
 from ..store.hashing import sha256_column
-from ..store.people import consents, note_change
+from ..store.people import consents, in_other_case, note_change
 from . import requests
 from .forgetting import Dropped, drop_rows, forget
-from .people import Person
+from .holding import nothing_held
+from .people import Person, held_people
 
 KINDS = {RESTRICTED: "restriction", OBJECTED: "objection", NONE: "consent", SESSION: "consent", FULL: "consent"}
 
@@ -42,12 +43,18 @@ class Decision:
         How many it is about.
     versions
         Versions that their histories were taken out of.
+    unknown
+        Those of whom nothing is held: the decision waits for what may come of them.
+    meant
+        For some of `unknown`: customers whose ids differ only in case.
     """
 
     request: str
     mode: str
     people: int
     versions: int
+    unknown: tuple[str, ...] = ()
+    meant: dict[str, list[str]] = field(default_factory=dict)
 
 
 def decide(
@@ -74,7 +81,14 @@ def decide(
     secret = load_secret(settings.db, create=not artifacts.names())
     keys = [key for one in asked for key in Person.of(one, secret).keys]
     request = requests.open_request(settings.db, KINDS[mode], len(asked))
+    decided = read(artifacts.root)
     tell(artifacts, secret, keys, _choice(mode, settings.gdpr))
+    # Only now: the database may be busy for minutes, and servers are not to wait for it.
+    people = held_people(store, artifacts, asked, secret)
+    if more := [key for p in people for key in p.keys if key not in keys]:
+        tell(artifacts, secret, more, _choice(mode, settings.gdpr))
+        keys += more
+    unknown = [asked[n] for n in nothing_held(store, artifacts, people) if not _decided(decided, secret, people[n])]
     counts = {"versions": 0}
     if mode != FULL:
         table = np.array(keys, dtype=np.uint64).reshape(-1, 2)
@@ -82,8 +96,21 @@ def decide(
     if store.exists():
         with store.writing() as con:
             note_change(con, KINDS[mode])  # so that the worker makes a version with, or without, them
-    requests.close_request(settings.db, request, "done")
-    return Decision(request, mode, len(asked), counts["versions"])
+    requests.close_request(settings.db, request, "nothing held" if len(unknown) == len(asked) else "done")
+    return Decision(request, mode, len(asked), counts["versions"], tuple(unknown), _meant(store, unknown))
+
+
+def _decided(held: Mapping[str, Choice], secret: str, person: Person) -> bool:
+    """Whether they had decided something before: then the id is no slip, though nothing else is held."""
+    choices = [held.get(hash_of(secret, key)) for key in person.keys]
+    return any(choice is not None and choice.mode != ERASED for choice in choices)
+
+
+def _meant(store: Store, unknown: Sequence[str]) -> dict[str, list[str]]:
+    if not unknown or not store.exists():
+        return {}
+    with store.reading() as con:
+        return in_other_case(con, unknown)
 
 
 def tell(artifacts: Artifacts, secret: str, keys: Sequence[tuple[int, int]], choice: Choice) -> None:

@@ -64,4 +64,4 @@ def _export(store: Store, artifacts: Artifacts, settings: Settings, asked: Asked
         request = requests.open_request(settings.db, "export", 1, received_at=asked.received_at)
         requests.close_request(settings.db, request, "nothing held")
         return
-    write(document, state_dir(settings.db) / EXPORTS / asked.id, settings)
+    write(document, state_dir(settings.db) / EXPORTS / asked.id, settings, received_at=asked.received_at)

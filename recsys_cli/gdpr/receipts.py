@@ -21,8 +21,13 @@ from .scanning import Scan
 FOLDER = "receipts"
 LEARNED = "what the items' side of the model learned from all customers together"
 
+OUTSIDE = (
+    "files that recsys recommend --all wrote, and other copies outside of the state directories; they are to be "
+    "written anew, or deleted"
+)
+
 SEARCHED_FOR = (
-    "the identifiers as text (UTF-8, UTF-16, UTF-32, Latin-1; e-mails in lower and upper case, too), escaped as JSON, "
+    "the identifiers as text (UTF-8, UTF-16, UTF-32, Latin-1; e-mails in any case), escaped as JSON, "
     "HTML and in URLs, in base64 and hex, their MD5, SHA-1 and SHA-256 (raw, hex, base64) and our keyed hash; in the "
     "bytes of every file and inside gzip, zstd, lz4, bzip2, xz, zip, npz, tar, Parquet, Arrow, SQLite and DuckDB files"
 )
@@ -93,7 +98,7 @@ def _document(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: 
     return {
         "receipt": plan.request,
         "about": "erasure of personal data (GDPR article 17)",
-        "people": len(plan.asked) - len(plan.unknown),
+        "people": len(plan.asked) - len(plan.unknown) if plan.asked else len(plan.sessions),
         "unknown": len(plan.unknown),
         "begun": iso(plan.started_at),
         "finished": iso(int(time.time())),
@@ -103,6 +108,7 @@ def _document(settings: Settings, artifacts: Artifacts, plan: Journal, scanned: 
             "files": scanned.files,
             "bytes": scanned.bytes,
             "searched_for": SEARCHED_FOR,
+            "not_searched": OUTSIDE,
             "found": len(scanned.findings),
             "same_digits_meaning_something_else": len(scanned.coincidences),
         },
@@ -169,6 +175,7 @@ def as_text(document: dict[str, Any]) -> str:
         *([f"Model: {document['model']}."] if "model" in document else []),
         f"Checked: {grouped(checked['files'])} files, {grouped(checked['bytes'])} bytes unpacked, searched for "
         f"{checked['searched_for']}. Found: {checked['found']}.",
+        *([f"Not searched: {checked['not_searched']}."] if "not_searched" in checked else []),
     ]
     return "\n".join(lines) + "\n"
 

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..artifacts.inbox import ERASE, ERASE_SHOP, EXPORT, waiting
 from ..files import open_private, private_dir, write_atomic
 from .journal import state_dir
 
 FILE = "log.jsonl"
+WAITS = "waits for the update worker"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,17 @@ def requests(db: Path) -> list[Request]:
             continue  # half a line of a killed process
         held[found.id] = found
     return list(held.values())
+
+
+def with_waiting(db: Path, artifacts: Path) -> list[Request]:
+    """All requests, and those that servers have noted and the worker has not begun."""
+    held = requests(db)
+    known, kinds = {r.id for r in held}, {ERASE: "erasure", EXPORT: "export", ERASE_SHOP: "erase the shop"}
+    new = [order for order in waiting(artifacts) if order.id not in known]
+    return held + [
+        Request(o.id, kinds[o.kind], int(bool(o.people)), o.received_at, one_month_after(o.received_at), 0, WAITS)
+        for o in new
+    ]
 
 
 def drop_before(db: Path, limit: int) -> int:
