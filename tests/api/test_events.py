@@ -187,6 +187,8 @@ def test_the_worker_takes_what_the_server_took(start: Start, recsys: Any, eventu
     server = start()
     server.post("/events", {"user_id": "fresh", "item_id": "t0"})
     server.post("/events", {"session_id": "guest", "item_id": "c0", "event_type": "view"})
+    invented = {"session_id": "x", "item_id": "BUY-CHEAP-AT-EVIL.example", "event_type": "view"}
+    server.post("/events", invented | {"ts": 1_750_000_000})
     server.http.put("/items/brandnew", json={"title": "Brand new", "category": "tea"})
     state = {"RECSYS_DB": str(server.shop.settings.db), "RECSYS_ARTIFACTS": str(server.shop.settings.artifacts)}
     done = recsys("update-worker", "--once", **state)
@@ -194,7 +196,11 @@ def test_the_worker_takes_what_the_server_took(start: Start, recsys: Any, eventu
     assert eventually(lambda: server.get("/ready")["version"] == "v000002")
     assert not server.get("/recommend", user_id="fresh", k=2)["fallback"]
     assert not server.get("/session/guest", k=2)["fallback"]
-    assert server.get("/new", include="brandnew")["items"][0]["title"] == "Brand new"
+    newest = server.get("/new", k=1, explain="true")["items"][0]
+    assert (newest["title"], newest["source"]) == ("Brand new", "new")
+    assert newest["reason"].startswith("New since 20")
+    for path in ("/new", "/trending", "/popular", "/session/x"):
+        assert invented["item_id"] not in ids(server.get(path, k=100))
     settings = load({"db": str(server.shop.settings.db)}, environ={})
     with Store(Path(settings.db), settings.store).reading() as con:
         assert con.execute("SELECT count(*) FROM events WHERE user_id = 'fresh'").fetchone() == (1,)
