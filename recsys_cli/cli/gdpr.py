@@ -185,7 +185,8 @@ def verify(
         say(f"Searched {found.files} files, {found.bytes / 1e6:.1f} MB unpacked: {verdict}.")
         for original in found.originals:
             say(f"The original {original.path} in the watched folder names them: it {original.why or ROWS}.")
-        _tell_coincidences(console, found.coincidences)
+        if found.clean:  # beside traces, the same bytes are mostly those of the traces
+            _tell_coincidences(console, found.coincidences)
 
     places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in found.findings]
     result = {"clean": found.clean, "findings": places, "unread": found.unread, "files": found.files}

@@ -14,7 +14,7 @@ from ..settings import Settings
 from ..store import Store
 from .matching import Matcher
 from .needles import Needle, folded, is_email, is_telling, is_tiny, needles_for
-from .people import Person
+from .people import Person, names_of
 from .scanning import Scan, scan, state_roots
 
 _DRAFT_SECONDS = 120.0
@@ -28,7 +28,8 @@ def needles_of(
     held = [list(p.keys) for p in people]
     guests: list[Sequence[str]] = [() for _ in people]
     if sessions:
-        names.append([s for s in sessions if is_telling(s)])
+        known = set(names_of(people))  # what is theirs by both is one trace, not two
+        names.append([s for s in sessions if is_telling(s) and s not in known])
         held.append(list(keys))
         guests.append(sessions)
     return needles_for(names, held, guests)

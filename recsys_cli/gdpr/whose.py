@@ -49,7 +49,7 @@ class Whose:
     columns
         Columns that name customers, by what ingest understood; those whose names say so count in any case.
     sessions
-        Sessions of guests who are one of them: in a row that names no customer, one of these says whose it is.
+        Short sessions of guests who are one of them: in a row that names no customer, one of these says whose it is.
     """
 
     telling: Matcher
@@ -65,9 +65,8 @@ class Whose:
         names = tuple(dict.fromkeys(names_of(people)))
         short = frozenset(n for n in names if not is_telling(n))
         words = frozenset(n for n in short if not is_tiny(n) and has_letter(n))
-        return Whose(
-            Matcher([n for n in needles if n.telling]), short, words, names, sessions=frozenset(sessions)
-        )
+        telling = Matcher([n for n in needles if n.telling])
+        return Whose(telling, short, words, names, sessions=frozenset(s for s in sessions if not is_telling(s)))
 
     def knowing(self, columns: Iterable[str]) -> Whose:
         """The same, for a file with these columns that name customers."""

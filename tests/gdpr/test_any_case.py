@@ -65,9 +65,9 @@ def test_the_search_for_an_address_is_hardly_slower() -> None:
     def seconds(one: str) -> float:
         matcher, best = Matcher(needles_for([[one]])), 9.0
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             assert not list(matcher.find(data))
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert seconds(ASKED) < 2 * seconds("customer-0000815-abc")

@@ -135,6 +135,12 @@ def test_a_short_session_is_found_where_it_says_whose_the_row_is(empty: Shop, on
     assert verify(empty.store, empty.artifacts, empty.settings, [one]).clean
 
 
+def test_a_long_session_is_one_trace(empty: Shop) -> None:
+    take(empty, HEADER + GUEST_ROW.replace("guest-9", "guest-0815") + DAVE)
+    found = verify(empty.store, empty.artifacts, empty.settings, ["guest-0815"])
+    assert len({(f.inside, f.encoding, f.offset) for f in found.findings}) == len(found.findings)
+
+
 def test_the_same_word_elsewhere_is_no_trace_of_the_guest(empty: Shop) -> None:
     others = "order_id,user_id,session_id,item_id,event_type,timestamp\nguest-9,dave,,p2,purchase,2026-02-03T00:00:00\n"
     take(empty, HEADER + GUEST_ROW)
@@ -198,3 +204,5 @@ def test_the_sentence_of_the_command(empty: Shop, recsys) -> None:  # type: igno
     take(empty, HEADER + GUEST_ROW + DAVE)
     found = recsys("gdpr", "verify", "guest-9", *empty.flags())
     assert (found.returncode, "session_id of guests (a guest's session" in found.stdout) == (10, True)
+    assert "1 traces" in found.stdout
+    assert "something else" not in found.stdout
