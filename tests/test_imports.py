@@ -23,7 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"cli"},
-            {"demo", "batch", "status", "doctor", "checkup", "finding"},  # whole journeys and looks at everything, for the command line
+            # Whole journeys and looks at everything, for the command line.
+            {"demo", "batch", "status", "doctor", "checkup", "finding"},
             {"api"},
             {"serving", "training", "judging", "tuning", "updates", "gdpr", "ingest", "backup"},
             {"models", "index", "ranker", "evaluation"},
