@@ -19,8 +19,6 @@ _BURST = 2.0  # seconds' worth of requests that may come at once
 ALL = frozenset(SCOPES)
 NOBODY: frozenset[str] = frozenset()
 _LOCAL_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]", b""))
-
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

@@ -232,8 +232,10 @@ class Picker:
             if code in self.skip:
                 continue
             self.skip.add(code)
-            if not len(self.codes) % max(self.page, 1):
+            if len(self._counts) <= len(self.codes) // max(self.page, 1):
                 self._turn_page()
+                if len(self.codes) >= self.want:
+                    return
             if self._fits(code):
                 self._append(code, score, names[source], fallback)
             else:
@@ -271,16 +273,13 @@ class Picker:
         if code in self.skip or len(self.codes) >= self.want:
             return
         self.skip.add(code)
-        if self.pins:
-            self._pin()
-            if len(self.codes) >= self.want:
-                return
-        if self.limits:
-            self._turn_page()
-            if not self._fits(code):
-                self._waiting.append((code, score, source, fallback))
-                self.held_back += 1
-                return
+        self._advance()
+        if len(self.codes) >= self.want:
+            return
+        if self.limits and not self._fits(code):
+            self._waiting.append((code, score, source, fallback))
+            self.held_back += 1
+            return
         self._append(code, score, source, fallback)
 
     def end(self) -> None:
@@ -316,13 +315,25 @@ class Picker:
                 self.skip.add(code)
                 self._append(code, self.scores[-1] if self.scores else 0.0, "pinned", False)
 
+    def _advance(self) -> None:
+        """Let what is pinned here, and at the start of a page those that had to wait, go first."""
+        before = -1
+        while before != len(self.codes):
+            before = len(self.codes)
+            self._pin()
+            if self.limits:
+                self._turn_page()
+
     def _turn_page(self) -> None:
-        """At the start of a page, those that had to wait come first."""
-        while not len(self.codes) % max(self.page, 1) and len(self._counts) <= len(self.codes) // max(self.page, 1):
+        """From the start of a page, or what is pinned there, count anew; those that had to wait go first."""
+        page = max(self.page, 1)
+        while len(self._counts) <= len(self.codes) // page:
             self._counts = [*self._counts, [{} for _ in self.limits]]
+            end = min(len(self._counts) * page, self.want)
             waiting, self._waiting = self._waiting, []
             for line in waiting:
-                if not self.full and self._fits(line[0]):
+                self._pin()
+                if len(self.codes) < end and self._fits(line[0]):
                     self._append(*line)
                 else:
                     self._waiting.append(line)

@@ -379,3 +379,17 @@ def test_a_remembered_list_is_the_one_that_would_be_made_anew(live: Live) -> Non
             assert engine.recommend(request) == answer, (heard, request)
         told |= {tuple(answer.item_ids) for _, answer in expected}
     assert len(told) > 2 * len(changes), "the changes and the ways of asking make a difference"
+
+
+@pytest.mark.parametrize("place", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize("user", ["t4", "nobody"])
+def test_limits_hold_beside_a_pin_at_any_place(ruled: Ruled, user: str, place: int) -> None:
+    """The first place of a page, too: limits are counted anew there, whoever comes first."""
+    pin = {"action": "pin", "item": "g9", "position": place}
+    engine = ruled(max_per_category=1, campaigns=[pin])
+    rows = lists(engine, user, k=4) + lists(engine, user, k=4, offset=4)
+    assert ids(rows)[place - 1] == "g9"
+    for page in (rows[:4], rows[4:]):
+        chosen = Counter(row["category"] for row in page if row["source"] != "pinned")
+        assert set(chosen.values()) == {1}
+    assert ids(lists(engine, user, k=4, explain=True)) == ids(rows[:4])
