@@ -110,6 +110,8 @@ def main() -> None:
             _interrupted()
         sys.stderr.write("recsys: stopped; nothing was changed.\n")
         sys.exit(1)
+    except KeyboardInterrupt:  # between the command's end and the line that stops listening
+        _interrupted()
     except BrokenPipeError:
         _drop_output()  # its reader (head, say) has gone
         sys.exit(0)
@@ -140,6 +142,9 @@ def _call() -> Any:
         if pressed:
             return INTERRUPTED
         raise
+    finally:
+        # Python gives the signal back to the system while it ends: a command that is done would look killed.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _output_fails() -> bool:
