@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,10 @@ def ingest(
     ] = None,
     date_order: Annotated[
         str | None, typer.Option("--date-order", help="dmy or mdy, for 03/04/2025.", rich_help_panel=READING)
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option("--date", help="One date for all rows of events that have no times.", rich_help_panel=READING),
     ] = None,
     decimal: Annotated[str | None, typer.Option("--decimal", help="point or comma.", rich_help_panel=READING)] = None,
     encoding: Annotated[
@@ -123,6 +128,7 @@ def ingest(
         strict=strict,
         dry_run=dry_run,
         replace=replace_,
+        date=_moment(date, map_ or [], run.settings.ingest.earliest),
     )
     if watch is not None:
         if files:
@@ -145,6 +151,21 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
         return key_values(pairs)
     except UsageError as e:
         raise UsageError(e.message, "Write it like --map user_id='Customer ID'.") from None
+
+
+def _moment(date: str | None, pairs: list[str], earliest: str) -> int | None:
+    """Epoch seconds of the start of a day, UTC."""
+    if date is None:
+        return None
+    if any(pair.split("=")[0].strip() == "ts" for pair in pairs):
+        raise UsageError("--date and --map ts=… both say when it was.", "Give one of them.")
+    try:
+        day = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"--date {date} is no date.", "Write it like --date 2025-01-31.") from None
+    if not earliest <= f"{day:%Y-%m-%d}" <= f"{datetime.now(UTC):%Y-%m-%d}":
+        raise UsageError(f"--date {date} would not be believed.", f"Use a day from {earliest} to today.")
+    return int(day.timestamp())
 
 
 def _take(run: Run, paths: list[Path], request: Request) -> None:

@@ -6,6 +6,7 @@ import difflib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import orjson
 import pyarrow as pa
@@ -47,6 +48,8 @@ class Understanding:
         dmy or mdy, where it is known from the file that these rows were in.
     guessed
         Nobody said what kind of file it is, nor did a platform's columns; only the names of columns did.
+    date
+        The time of every row, epoch seconds, where somebody said it; no column is read for it then.
     """
 
     kind: str
@@ -56,14 +59,14 @@ class Understanding:
     notes: tuple[str, ...] = ()
     date_order: str | None = None
     guessed: bool = False
+    date: int | None = None
 
     def remembered(self, names: Sequence[str], date_order: str | None) -> str:
         """As JSON, for `recalled`."""
         columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
         platform = self.preset.platform if self.preset else None
-        return orjson.dumps(
-            {"kind": self.kind, "preset": platform, "columns": columns, "date_order": date_order}
-        ).decode()
+        said = {"kind": self.kind, "preset": platform, "columns": columns, "date_order": date_order, "date": self.date}
+        return orjson.dumps(said).decode()
 
     def described(self, names: Sequence[str]) -> dict[str, str]:
         """Field to column names, for people."""
@@ -77,6 +80,7 @@ def understand(
     said: Mapping[str, str] | None = None,
     preset: str | None = None,
     remembered: Mapping[str, Mapping[str, str]] | None = None,
+    date: int | None = None,
 ) -> Understanding:
     """Understand the columns of a file.
 
@@ -90,6 +94,8 @@ def understand(
         A platform's name, or none to find it out.
     remembered
         Mappings from the settings, by kind; used where the file has the column.
+    date
+        The time of all rows of a file of events, epoch seconds; columns of times are left alone then.
 
     Raises
     ------
@@ -108,16 +114,29 @@ def understand(
             return again
     found = _preset_for(source, preset, kind, bool(said))
     if found is not None:
-        return _by_preset(source, found, said or {})
+        return _dated(source, _by_preset(source, found, said or {}, date is not None), date)
     if not said and kind is None and (advice := dead_end(source.columns)):
         raise InputError(f"{source.path} holds no products.", advice)
     sample, guessed = source.sample(), kind is None
     kind = kind or _kind_of(source, said or {}, sample)
     chosen = _said(source, kind, {**_usable(source, kind, (remembered or {}).get(kind, {})), **(said or {})})
-    recognised, notes = _recognise(source, kind, chosen, sample)
+    recognised, notes = _recognise(source, kind, chosen, sample, date is not None)
     columns = {**recognised, **chosen}
     notes += _ratings(source) if kind == EVENTS and "event_type" not in columns else []
-    return replace(_complete(source, kind, columns, None, notes), guessed=guessed)
+    return _dated(source, replace(_complete(source, kind, columns, None, notes), guessed=guessed), date)
+
+
+def _dated(source: Source, understood: Understanding, date: int | None) -> Understanding:
+    """The same, with one time for all rows instead of a column of times, where one was said."""
+    if date is None:
+        return understood
+    if understood.kind != EVENTS:
+        raise UsageError(f"{source.path} is read as {understood.kind}, which have no times.", "Leave --date out.")
+    day = datetime.fromtimestamp(date, UTC).date()
+    columns = {name: at for name, at in understood.columns.items() if name != "ts"}
+    notes = (*understood.notes, f"Every row is dated {day}, as said; no time is read from the file.")
+    again = _complete(source, EVENTS, columns, understood.preset, ())
+    return replace(again, notes=notes, date=date, guessed=understood.guessed)
 
 
 def _ratings(source: Source) -> list[str]:
@@ -145,7 +164,7 @@ def recalled(source: Source, reading: str) -> Understanding | None:
     names = [name for wanted in known["columns"].values() for name in wanted]
     preset = next((p for p in PRESETS if p.platform == platform and p.kind == kind and _fits(p, names)), None)
     again = _complete(source, kind, {f: at for f, at in columns.items() if at}, preset, ())
-    return replace(again, date_order=known.get("date_order"))
+    return replace(again, date_order=known.get("date_order"), date=known.get("date"))
 
 
 def _fits(preset: Preset, names: Sequence[str]) -> bool:
@@ -183,13 +202,13 @@ def _nearest(source: Source, platform: str, kind: str | None) -> Preset:
     return best
 
 
-def _by_preset(source: Source, preset: Preset, said: Mapping[str, str]) -> Understanding:
+def _by_preset(source: Source, preset: Preset, said: Mapping[str, str], dated: bool) -> Understanding:
     at = {plain(name): i for i, name in reversed(list(enumerate(source.columns)))}
     columns = {name: tuple(at[plain(c)] for c in wanted if plain(c) in at) for name, wanted in preset.columns.items()}
     chosen = _said(source, preset.kind, said, extra=tuple(preset.columns))
     columns = {**{name: where for name, where in columns.items() if where}, **chosen}
     for name in preset.needed:
-        if name not in columns:
+        if name not in columns and not (dated and name == "ts"):
             looked = " or ".join(repr(c) for c in preset.columns[name])
             spare = [i for i in range(len(source.columns)) if not any(i in w for w in columns.values())]
             raise InputError(
@@ -315,14 +334,14 @@ def _event_field(name: str) -> Field:
 
 
 def _recognise(
-    source: Source, kind: str, chosen: Mapping[str, tuple[int, ...]], sample: pa.Table
+    source: Source, kind: str, chosen: Mapping[str, tuple[int, ...]], sample: pa.Table, dated: bool
 ) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     taken = {i for where in chosen.values() for i in where}
     found: dict[str, tuple[int, ...]] = {}
     notes: list[str] = []
     # Required fields first: `email` is a customer only where nothing better is, and `id` an item.
     for field in sorted(FIELDS[kind], key=lambda f: not f.required):
-        if field.name in chosen:
+        if field.name in chosen or (dated and field.name == "ts"):
             continue
         best = _candidates(source, field, taken, sample)
         if not best:
@@ -398,7 +417,7 @@ def _missing(source: Source, kind: str, field: Field, sample: pa.Table, taken: s
         + _named_but_none(source, field, sample, taken),
         f"Say which one it is: --map {field.name}={example}"
         + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
-        + (" (where it has no times, add a column ts with one date in all rows)" if field.name == "ts" else ""),
+        + (" (where it has no times, say one date for all rows: --date 2025-01-31)" if field.name == "ts" else ""),
     )
 
 

@@ -59,6 +59,8 @@ class Request:
         The items are the whole catalogue: retire what is missing.
     label
         What to call the file in reports and the ledger, when not its own name (standard input).
+    date
+        The time of all rows of files of events, epoch seconds, where they have none.
     """
 
     kind: str | None = None
@@ -69,6 +71,7 @@ class Request:
     dry_run: bool = False
     replace: bool = False
     label: str = ""
+    date: int | None = None
 
 
 # Not the file's fault; the store has sentences for these.
@@ -131,7 +134,9 @@ def _look(settings: Settings, path: Path, request: Request, progress: Progress) 
     source = open_source(path, detect(path, request.hints))
     preset = request.preset or (None if chosen.preset == "auto" else chosen.preset)
     remembered = {EVENTS: chosen.map_events, ITEMS: chosen.map_items, USERS: chosen.map_users}
-    understood = understand(source, kind=request.kind, said=request.said, preset=preset, remembered=remembered)
+    understood = understand(
+        source, kind=request.kind, said=request.said, preset=preset, remembered=remembered, date=request.date
+    )
     as_what = f"{understood.kind} ({understood.preset.platform})" if understood.preset else understood.kind
     columns = ", ".join(f"{f} from {c}" for f, c in understood.described(source.columns).items())
     progress.note(f"{request.label or path.name}: {as_what}, {source.form.described()}: {columns}.")
@@ -198,7 +203,8 @@ def _mark(source: Source, understood: Understanding, settings: Settings, hints: 
     form = (source.form.name, source.form.compression, hints)
     way = (READING, understood.kind, sorted(understood.columns.items()), form, settings.ingest)
     preset = understood.preset.platform if understood.preset else ""
-    digest = hashlib.sha256(repr((*way, preset)).encode()).hexdigest()[:16]
+    dated = () if understood.date is None else (understood.date,)
+    digest = hashlib.sha256(repr((*way, preset, *dated)).encode()).hexdigest()[:16]
     return f"{sha256_of(source.path)}:{digest}"
 
 

@@ -58,7 +58,7 @@ def explain_numbered(
         return tuple(reasons)  # some are times, so these are too, though wrong ones
     found = con.execute(f"SELECT {text} FROM raw WHERE {text} IS NOT NULL ORDER BY row_number LIMIT 100").fetchall()
     what = no_times(source.columns[at[0]], [value for (value,) in found])
-    advice = f"{what}; where the export has none, add a column ts with one date in all rows."
+    advice = f"{what}; where the export has none, say one date for all rows with --date."
     return tuple(replace(r, sentence=f"{r.sentence[:-1]}: {advice}") if r.name in _NO_TIMES else r for r in reasons)
 
 

@@ -316,7 +316,7 @@ class _Stage:
         if "order_id" in has and (pattern := self._cancelled_orders()):
             back.append(f"coalesce({pattern}, false)")
         kind = _event_type("t_event_type") if "event_type" in has else quote(PURCHASE)
-        found = {}
+        found = {} if self.understood.date is None else {"ts": f"{self.understood.date}::BIGINT"}
         if back:
             kind = (
                 f"CASE WHEN {kind} = {quote(PURCHASE)} AND ({' OR '.join(back)}) THEN {quote(REFUND)} ELSE {kind} END"

@@ -142,7 +142,50 @@ def test_numbers_of_rows_are_no_times_and_the_column_is_named(
     said, name = done.stdout + done.stderr, header.split(",")[2]
     shown = "1, 2, 3 …" if values == "123" else "7"
     assert f"{name} holds {shown}, which are no times" in said
-    assert "add a column ts with one date in all rows" in said
+    assert "--date" in said
+    done = recsys("ingest", "numbered.csv", "--date", "2025-01-31")
+    assert done.returncode == 0
+    assert f"{len(rows.splitlines())} new" in done.stdout
+
+
+def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("user_id,item_id,qty\nu1,a,1\nu1,b,two\nu2,a,1\n")
+    said = recsys("ingest", "pairs.csv").stderr
+    assert said.rstrip().endswith("say one date for all rows: --date 2025-01-31)")
+    done = recsys("ingest", "pairs.csv", "--date", "2025-01-31")
+    assert "3 rows read = 2 new + 0 known + 1 rejected" in done.stdout
+    assert "Every row is dated 2025-01-31, as said; no time is read from the file." in done.stdout
+    with duckdb.connect(str(tmp_path / "recsys.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT DISTINCT ts FROM events").fetchall() == [(1738281600,)]
+    assert recsys("ingest", "rejected", "--export", "bad.csv").returncode == 0
+    mended = tmp_path / "bad.csv"
+    mended.write_text(mended.read_text().replace("two", "2"))
+    assert "1 rows read = 1 new" in recsys("ingest", "bad.csv").stdout  # of the date that was said for the others
+    longer = tmp_path / "more.csv"
+    longer.write_text("user_id,item_id,qty\nu1,a,1\nu3,a,1\n")
+    assert "2 rows read = 1 new + 1 known" in recsys("ingest", "more.csv", "--date", "2025-01-31").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [
+        ("pairs.csv", ["--date", "2025-02-30"], "--date 2025-02-30 is no date."),
+        ("pairs.csv", ["--date", "1970-01-01"], "Use a day from 1995-01-01 to today."),
+        ("pairs.csv", ["--date", "2999-01-01"], "Use a day from 1995-01-01 to today."),
+        ("pairs.csv", ["--date", "2025-01-31", "--map", "ts=item_id"], "Give one of them."),
+        ("items.csv", ["--date", "2025-01-31"], "is read as items, which have no times. Leave --date out."),
+    ],
+)
+def test_a_date_that_cannot_be_is_refused(
+    recsys: Recsys, tmp_path: Path, name: str, words: list[str], says: str
+) -> None:
+    (tmp_path / "pairs.csv").write_text("user_id,item_id\nu1,a\n")
+    (tmp_path / "items.csv").write_text("item_id,price\na,1\n")
+    done = recsys("ingest", name, *words)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "recsys.duckdb").exists()
 
 
 def test_one_wrong_time_among_good_ones_is_not_called_numbering(recsys: Recsys, tmp_path: Path) -> None:
