@@ -97,7 +97,7 @@ def recsys(tmp_path: Path) -> Recsys:
     def run(*args: str, timeout: float = 300, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
         return subprocess.run(
-            [sys.executable, "-m", "recsys_cli.cli.main", *args],
+            [sys.executable, "-m", "recsys_cli", *args],
             cwd=cwd or tmp_path,
             env=clean | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | env,
             capture_output=True,

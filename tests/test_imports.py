@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
+            {"__main__"},
             {"cli"},
             # Whole journeys and looks at everything, for the command line.
             {"demo", "batch", "status", "doctor", "checkup", "finding"},
@@ -60,7 +61,8 @@ def imports_of(path: Path) -> Iterator[list[str]]:
 
 def part_of(module: list[str]) -> str:
     """The part of the package that a module belongs to."""
-    return "__init__" if len(module) < 2 or module[1].startswith("__") else module[1]
+    part = module[1] if len(module) > 1 else "__init__"
+    return "__init__" if part.startswith("__") and part != "__main__" else part
 
 
 def graph() -> dict[str, dict[str, Path]]:

@@ -184,7 +184,7 @@ class TestTheOneBefore:
     def test_stays_when_training_is_killed(self, shop: Settings) -> None:
         served = fit(shop).version
         command = [
-            *(sys.executable, "-m", "recsys_cli.cli.main", "train", "--model", "popular", "--force"),
+            *(sys.executable, "-m", "recsys_cli", "train", "--model", "popular", "--force"),
             *("--db", str(shop.db), "--artifacts", str(shop.artifacts)),
         ]
         for attempt in range(2):

@@ -181,7 +181,3 @@ def _say(e: RecsysError) -> NoReturn:
 def _sentence(text: str) -> str:
     """A message of the option parser as one line that ends."""
     return " ".join(text.split()).rstrip(".") + "."
-
-
-if __name__ == "__main__":
-    main()

@@ -49,7 +49,7 @@ class Server:
         state = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "recsys_cli.cli.main", "serve", "--port", "0", *state, *args],
+                [sys.executable, "-m", "recsys_cli", "serve", "--port", "0", *state, *args],
                 env=clean | {"PYTHONPATH": str(ROOT)},
                 stderr=out,
                 stdout=out,

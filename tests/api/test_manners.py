@@ -410,7 +410,7 @@ def test_serve_for_others_without_keys_says_who_is_refused(start: Start) -> None
 def test_the_command_does_not_load_what_only_its_workers_need(server: Any) -> None:
     state = ["--db", str(server.shop.settings.db), "--artifacts", str(server.shop.settings.artifacts)]
     taken = ["--port", server.url.rpartition(":")[2]]
-    command = [sys.executable, "-X", "importtime", "-m", "recsys_cli.cli.main", "serve", *taken, *state]
+    command = [sys.executable, "-X", "importtime", "-m", "recsys_cli", "serve", *taken, *state]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "cannot be listened on" in done.stderr
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -29,7 +29,7 @@ from tests.gdpr.serving import Server, serving  # noqa: E402
 
 def recsys(shop: Shop, *words: str) -> tuple[float, str]:
     started = time.monotonic()
-    command = [sys.executable, "-m", "recsys_cli.cli.main", *words, *shop.flags()]
+    command = [sys.executable, "-m", "recsys_cli", *words, *shop.flags()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words[:3])}: {done.returncode} {done.stderr}")
@@ -115,7 +115,7 @@ def crowd(shop: Shop, server: Server, together: list[str], alone: list[str], sta
     stream = Streaming(server, staying)
     stream.start()
     train = subprocess.Popen(
-        [sys.executable, "-m", "recsys_cli.cli.main", "train", "--model", "als", *shop.flags()], cwd=ROOT,
+        [sys.executable, "-m", "recsys_cli", "train", "--model", "als", *shop.flags()], cwd=ROOT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -35,7 +35,7 @@ class Took:
 def ingest(db: Path, *files: Path) -> Took:
     """One command, in a process whose only child it is, so that the peak is its own."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "recsys_cli.cli.main", "ingest", *map(str, files), "--db", str(db), "--json"]
+    command = [sys.executable, "-m", "recsys_cli", "ingest", *map(str, files), "--db", str(db), "--json"]
     script = (
         "import resource,subprocess,sys\n"
         "p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"

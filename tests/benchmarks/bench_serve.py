@@ -89,7 +89,7 @@ def _settings(folder: Path) -> Settings:
 def _recsys(folder: Path, *args: str) -> None:
     settings = _settings(folder)
     state = ["--db", str(settings.db), "--artifacts", str(settings.artifacts)]
-    command = [sys.executable, "-m", "recsys_cli.cli.main", args[0], *state, *args[1:]]
+    command = [sys.executable, "-m", "recsys_cli", args[0], *state, *args[1:]]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=folder)
 
 
@@ -275,5 +275,5 @@ def test_killed_fifty_times_under_a_stream_of_events(tmp_path: Path) -> None:
 
 def _worker(shop: Shop) -> None:
     state = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
-    command = [sys.executable, "-m", "recsys_cli.cli.main", "update-worker", "--once", *state]
+    command = [sys.executable, "-m", "recsys_cli", "update-worker", "--once", *state]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)

@@ -61,7 +61,7 @@ def make_shop(invoices: Path, folder: Path, cut: str, model: str) -> None:
     duckdb.execute(f"COPY ({sales}) TO '{folder / 'sales.parquet'}'")
     for args in (["ingest", "sales.parquet"], ["train", "--model", model]):
         state = ["--db", "shop.duckdb", "--artifacts", "model_artifacts"]
-        subprocess.run([sys.executable, "-m", "recsys_cli.cli.main", *args, *state], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-m", "recsys_cli", *args, *state], cwd=folder, check=True)
 
 
 def open_engine(folder: Path) -> Engine:

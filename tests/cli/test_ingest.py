@@ -230,7 +230,7 @@ def test_binary_content_is_no_columns(recsys: Recsys, tmp_path: Path) -> None:
 
 def test_standard_input_and_patterns(recsys: Recsys, file: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-", "--json"],
+        [sys.executable, "-m", "recsys_cli", "ingest", "-", "--json"],
         input=EVENTS.encode(),
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
@@ -246,7 +246,7 @@ def test_standard_input_and_patterns(recsys: Recsys, file: Path, tmp_path: Path)
 
 def test_standard_input_is_called_so_and_a_trial_of_it_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-", "--dry-run", "--db", "state/shop.duckdb"],
+        [sys.executable, "-m", "recsys_cli", "ingest", "-", "--dry-run", "--db", "state/shop.duckdb"],
         input=b"",
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
@@ -261,7 +261,7 @@ def test_standard_input_is_called_so_and_a_trial_of_it_leaves_nothing(tmp_path: 
 @pytest.mark.parametrize("junk", [b"\x00\x01garbage", b"a,b\x00\n\x00\x01garbage"])
 def test_a_few_bytes_of_no_text_are_no_row_of_many_megabytes(tmp_path: Path, junk: bytes) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", "-"],
+        [sys.executable, "-m", "recsys_cli", "ingest", "-"],
         input=junk,
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},

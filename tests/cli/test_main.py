@@ -22,7 +22,7 @@ from recsys_cli.errors import UsageError
 from recsys_cli.store import Store
 
 Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
-COMMAND = [sys.executable, "-m", "recsys_cli.cli.main"]
+COMMAND = [sys.executable, "-m", "recsys_cli"]
 
 
 def fill(store: Store, types: tuple[str, ...] = ("purchase",)) -> None:
@@ -167,6 +167,21 @@ class TestTurns:
             _, said = waiting.communicate(timeout=120)
         assert waiting.returncode == 130
         assert said == "recsys: interrupted; nothing half done was kept.\n"
+
+
+def test_ctrl_c_while_the_command_loads_is_no_traceback() -> None:
+    pressing = """
+import os, signal, sys
+class Press:
+    def find_spec(self, name, *_):
+        if name == "recsys_cli.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press())
+from recsys_cli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", pressing], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_ctrl_c_in_the_middle_of_a_file_is_no_fault_of_the_file(tmp_path: Path) -> None:

@@ -43,6 +43,17 @@ def test_letters_that_the_output_lacks_end_no_command(recsys, tmp_path: Path) ->
     assert "kein\U0001f375" in json.loads(unknown.stderr)["error"]["message"]
 
 
+def test_a_watched_folder_says_so_line_by_line(recsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "in").mkdir()
+    for name in ("Aufträge.csv", "\U0001f375.csv"):
+        (tmp_path / "in" / name).write_text(f"user_id,item_id,ts\nc1,{name},1700000000\n", encoding="utf-8")
+    (tmp_path / "in" / "böse.csv").write_text("ä,ö\n1,2\n", encoding="utf-8")
+    flags = ("--once", "--json")
+    shown = recsys("ingest", "--watch", "in", *flags, PYTHONIOENCODING="ascii", RECSYS_INGEST_QUIET_SECONDS="0")
+    lines = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {Path(line["file"]).name for line in lines} == {"Aufträge.csv", "\U0001f375.csv", "böse.csv"}
+
+
 def test_no_command_prints_them(recsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     quiet = NASTY.replace("\x85", "").replace("\x1b", "").replace("\x07", "")
     rows = [f"{user},p{n},{1_700_000_000 + n}" for n in range(5) for user in ("c1", "x@y.example")]

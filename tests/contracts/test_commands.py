@@ -282,7 +282,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"i{n},c{n % 4},b{n % 3},{n + 0.5}" for n in range(25)]
     (folder / "items.csv").write_text("\n".join(["item_id,category,brand,price", *lines]) + "\n")
     for call in (["ingest", "events.csv", "items.csv"], ["train", "--model", "popular"]):
-        command = [sys.executable, "-m", "recsys_cli.cli.main", *call]
+        command = [sys.executable, "-m", "recsys_cli", *call]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return folder

@@ -82,7 +82,7 @@ class Shop:
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A command in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "recsys_cli.cli.main", *args],
+            [sys.executable, "-m", "recsys_cli", *args],
             cwd=self.root,
             env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)},
             stdout=subprocess.PIPE,

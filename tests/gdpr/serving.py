@@ -69,7 +69,7 @@ class Server:
 def serving(shop: Shop, workers: int = 1) -> Iterator[Server]:
     """`recsys serve` on this shop."""
     log = shop.root.parent / "server.log"
-    command = [sys.executable, "-m", "recsys_cli.cli.main", "serve", "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, "-m", "recsys_cli", "serve", "--port", "0", "--workers", str(workers)]
     root = str(Path(__file__).parents[2])
     env = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
     with log.open("wb") as out:

@@ -96,7 +96,7 @@ def test_a_missing_folder_is_said(settings: Settings, tmp_path: Path) -> None:
 
 def start(tmp_path: Path, *args: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "recsys_cli.cli.main", "ingest", *args, "--db", str(tmp_path / "k.duckdb")],
+        [sys.executable, "-m", "recsys_cli", "ingest", *args, "--db", str(tmp_path / "k.duckdb")],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "RECSYS_INGEST_QUIET_SECONDS": "0"},
         stdout=subprocess.DEVNULL,

@@ -198,7 +198,7 @@ def test_a_failing_pass_is_recorded_and_the_next_good_one_clears_it(
 
 
 def test_the_loop_ends_on_sigterm_after_its_pass(artifacts: Artifacts, values: Settings, shop: Store) -> None:
-    command = [sys.executable, "-m", "recsys_cli.cli.main", "update-worker", "--interval", "0.2"]
+    command = [sys.executable, "-m", "recsys_cli", "update-worker", "--interval", "0.2"]
     state = ["--artifacts", str(artifacts.root), "--db", str(values.db)]
     process = subprocess.Popen(command + state, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
