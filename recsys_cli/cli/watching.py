@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from .common import Run
-from .plain import plain_json
+from .plain import plain_json, printable_json
 
 if TYPE_CHECKING:
     from ..ingest import Request
@@ -51,7 +51,8 @@ def _show(run: Run, outcome: Outcome) -> None:
     from ..ingest.watching import SetAside
 
     if run.as_json:
-        sys.stdout.write(plain_json(orjson.dumps(outcome.as_dict())) + "\n")
+        text = plain_json(orjson.dumps(outcome.as_dict()))
+        sys.stdout.write(printable_json(text, sys.stdout.encoding) + "\n")
         sys.stdout.flush()
     elif isinstance(outcome, SetAside):
         text = f"{outcome.file} was set aside as {outcome.moved_to}: {outcome.error}"
