@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import sqlite3
 import tarfile
 import tempfile
@@ -38,6 +39,9 @@ OTHERS = frozenset(
         *(GUESTS, "ts", "name", "format", "checksum", "sha256", "content_sha256", "version"),
     )
 )
+
+# What columns of visits are called, without what is no letter.
+_SESSIONS = frozenset(("session", "sessionid", "usersession", "visitid"))
 
 # Tables and files of ours that hold products and bookkeeping, in all their columns.
 THINGS = frozenset(("items", "item_history", "migrations", "spool_position", "catalogue"))
@@ -209,7 +213,7 @@ def _columns(table: pa.Table) -> Iterator[Part]:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         numbers = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
-        if numbers and (name.lower() in OTHERS or not names_people(name)):
+        if numbers and not is_visit(name) and (name.lower() in OTHERS or not names_people(name)):
             continue
         yield _arrow_part(name, name, pc.unique(_as_text(column)).drop_null())
 
@@ -224,6 +228,11 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def names_people(column: str) -> bool:
     """Whether a column of that name says whom a row is about."""
     return any(word in column.lower() for word in ("user", "customer", "client", "kunde", "mail", "person"))
+
+
+def is_visit(column: str) -> bool:
+    """Whether a column of that name says in which session something happened."""
+    return re.sub(r"[^a-z]", "", column.lower()) in _SESSIONS
 
 
 def _arrow_part(inside: str, column: str, values: Any) -> Part:

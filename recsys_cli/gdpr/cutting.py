@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .containers import is_visit
 from .whose import Standing, Whose, text_of
 
 UNCLOSED = "has a quote that opens and never closes"
@@ -469,8 +470,9 @@ def _rows_of(table: pa.Table, whose: Whose) -> tuple[NDArray[np.bool_], NDArray[
 def _may_name(kind: pa.DataType, name: str, whose: Whose) -> bool:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_nested(kind):
         return True
-    return whose.is_named(name) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return number and (whose.is_named(name) or is_visit(name))
 
 
 def _value_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else text_of(value).encode("utf-8", "surrogatepass")

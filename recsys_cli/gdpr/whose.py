@@ -6,11 +6,12 @@ import enum
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from .containers import OTHERS, names_people
+from .containers import OTHERS, is_visit, names_people
 from .matching import Matcher
 from .needles import Needle, is_email, is_telling, is_tiny
 from .people import Person, names_of
@@ -18,9 +19,6 @@ from .people import Person, names_of
 ERASED = "[erased]"
 # What a column holds that is called after customers and does not say whose the row is: "Customer Note", `user_agent`.
 _FREE = ("note", "comment", "message", "remark", "agent", "notiz", "kommentar", "bemerkung", "nachricht", "hinweis")
-
-# What columns of visits are called, without what is no letter.
-_SESSIONS = frozenset(("session", "sessionid", "usersession", "visitid"))
 
 
 class Standing(enum.Enum):
@@ -88,12 +86,11 @@ class Whose:
 
     def is_theirs(self, value: object) -> bool:
         """Whether a value of a column that names customers is a short id of theirs."""
-        text = text_of(value).strip()
-        return text in self.short or re.sub(r"\.0+$", "", text) in self.short
+        return not self.short.isdisjoint(_forms(value))
 
     def is_guest(self, column: str, value: object) -> bool:
         """Whether a value is the session of a guest who is one of them; whose the row is if it names no customer."""
-        return re.sub(r"[^a-z]", "", column.lower()) in _SESSIONS and text_of(value).strip() in self.sessions
+        return is_visit(column) and not self.sessions.isdisjoint(_forms(value))
 
     def is_named_in(self, data: bytes) -> bool:
         """Whether text means them without a doubt."""
@@ -158,6 +155,12 @@ class Whose:
         return ERASED if self.is_named_in(text.encode("utf-8", "surrogatepass")) else text
 
 
+def _forms(value: object) -> tuple[str, str]:
+    """The text of a cell, and the number that it was before a spreadsheet made 13085.0 of it."""
+    text = text_of(value).strip()
+    return text, re.sub(r"\.0+$", "", text)
+
+
 def has_letter(name: str) -> bool:
     """Whether an id is more than digits and what stands between them."""
     return any(character.isalpha() for character in name)
@@ -166,6 +169,8 @@ def has_letter(name: str) -> bool:
 def text_of(value: object) -> str:
     """A value as the text that somebody would search for."""
     if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite() and value == int(value):
         return str(int(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
