@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from .errors import UsageError
 from .files import explain_os, fsync_file
+from .identity import UserKeys
 from .progress import SILENT, Progress
 from .serving.engine import Engine
 from .store import Store
@@ -62,7 +63,7 @@ def recommend_all(
         with writer_of(str(draft), SCHEMA) as writer, progress.stage("Recommending", len(users)) as advance:
             for start in range(0, len(users), BLOCK):
                 block = slice(start, start + BLOCK)
-                codes, scores, sources = engine.recommend_batch(keys[block], k, repeat=repeat)
+                codes, scores, sources = _lists(engine, keys[block], k, repeat)
                 table = _table(users.slice(start, BLOCK), items, codes, scores, sources)
                 writer.write_table(table)
                 rows += len(table)
@@ -76,6 +77,24 @@ def recommend_all(
         draft.unlink(missing_ok=True)
         raise
     return {"file": str(out), "users": len(users), "rows": rows, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, Any, Any]:
+    """Codes, scores and sources, each of shape (customers, k), without what was shown to them too often."""
+    codes, scores, sources = engine.recommend_batch(keys, k, repeat=repeat)
+    shown, limit = engine.overlay.shown if engine.overlay else {}, engine.rules.settings.shown_limit
+    if not (shown and limit):
+        return codes, scores, sources
+    for row, (high, low) in enumerate(keys.tolist()):
+        if (high, low) not in shown:
+            continue
+        skip = engine.people.shown_often(engine.people.of_customer(keys[row]), limit)
+        if np.isin(codes[row], skip).any():
+            # As many more as may have to go: what is left is the list that leaves them out from the beginning.
+            more = engine.recommend_batch(keys[row : row + 1], k + len(skip), repeat=repeat)
+            left = np.flatnonzero(~np.isin(more.codes[0], skip))[:k]
+            codes[row], scores[row], sources[row] = (part[0][left] for part in more)
+    return codes, scores, sources
 
 
 def _table(users: pa.Array, items: Any, codes: Any, scores: Any, sources: Any) -> pa.Table:

@@ -124,18 +124,26 @@ def similar(
 
 
 def open_engine(run: Run) -> Engine:
-    """The engine on the current version."""
-    from ..artifacts import Artifacts
+    """The engine on the current version; what was shown in vain it leaves out as the server does."""
+    from ..artifacts import Artifacts, Spool
     from ..artifacts.choices import Choices
     from ..identity import load_secret
     from ..serving.engine import Engine
+    from ..serving.overlay import Overlay
     from ..serving.rules import Rules
 
-    artifacts = run.settings.artifacts
-    version = Artifacts(artifacts).current(damaged=lambda e: run.waiting(str(e)))
+    artifacts, rules = run.settings.artifacts, run.settings.rules
+    versions = Artifacts(artifacts)
+    version = versions.current(damaged=lambda e: run.waiting(str(e)))
     secret = load_secret(run.settings.db)  # after the version: where nothing was trained no key is missing yet
     choices = Choices(artifacts, secret)
     choices.refresh()
-    return Engine.open(version, secret, rules=Rules.of(run.settings.rules), choices=choices)
+    shown = None
+    if rules.shown_limit:  # else the log need not be read
+        shown = Overlay.of_what_was_shown(Spool(versions.spool_dir), secret, rules.shown_days)
+    engine = Engine.open(version, secret, shown, rules=Rules.of(rules), choices=choices)
+    for _ in engine.catch_up():
+        pass
+    return engine
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -81,6 +82,11 @@ class Overlay:
 
     def __post_init__(self) -> None:
         self.epoch = self.spool.epoch()
+
+    @classmethod
+    def of_what_was_shown(cls, spool: Spool, secret: str, shown_days: float) -> Self:
+        """One that only remembers what was shown, to whoever goes by the version alone; see `read`."""
+        return cls(spool, dict.fromkeys(spool.segments(), sys.maxsize), secret, shown_days)
 
     def read(self) -> Iterator[list[dict[str, Any]]]:
         """Take what is new, a little at a time; yields the lines that are no events (changes of items)."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from recsys_cli.artifacts import Artifacts, SpoolWriter
 
 Recsys = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -34,6 +37,41 @@ def test_whoever_bought_everything_is_told_of_repeat(recsys: Recsys, shop: Calla
     assert "p0" in recsys("recommend", "c1", "--repeat").stdout
     assert json.loads(recsys("recommend", "c1", "--json").stdout)["items"] == []
     assert recsys("similar", "p0").stdout == "There is no other item to show beside p0.\n"
+
+
+@pytest.mark.parametrize("rules", [{}, {"RECSYS_RULES_MAX_PER_CATEGORY": "9"}], ids=["fast lists", "lists one by one"])
+def test_what_was_shown_in_vain_is_left_out_also_when_the_worker_has_taken_it(
+    recsys: Recsys, tmp_path: Path, rules: dict[str, str]
+) -> None:
+    rows = [f"c{u},p{n},{1_700_000_000 + u * 9000 + n}" for u in range(9) for n in range(12) if (u + n) % 3]
+    (tmp_path / "orders.csv").write_text("\n".join(["user_id,item_id,ts", *rows, "c9,p1,1700090000"]))
+    assert recsys("ingest", "orders.csv").returncode == 0
+    assert recsys("train", "--model", "popular").returncode == 0
+
+    def lists(**environment: str) -> dict[str, list[str]]:
+        assert recsys("recommend", "--all", "-k", "3", "--out", "l.csv", **rules, **environment).returncode == 0
+        found: dict[str, list[str]] = {}
+        for row in csv.DictReader((tmp_path / "l.csv").read_text().splitlines()):
+            found.setdefault(row["user_id"], []).append(row["item_id"])
+        for user in ("c8", "c9"):
+            one = json.loads(recsys("recommend", user, "-k", "3", "--json", **rules, **environment).stdout)
+            assert [item["item_id"] for item in one["items"]] == found[user]
+        return found
+
+    before = lists(RECSYS_RULES_SHOWN_LIMIT="2")
+    seen = [{"item_id": item, "event_type": "impression"} for item in before["c9"][:2]] * 2
+    clicked = {"item_id": before["c9"][1], "event_type": "click"}
+    lines = [{"t": "event", "user_id": "c9", "ts": 1_700_090_000, "qty": 1} | event for event in (*seen, clicked)]
+    writer = SpoolWriter(Artifacts(tmp_path / "model_artifacts").spool_dir)
+    writer.append([json.dumps(line).encode() for line in lines])
+    writer.close()
+    assert recsys("update-worker", "--once").returncode == 0
+    after = lists(RECSYS_RULES_SHOWN_LIMIT="2")
+    assert before["c9"][0] not in after["c9"]
+    assert len(after["c9"]) == 3
+    without = lists()
+    assert before["c9"][0] in without["c9"]
+    assert {u: items for u, items in after.items() if u != "c9"} == {u: i for u, i in without.items() if u != "c9"}
 
 
 def test_a_shop_whose_rules_leave_nothing_says_so(recsys: Recsys, shop: Callable[..., None]) -> None:
