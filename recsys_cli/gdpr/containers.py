@@ -42,6 +42,8 @@ OTHERS = frozenset(
 
 # What columns of visits are called, without what is no letter.
 _SESSIONS = frozenset(("session", "sessionid", "usersession", "visitid"))
+# Fields of which a number says how many people there are; in a list, numbers are people there as well.
+_HOW_MANY = re.compile(r"(users|customers|clients|kunden|persons)$")
 
 # Tables and files of ours that hold products and bookkeeping, in all their columns.
 THINGS = frozenset(("items", "item_history", "migrations", "spool_position", "catalogue"))
@@ -287,7 +289,9 @@ def _collect(value: Any, field: str, found: dict[str, set[str]]) -> None:
             found.setdefault(GUESTS, set()).add(f"{GUEST}{session}")
         for key, inner in value.items():
             found.setdefault("key", set()).add(str(key))
-            _collect(inner, str(key), found)
+            # How many there are: of 300 customers, number 300 could never be shown to be gone.
+            if not (isinstance(inner, int | float) and _HOW_MANY.search(str(key).lower())):
+                _collect(inner, str(key), found)
     elif isinstance(value, list):
         for inner in value:
             _collect(inner, field, found)

@@ -74,7 +74,9 @@ def is_tiny(identifier: str) -> bool:
 
 def is_telling(identifier: str) -> bool:
     """Whether the identifier is long or odd enough to mean this person wherever it stands."""
-    return is_email(identifier) or len(identifier.encode()) >= TELLING_LENGTH
+    # The sign alone makes no address: somebody called @ would be found in everybody's.
+    least = TINY_LENGTH if is_email(identifier) else TELLING_LENGTH
+    return len(identifier.encode()) >= least
 
 
 def needles_for(

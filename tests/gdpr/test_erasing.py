@@ -15,10 +15,11 @@ import pytest
 
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.errors import ErasureIncomplete
-from recsys_cli.gdpr import erase, journal, resume, suppression
+from recsys_cli.gdpr import erase, journal, resume, suppression, verify
 from recsys_cli.gdpr.deciding import decide
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.status import status
+from recsys_cli.updates.drain import drain
 
 from .conftest import LONG, NUMBER, PEOPLE, REJECTED, UMLAUT, UUID, Shop, fill
 
@@ -230,3 +231,26 @@ def test_a_shop_that_has_trained_nothing_yet_erases_as_well(empty: Shop) -> None
     assert decide(empty.store, empty.artifacts, empty.settings, [NUMBER], "objected").people == 1
     empty.publish()
     assert empty.artifacts.current().name == "v000001"
+
+
+@pytest.mark.parametrize("one", ["@", "a@b", "%", "_", "\"", "*", "'; --", "p1"])
+def test_an_id_of_a_few_signs_is_no_more_than_that(shop: Shop, one: str) -> None:
+    shop.receive(*({"user_id": user, "item_id": "p1", "ts": 1_710_000_100} for user in (one, f"c{one}")))
+    drain(shop.store, shop.spool)
+    shop.publish()
+    before = shop.count("events"), shop.count("items"), shop.count("users"), shop.count("rejected")
+    assert erase(shop.store, shop.artifacts, shop.settings, [one]).removed["events"] == 1
+    left = shop.count("events"), shop.count("items"), shop.count("users"), shop.count("rejected")
+    assert left == (before[0] - 1, *before[1:])
+    assert verify(shop.store, shop.artifacts, shop.settings, [one]).clean
+
+
+def test_a_customer_whose_number_is_how_many_customers_are_left(shop: Shop) -> None:
+    drain(shop.store, shop.spool)
+    one = str(shop.publish().manifest["data"]["users"])
+    shop.receive({"user_id": one, "item_id": "p1", "ts": 1_710_000_100})
+    drain(shop.store, shop.spool)
+    shop.publish()
+    assert erase(shop.store, shop.artifacts, shop.settings, [one]).erased == 1
+    assert shop.artifacts.current().manifest["data"]["users"] == int(one)
+    assert erase(shop.store, shop.artifacts, shop.settings, ["1"]).unknown == ("1",)  # receipts count people, too

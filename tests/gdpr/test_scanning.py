@@ -178,6 +178,14 @@ def test_the_same_digits_of_somebody_else_are_no_alarm(tmp_path: Path) -> None:
     assert found.coincidences
 
 
+def test_how_many_customers_there_are_is_no_customer(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"data": {"users": 300, "customers": 300.0}}))
+    assert look(tmp_path, "300").clean
+    (tmp_path / "b.json").write_text(json.dumps({"users": [299, 300]}))
+    (tmp_path / "c.json").write_text(json.dumps({"users": "300"}))
+    assert {Path(f.path).name for f in look(tmp_path, "300").findings} == {"b.json", "c.json"}
+
+
 def test_the_number_of_a_process_of_ours_is_no_customers(tmp_path: Path) -> None:
     """It stands in names of the log's segments, in versions that say how far they have read, and in lock files."""
     segment = "001795192362458-13085-6f25a9e7.jsonl"
