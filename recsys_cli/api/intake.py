@@ -10,7 +10,7 @@ import orjson
 from ..artifacts.choices import SESSION
 from ..errors import InputError, NotFound
 from ..schema import ATTRIBUTES, ITEM_COLUMNS
-from ..serving.overlay import customer_key
+from ..serving.overlay import customer_key, guest_key
 from . import metrics
 from .call import Call, Reply
 from .events import read_events, read_id
@@ -47,10 +47,14 @@ def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
             session_only = True
         elif not choice.profile:
             return choice.keep_events
-    if session_only and user_id is not None:
-        del event["user_id"]
-        return "session_id" in event
-    return True
+    if session_only:
+        event.pop("user_id", None)
+    if "user_id" in event or not len(choices):
+        return "user_id" in event or "session_id" in event
+    if "session_id" not in event:
+        return False
+    guest = choices.of(guest_key(service.live.secret, event["session_id"]))
+    return guest.live or guest.keep_events
 
 
 async def merge_session(service: Service, call: Call) -> Reply:
@@ -62,10 +66,11 @@ async def merge_session(service: Service, call: Call) -> Reply:
     user_id = read_id(body["user_id"], "The user_id")
     session_id = read_id(call.path["session_id"], "The session_id in the path")
     line = {"t": "merge", "session_id": session_id, "user_id": user_id, "ts": int(time.time())}
-    profile, _ = service.live.ready().people.may_use(user_id, "full")
-    if profile:
+    profile, live = service.live.ready().people.may_use(user_id, "full", session_id)
+    merged = profile and live  # what a guest wants nobody to use is no part of a profile either
+    if merged:
         await service.sink.append([line])
-    return Reply.of({"merged": profile, "request_id": call.request_id}, 202)
+    return Reply.of({"merged": merged, "request_id": call.request_id}, 202)
 
 
 async def put_item(service: Service, call: Call) -> Reply:

@@ -27,7 +27,8 @@ gdpr = typer.Typer(
 )
 ROWS = "has rows of theirs"
 UsersArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="USER…", help="Customer ids, or the e-mails they stand for.")
+    list[str] | None,
+    typer.Argument(metavar="USER…", help="Customer ids, the e-mails they stand for, or sessions of guests."),
 ]
 FileOption = Annotated[
     Path | None, typer.Option("--file", help="A text or CSV file of people: one a line, or a column user_id.")

@@ -15,16 +15,17 @@ from ..artifacts.bundle import read_bundle
 from ..artifacts.choices import ERASED, FULL, NONE, OBJECTED, RESTRICTED, SESSION, Choice, change, hash_of, read
 from ..errors import UsageError
 from ..files import private_dir
-from ..identity import UserKeys, load_secret
+from ..identity import UserKeys, load_secret, user_key
 from ..progress import SILENT, Progress
+from ..schema import guest_id
 from ..settings import GdprSettings, Settings
 from ..store import Snapshot, Store
 from ..store.hashing import sha256_column
 from ..store.people import consents, in_other_case, note_change
 from . import requests
 from .forgetting import Dropped, drop_rows, forget
-from .holding import nothing_held
-from .people import Person, held_people
+from .holding import guests_meant, guests_served, nothing_held
+from .people import Person, held_people, names_of
 
 KINDS = {RESTRICTED: "restriction", OBJECTED: "objection", NONE: "consent", SESSION: "consent", FULL: "consent"}
 
@@ -68,7 +69,7 @@ def decide(
     """Set what may be done with these people's data; `full` lifts whatever was set before.
 
     Servers see it at once. The versions are rewritten without the people who are not to be profiled, and trainings and
-    updates leave them out until the choice is lifted; the rows stay in the store.
+    updates leave them out until the choice is lifted; the rows stay in the store. A guest decides under the session.
 
     Raises
     ------
@@ -79,19 +80,24 @@ def decide(
     if mode not in KINDS:
         raise UsageError(f"'{mode}' is no choice.", f"Choose one of {', '.join(KINDS)}.")
     secret = load_secret(settings.db, create=not artifacts.names())
-    keys = [key for one in asked for key in Person.of(one, secret).keys]
+    people = [Person.of(one, secret) for one in asked]
     request = requests.open_request(settings.db, KINDS[mode], len(asked))
     decided = read(artifacts.root)
-    tell(artifacts, secret, keys, _choice(mode, settings.gdpr))
+    told = _choices(mode, settings.gdpr, secret, people, guests_served(artifacts, secret, people))
+    tell(artifacts, secret, told)
     # Only now: the database may be busy for minutes, and servers are not to wait for it.
     people = held_people(store, artifacts, asked, secret)
-    if more := [key for p in people for key in p.keys if key not in keys]:
-        tell(artifacts, secret, more, _choice(mode, settings.gdpr))
-        keys += more
+    guests = guests_meant(store, settings, secret, people)
+    if mode == FULL:  # what was a guest's session when they decided may be a customer's number as well by now
+        guests += [name for name in names_of(people) if _stands(decided, secret, user_key(secret, guest_id(name)))]
+    more = _choices(mode, settings.gdpr, secret, people, guests)
+    if more.keys() - told.keys():
+        tell(artifacts, secret, more)
+        told |= more
     unknown = [asked[n] for n in nothing_held(store, artifacts, people) if not _decided(decided, secret, people[n])]
     counts = {"versions": 0}
-    if mode != FULL:
-        table = np.array(keys, dtype=np.uint64).reshape(-1, 2)
+    if barred := [key for key, choice in told.items() if not choice.profile]:
+        table = np.array(barred, dtype=np.uint64).reshape(-1, 2)
         counts = forget(artifacts, table, erased=False, progress=progress)
     if store.exists():
         with store.writing() as con:
@@ -102,8 +108,13 @@ def decide(
 
 def _decided(held: Mapping[str, Choice], secret: str, person: Person) -> bool:
     """Whether they had decided something before: then the id is no slip, though nothing else is held."""
-    choices = [held.get(hash_of(secret, key)) for key in person.keys]
-    return any(choice is not None and choice.mode != ERASED for choice in choices)
+    guests = [user_key(secret, guest_id(name)) for name in person.names]
+    return any(_stands(held, secret, key) for key in (*person.keys, *guests))
+
+
+def _stands(held: Mapping[str, Choice], secret: str, key: tuple[int, int]) -> bool:
+    choice = held.get(hash_of(secret, key))
+    return choice is not None and choice.mode != ERASED
 
 
 def _meant(store: Store, unknown: Sequence[str]) -> dict[str, list[str]]:
@@ -113,16 +124,26 @@ def _meant(store: Store, unknown: Sequence[str]) -> dict[str, list[str]]:
         return in_other_case(con, unknown)
 
 
-def tell(artifacts: Artifacts, secret: str, keys: Sequence[tuple[int, int]], choice: Choice) -> None:
-    """Let every server know, at once."""
+def tell(artifacts: Artifacts, secret: str, choices: Mapping[tuple[int, int], Choice]) -> None:
+    """Let every server know, at once, what the people with these keyed hashes have chosen."""
     private_dir(artifacts.root)  # a shop may be asked before it has trained anything; the first server must know
     with artifacts.exclusive():
-        change(artifacts.root, {hash_of(secret, key): choice for key in keys})
+        change(artifacts.root, {hash_of(secret, key): choice for key, choice in choices.items()})
 
 
 def erased(rules: GdprSettings) -> Choice:
     """What servers are told of somebody who is being erased: what was under way is refused for a while."""
     return Choice(ERASED, until=int(time.time() + rules.grace_hours * 3600))
+
+
+def end_choices(store: Store, artifacts: Artifacts, settings: Settings, secret: str, people: Sequence[Person]) -> None:
+    """Whatever these people, or the guests of their sessions, had decided before they were erased is kept no longer."""
+    if not (held := read(artifacts.root)):
+        return  # as nearly always: the database need not be asked
+    guests = [user_key(secret, guest_id(name)) for name in guests_meant(store, settings, secret, people)]
+    left = [key for key in (*(k for p in people for k in p.keys), *guests) if _stands(held, secret, key)]
+    if left:
+        tell(artifacts, secret, dict.fromkeys(left, erased(settings.gdpr)))
 
 
 def sync_consent(store: Store, artifacts: Artifacts, settings: Settings) -> int:
@@ -184,5 +205,12 @@ def _differing(wanted: Mapping[str, str], held: Mapping[str, Choice]) -> dict[st
     return new
 
 
-def _choice(mode: str, rules: GdprSettings) -> Choice:
-    return Choice(mode, keep_events=rules.keep_events and mode in (OBJECTED, RESTRICTED))
+def _choices(
+    mode: str, rules: GdprSettings, secret: str, people: Sequence[Person], guests: Sequence[str]
+) -> dict[tuple[int, int], Choice]:
+    """By keyed hash, for these people and for the guests of these sessions."""
+    choice = Choice(mode, keep_events=rules.keep_events and mode in (OBJECTED, RESTRICTED))
+    # All that is known of a guest is the session: whoever consents to its use has nothing to take away from it.
+    of_guest = Choice(FULL) if mode == SESSION else choice
+    found = dict.fromkeys((key for p in people for key in p.keys), choice)
+    return found | dict.fromkeys((user_key(secret, guest_id(name)) for name in guests), of_guest)

@@ -30,7 +30,7 @@ from ..store.people import count_rows, delete_rows, guests_named, in_other_case,
 from ..store.rewriting import rewrite
 from . import exports, journal, receipts, requests, suppression
 from .cutting import Uncuttable
-from .deciding import erased, tell
+from .deciding import end_choices, erased, tell
 from .forgetting import forget
 from .holding import customers_named, keys_in_versions
 from .joining import take_waiting
@@ -230,6 +230,7 @@ class _Work:
         exports.forget_lists(self.settings.db, names_of(people))
         if begun or plan.sessions or len(plan.unknown) < len(people) or self._has_rows_of(plan, people):
             plan = self._erase(plan, people)
+        end_choices(self.store, self.artifacts, self.settings, self.secret, people)
         scanned = self._look(plan, people)
         if scanned.findings and not plan.begun:
             plan = self._erase(plan, people)  # nobody's rows, but in the bytes of a file
@@ -315,7 +316,7 @@ class _Work:
         journal.keep(self.settings.db, plan)
         # First of all: from now on no server personalises for them, and what is under way from them is refused.
         keys = self._keys(plan, people)
-        tell(self.artifacts, self.secret, keys, erased(self.settings.gdpr))
+        tell(self.artifacts, self.secret, dict.fromkeys(keys, erased(self.settings.gdpr)))
         hashes = [suppression.hash_of(self.secret, key) for key in keys]
         plan = plan.with_removed({"exports": exports.delete_about(self.settings.db, hashes)})
         plan = self._rewrite_originals(plan, people)
@@ -342,7 +343,8 @@ class _Work:
         with self.progress.stage("Deleting rows and received events"), self.store.writing() as con:
             _, sessions = find_lines(self.spool, names, sessions_of(con, ids))
             plan = plan.with_sessions(sessions)
-            visits = [name for name in names if is_telling(name)]  # elsewhere the search takes for them, too
+            # What others did in these visits stays, without the number of the visit.
+            visits = [*(name for name in names if is_telling(name)), *plan.sessions]
             plan = plan.with_removed(count_rows(con, ids, names, plan.sessions, visits))
             journal.keep(self.settings.db, plan)
             plan = plan.with_removed({"spool_lines": blank_lines(self.spool, names, plan.sessions)})

@@ -65,7 +65,7 @@ def export(
     lines, _ = find_lines(Spool(artifacts.spool_dir), names, [*document.pop("sessions"), *guests])
     document["received"] = lines
     document["versions"] = _versions(artifacts, [*keys, *(user_key(secret, guest_id(name)) for name in guests)])
-    document["choices"] = _choices(artifacts, secret, people)
+    document["choices"] = _choices(artifacts, secret, people, guests)
     if not any(document[part] for part in document):
         raise NotFound(f"Nothing is held about {', '.join(asked)}.", _advice(store, names))
     if recommending is not None:
@@ -153,11 +153,14 @@ def kept_for(settings: Settings) -> dict[str, str]:
     return {kind: f"{n:g} days" if n else unlimited for kind, (n, unlimited) in days.items()}
 
 
-def _choices(artifacts: Artifacts, secret: str, people: Sequence[Person]) -> list[dict[str, Any]]:
+def _choices(
+    artifacts: Artifacts, secret: str, people: Sequence[Person], guests: Sequence[str]
+) -> list[dict[str, Any]]:
     held = Choices(artifacts.root, secret)
     held.refresh()
     found = [(i, held.of(key)) for p in people for i, key in zip(p.ids, p.keys, strict=True)]
-    return [{"id": i, "choice": c.mode} for i, c in found if c is not EVERYTHING]
+    found += [(name, held.of(user_key(secret, guest_id(name)))) for name in guests]
+    return [{"id": i, "choice": c.mode} for i, c in dict.fromkeys(found) if c is not EVERYTHING]
 
 
 def _of_lists(part: Any) -> bool:

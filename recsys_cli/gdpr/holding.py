@@ -67,6 +67,17 @@ def guests_meant(store: Store, settings: Settings, secret: str, people: Sequence
     ]
 
 
+def guests_served(artifacts: Artifacts, secret: str, people: Sequence[Person]) -> list[str]:
+    """Those of `guests_meant` that show without the database: unmistakable ones, and those that versions hold.
+
+    A short one is left to the database where a version holds a customer of that name, too.
+    """
+    by_key = {user_key(secret, guest_id(name)): name for name in names_of(people)}
+    held = keys_in_versions(artifacts, [*by_key, *(key for p in people for key in p.keys)])
+    customers = {name for p in people if held & set(p.keys) for name in p.names}
+    return [n for key, n in by_key.items() if is_telling(n) or (key in held and n not in customers)]
+
+
 def nothing_held(store: Store, artifacts: Artifacts, people: Sequence[Person]) -> list[int]:
     """Places of those of whom there is no row, no line under way to one, and no history in a version."""
     names = names_of(people)

@@ -13,7 +13,7 @@ from ..schema import GUEST
 from ..settings import Settings
 from ..store import Store
 from ..store.hashing import sha256_column
-from ..store.people import erased_guests, erased_ids
+from ..store.people import erased_guests, erased_ids, erased_visits
 from . import suppression
 from .deciding import erased as erased_choice
 from .deciding import tell
@@ -34,26 +34,28 @@ def reapply(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     if not listed:
         return 0
     secret = load_secret(settings.db)
-    ids, guests = _in_store(store, secret, listed)
+    ids, guests, visits = _in_store(store, secret, listed)
     received = _in_spool(artifacts, secret, listed)
     ids |= {one for one in received if not one.startswith(GUEST)}
     guests |= {one.removeprefix(GUEST) for one in received if one.startswith(GUEST)}
-    if ids or guests:
-        erase(store, artifacts, settings, sorted(ids), progress, sessions=sorted(guests))
+    if ids or guests or visits:
+        erase(store, artifacts, settings, sorted(ids), progress, sessions=sorted(guests | visits))
     keys = _in_versions(artifacts, secret, listed)
     if len(keys):  # in no row, only in a version
-        tell(artifacts, secret, [(int(a), int(b)) for a, b in keys], erased_choice(settings.gdpr))
+        tell(artifacts, secret, {(int(a), int(b)): erased_choice(settings.gdpr) for a, b in keys})
         forget(artifacts, keys, progress=progress)
         Spool(artifacts.spool_dir).new_epoch()
     return len(ids) + len(guests) + len(keys)
 
 
-def _in_store(store: Store, secret: str, listed: dict[str, int]) -> tuple[set[str], set[str]]:
-    """Customers, and sessions of guests."""
+def _in_store(store: Store, secret: str, listed: dict[str, int]) -> tuple[set[str], set[str], set[str]]:
+    """Customers, sessions of guests, and sessions of theirs that stand in rows of others."""
     if not store.exists():
-        return set(), set()
+        return set(), set(), set()
     with store.reading() as con:
-        return set(erased_ids(con, secret, listed)), set(erased_guests(con, secret, listed))
+        found = (ask(con, secret, listed) for ask in (erased_ids, erased_guests, erased_visits))
+        ids, guests, visits = map(set, found)
+        return ids, guests, visits
 
 
 def _in_spool(artifacts: Artifacts, secret: str, listed: dict[str, int]) -> set[str]:

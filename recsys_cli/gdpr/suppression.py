@@ -95,10 +95,13 @@ def kept_out(db: Path) -> dict[str, int]:
     return {e.hash: e.at for e in entries(db) if e.keeps_out}
 
 
-def refused(db: Path) -> str:
-    """SQL that tells old events of erased people; empty when there are none. Inside the store's lock."""
-    held = kept_out(db)
-    return refusal(load_secret(db), held) if held else ""
+def refused(db: Path) -> tuple[str, str]:
+    """SQL that tells old events of erased people, and SQL that tells whose session is one of theirs, whoever the event
+    is about; empty when nobody is kept out. Inside the store's lock."""
+    if not (held := kept_out(db)):
+        return "", ""
+    secret = load_secret(db)
+    return refusal(secret, held), refusal(secret, held, user="")
 
 
 def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> Dropped:

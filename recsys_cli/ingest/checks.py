@@ -237,13 +237,29 @@ def _erased(c: Context) -> list[Check]:
     user, session = (f"t_{n}" if n in c.has and c.kind != ITEMS else "" for n in ("user_id", "session_id"))
     if not c.keep_out or not (user or session):
         return []
-    # A time that cannot be read, or never was, is no proof that they have come back: such a row would be rejected for
-    # it, and kept with the name of somebody erased until the shop mends it.
-    past = f"coalesce(CASE WHEN ts <= {_latest(c)} THEN ts END, 0)" if "ts" in c.has else "0"
-    early = refusal(c.secret, c.keep_out, past, user, session)
+    early = refusal(c.secret, c.keep_out, _past(c), user, session)
     word = [refusal(c.secret, c.keep_out, "0", *who) for who in (("word", ""), ("", "word"))]
     sentence = "It is about a person who asked to be forgotten."
     return [Check("erased", sentence, early, "", LEFT_OUT, names=" OR ".join(word))]
+
+
+def visit_of_erased(c: Context) -> str:
+    """SQL: a customer's row has the number of a visit of somebody erased, in the column `t_session_id`; or empty.
+
+    The row is the customer's and stays; with it the number would come back that the erasure has taken out of the store.
+    """
+    if not c.keep_out or c.kind != EVENTS or not {"user_id", "session_id"} <= c.has:
+        return ""
+    return f"t_user_id IS NOT NULL AND {refusal(c.secret, c.keep_out, _past(c), '', 't_session_id')}"
+
+
+def _past(c: Context) -> str:
+    """SQL: when it happened, as far as that decides whether it was before an erasure.
+
+    A time that cannot be read, or never was, is no proof that they have come back: such a row would be rejected for it,
+    and kept with the name of somebody erased until the shop mends it.
+    """
+    return f"coalesce(CASE WHEN ts <= {_latest(c)} THEN ts END, 0)" if "ts" in c.has else "0"
 
 
 _MAKERS: tuple[Callable[[Context], list[Check]], ...] = (

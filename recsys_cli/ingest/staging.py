@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND, USER_COLUMNS
 from . import values
-from .checks import Check, Context, checks_for, taken_back
+from .checks import Check, Context, checks_for, taken_back, visit_of_erased
 from .fields import EVENTS, ITEMS, USERS, field
 from .mapping import ID_COLUMN, Understanding
 from .reading import Source
@@ -375,6 +375,8 @@ class _Stage:
                 kept[name] = f"try_cast({name} AS {kind})"
             elif name in has:
                 kept[name] = f"t_{name}::VARCHAR"
+        if visit := visit_of_erased(self.context):
+            kept["session_id"] = f"CASE WHEN {visit} THEN NULL ELSE {kept['session_id']} END"
         return kept
 
 

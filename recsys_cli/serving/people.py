@@ -120,19 +120,26 @@ class People:
 
     def _keys(self, request: Request) -> list[Key]:
         keys: list[Key] = []
-        profile, live = self.may_use(request.user_id, request.consent)
+        profile, live = self.may_use(request.user_id, request.consent, request.session_id)
         if request.user_id is not None and profile:
             keys.append(customer_key(self._secret, request.user_id))
         if request.session_id is not None and live:
             keys.append(guest_key(self._secret, request.session_id))
         return keys
 
-    def may_use(self, user_id: str | None, consent: str) -> tuple[bool, bool]:
-        """Whether a customer's history and the present session may be used: as they chose, or stricter for now."""
+    def may_use(self, user_id: str | None, consent: str, session_id: str | None = None) -> tuple[bool, bool]:
+        """Whether a customer's history and the present session may be used: as they chose, or stricter for now.
+
+        What the guest of the session decided before they logged in, if they did, counts for the session.
+        """
         profile, live = consent == FULL, consent in (FULL, SESSION)
-        if self._choices is not None and len(self._choices) and user_id is not None:
+        if self._choices is None or not len(self._choices):
+            return profile, live
+        if user_id is not None:
             choice = self._choices.of(customer_key(self._secret, user_id))
             profile, live = profile and choice.profile, live and choice.live
+        if session_id is not None:
+            live = live and self._choices.of(guest_key(self._secret, session_id)).live
         return profile, live
 
     def _heard(self, keys: list[Key]) -> int:
@@ -150,7 +157,8 @@ class People:
         if len(keys) > 1:
             later.sort(key=lambda event: event[1])
         fresh = list(dict.fromkeys([*(code for code, *_ in reversed(later)), *self._just_now(past)]))
-        basket = self._catalogue.codes(request.items) if self.may_use(request.user_id, request.consent)[1] else []
+        live = self.may_use(request.user_id, request.consent, request.session_id)[1] if request.items else False
+        basket = self._catalogue.codes(request.items) if live else []
         if basket and self.purchase >= 0:
             newest = max([self.now, *(event[1] for event in later)])
             later += [(code, newest, self.purchase, 1.0) for code in basket]

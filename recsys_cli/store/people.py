@@ -263,9 +263,20 @@ def erased_ids(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str,
 
 def erased_guests(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int]) -> list[str]:
     """Sessions of erased guests of which the store has events from before their erasure."""
+    return _erased_sessions(con, secret, erased, f"{PERSON_COLUMN} IS NULL")
+
+
+def erased_visits(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int]) -> list[str]:
+    """Sessions of erased people that events of others have, from before the erasure."""
+    return _erased_sessions(con, secret, erased, f"{PERSON_COLUMN} IS NOT NULL")
+
+
+def _erased_sessions(
+    con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int], where: str
+) -> list[str]:
     rows = con.execute(
         f"""SELECT {SESSION_COLUMN} FROM (SELECT {SESSION_COLUMN}, min(ts) AS first FROM events
-                                          WHERE {PERSON_COLUMN} IS NULL AND {SESSION_COLUMN} IS NOT NULL GROUP BY 1)
+                                          WHERE {where} AND {SESSION_COLUMN} IS NOT NULL GROUP BY 1)
             WHERE {refusal(secret, erased, "first", user="")} ORDER BY 1"""
     ).fetchall()
     return [row[0] for row in rows]

@@ -42,14 +42,14 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     with store.writing() as con:
         user = pseudonym("trim(user_id)", load_secret(store.path)) if hash_emails else "trim(user_id)"
         # Read inside the store's lock: an erasure notes itself there before the rows go.
-        refused = suppression.refused(store.path)
+        refused, unvisited = suppression.refused(store.path)
         position = spool_position(con)
         # Customers who click faster than a batch is written would keep us here for ever.
         until = spool.segments()
         while chunks := _batch(spool, position, until):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
-                taken = taken + take_lines(con, lines, reached, user=user, refused=refused)
+                taken = taken + take_lines(con, lines, reached, user=user, refused=refused, unvisited=unvisited)
             position |= reached
         gone = position.keys() - spool.segments().keys()
         if gone:

@@ -147,9 +147,10 @@ def test_the_same_word_elsewhere_is_no_trace_of_the_guest(empty: Shop) -> None:
     take(empty, others + "o2,dave,guest-9,p2,view,2026-02-05T00:00:00\n", "others.csv")
     take(empty, HEADER + ",13-guest-9,p1,view,2026-02-03T00:00:00\n", "like.csv")
     done = erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
-    assert done.removed == {"guest_events": 1}
+    assert done.removed == {"guest_events": 1, "visit_numbers": 1}
     assert done.scanned.coincidences
     assert empty.count("events") == 3
+    assert empty.count("events", "session_id = 'guest-9'") == 0
     assert verify(empty.store, empty.artifacts, empty.settings, ["guest-9"]).clean
 
 
@@ -165,6 +166,113 @@ def test_a_guest_whose_row_was_rejected_is_no_customer(empty: Shop) -> None:
     assert len(exporting.export(empty.store, empty.artifacts, empty.settings, ["guest-9"])["events"]) == 1
     done = erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
     assert done.removed == {"guest_events": 1, "rejected": 1}
+
+
+@pytest.mark.parametrize("one", ["guest-9", "guest-0815", "7"])
+def test_the_number_of_the_visit_does_not_come_back_with_somebody_elses_row(empty: Shop, one: str) -> None:
+    mine = GUEST_ROW.replace("guest-9", one)
+    shared = f"dave,{one},p2,purchase,2026-02-03T00:00:00\nerin,s5,p2,purchase,2026-02-03T00:00:00\n"
+    take(empty, HEADER + mine + shared)
+    erase(empty.store, empty.artifacts, empty.settings, [one])
+    # The rows are known, though Dave's is in the store without the visit by now.
+    assert take(empty, HEADER + mine + shared + EVE) == {"new": 1, "known": 2, "rejected": 1}
+    bad = "".join(f"dave,{one},p{n},purchase,never\n" for n in range(2)) + "erin,s5,p2,purchase,never\n"
+    assert take(empty, HEADER + EVE + bad + shared.replace("p2", "p3"), "b.csv") == {
+        "new": 2, "known": 1, "rejected": 3,
+    }  # fmt: skip
+    assert empty.count("events", "user_id = 'dave' AND session_id IS NULL") == 2
+    assert empty.count("events", "session_id = 's5'") == 2
+    assert empty.count("rejected", f"concat(raw, detail) LIKE '%\"{one}\"%'") == 0
+    assert empty.count("rejected", "raw LIKE '%dave%'") == 2
+    assert empty.count("rejected", "raw LIKE '%s5%'") == 1
+    assert verify(empty.store, empty.artifacts, empty.settings, [one]).clean
+
+
+def test_what_others_do_in_the_visit_after_the_erasure_is_new(empty: Shop) -> None:
+    take(empty, HEADER + GUEST_ROW + DAVE)
+    erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
+    later = suppression.entries(empty.settings.db)[-1].at + 60
+    take(empty, f"user_id,session_id,item_id,ts\ndave,guest-9,p1,{later}\n", "new.csv")
+    empty.receive({"user_id": "dave", "session_id": "guest-9", "item_id": "p5", "ts": later})
+    drain(empty.store, empty.spool)
+    assert empty.count("events", "session_id = 'guest-9'") == 2
+
+
+def test_late_lines_of_others_are_taken_without_the_number_of_the_visit(empty: Shop) -> None:
+    take(empty, HEADER + GUEST_ROW + DAVE)
+    erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
+    line = {"user_id": "dave", "session_id": "guest-9", "ts": 1_700_000_000}
+    empty.receive(line | {"item_id": "p3"}, line | {"item_id": ""}, line | {"item_id": "p4", "session_id": "s5"})
+    assert drain(empty.store, empty.spool) == Taken(events=2, rejected=1)
+    assert empty.count("events", "user_id = 'dave' AND session_id = 's5'") == 1
+    assert empty.count("events", "session_id = 'guest-9'") == 0
+    assert empty.count("rejected", "raw LIKE '%guest-9%'") == 0
+
+
+def test_a_backup_in_which_only_others_have_the_number_is_cleaned(empty: Shop) -> None:
+    take(empty, HEADER + GUEST_ROW + DAVE)
+    erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
+    with empty.store.writing() as con:
+        con.execute(
+            "INSERT INTO events (user_id, session_id, item_id, ts, qty, event_type) "
+            "VALUES ('dave', 'guest-9', 'p1', 1700000000, 1, 'view')"
+        )
+    assert reapply(empty.store, empty.artifacts, empty.settings) == 0  # nobody was there
+    assert empty.count("events", "session_id = 'guest-9'") == 0
+    assert empty.count("events", "user_id = 'dave'") == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "one"),
+    [
+        *(("session_id", kind, one) for kind in (pa.int64(), pa.float64()) for one in (130, 1_308_512_345)),
+        ("session_id", pa.decimal128(21, 1), 1_308_512_345),
+        ("user_id", pa.float64(), 13085),
+        ("user_id", pa.decimal128(21, 1), 1_308_512_345),
+    ],
+    ids=str,
+)
+def test_a_number_in_a_parquet_file_of_the_watched_folder(
+    empty: Shop, column: str, kind: pa.DataType, one: int
+) -> None:
+    folder = empty.root.parent / "in"
+    folder.mkdir()
+    settings = replace(
+        empty.settings,
+        ingest=replace(empty.settings.ingest, folder=str(folder)),
+        gdpr=replace(empty.settings.gdpr, originals="rewrite"),
+    )
+    ids = pa.array([one, one + 1, None], pa.int64())
+    rows = {name: ids if name == column else pa.nulls(3, pa.int64()) for name in ("user_id", "session_id")}
+    rows |= {"item_id": ["p1", "p2", "p3"], "event_type": ["view"] * 3}
+    rows |= {"timestamp": [f"2026-02-0{n}T00:00:00" for n in (1, 2, 3)]}
+    table = pa.table(rows)
+    column_at = table.column_names.index(column)
+    table = table.set_column(column_at, column, ids.cast(kind))
+    path = folder / "a.parquet"
+    pq.write_table(table, path)
+    ingest(settings, [path], Request())
+    (named,) = verify(empty.store, empty.artifacts, settings, [str(one)]).originals
+    assert (named.path, named.why) == (path, "")
+    done = erase(empty.store, empty.artifacts, settings, [str(one)])
+    assert (done.erased, done.removed["rows_of_originals"], done.originals) == (1, 1, ())
+    assert pq.read_table(path)["item_id"].to_pylist() == ["p2", "p3"]
+    assert verify(empty.store, empty.artifacts, settings, [str(one)]).clean
+
+
+def test_a_session_that_a_spreadsheet_has_made_a_fraction_of(empty: Shop) -> None:
+    folder = empty.root.parent / "in"
+    folder.mkdir()
+    settings = replace(
+        empty.settings,
+        ingest=replace(empty.settings.ingest, folder=str(folder)),
+        gdpr=replace(empty.settings.gdpr, originals="rewrite"),
+    )
+    path = folder / "a.csv"
+    path.write_text(HEADER + "".join(GUEST_ROW.replace("guest-9", f"{n}.0") for n in (13085, 13086)))
+    ingest(settings, [path], Request())
+    erase(empty.store, empty.artifacts, settings, ["13085"])
+    assert path.read_text() == HEADER + GUEST_ROW.replace("guest-9", "13086.0")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
