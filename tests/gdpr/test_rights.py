@@ -146,11 +146,29 @@ def test_what_has_no_limit_is_said_to_be_kept_without_one(shop: Shop) -> None:
         ("a@x.example\nb\n", ["a@x.example", "b"]),
         ("user_id\n13085\n13085\n", ["13085"]),
         ("name;customer_id\nAnna;1\nBert;2\n", ["1", "2"]),
+        ('name,user_id,reason\n"Smith, Erin",c1,left\n,,\nKim,"c,2",\n', ["c1", "c,2"]),
+        ("user_id\treason\nc1\tleft, and gone; for good\n", ["c1"]),
     ],
 )
 def test_lists_of_people(tmp_path: Path, text: str, people: list[str]) -> None:
     (tmp_path / "list.csv").write_text(text)
     assert read_list(tmp_path / "list.csv") == people
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("c1\nSmith, John\n", 2),
+        ("name,user_id,reason\nErin,c1,left\nKim,,moved\n", 3),
+        ("name,user_id,reason\nErin\n", 2),
+        ("user_id,reason\n\nc1,left, and gone\n", 3),
+        ('c1\n"c2\nc3\n', 3),
+    ],
+)
+def test_nobody_is_passed_over_or_taken_for_somebody_else(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"(?i)line {line} of"):
+        read_list(tmp_path / "list.csv")
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "user_id\n"])
