@@ -15,10 +15,10 @@ from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
 from .als import ALS
 from .base import Capabilities, Model, ModelConfig, State, hyper
-from .blending import learn, problem, standardised
+from .blending import OWN, Problem, learn, learn_own, own_features, problem, standardised
 from .describing import Content
 from .ease import EASE
-from .holdout import rolling
+from .holdout import Split, rolling
 from .item_knn import ItemKNN
 from .linear import sparse_top_k
 from .popular import Popular
@@ -39,6 +39,9 @@ class BlendConfig(ModelConfig):
     order_power: float = hyper(0.0, "Not used, as `tau_days`.", high=5)
     members: dict[str, Any] = hyper(
         {}, 'Label to {"model", "config", "weight"}; empty takes what the data allows; missing weights are learned.'
+    )
+    own: dict[str, Any] = hyper(
+        {}, "Added to the scores of what the history has already, see `blending.OWN`; learned with the weights."
     )
     windows: int = hyper(2, "Earlier stretches of time that weights are learned on.", low=1, high=20)
     users: int = hyper(3000, "Customers asked in each of them.", low=1, high=1_000_000)
@@ -71,8 +74,9 @@ class Blend(Model):
         chosen = config.members or default_members(data)
         if any("weight" not in member for member in chosen.values()):
             with progress.stage("Learning weights of the blend", config.windows) as advance:
-                shares = learn_weights(data, chosen, config, seed, threads, advance)
+                shares, own = learn_weights(data, chosen, config, seed, threads, advance)
             chosen = {label: {**member, "weight": shares[label]} for label, member in chosen.items()}
+            config = replace(config, own=own)
         return cls.of_fitted(data, chosen, {}, config=config, seed=seed, threads=threads, progress=progress)
 
     @classmethod
@@ -128,12 +132,13 @@ class Blend(Model):
 
     def score(self, histories: Histories, now: int) -> Float32:
         """As `Model.score`: every member ages and weighs histories in its own way."""
-        total = np.zeros((len(histories), self.n_items), dtype=np.float32)
-        known = np.zeros(total.shape, dtype=np.bool_)
-        for label, member in self.members.items():
-            scores = member.score(histories, now)
-            known |= scores != 0
-            total += np.float32(self.shares[label]) * standardised(scores)
+        total, known = blended(self.members, self.shares, histories, now)
+        if self.config.own:
+            owned, features = own_features(histories, self.n_items)
+            worth = np.array([self.config.own.get(name, 0.0) for name in OWN], dtype=np.float32)
+            row = np.repeat(np.arange(len(histories)), np.diff(owned.indptr))
+            total[row, owned.indices] += worth @ features
+            known[row, owned.indices] = True
         # 0 says that nobody has an opinion; a sum that happens to be 0 must not say so.
         total[known & (total == 0)] = np.float32(1e-9)
         total[~known] = 0
@@ -161,6 +166,19 @@ class Blend(Model):
             if self.members[label].capabilities.explains:
                 return self.members[label].explain(history, item, now)
         return []
+
+
+def blended(
+    members: Mapping[str, Model], shares: Mapping[str, float], histories: Histories, now: int
+) -> tuple[Float32, NDArray[np.bool_]]:
+    """The members' standardised scores, weighted and added; and of which items any of them has an opinion."""
+    shape = (len(histories), next(iter(members.values())).n_items)
+    total, known = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
+    for label, member in members.items():
+        scores = member.score(histories, now)
+        known |= scores != 0
+        total += np.float32(shares[label]) * standardised(scores)
+    return total, known
 
 
 def recipe(member: Mapping[str, Any]) -> tuple[type[Model], ModelConfig]:
@@ -214,27 +232,35 @@ def fit_members(
 
 def learn_weights(
     data: Dataset, members: Mapping[str, Any], config: BlendConfig, seed: int, threads: int, advance: Any
-) -> dict[str, float]:
-    """Weights from the last windows of `data`.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Weights from the last windows of `data`, and from the very last what own items are worth (see `learn_own`).
 
     Raises
     ------
     NotEnoughData
         Nobody came back in any window.
     """
-    problems = []
+    problems: list[Problem] = []
+    newest: tuple[Split, dict[str, Model]] | None = None
     for split in rolling(data, config.windows):
-        problems.append(problem(fit_members(split.train, members, seed, threads), split, config.users, seed))
+        fitted = fit_members(split.train, members, seed, threads)
+        problems.append(problem(fitted, split, config.users, seed))
+        newest = newest or (split, fitted)
         advance(1)
-    if not problems:
+    if newest is None:
         raise NotEnoughData(
             "A blend learns its weights from customers who came back, and there are too few.",
             "Ingest a longer stretch of time, or train another model.",
         )
-    weights, _ = learn(problems, len(members))
-    shares = dict(zip(members, weights.tolist(), strict=True))
+    shares = _footed(dict(zip(members, learn(problems, len(members))[0].tolist(), strict=True)), members)
+    split, fitted = newest
+    telling = {label: model for label, model in fitted.items() if shares[label] > _LEAST * sum(shares.values())}
+    return shares, learn_own(lambda histories, now: blended(telling, shares, histories, now)[0], split, seed)
+
+
+def _footed(shares: dict[str, float], members: Mapping[str, Any]) -> dict[str, float]:
+    """Who has no history yet, and ties among what no member likes, are left to popularity: it gets a little always."""
     impersonal = [label for label, member in members.items() if not recipe(member)[0].capabilities.personal]
     if impersonal and max(shares[label] for label in impersonal) < _FOOTING:
-        # Who has no history yet, and ties among what no member likes, are left to popularity.
-        shares[max(impersonal, key=lambda label: shares[label])] = _FOOTING
+        return shares | {max(impersonal, key=lambda label: shares[label]): _FOOTING}
     return shares

@@ -7,20 +7,24 @@ that was wanted), then moved one at a time while NDCG@10 over all windows grows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..schema import Float32
-from .base import Model
+from ..schema import PURCHASE, Float32, Histories
+from .base import Model, weigh
 from .holdout import Split
 
 _TOP = 150  # candidates that each member names
 _VALUES = 60_000_000  # scores of all members held at a time: 240 MB
 _ABSENT = np.float32(-1e9)
 _DEPTH = 10
+OWN = ("had", "count", "week", "season")  # what `own_features` tells of an item that a customer has bought
+_OWN_USERS = 1500
+_LEAST_BLENDED = 0.05
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -
         values = np.stack([standardised(m.score(block, split.now)) for m in members.values()])
         taken = seen[rows].toarray() > 0
         parts.append(_candidates(values, taken, wanted[rows].toarray() > 0))
+    return _joined(parts)
+
+
+def _joined(parts: list[Problem]) -> Problem:
+    """One problem of several, of the same members and other customers."""
     width = max(part.real.shape[1] for part in parts)
     return Problem(
         np.concatenate([_padded(p.features, width) for p in parts], axis=1),
@@ -125,6 +134,56 @@ def _candidates(values: Float32, taken: NDArray[np.bool_], wanted: NDArray[np.bo
 
 def _padded(array: NDArray[np.generic], width: int) -> NDArray[np.generic]:
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])])
+
+
+def own_features(histories: Histories, n_items: int) -> tuple[sp.csr_matrix, Float32]:
+    """What each history bought already, how often, how lately.
+
+    Models of what goes with what say next to nothing of an item that is already in the history, and many shops live on
+    what is bought again. Purchases only: they are left out of lists unless repeats are asked for, while what was
+    merely looked at would fill every list.
+
+    Returns
+    -------
+    What was bought and kept, float32 CSR of shape (rows, n_items), and for each of its entries, in the order of its
+    `indices`, the features named in `OWN`: float32, at least 0, shape (len(OWN), entries).
+    """
+    bought = histories.where(histories.is_kind(PURCHASE) | (histories.kind_weight[histories.kind] < 0))
+    plain = weigh(bought, n_items)
+    count, week, season = (
+        weigh(bought, n_items, **how).data / plain.data
+        for how in ({"repeat_power": 1.0}, {"tau_days": 7.0}, {"tau_days": 60.0})
+    )
+    return plain, np.stack([np.ones_like(week), np.log(np.maximum(count, 1)), week, season])
+
+
+def learn_own(blended: Callable[[Histories, int], Float32], split: Split, seed: int) -> dict[str, float]:
+    """What to add to the blended score of a customer's own items, by `OWN`; empty where nobody ever comes back to one.
+
+    Learned where everything counts that was got later, had before or not. The order of what is new is not touched.
+    """
+    if not split.future.is_kind(PURCHASE).any():
+        return {}
+    wanted = split.wanted(repeat=True)
+    chosen = split.judged(wanted, _OWN_USERS, seed)
+    n_items, before = wanted.shape[1], split.train.interactions.histories
+    parts = []
+    step = int(np.clip(_VALUES // (2 * len(OWN) * n_items), 8, 256))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        block = before.rows(rows)
+        owned, features = own_features(block, n_items)
+        values = np.zeros((1 + len(OWN), len(rows), n_items), dtype=np.float32)
+        values[0] = blended(block, split.now)
+        values[1:, np.repeat(np.arange(len(rows)), np.diff(owned.indptr)), owned.indices] = features
+        parts.append(_candidates(values, np.zeros(values.shape[1:], np.bool_), wanted[rows].toarray() > 0))
+    if not parts:
+        return {}
+    weights, _ = learn([_joined(parts)], 1 + len(OWN))
+    if weights[0] <= _LEAST_BLENDED:  # the blend says nothing at all beside them: what is had comes first
+        weights[0] = _LEAST_BLENDED
+    own = dict(zip(OWN, (weights[1:] / weights[0]).tolist(), strict=True))
+    return {name: round(value, 4) for name, value in own.items()} if any(own.values()) else {}
 
 
 def learn(problems: list[Problem], members: int) -> tuple[NDArray[np.float64], float]:

@@ -13,6 +13,8 @@ import numpy as np
 from ..schema import DAY, Histories
 
 _SAME_START = 0.5  # of the customers with several days: real shops stay far below, numbered sequences reach 1
+_TO_THE_END = 0.5  # of them who were there in the last tenth of the time, too, where a longer time was cut
+_ONE_STEP = 0.9  # of the steps from one moment of a customer to the next that are alike where they are numbers
 _ENOUGH = 300_000  # events to look at; sorting ten million takes seconds
 _ALONE = 0.98  # of the customers with several times: in a shop that lives, most come back after somebody else came
 
@@ -20,8 +22,9 @@ _ALONE = 0.98  # of the customers with several times: in a shop that lives, most
 def usable_time(histories: Histories) -> bool:
     """False when times cannot be those of a shop.
 
-    That is when all events are of one day, when most customers' first events share one and the same day, or when
-    nearly every customer's events lie together with nobody else's in between.
+    That is when all events are of one day, when most customers' first events share one and the same day (and it is
+    not that the file begins where they had long been customers), or when nearly every customer's events lie together
+    with nobody else's in between.
     """
     length = np.diff(histories.indptr)
     filled = length > 0
@@ -34,10 +37,30 @@ def usable_time(histories: Histories) -> bool:
     spread = last > first
     if not spread.any():
         return True
-    _, same = np.unique(first[spread] // DAY, return_counts=True)
+    day, same = np.unique(first[spread] // DAY, return_counts=True)
     if spread.sum() < 20:  # with few customers, many may well have started on one day, and been alone
         return True
-    return bool(same.max() / spread.sum() < _SAME_START and not _one_after_the_other(histories))
+    if same.max() / spread.sum() >= _SAME_START:
+        together = np.flatnonzero(filled)[spread][first[spread] // DAY == day[same.argmax()]]
+        if not _cut_out(histories.rows(together), int(first.min()), int(last.max())):
+            return False
+    return not _one_after_the_other(histories)
+
+
+def _cut_out(histories: Histories, begin: int, end: int) -> bool:
+    """Whether these customers, who all begin on one day, look like regulars of a time from which a stretch was cut.
+
+    Who comes every day is there on the first day of a file and on its last. Numbered events, and days counted from
+    each customer's own first one, end sooner for those who have fewer, or go by one and the same step.
+    """
+    if histories.ts[histories.indptr[:-1]].min() - begin >= DAY:
+        return False
+    last = histories.ts[histories.indptr[1:] - 1]
+    if (last >= end - (end - begin) / 10).mean() < _TO_THE_END:
+        return False
+    step = np.diff(histories.ts)[np.diff(histories.row_of_event) == 0]
+    _, alike = np.unique(step[step > 0], return_counts=True)
+    return bool(alike.max() / alike.sum() < _ONE_STEP)
 
 
 def _one_after_the_other(histories: Histories) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from known import catalogue, checkerboard, dataset
 
 from recsys_cli.errors import InputError, UsageError
 from recsys_cli.models.als import ALS, ALSConfig
+from recsys_cli.models.base import weigh
 from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.models.blending import Problem, learn
 from recsys_cli.models.clock import usable_time
@@ -174,6 +176,19 @@ class TestPopular:
         assert not usable_time(shop.interactions.histories)
         np.testing.assert_allclose(popularity(shop.interactions, 1.0), popularity(shop.interactions, 0.0))
 
+    def test_days_counted_from_each_customers_own_first_mean_nothing(self) -> None:
+        rng = np.random.default_rng(0)
+        rows = [
+            [(0, DAY), *((1, int(d) * DAY) for d in np.sort(rng.integers(2, 3 + 4 * (u % 20), 9)))] for u in range(60)
+        ]
+        assert not usable_time(dataset(rows, 2).interactions.histories)
+
+    def test_a_stretch_cut_from_a_busy_time_is_believed(self) -> None:
+        """Most customers come nearly every day: so they are there on the first day of the file, and on its last."""
+        rng = np.random.default_rng(0)
+        rows = [[(int(i), int(t)) for i, t in enumerate(np.sort(rng.integers(DAY, 91 * DAY, 200)))] for _ in range(60)]
+        assert usable_time(dataset(rows, 200).interactions.histories)
+
     def test_fills_from_the_top(self) -> None:
         model = Popular.fit(DATA, PopularConfig(tau_days=0))
         exclude = sp.csr_matrix(R[:4])
@@ -277,3 +292,42 @@ class TestBlend:
     def test_a_member_that_is_no_model_is_refused(self) -> None:
         with pytest.raises(UsageError, match="cannot have the member 'oracle'"):
             Blend.fit(checkerboard(), BlendConfig(members={"a": {"model": "oracle", "weight": 1.0}}))
+
+
+class TestWhatIsBoughtAgain:
+    """Customers with a staple of their own that they buy each week, among things of their block that they try once."""
+
+    @staticmethod
+    def shop(kind: str = "purchase") -> Dataset:
+        rng = np.random.default_rng(0)
+        rows = []
+        for user in range(120):
+            block = user % 3 * 20
+            staple, tried = block + user % 7, block + 7 + rng.permutation(13)[:8]
+            weekly = [(int(staple), (1 + 7 * week) * DAY + user) for week in range(24)]
+            once = [(int(i), int(d) * DAY + user) for i, d in zip(tried, rng.permutation(160)[:8], strict=True)]
+            rows.append(sorted(weekly + once, key=lambda event: event[1]))
+        data = dataset(rows, 60)
+        seen = data.interactions
+        return replace(data, interactions=replace(seen, histories=replace(seen.histories, kinds=(kind,))))
+
+    MEMBERS: ClassVar[dict[str, object]] = {"rp3beta": {"model": "rp3beta"}, "popular": {"model": "popular"}}
+
+    def test_comes_first_where_repeats_are_asked_for(self) -> None:
+        data = self.shop()
+        h, now = data.interactions.histories, data.interactions.end
+        model = Blend.fit(data, BlendConfig(members=self.MEMBERS), threads=1)
+        plain = replace(model.config, own={})
+        without = Blend.from_state(plain, model.n_items, model.state())
+        staples = np.array([user % 3 * 20 + user % 7 for user in range(len(h))])
+        assert (model.recommend(h, 1, now)[0][:, 0] == staples).mean() > 0.95
+        assert (without.recommend(h, 1, now)[0][:, 0] == staples).mean() < 0.5
+        bought = weigh(h, model.n_items)
+        new = [each.recommend(h, 5, now, exclude=bought)[0] for each in (model, without)]
+        np.testing.assert_array_equal(*new)  # what is new keeps its order
+        again = Blend.from_state(BlendConfig.from_values(model.config.as_dict()), model.n_items, model.state())
+        np.testing.assert_array_equal(again.score(h, now), model.score(h, now))
+
+    def test_what_was_merely_looked_at_is_not_pushed(self) -> None:
+        """It is not left out of lists, and would fill them all."""
+        assert Blend.fit(self.shop("view"), BlendConfig(members=self.MEMBERS), threads=1).config.own == {}

@@ -15,13 +15,15 @@ from rich.console import Console
 
 from recsys_cli.cli.tune import _render
 from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
-from recsys_cli.evaluation import time_split
+from recsys_cli.evaluation import Report, time_split
+from recsys_cli.evaluation.report import Interval
 from recsys_cli.models import registry
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.schema import DAY
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.auto import pick
 from recsys_cli.tuning.choice import FILE, FOLDER
+from recsys_cli.tuning.final import winner
 from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.study import Tried
 from recsys_cli.tuning.tune import best_of_each, tune
@@ -152,6 +154,16 @@ def test_pruned_trials_come_after_whole_ones() -> None:
     whole = Tried(0, "als", {}, (0.1, 0.1), True, 1.0)
     pruned = Tried(1, "als", {}, (0.5,), False, 1.0)
     assert best_of_each([pruned, whole])["als"] is whole
+
+
+@pytest.mark.parametrize(
+    ("low", "blend", "chosen"), [(-0.1, 0.40, "blend"), (0.01, 0.40, "als"), (0.001, 0.445, "blend")]
+)
+def test_the_blend_is_taken_unless_another_is_surely_better(low: float, blend: float, chosen: str) -> None:
+    """With forty customers the best single model is the luckiest one."""
+    found = {"als": {"ndcg@10": Interval(0.45, 0.35, 0.55)}, "blend": {"ndcg@10": Interval(blend, 0.3, 0.5)}}
+    lead = {"als": {"blend": {"ndcg@10": Interval(0.45 - blend, low, 0.2)}}}
+    assert winner(Report({}, found, lead), ["als", "blend"], "ndcg@10") == chosen
 
 
 class TestAuto:
