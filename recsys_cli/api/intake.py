@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ..artifacts.choices import SESSION
+from ..artifacts.choices import ERASED, EVERYTHING, SESSION
 from ..errors import InputError, NotFound
 from ..schema import ATTRIBUTES, ITEM_COLUMNS
 from ..serving.overlay import customer_key, guest_key
@@ -35,7 +35,8 @@ async def take_events(service: Service, call: Call) -> Reply:
 
 
 def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
-    """Whether the event may be kept as people chose; takes the customer's id off where only the session may be."""
+    """Whether the event may be kept as people chose; takes the customer's id off where only the session may be, and the
+    session off whose guest is being erased."""
     user_id = event.get("user_id")
     if consent == "none":
         return False
@@ -49,12 +50,14 @@ def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
             return choice.keep_events
     if session_only:
         event.pop("user_id", None)
-    if "user_id" in event or not len(choices):
-        return "user_id" in event or "session_id" in event
     if "session_id" not in event:
-        return False
-    guest = choices.of(guest_key(service.live.secret, event["session_id"]))
-    return guest.live or guest.keep_events
+        return "user_id" in event
+    guest = choices.of(guest_key(service.live.secret, event["session_id"])) if len(choices) else EVERYTHING
+    if "user_id" not in event:
+        return guest.live or guest.keep_events
+    if guest.mode == ERASED:  # of a visit that goes on the number would come back as often as it is erased
+        del event["session_id"]
+    return True
 
 
 async def merge_session(service: Service, call: Call) -> Reply:

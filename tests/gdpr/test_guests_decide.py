@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,17 @@ def test_a_customers_session_falls_back_on_what_the_guest_of_it_decided(running:
     decide(shop.store, shop.artifacts, shop.settings, [NUMBER], SESSION)
     until(lambda: taken(server, session_id=SHORT, user_id=NUMBER) == 0)
     assert taken(server, session_id="other", user_id=NUMBER) == 1
+
+
+def test_an_erasure_ends_though_somebody_goes_on_in_the_visit(running: tuple[Shop, Server]) -> None:
+    shop, server = running
+    assert taken(server, session_id="guest-4712") == 1
+    erase(shop.store, shop.artifacts, shop.settings, ["guest-4712"])
+    until(lambda: taken(server, session_id="guest-4712") == 0)
+    assert taken(server, session_id="guest-4712", user_id=LONG) == 1
+    lines = [json.loads(line) for chunk in shop.spool.read({}) for line in chunk.lines() if line.strip()]
+    visits = [line.get("session_id") for line in lines if line.get("user_id") == LONG]
+    assert (visits.count(None), "guest-4712" in visits) == (1, False)
 
 
 def test_a_shop_may_keep_the_events_of_guests_who_object(running: tuple[Shop, Server]) -> None:
