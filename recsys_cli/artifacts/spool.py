@@ -109,11 +109,16 @@ class Spool:
         except FileNotFoundError:
             return ""
 
-    def blank(self, belongs: Callable[[bytes], bool]) -> int:
+    def blank(self, belongs: Callable[[bytes], bool], rest: Callable[[bytes], bytes | None] | None = None) -> int:
         """Overwrite with blanks, on disk, every whole line for which `belongs` is true; return how many.
 
         Offsets stay what they were, so nobody's position changes and writers need not stop. Half a line that a killed
         server left behind is cut off.
+
+        Parameters
+        ----------
+        rest
+            What stays of such a line, not longer than it; None for nothing. What stays in part is not counted.
         """
         count, seen = 0, False
         for segment in self.segments():
@@ -122,7 +127,7 @@ class Spool:
             except FileNotFoundError:
                 continue
             try:
-                count += sum(_blank_lines(fd, chunk, belongs) for chunk in self._all(segment))
+                count += sum(_blank_lines(fd, chunk, belongs, rest) for chunk in self._all(segment))
                 _cut_torn_tail(fd)
                 os.fsync(fd)
                 seen = True
@@ -170,12 +175,15 @@ class Spool:
         return gone
 
 
-def _blank_lines(fd: int, chunk: Chunk, belongs: Callable[[bytes], bool]) -> int:
+def _blank_lines(
+    fd: int, chunk: Chunk, belongs: Callable[[bytes], bool], rest: Callable[[bytes], bytes | None] | None
+) -> int:
     count, offset = 0, chunk.start
     for line in chunk.data.split(b"\n"):
         if line and not line.isspace() and belongs(line):
-            os.pwrite(fd, b" " * len(line), offset)
-            count += 1
+            left = rest(line) if rest is not None else None
+            os.pwrite(fd, (left or b"").ljust(len(line)), offset)
+            count += not left
         offset += len(line) + 1
     return count
 

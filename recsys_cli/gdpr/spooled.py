@@ -38,9 +38,9 @@ class Lines:
         self._short = tuple(mark.data for mark in marks if len(mark.data) < 4)
         # All that could be theirs are found in one go: with hundreds of people, asking each line for each takes hours.
         self._candidates: dict[bytes, bool] = {}
-        matcher = Matcher(marks)
+        self._matcher = Matcher(marks)
         for chunk in spool.read({}):
-            for hit in matcher.find(chunk.data):
+            for hit in self._matcher.find(chunk.data):
                 start = chunk.data.rfind(b"\n", 0, hit.offset) + 1
                 line = chunk.data[start : chunk.data.find(b"\n", hit.offset)]
                 self._candidates[line] = self._candidates.get(line, False) or hit.needle.telling
@@ -55,6 +55,23 @@ class Lines:
         except orjson.JSONDecodeError:
             return True  # nobody can take in a broken line, and it may well be theirs
         return telling or (isinstance(found, dict) and self._theirs(found))
+
+    def without_visit(self, line: bytes) -> bytes | None:
+        """An event of somebody else, who has or had the session, without it; None for all other lines.
+
+        It was acknowledged, and is not theirs to take away.
+        """
+        try:
+            found = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(found, dict) or found.get("t") != "event" or not found.get("user_id") or self._named(found):
+            return None
+        if str(found.get(SESSION_FIELD)) not in self._names | self._sessions:
+            return None
+        left = orjson.dumps({name: value for name, value in found.items() if name != SESSION_FIELD})
+        mentions = any(hit.needle.telling for hit in self._matcher.find(left))
+        return None if mentions or len(left) > len(line) else left
 
     def session_of(self, line: bytes) -> str | None:
         """The session that the line ties to one of them by name, if it does."""
@@ -95,7 +112,7 @@ def find_lines(
     found: list[dict[str, Any]] = []
     for chunk in spool.read({}):
         for line in chunk.lines():
-            if theirs(line):
+            if theirs(line) and theirs.without_visit(line) is None:
                 try:
                     found.append(orjson.loads(line))
                 except orjson.JSONDecodeError:
@@ -104,8 +121,9 @@ def find_lines(
 
 
 def blank_lines(spool: Spool, names: Sequence[str], sessions: Sequence[str] = ()) -> int:
-    """Overwrite their lines; returns how many."""
-    return spool.blank(Lines(spool, names, sorted({*sessions, *_sessions(spool, names)})))
+    """Overwrite their lines; returns how many. Events of others in their sessions lose the session alone."""
+    theirs = Lines(spool, names, sorted({*sessions, *_sessions(spool, names)}))
+    return spool.blank(theirs, theirs.without_visit)
 
 
 def _sessions(spool: Spool, names: Sequence[str]) -> set[str]:

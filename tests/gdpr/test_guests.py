@@ -188,6 +188,26 @@ def test_the_number_of_the_visit_does_not_come_back_with_somebody_elses_row(empt
     assert verify(empty.store, empty.artifacts, empty.settings, [one]).clean
 
 
+def test_acknowledged_events_of_others_in_the_visit_are_kept_without_its_number(empty: Shop) -> None:
+    one = "guest-0815"
+    take(empty, HEADER + GUEST_ROW.replace("guest-9", one) + DAVE)
+    line = {"user_id": "dave", "session_id": one, "ts": 1_700_000_000}
+    empty.receive(
+        line | {"item_id": "p3"},
+        line | {"item_id": "p4", "order_id": one},  # names them elsewhere, too
+        {"t": "merge", "session_id": one, "user_id": "erin", "ts": 1_700_000_100},
+        {"session_id": one, "item_id": "p5", "ts": 1_700_000_000},
+    )
+    assert exporting.export(empty.store, empty.artifacts, empty.settings, [one])["received"] == [
+        {"t": "event", "event_type": "view", **line, "item_id": "p4", "order_id": one},
+        {"t": "merge", "event_type": "view", "session_id": one, "user_id": "erin", "ts": 1_700_000_100},
+        {"t": "event", "event_type": "view", "session_id": one, "item_id": "p5", "ts": 1_700_000_000},
+    ]
+    assert erase(empty.store, empty.artifacts, empty.settings, [one]).removed["spool_lines"] == 3
+    assert drain(empty.store, empty.spool) == Taken(events=1)
+    assert empty.count("events", "user_id = 'dave' AND item_id = 'p3' AND session_id IS NULL") == 1
+
+
 def test_what_others_do_in_the_visit_after_the_erasure_is_new(empty: Shop) -> None:
     take(empty, HEADER + GUEST_ROW + DAVE)
     erase(empty.store, empty.artifacts, empty.settings, ["guest-9"])
