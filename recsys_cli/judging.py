@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,10 +26,22 @@ _FINAL_USERS = 2000  # enough to see that a fit went wrong
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to fit: a model's name and its config."""
+    """What to fit: a model's name and its config.
+
+    Parameters
+    ----------
+    past
+        The model that comes of it on what was before the newest days, where choosing it has fitted that already.
+    before, whole
+        What to fit on that, and on everything, where choosing has found out more than `config` says; see
+        `tuning.final.Final`.
+    """
 
     name: str
     config: ModelConfig
+    past: Model | None = field(default=None, compare=False, repr=False)
+    before: ModelConfig | None = field(default=None, compare=False, repr=False)
+    whole: ModelConfig | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def of(name: str, values: Mapping[str, Any]) -> Recipe:
@@ -43,10 +55,16 @@ class Recipe:
         return Recipe(name, registry.get(name).Config.from_values(values))
 
     def fit(self, data: Any, settings: Settings, progress: Progress) -> Model:
-        """A fitted model."""
-        cls = registry.get(self.name)
-        train = settings.train
-        return cls.fit(data, self.config, seed=train.seed, threads=train.threads, progress=progress)
+        """A model fitted on everything."""
+        return self._fit(self.whole or self.config, data, settings, progress)
+
+    def fit_past(self, data: Any, settings: Settings, progress: Progress) -> Model:
+        """A model fitted on what was before the newest days, which must tell it nothing."""
+        return self.past or self._fit(self.before or self.config, data, settings, progress)
+
+    def _fit(self, config: ModelConfig, data: Any, settings: Settings, progress: Progress) -> Model:
+        cls, train = registry.get(self.name), settings.train
+        return cls.fit(data, config, seed=train.seed, threads=train.threads, progress=progress)
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "config": self.config.as_dict()}
@@ -155,11 +173,11 @@ class Bench:
             recipes[SERVED] = served.recipe
         for name, each in recipes.items():
             with progress.stage(f"Fitting {name} on the past"):
-                models[name] = each.fit(split.train, settings, progress)
+                models[name] = each.fit_past(split.train, settings, progress)
         report = evaluate(
             models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
         )
-        return Bench(split, report, recipe, served is not None)
+        return Bench(split, report, replace(recipe, past=None), served is not None)
 
     def decide(self, model: Model, settings: Settings, progress: Progress = SILENT) -> Decision:
         """The gate's word on `model`, which is the recipe fitted on everything."""

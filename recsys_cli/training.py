@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from .settings import Settings
 from .store import Snapshot, Store
 from .tuning import load_choice
 from .tuning.auto import AUTO, pick
+from .tuning.final import Final
 
 INDEX_FILE = "index.faiss"
 
@@ -107,6 +108,7 @@ def train(
     if recipe.name == AUTO:
         recipe = _picked(snapshot, settings, progress)
     bench = Bench.of(snapshot, settings, recipe, served, progress)
+    recipe = replace(recipe, past=None)  # as large as the model that is fitted next
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
@@ -139,8 +141,19 @@ def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recip
         threads=settings.train.threads,
         progress=progress,
     )
-    progress.note(f"Chosen by validation: {won['name']}.")
-    return Recipe.of(won["name"], won["config"])
+    progress.note(f"Chosen by validation: {won.name}.")
+    if won.final is None:
+        return Recipe.of(won.name, won.config)
+    return replace(found(won.final), past=won.final.model)
+
+
+def found(final: Final) -> Recipe:
+    """The recipe that won a last round, with what the round found out, so that training need not find it again.
+
+    The fitted model is not handed on: its item codes are those of the data of then.
+    """
+    recipe = Recipe.of(final.name, final.config)
+    return replace(recipe, before=final.model.config, whole=Recipe.of(final.name, final.whole).config)
 
 
 def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Version:

@@ -63,19 +63,18 @@ def tune(
             window_days=run.settings.evaluation.window_days,
             watch=board.add,
         )
-    done = _publish(run, store) if publish else None
+    done = _publish(run, store, tuned) if publish else None
     gate = done.decision.as_dict() if done else None
     result = _result(tuned) | {"version": done.version.name if done else None, "gate": gate}
     run.emit(result, lambda out: _render(out, tuned, done))
 
 
-def _publish(run: Run, store: Store) -> Trained:
+def _publish(run: Run, store: Store, tuned: Tuned) -> Trained:
     """Train what has just been chosen; the gate has its say as ever."""
     from ..artifacts import Artifacts
-    from ..training import choose, train
+    from ..training import found, train
 
-    recipe = choose(run.settings, None, {})
-    return train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress)
+    return train(store, Artifacts(run.settings.artifacts), run.settings, found(tuned.final), run.progress)
 
 
 class Board:

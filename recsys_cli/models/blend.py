@@ -18,7 +18,7 @@ from .base import Capabilities, Model, ModelConfig, State, hyper
 from .blending import OWN, Problem, learn, learn_own, own_features, problem, standardised
 from .describing import Content
 from .ease import EASE
-from .holdout import Split, rolling
+from .holdout import FEW_USERS, Split, rolling
 from .item_knn import ItemKNN
 from .linear import sparse_top_k
 from .popular import Popular
@@ -74,9 +74,8 @@ class Blend(Model):
         chosen = config.members or default_members(data)
         if any("weight" not in member for member in chosen.values()):
             with progress.stage("Learning weights of the blend", config.windows) as advance:
-                shares, own = learn_weights(data, chosen, config, seed, threads, advance)
-            chosen = {label: {**member, "weight": shares[label]} for label, member in chosen.items()}
-            config = replace(config, own=own)
+                learned = learn_weights(data, chosen, config, seed, threads, advance)
+            chosen, config = weighed(chosen, learned.shares), replace(config, own=learned.own)
         return cls.of_fitted(data, chosen, {}, config=config, seed=seed, threads=threads, progress=progress)
 
     @classmethod
@@ -230,10 +229,19 @@ def fit_members(
     return fitted
 
 
+@dataclass(frozen=True)
+class Learned:
+    """Weights of members, what own items are worth (see `learn_own`), and the problems they were learned from."""
+
+    shares: dict[str, float]
+    own: dict[str, float]
+    problems: list[Problem]
+
+
 def learn_weights(
     data: Dataset, members: Mapping[str, Any], config: BlendConfig, seed: int, threads: int, advance: Any
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Weights from the last windows of `data`, and from the very last what own items are worth (see `learn_own`).
+) -> Learned:
+    """Weights from the last windows of `data`, and from the very last what own items are worth.
 
     Raises
     ------
@@ -252,10 +260,33 @@ def learn_weights(
             "A blend learns its weights from customers who came back, and there are too few.",
             "Ingest a longer stretch of time, or train another model.",
         )
+    return _learned(problems, *newest, members, seed)
+
+
+def learn_newer(
+    known: Learned,
+    split: Split,
+    fitted: Mapping[str, Model],
+    members: Mapping[str, Any],
+    config: BlendConfig,
+    seed: int,
+) -> Learned:
+    """As `learn_weights` on all that `split` is of, when `known` was learned on its past: nothing is fitted again.
+
+    `fitted` are all members, fitted on that past.
+    """
+    older = [problem for problem in known.problems if len(problem.relevant) >= FEW_USERS]
+    problems = [problem(fitted, split, config.users, seed), *older][: config.windows]
+    return _learned(problems, split, fitted, members, seed)
+
+
+def _learned(
+    problems: list[Problem], newest: Split, fitted: Mapping[str, Model], members: Mapping[str, Any], seed: int
+) -> Learned:
     shares = _footed(dict(zip(members, learn(problems, len(members))[0].tolist(), strict=True)), members)
-    split, fitted = newest
     telling = {label: model for label, model in fitted.items() if shares[label] > _LEAST * sum(shares.values())}
-    return shares, learn_own(lambda histories, now: blended(telling, shares, histories, now)[0], split, seed)
+    own = learn_own(lambda histories, now: blended(telling, shares, histories, now)[0], newest, seed)
+    return Learned(shares, own, problems)
 
 
 def _footed(shares: dict[str, float], members: Mapping[str, Any]) -> dict[str, float]:
@@ -264,3 +295,8 @@ def _footed(shares: dict[str, float], members: Mapping[str, Any]) -> dict[str, f
     if impersonal and max(shares[label] for label in impersonal) < _FOOTING:
         return shares | {max(impersonal, key=lambda label: shares[label]): _FOOTING}
     return shares
+
+
+def weighed(members: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, Any]:
+    """The members with these weights."""
+    return {label: {**member, "weight": shares[label]} for label, member in members.items()}

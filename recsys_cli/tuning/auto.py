@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation import holdout
 from ..models import registry
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .final import last_round
+from .final import Final, last_round
 from .objective import sample
 from .shortlist import quick
 
 AUTO = "auto"
 _SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The winner, and how it was found where it was found on all of the data: see `Final`."""
+
+    name: str
+    config: dict[str, Any]
+    final: Final | None = None
 
 
 def pick(
@@ -27,7 +37,7 @@ def pick(
     seed: int = 42,
     threads: int = 0,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> Picked:
     """Fit the shortlist on the past, at known-good defaults, and take what foresaw best, a blend included.
 
     Parameters
@@ -39,14 +49,15 @@ def pick(
 
     Returns
     -------
-    {"name", "config"} of the winner. On more than some million events the families compete on a sample of customers.
+    The winner. On more than some million events the families compete on a sample of customers.
     """
     started = time.monotonic()
-    split = holdout(data, window_days, seed=seed)
+    split = holdout(data, window_days)
     if split is None:
         progress.note(f"No future to judge models by: taking {fallback}.")
-        return {"name": fallback, "config": {}}
-    if data.interactions.histories.n_events > _SAMPLE_ABOVE:
+        return Picked(fallback, {})
+    sampled = data.interactions.histories.n_events > _SAMPLE_ABOVE
+    if sampled:
         split = sample(split, _SAMPLE_EVENTS, seed)
     final = last_round(
         split,
@@ -59,4 +70,4 @@ def pick(
         max_users=3000,
         progress=progress,
     )
-    return {"name": final.name, "config": final.config}
+    return Picked(final.name, final.config, None if sampled else final)

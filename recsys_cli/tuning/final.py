@@ -12,7 +12,17 @@ from ..evaluation import Report, Split, evaluate
 from ..evaluation.leaderboard import measured
 from ..models import registry
 from ..models.base import Model
-from ..models.blend import Blend, BlendConfig, learn_weights, member_names, popularities
+from ..models.blend import (
+    Blend,
+    BlendConfig,
+    Learned,
+    fit_members,
+    learn_newer,
+    learn_weights,
+    member_names,
+    popularities,
+    weighed,
+)
 from ..models.popular import Popular
 from ..progress import SILENT, Progress
 from .objective import Rung, aged
@@ -21,6 +31,7 @@ _NEAR = 0.98  # a blend this near to the best single model is preferred: it lean
 _MEMBERS = 6
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
+_SINGLES = 0.45  # of the time may go by before the last single model is begun: a blend takes two more fits of each
 _MAX_USERS = 20_000
 
 
@@ -34,11 +45,18 @@ class Final:
         Model and hyperparameters, as `Config.from_values` takes them.
     report
         Of all finalists.
+    model
+        The winner as it was judged, fitted on the past.
+    whole
+        What to fit on everything there is now: `config`, with weights that the newest days were learned from, too.
+        They are found here without a fit; a training that learned them itself would fit every member twice more.
     """
 
     name: str
     config: dict[str, Any]
     report: Report
+    model: Model
+    whole: dict[str, Any]
 
 
 def last_round(
@@ -61,7 +79,8 @@ def last_round(
     finalists
         Model name to its hyperparameters, in the order they are to be fitted while time lasts.
     deadline
-        `time.monotonic()` after which no more is begun; one finalist is always fitted.
+        `time.monotonic()` after which no more is begun; one finalist is always fitted. The more models are fitted, the
+        less time is left to blend them, and a blend of some is worth more than the next one of them.
     blend
         Whether a blend of them may win.
     ageing
@@ -71,9 +90,11 @@ def last_round(
     cost: dict[str, dict[str, float]] = {}
     configs: dict[str, dict[str, Any]] = {}
     rung = Rung.of(split, seed) if ageing else None
+    began = time.monotonic()
+    singles_until = began + _SINGLES * (deadline - began) if blend else deadline
     with progress.stage("Fitting finalists on the past", len(finalists)) as advance:
         for name, values in finalists.items():
-            if models and time.monotonic() + max(c["fit_seconds"] for c in cost.values()) > deadline:
+            if models and time.monotonic() + max(c["fit_seconds"] for c in cost.values()) > singles_until:
                 break
             cls = registry.get(name)
             with measured() as spent:
@@ -85,16 +106,20 @@ def last_round(
                 configs[name] |= {"tau_days": found.tau_days, "order_power": found.order_power}
             cost[name] = spent
             advance(1)
+    made = None
     if blend:
         report = evaluate(models, split, seed=seed, max_users=min(max_users, 3000))
         members = _members(report, configs, metric, cost, deadline - time.monotonic())
         made = _blended(split, members, models, seed, threads, progress)
         if made is not None:
-            models[Blend.name] = made
-            configs[Blend.name] = _config(made, split)
+            models[Blend.name] = made.model
+            configs[Blend.name] = _config(made.model, split)
     report = evaluate(models, split, seed=seed, max_users=max_users, cost=cost, progress=progress)
     name = winner(report, list(models), metric)
-    return Final(name, configs[name], report)
+    whole = configs[name]
+    if made is not None and name == Blend.name and _relearns(split):
+        whole = made.with_newest(split, seed)
+    return Final(name, configs[name], report, models[name], whole)
 
 
 def winner(report: Report, names: list[str], metric: str) -> str:
@@ -119,32 +144,60 @@ def _members(
     able.sort(key=lambda name: -report.metrics[name][metric].value)
     chosen: dict[str, Any] = {}
     for name in able[:_MEMBERS]:
-        left -= 2.5 * cost[name]["fit_seconds"]
-        if left > 0 and report.metrics[name][metric].value > _WORTH * report.metrics[able[0]][metric].value:
+        price = 2.5 * cost[name]["fit_seconds"]  # one that is too dear must not take the time of those after it
+        if price < left and report.metrics[name][metric].value > _WORTH * report.metrics[able[0]][metric].value:
             chosen[name] = {"model": name, "config": configs[name]}
+            left -= price
     return chosen | popularities() if chosen else {}
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A blend, and what learning its weights anew takes: all members fitted on the past, and what it learned from."""
+
+    model: Blend
+    members: Mapping[str, Any]
+    fitted: Mapping[str, Model]
+    learned: Learned
+
+    def with_newest(self, split: Split, seed: int) -> dict[str, Any]:
+        """Its config with weights learned from the hidden days, too."""
+        newer = learn_newer(self.learned, split, self.fitted, self.members, self.model.config, seed)
+        config = self.model.config.as_dict()
+        return {**config, "members": weighed(self.members, newer.shares), "own": newer.own}
+
+
 def _blended(
-    split: Split, members: Mapping[str, Any], fitted: Mapping[str, Model], seed: int, threads: int, progress: Progress
-) -> Blend | None:
+    split: Split, members: Mapping[str, Any], models: Mapping[str, Model], seed: int, threads: int, progress: Progress
+) -> _Made | None:
     """The blend with weights learned on windows before the split; None where there is nothing to learn from."""
     if not members:
         return None
     config = BlendConfig()
     try:
         with progress.stage("Learning weights of the blend", config.windows) as advance:
-            shares, own = learn_weights(split.train, members, config, seed, threads, advance)
+            learned = learn_weights(split.train, members, config, seed, threads, advance)
     except NotEnoughData:
         progress.note("No blend: too few customers came back in earlier windows to learn its weights from.")
         return None
-    weighed = {label: {**member, "weight": shares[label]} for label, member in members.items()}
-    return Blend.of_fitted(split.train, weighed, fitted, config=replace(config, own=own), seed=seed, threads=threads)
+    missing = {label: member for label, member in members.items() if label not in models}
+    fitted = {label: models[label] for label in members if label in models}
+    fitted |= fit_members(split.train, missing, seed, threads)
+    fitted = {label: fitted[label] for label in members}  # in the order of the weights
+    told = weighed(members, learned.shares)
+    config = replace(config, own=learned.own)
+    blend = Blend.of_fitted(split.train, told, fitted, config=config, seed=seed, threads=threads)
+    return _Made(blend, members, fitted, learned)
+
+
+def _relearns(split: Split) -> bool:
+    """Whether a training learns weights anew with the newest days, because that is quick."""
+    return split.train.interactions.histories.n_events <= _RELEARN
 
 
 def _config(made: Blend, split: Split) -> dict[str, Any]:
-    """What a training is to fit; where that is quick, weights are learned anew with the newest days."""
-    relearn = split.train.interactions.histories.n_events <= _RELEARN
+    """What later trainings are to fit, which learn weights anew where that is quick."""
+    relearn = _relearns(split)
     members = {
         label: {key: value for key, value in member.items() if key != "weight" or not relearn}
         for label, member in made.config.members.items()

@@ -15,7 +15,7 @@ from ..models.holdout import FEW_USERS
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .choice import Choice, save_choice
-from .final import last_round
+from .final import Final, last_round
 from .objective import rungs
 from .shortlist import affordable
 from .study import Search, Tried
@@ -28,18 +28,25 @@ _FINAL_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of a tuning: the choice, all trials, and the confirmation.
+    """What came of a tuning: the choice, all trials, and the last round.
 
     Parameters
     ----------
+    final
+        The last round, that chose.
     earlier
         How many of the trials are of earlier runs.
     """
 
     choice: Choice
     tried: list[Tried]
-    report: Report
+    final: Final
     earlier: int = 0
+
+    @property
+    def report(self) -> Report:
+        """The confirmation."""
+        return self.final.report
 
 
 def tune(
@@ -122,7 +129,7 @@ def tune(
         chosen_at=int(time.time()),
     )
     save_choice(root, choice)
-    return Tuned(choice, search.tried(), final.report, before)
+    return Tuned(choice, search.tried(), final, before)
 
 
 def _fit_seconds(tried: Tried) -> float:

@@ -15,15 +15,16 @@ from rich.console import Console
 
 from recsys_cli.cli.tune import _render
 from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
-from recsys_cli.evaluation import Report, time_split
+from recsys_cli.evaluation import Report, holdout, time_split
 from recsys_cli.evaluation.report import Interval
 from recsys_cli.models import registry
+from recsys_cli.models.blend import BlendConfig, learn_weights, popularities
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.schema import DAY
 from recsys_cli.tuning import load_choice
-from recsys_cli.tuning.auto import pick
+from recsys_cli.tuning.auto import Picked, pick
 from recsys_cli.tuning.choice import FILE, FOLDER
-from recsys_cli.tuning.final import winner
+from recsys_cli.tuning.final import _members, last_round, winner
 from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.study import Tried
 from recsys_cli.tuning.tune import best_of_each, tune
@@ -169,8 +170,8 @@ def test_the_blend_is_taken_unless_another_is_surely_better(low: float, blend: f
 class TestAuto:
     def test_takes_what_foresees(self) -> None:
         won = pick(DATA, window_days=60, budget=600)
-        assert won["name"] != "popular"
-        registry.get(won["name"]).Config.from_values(won["config"])
+        assert won.name != "popular"
+        registry.get(won.name).Config.from_values(won.config)
 
     @pytest.mark.parametrize(("moved_on", "fast"), [(True, True), (False, False)])
     def test_finds_how_fast_histories_age(self, moved_on: bool, fast: bool) -> None:
@@ -191,4 +192,29 @@ class TestAuto:
         assert whole.config.tau_days == (0.0 if fast else 15.0)
 
     def test_without_a_future_takes_the_fallback(self) -> None:
-        assert pick(dataset([[(0, 1)]], 2)) == {"name": "als", "config": {}}
+        assert pick(dataset([[(0, 1)]], 2)) == Picked("als", {})
+
+
+def test_a_dear_member_does_not_keep_the_others_out_of_the_blend() -> None:
+    value = {"ndcg@10": Interval(0.2, 0.1, 0.3)}
+    report = Report({}, {"ease": {"ndcg@10": Interval(0.3, 0.2, 0.4)}, "als": value, "rp3beta": value})
+    cost = {"ease": {"fit_seconds": 100.0}, "als": {"fit_seconds": 10.0}, "rp3beta": {"fit_seconds": 1.0}}
+    chosen = _members(report, {key: {} for key in cost}, "ndcg@10", cost, 60.0)
+    assert {"als", "rp3beta", "popular-ever"} <= chosen.keys()
+    assert "ease" not in chosen
+    assert not _members(report, {key: {} for key in cost}, "ndcg@10", cost, 1.0)
+
+
+def test_weights_with_the_newest_days_are_those_a_training_would_learn() -> None:
+    """Choosing has all it takes, so that nothing is fitted for it again."""
+    split = holdout(DATA)
+    assert split is not None
+    configs = {"item-knn": {}, "rp3beta": {}}
+    final = last_round(split, configs, "ndcg@10", seed=42, threads=1)
+    assert final.name == "blend"
+    assert final.model.n_items == DATA.interactions.n_items
+    assert all("weight" not in member for member in final.config["members"].values())
+    now = {label: member["weight"] for label, member in final.whole["members"].items()}
+    members = {name: {"model": name, "config": {}} for name in configs} | popularities()
+    learned = learn_weights(DATA, members, BlendConfig(), 42, 1, lambda _: None)
+    assert now == pytest.approx(learned.shares, abs=0.02)
