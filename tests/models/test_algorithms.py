@@ -21,6 +21,7 @@ from recsys_cli.models.ease import EASE, EASEConfig
 from recsys_cli.models.item2vec import sentences, write_corpus
 from recsys_cli.models.item_knn import ItemKNN, ItemKNNConfig
 from recsys_cli.models.linear import neighbours, sparse_top_k
+from recsys_cli.models.newness import boost
 from recsys_cli.models.popular import Popular, PopularConfig, popularity
 from recsys_cli.models.randomised import orthonormal, right_vectors
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
@@ -331,3 +332,18 @@ class TestWhatIsBoughtAgain:
     def test_what_was_merely_looked_at_is_not_pushed(self) -> None:
         """It is not left out of lists, and would fill them all."""
         assert Blend.fit(self.shop("view"), BlendConfig(members=self.MEMBERS), threads=1).config.own == {}
+
+
+class TestNewness:
+    def test_only_what_is_surely_new_is_helped(self) -> None:
+        """Item 1 was first had late, by many; item 2 by one, as what hardly sells is; item 3 by one, ever so often."""
+        rows = [[(0, day * DAY + user) for day in range(1 + user % 50, 200, 9)] for user in range(60)]
+        for user in range(12):
+            rows[user].append((1, (180 + user) * DAY))
+        rows[20].append((2, 181 * DAY))
+        rows[21] += [(3, (181 + day) * DAY) for day in range(8)]
+        shop = dataset([sorted(row, key=lambda event: event[1]) for row in rows], 4)
+        found = boost(shop.interactions, 0.7)
+        assert found[1] > 2
+        np.testing.assert_array_equal(found[[0, 2, 3]], 1)
+        np.testing.assert_array_equal(boost(shop.interactions, 0.0), 1)

@@ -215,6 +215,7 @@ def test_weights_with_the_newest_days_are_those_a_training_would_learn() -> None
     assert final.model.n_items == DATA.interactions.n_items
     assert all("weight" not in member for member in final.config["members"].values())
     now = {label: member["weight"] for label, member in final.whole["members"].items()}
-    members = {name: {"model": name, "config": {}} for name in configs} | popularities()
+    known = {name: {"model": name, "config": {}} for name in configs} | popularities()
+    members = {label: known[label] for label in final.whole["members"]}  # weights are moved one after the other
     learned = learn_weights(DATA, members, BlendConfig(), 42, 1, lambda _: None)
     assert now == pytest.approx(learned.shares, abs=0.02)
