@@ -173,8 +173,10 @@ def blended(
     """The members' standardised scores, weighted and added; and of which items any of them has an opinion."""
     shape = (len(histories), next(iter(members.values())).n_items)
     total, known = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
+    first = histories.rows(np.arange(min(len(histories), 1)))
     for label, member in members.items():
-        scores = member.score(histories, now)
+        # What is the same for all is worked out for one.
+        scores = member.score(histories if member.capabilities.personal else first, now)
         known |= scores != 0
         total += np.float32(shares[label]) * standardised(scores)
     return total, known

@@ -14,7 +14,7 @@ from recsys_cli.errors import InputError, UsageError
 from recsys_cli.models.als import ALS, ALSConfig
 from recsys_cli.models.base import weigh
 from recsys_cli.models.blend import Blend, BlendConfig
-from recsys_cli.models.blending import Problem, learn
+from recsys_cli.models.blending import Problem, learn, standardised
 from recsys_cli.models.clock import usable_time
 from recsys_cli.models.describing import Content, ContentConfig, described, read_vectors
 from recsys_cli.models.ease import EASE, EASEConfig
@@ -280,6 +280,14 @@ class TestBlend:
             step[member] = 1e-2
             numeric = (problem.loss(at + step)[0] - problem.loss(at - step)[0]) / 2e-2
             assert slope[member] == pytest.approx(numeric, rel=1e-2, abs=1e-4)
+
+    def test_what_is_the_same_for_all_counts_for_each(self) -> None:
+        members = {name: {"model": name, "weight": 0.5} for name in ("rp3beta", "popular")}
+        model = Blend.fit(DATA, BlendConfig(members=members), threads=1)
+        h, now = DATA.interactions.histories, DATA.interactions.end
+        whole = sum(0.5 * standardised(model.members[name].score(h, now)) for name in members)
+        np.testing.assert_allclose(model.score(h, now), whole, rtol=1e-5, atol=1e-6)
+        assert model.score(h.rows(np.arange(0)), now).shape == (0, model.n_items)
 
     def test_a_member_without_weight_is_left_out(self) -> None:
         members = {
