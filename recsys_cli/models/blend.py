@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData, UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
+from . import blend_search
 from .als import ALS
 from .base import Capabilities, Model, ModelConfig, State, hyper
 from .blending import OWN, Problem, learn, learn_own, own_features, problem, standardised
@@ -29,6 +30,8 @@ _KINDS: dict[str, type[Model]] = {cls.name: cls for cls in (Popular, ItemKNN, RP
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity
 _LEAST = 0.01  # share of the weights below which a member is not worth its time
+_FULL_ITEMS = 5_000  # up to here blending all of them is as fast as finding out which may come first
+_SEARCHED = 12_000_000  # scores of a member held at a time in a search: 48 MB
 
 
 @dataclass(frozen=True)
@@ -132,19 +135,53 @@ class Blend(Model):
     def score(self, histories: Histories, now: int) -> Float32:
         """As `Model.score`: every member ages and weighs histories in its own way."""
         total, known = blended(self.members, self.shares, histories, now)
-        if self.config.own:
-            owned, features = own_features(histories, self.n_items)
-            worth = np.array([self.config.own.get(name, 0.0) for name in OWN], dtype=np.float32)
-            row = np.repeat(np.arange(len(histories)), np.diff(owned.indptr))
-            total[row, owned.indices] += worth @ features
-            known[row, owned.indices] = True
+        own = self._own(histories)
+        if own is not None:
+            row = np.repeat(np.arange(len(histories)), np.diff(own.items.indptr))
+            total[row, own.items.indices] += own.worth
+            known[row, own.items.indices] = True
         # 0 says that nobody has an opinion; a sum that happens to be 0 must not say so.
         total[known & (total == 0)] = np.float32(1e-9)
         total[~known] = 0
         return total
 
+    def _own(self, histories: Histories) -> blend_search.Own | None:
+        if not self.config.own:
+            return None
+        owned, features = own_features(histories, self.n_items)
+        worth = np.array([self.config.own.get(name, 0.0) for name in OWN], dtype=np.float32)
+        return blend_search.Own(owned, worth @ features)
+
     def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
         return self.score(histories, now)
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        now: int,
+        *,
+        exclude: sp.csr_matrix | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Int32, Float32]:
+        """As `Model.recommend`; of large catalogues only what some member puts high is blended, see `blend_search`."""
+        if self.n_items <= _FULL_ITEMS:
+            return super().recommend(histories, k, now, exclude=exclude, allowed=allowed)
+        shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
+        items = np.full((len(histories), k), -1, dtype=np.int32)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        step = max(_SEARCHED // self.n_items, 16)
+        for start in range(0, len(histories), step):
+            block = np.arange(start, min(start + step, len(histories)))
+            some, taken = histories.rows(block), None if exclude is None else exclude[block]
+            items[block], scores[block], sure = blend_search.search(
+                self.members, self.shares, self._own(some), some, k, now, exclude=taken, allowed=shown
+            )
+            if not sure.all():
+                rest, taken = block[~sure], None if exclude is None else exclude[block[~sure]]
+                full = super().recommend(histories.rows(rest), k, now, exclude=taken, allowed=allowed)
+                items[rest], scores[rest] = full
+        return items, scores
 
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         """Items by the members' weighted votes, each member's scores over its own best."""

@@ -70,7 +70,10 @@ def recommend(
         if index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
             codes, scores = _by_index(model, index, histories, k, bundle.now, exclude, shown)
         else:
-            codes, scores = model.recommend(histories, k, bundle.now, exclude=exclude, allowed=shown)
+            once, answer = _alike(histories)
+            taken = None if exclude is None else exclude[once]
+            found = model.recommend(histories.rows(once), k, bundle.now, exclude=taken, allowed=shown)
+            codes, scores = found[0][answer], found[1][answer]
     source = np.zeros(codes.shape, dtype=np.uint8)
     _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], None if repeat else bought)
     return Batch(codes, scores, source, (model.name, "popular", "catalogue"), known)
@@ -133,6 +136,24 @@ def _member(items: Int32, rows: sp.csr_matrix) -> NDArray[np.bool_]:
     held = np.repeat(np.arange(rows.shape[0], dtype=np.int64), np.diff(rows.indptr)) * width + rows.indices
     asked = np.arange(len(items), dtype=np.int64)[:, None] * width + items
     return np.isin(asked, held)
+
+
+def _alike(histories: Histories) -> tuple[Int64, Int64]:
+    """Rows with different histories, and which of them each row is like.
+
+    Of the visitors of a large shop most did one thing, many of them the same. Its time counts for nothing: the age of
+    an event is counted from the newest of its history.
+    """
+    length = np.diff(histories.indptr)
+    single = np.flatnonzero(length == 1)
+    event = histories.indptr[single]
+    what = histories.item[event].astype(np.int64) * len(histories.kinds) + histories.kind[event]
+    plain = histories.qty[event] == 1
+    key = -2 - np.arange(len(length), dtype=np.int64)
+    key[length == 0] = -1
+    key[single[plain]] = what[plain]
+    _, once, answer = np.unique(key, return_index=True, return_inverse=True)
+    return once.astype(np.int64), answer.astype(np.int64)
 
 
 def _rows_or_empty(histories: Histories, row: Int64) -> Histories:
