@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
@@ -19,6 +20,12 @@ from .growing import Buyers, company, half_step, sampled_gram, sampled_rows
 from .vectors import VectorModel, nearest, unit_rows
 
 _PADDED = 2_000_000  # floats of gathered item vectors at a time: 8 MB
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The numeric libraries of this process; to look for them takes as long as folding a history in."""
+    return ThreadpoolController()
 
 
 class LeastSquaresModel(VectorModel):
@@ -53,7 +60,7 @@ class LeastSquaresModel(VectorModel):
         most = max(1, _PADDED // (d * d))
         start = 0
         # Small systems: BLAS would spend its time on handing them to threads.
-        with threadpool_limits(1, "blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             while start < len(order):
                 # Rows of like length together; a batch ends where its padding would outgrow the budget.
                 ahead = order[start : start + most]

@@ -45,7 +45,10 @@ class ItemModel(Model):
             return cls(config, arrays["matrix"])
         # Built empty and filled: the constructor would copy or check what is mapped from disk.
         matrix = sp.csr_matrix((n_items, n_items), dtype=np.float32)
-        matrix.data, matrix.indices, matrix.indptr = arrays["data"], arrays["indices"], arrays["indptr"]
+        matrix.data, matrix.indices = arrays["data"], arrays["indices"]
+        # Row pointers as wide as the indices: otherwise every product widens all indices first, millions of them.
+        wide = len(matrix.data) > np.iinfo(np.int32).max
+        matrix.indptr = arrays["indptr"] if wide else arrays["indptr"].astype(np.int32)
         return cls(config, matrix)
 
     def grow(self, data: Dataset, now: int) -> Self:

@@ -355,3 +355,12 @@ class TestNewness:
         assert found[1] > 2
         np.testing.assert_array_equal(found[[0, 2, 3]], 1)
         np.testing.assert_array_equal(boost(shop.interactions, 0.0), 1)
+
+
+def test_a_matrix_from_disk_has_one_width_of_indices() -> None:
+    """Of two widths, every product would first copy all indices into the wider one."""
+    model = RP3beta.fit(checkerboard(), RP3betaConfig(), threads=1)
+    state = model.state()
+    assert state.arrays["indptr"].dtype == np.int64
+    again = RP3beta.from_state(model.config, model.n_items, state)
+    assert again.matrix.indptr.dtype == again.matrix.indices.dtype == np.int32
