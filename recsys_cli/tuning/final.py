@@ -32,6 +32,7 @@ _MEMBERS = 6
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
 _SINGLES = 0.45  # of the time may go by before the last single model is begun: a blend takes two more fits of each
+_A_WINDOW = 1.25  # of the time of its fit, for learning a member's weight on one window
 _MAX_USERS = 20_000
 
 
@@ -109,8 +110,8 @@ def last_round(
     made = None
     if blend:
         report = evaluate(models, split, seed=seed, max_users=min(max_users, 3000))
-        members = _members(report, configs, metric, cost, deadline - time.monotonic())
-        made = _blended(split, members, models, seed, threads, progress)
+        members, windows = _members(report, configs, metric, cost, deadline - time.monotonic())
+        made = _blended(split, members, windows, models, seed, threads, progress)
         if made is not None:
             models[Blend.name] = made.model
             configs[Blend.name] = _config(made.model, split)
@@ -138,17 +139,31 @@ def winner(report: Report, names: list[str], metric: str) -> str:
 
 def _members(
     report: Report, configs: Mapping[str, Any], metric: str, cost: Mapping[str, dict[str, float]], left: float
-) -> dict[str, Any]:
-    """The better models for whose weights there is time (two more fits each), and popularity over several times."""
-    able = [name for name in configs if name in member_names() and name != Popular.name]
-    able.sort(key=lambda name: -report.metrics[name][metric].value)
-    chosen: dict[str, Any] = {}
-    for name in able[:_MEMBERS]:
-        price = 2.5 * cost[name]["fit_seconds"]  # one that is too dear must not take the time of those after it
-        if price < left and report.metrics[name][metric].value > _WORTH * report.metrics[able[0]][metric].value:
-            chosen[name] = {"model": name, "config": configs[name]}
+) -> tuple[dict[str, Any], int]:
+    """The better models for whose weights there is time, with popularity over several times; and on how many windows.
+
+    Rather fewer windows than fewer members: what another model adds is more than what the weights gain.
+    """
+    value = {n: report.metrics[n][metric].value for n in configs if n in member_names() and n != Popular.name}
+    worth = [n for n in sorted(value, key=lambda n: -value[n])[:_MEMBERS] if value[n] > _WORTH * max(value.values())]
+    windows = BlendConfig().windows
+    chosen = _affordable(worth, cost, left, windows)
+    more = _affordable(worth, cost, left, 1)
+    if len(more) > len(chosen):
+        chosen, windows = more, 1
+    members = {name: {"model": name, "config": configs[name]} for name in chosen}
+    return (members | popularities() if members else {}), windows
+
+
+def _affordable(names: list[str], cost: Mapping[str, dict[str, float]], left: float, windows: int) -> list[str]:
+    """Those of some models, best first, that can be fitted once more for each window in the seconds left."""
+    chosen = []
+    for name in names:
+        price = _A_WINDOW * windows * cost[name]["fit_seconds"]
+        if price < left:  # one that is too dear must not take the time of those after it
+            chosen.append(name)
             left -= price
-    return chosen | popularities() if chosen else {}
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -168,12 +183,18 @@ class _Made:
 
 
 def _blended(
-    split: Split, members: Mapping[str, Any], models: Mapping[str, Model], seed: int, threads: int, progress: Progress
+    split: Split,
+    members: Mapping[str, Any],
+    windows: int,
+    models: Mapping[str, Model],
+    seed: int,
+    threads: int,
+    progress: Progress,
 ) -> _Made | None:
     """The blend with weights learned on windows before the split; None where there is nothing to learn from."""
     if not members:
         return None
-    config = BlendConfig()
+    config = BlendConfig(windows=windows)
     try:
         with progress.stage("Learning weights of the blend", config.windows) as advance:
             learned = learn_weights(split.train, members, config, seed, threads, advance)

@@ -199,10 +199,15 @@ def test_a_dear_member_does_not_keep_the_others_out_of_the_blend() -> None:
     value = {"ndcg@10": Interval(0.2, 0.1, 0.3)}
     report = Report({}, {"ease": {"ndcg@10": Interval(0.3, 0.2, 0.4)}, "als": value, "rp3beta": value})
     cost = {"ease": {"fit_seconds": 100.0}, "als": {"fit_seconds": 10.0}, "rp3beta": {"fit_seconds": 1.0}}
-    chosen = _members(report, {key: {} for key in cost}, "ndcg@10", cost, 60.0)
+    configs: dict[str, object] = {key: {} for key in cost}
+    chosen, windows = _members(report, configs, "ndcg@10", cost, 60.0)
     assert {"als", "rp3beta", "popular-ever"} <= chosen.keys()
     assert "ease" not in chosen
-    assert not _members(report, {key: {} for key in cost}, "ndcg@10", cost, 1.0)
+    assert windows == 2
+    assert not _members(report, configs, "ndcg@10", cost, 1.0)[0]
+    chosen, windows = _members(report, configs, "ndcg@10", cost, 150.0)
+    assert {"ease", "als", "rp3beta"} <= chosen.keys()
+    assert windows == 1  # rather than a blend without the best
 
 
 def test_weights_with_the_newest_days_are_those_a_training_would_learn() -> None:
