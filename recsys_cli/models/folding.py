@@ -90,7 +90,7 @@ class LeastSquaresModel(VectorModel):
         # (G + Y'WY)^-1 Y'W 1 = G^-1 Y' (W^-1 + Y G^-1 Y')^-1 1: a system as large as the history, not as the vectors.
         z = y @ self._gram_inverse
         left = z @ y.T
-        left[np.diag_indices_from(left)] += 1 / w
+        left.flat[:: len(left) + 1] += 1 / w
         return np.asarray(np.linalg.solve(left, np.ones(len(items), dtype=np.float32)) @ z, dtype=np.float32)
 
     @property

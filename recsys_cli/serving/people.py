@@ -56,7 +56,7 @@ class Person:
     basket: list[int]
     heard: int
     vector: Float32 | None = None
-    found: tuple[int, int, list[tuple[int, float]]] | None = None
+    found: tuple[int, int, Int32, Float32] | None = None
     candidates: tuple[int, int, Int32, Float32] | None = None
     ordered: tuple[tuple[Any, ...], Picker] | None = None
 

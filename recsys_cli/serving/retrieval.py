@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -48,18 +49,18 @@ class Retrieval:
         self._vectors = model if isinstance(model, VectorModel) and index is not None else None
         self._similar: OrderedDict[int, Found] = OrderedDict()
 
-    def by_model(self, person: Person, allowed: Allowed, want: int) -> Found:
+    def by_model(self, person: Person, allowed: Allowed, want: int) -> Iterable[tuple[int, float]]:
         """The model's best allowed items with an opinion, at least `want` when there are as many."""
         if not self._model.capabilities.personal or not len(person.past):
-            return []
+            return ()
         whole = allowed is self._catalogue.allowed_by_default()
         if whole and person.found is not None and person.found[0] == allowed.number and person.found[1] >= want:
-            return person.found[2]
-        codes, scores = self._look_for(person, allowed, want)
-        found = list(zip(codes.tolist(), scores.tolist(), strict=True))
-        if whole:
-            person.found = (allowed.number, max(want, len(found)), found)
-        return found
+            codes, scores = person.found[2:]
+        else:
+            codes, scores = self._look_for(person, allowed, want)
+            if whole:
+                person.found = (allowed.number, max(want, len(codes)), codes, scores)
+        return zip(codes.tolist(), scores.tolist(), strict=True)
 
     def candidates(self, person: Person, allowed: Allowed, want: int) -> Scored:
         """As `by_model`, as arrays, and remembered for whatever filters somebody comes back with."""

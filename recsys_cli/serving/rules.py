@@ -6,7 +6,7 @@ change scores (`boosted`, `freshened`), some put a list together (`diversified`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -242,7 +242,7 @@ class Picker:
                 self._waiting.append((code, score, names[source], fallback))
                 self.held_back += 1
 
-    def take(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
+    def take(self, found: Iterable[tuple[int, float]], source: str, fallback: bool) -> None:
         """Add these, best first, as far as limits allow."""
         if not self.limits and not self.pins:
             self._take_plainly(found, source, fallback)
@@ -252,7 +252,7 @@ class Picker:
                 return
             self.add(code, score, source, fallback)
 
-    def _take_plainly(self, found: list[tuple[int, float]], source: str, fallback: bool) -> None:
+    def _take_plainly(self, found: Iterable[tuple[int, float]], source: str, fallback: bool) -> None:
         """`add` for each, where nothing but `skip` is in the way; most lists are made here."""
         codes, scores, skip, room = self.codes, self.scores, self.skip, self.want - len(self.codes)
         before = len(codes)

@@ -110,7 +110,7 @@ def lists(engine: Engine, kind: str, case: Case) -> tuple[list[str], list[str]]:
     person = engine.people.find(request)
     skip = set(engine.people.bought(person)[0].tolist()) | set(person.basket)
     allowed = engine.catalogue.allowed_by_default()
-    found = engine.retrieval.by_model(person, allowed, 128 + len(skip))
+    found = list(engine.retrieval.by_model(person, allowed, 128 + len(skip)))
     alone = [engine.catalogue.ids[code] for code, _ in found if code not in skip][:10]
     return alone, engine.recommend(request).item_ids
 
