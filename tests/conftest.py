@@ -29,8 +29,8 @@ settings.register_profile("search", max_examples=1000, **_quiet)
 settings.load_profile(os.environ.get("RECSYS_HYPOTHESIS", "repeat"))
 
 
-# What computes comes out the same every time, and has no second try.
-_COMPUTES = [ROOT / "tests" / at for at in ("models", "evaluation", "contracts/test_models.py", "test_index.py")]
+# What computes comes out the same every time, and what measures has said what it found: neither has a second try.
+_ONCE = ("models", "evaluation", "tuning", "contracts/test_models.py", "test_index.py", "test_imports.py", "benchmarks")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The summary names every test that needed it, and `.ci/run` allows three in a run.
     """
     for item in items:
-        if not any(item.path.is_relative_to(at) for at in _COMPUTES):
+        if not any(item.path.is_relative_to(ROOT / "tests" / at) for at in _ONCE):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

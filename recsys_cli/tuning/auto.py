@@ -8,6 +8,7 @@ from typing import Any
 
 from ..evaluation import holdout
 from ..models import registry
+from ..models.blend import Blend
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .final import Final, last_round
@@ -70,4 +71,7 @@ def pick(
         max_users=3000,
         progress=progress,
     )
-    return Picked(final.name, final.config, None if sampled else final)
+    if not sampled:
+        return Picked(final.name, final.config, final)
+    # With the weights as they were learned on the sample: learning them anew would take two more fits on everything.
+    return Picked(final.name, final.model.config.as_dict() if final.name == Blend.name else final.config)
