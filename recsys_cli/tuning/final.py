@@ -24,11 +24,13 @@ from ..models.blend import (
     weighed,
 )
 from ..models.popular import Popular
+from ..models.vectors import VectorModel
 from ..progress import SILENT, Progress
 from .objective import Rung, aged
 
 _NEAR = 0.98  # a blend this near to the best single model is preferred: it leans on no one model's luck
 _MEMBERS = 6
+_VECTORS = 60_000_000  # numbers in all item vectors of a member: to read them takes about 15 ms an answer
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
 _SINGLES = 0.45  # of the time may go by before the last single model is begun: a blend takes two more fits of each
@@ -110,7 +112,8 @@ def last_round(
     made = None
     if blend:
         report = evaluate(models, split, seed=seed, max_users=min(max_users, 3000))
-        members, windows = _members(report, configs, metric, cost, deadline - time.monotonic())
+        able = {name: config for name, config in configs.items() if quick_to_blend(models[name])}
+        members, windows = _members(report, able, metric, cost, deadline - time.monotonic())
         made = _blended(split, members, windows, models, seed, threads, progress)
         if made is not None:
             models[Blend.name] = made.model
@@ -121,6 +124,11 @@ def last_round(
     if made is not None and name == Blend.name and _relearns(split):
         whole = made.with_newest(split, seed)
     return Final(name, configs[name], report, models[name], whole)
+
+
+def quick_to_blend(model: Model) -> bool:
+    """Whether a blend with it answers in milliseconds: a blend scores all items, a model alone has an index."""
+    return not isinstance(model, VectorModel) or model.item_vectors().size <= _VECTORS
 
 
 def winner(report: Report, names: list[str], metric: str) -> str:

@@ -21,6 +21,7 @@ from recsys_cli.models import registry
 from recsys_cli.models.blend import BlendConfig, learn_weights, popularities
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.schema import DAY
+from recsys_cli.tuning import final as final_round
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.auto import Picked, pick
 from recsys_cli.tuning.choice import FILE, FOLDER
@@ -208,6 +209,23 @@ def test_a_dear_member_does_not_keep_the_others_out_of_the_blend() -> None:
     chosen, windows = _members(report, configs, "ndcg@10", cost, 150.0)
     assert {"ease", "als", "rp3beta"} <= chosen.keys()
     assert windows == 1  # rather than a blend without the best
+
+
+@pytest.mark.parametrize("room", [15, 16])
+def test_a_model_that_is_slow_to_score_is_in_no_blend(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    split, asked = holdout(DATA), []
+    assert split is not None
+    members = final_round._members
+
+    def watched(report: Report, configs: dict[str, object], *rest: object) -> object:
+        asked.extend(configs)
+        return members(report, configs, *rest)
+
+    monkeypatch.setattr(final_round, "_members", watched)
+    monkeypatch.setattr(final_round, "_VECTORS", room * DATA.interactions.n_items)
+    final = last_round(split, {"als": {"factors": 16}, "rp3beta": {}}, "ndcg@10", seed=42, threads=1)
+    assert ("als" in asked) is (room == 16)
+    assert "als" in final.report.metrics  # it can win by itself
 
 
 def test_weights_with_the_newest_days_are_those_a_training_would_learn() -> None:
