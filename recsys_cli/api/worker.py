@@ -28,7 +28,8 @@ def main() -> None:
 
 
 def _watch_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: a thread that waits in it ends the interpreter's own end as a fatal error
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -57,7 +57,7 @@ def ingest(
     ] = None,
     date: Annotated[
         str | None,
-        typer.Option("--date", help="One date for all rows of events that have no times.", rich_help_panel=READING),
+        typer.Option("--date", help="One date for all events; their times are not read.", rich_help_panel=READING),
     ] = None,
     decimal: Annotated[str | None, typer.Option("--decimal", help="point or comma.", rich_help_panel=READING)] = None,
     encoding: Annotated[

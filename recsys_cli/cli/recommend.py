@@ -52,9 +52,12 @@ def _one(run: Run, user: str, k: int, repeat: bool) -> None:
     from .tables import item_table
 
     engine = open_engine(run)
-    answer = engine.recommend(Request(user_id=user, k=k, repeat=repeat))
+    request = Request(user_id=user, k=k, repeat=repeat)
+    answer = engine.recommend(request)
     rows = engine.describe(answer)
     title = f"For {user}" if answer.known else f"{user} is not known: popular items"
+    if not engine.people.may_use(user, request.consent)[0]:
+        title = f"{user} is not to be profiled: popular items"
     note = ""
     if not rows:
         note = _why_empty(engine, user, repeat)

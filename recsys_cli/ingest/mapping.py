@@ -107,7 +107,7 @@ def understand(
         raise UsageError(
             f"There is no preset '{preset}'.", f"Did you mean {near[0] if near else ', '.join(PLATFORMS)}?"
         )
-    if "_reading" in source.columns and not said and kind is None and preset is None:
+    if "_reading" in source.columns and not said and kind is None and preset is None and date is None:
         at = source.columns.index("_reading")
         readings = [r for r in source.sample().column(f"c{at}").unique().to_pylist() if r]
         if readings and (again := recalled(source, readings[0])) is not None:
@@ -128,10 +128,8 @@ def understand(
 
 def _dated(source: Source, understood: Understanding, date: int | None) -> Understanding:
     """The same, with one time for all rows instead of a column of times, where one was said."""
-    if date is None:
+    if date is None or understood.kind != EVENTS:
         return understood
-    if understood.kind != EVENTS:
-        raise UsageError(f"{source.path} is read as {understood.kind}, which have no times.", "Leave --date out.")
     day = datetime.fromtimestamp(date, UTC).date()
     columns = {name: at for name, at in understood.columns.items() if name != "ts"}
     notes = (*understood.notes, f"Every row is dated {day}, as said; no time is read from the file.")

@@ -341,6 +341,12 @@ def _children(pid: int) -> list[int]:
     return [int(p) for p in text.split()]
 
 
+def test_workers_end_in_peace(start: Start) -> None:
+    server = start("--workers", "2")
+    assert server.stop() == 0
+    assert "Fatal" not in server.log.read_text()
+
+
 def test_workers_go_with_their_parent_and_come_again_without(start: Start) -> None:
     server = start("--workers", "2")
     first = _children(server.process.pid)

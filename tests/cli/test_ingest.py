@@ -161,6 +161,9 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
     mended = tmp_path / "bad.csv"
     mended.write_text(mended.read_text().replace("two", "2"))
     assert "1 rows read = 1 new" in recsys("ingest", "bad.csv").stdout  # of the date that was said for the others
+    (tmp_path / "items.csv").write_text("item_id,price\na,1\n")  # has no times, and needs none
+    (tmp_path / "late.csv").write_text("user_id,item_id,ts\nu4,a,\n")
+    assert recsys("ingest", "late.csv", "items.csv", "--date", "2025-02-28").returncode == 0
     longer = tmp_path / "more.csv"
     longer.write_text("user_id,item_id,qty\nu1,a,1\nu3,a,1\n")
     assert "2 rows read = 1 new + 1 known" in recsys("ingest", "more.csv", "--date", "2025-01-31").stdout
@@ -173,14 +176,12 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
         ("pairs.csv", ["--date", "1970-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2999-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2025-01-31", "--map", "ts=item_id"], "Give one of them."),
-        ("items.csv", ["--date", "2025-01-31"], "is read as items, which have no times. Leave --date out."),
     ],
 )
 def test_a_date_that_cannot_be_is_refused(
     recsys: Recsys, tmp_path: Path, name: str, words: list[str], says: str
 ) -> None:
     (tmp_path / "pairs.csv").write_text("user_id,item_id\nu1,a\n")
-    (tmp_path / "items.csv").write_text("item_id,price\na,1\n")
     done = recsys("ingest", name, *words)
     assert done.returncode != 0
     assert says in done.stderr

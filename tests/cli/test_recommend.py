@@ -86,3 +86,10 @@ def test_a_guest_is_not_said_to_be_unknown(recsys: Recsys, shop: Callable[..., N
     assert "GET /session/g5" in done.stdout
     assert "not known" not in done.stdout
     assert "nobody is not known" in recsys("recommend", "nobody").stdout
+
+
+def test_a_restricted_customer_is_not_said_to_be_unknown(recsys: Recsys, shop: Callable[..., None]) -> None:
+    shop(3)
+    assert "For c1" in recsys("recommend", "c1", "--repeat").stdout
+    assert recsys("gdpr", "restrict", "c1").returncode == 0
+    assert recsys("recommend", "c1", "--repeat").stdout.startswith("c1 is not to be profiled: popular items")
