@@ -141,7 +141,6 @@ def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recip
         threads=settings.train.threads,
         progress=progress,
     )
-    progress.note(f"Chosen by validation: {won.name}.")
     if won.final is None:
         return Recipe.of(won.name, won.config)
     return replace(found(won.final), past=won.final.model)

@@ -69,8 +69,10 @@ def pick(
         deadline=started + budget,
         ageing=True,
         max_users=3000,
+        newest=not sampled,
         progress=progress,
     )
+    progress.note(f"Chosen by validation: {final.name}.")
     if not sampled:
         return Picked(final.name, final.config, final)
     # With the weights as they were learned on the sample: learning them anew would take two more fits on everything.

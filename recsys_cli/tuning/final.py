@@ -73,6 +73,7 @@ def last_round(
     blend: bool = True,
     ageing: bool = False,
     max_users: int = _MAX_USERS,
+    newest: bool = True,
     progress: Progress = SILENT,
 ) -> Final:
     """Fit, blend, judge, choose.
@@ -88,6 +89,8 @@ def last_round(
         Whether a blend of them may win.
     ageing
         Whether to find out, too, how fast histories age; a search has done so.
+    newest
+        Whether a blend that wins learns its weights from the hidden days, too; for nothing where `split` is a sample.
     """
     models: dict[str, Model] = {}
     cost: dict[str, dict[str, float]] = {}
@@ -121,7 +124,7 @@ def last_round(
     report = evaluate(models, split, seed=seed, max_users=max_users, cost=cost, progress=progress)
     name = winner(report, list(models), metric)
     whole = configs[name]
-    if made is not None and name == Blend.name and _relearns(split):
+    if newest and made is not None and name == Blend.name and _relearns(split):
         whole = made.with_newest(split, seed)
     return Final(name, configs[name], report, models[name], whole)
 

@@ -9,7 +9,7 @@ from ..schema import Dataset
 
 # The likelier winners first: in a budget of time, the others are measured against them.
 _FIRST = ("ease", "als", "item-knn", "rp3beta", "spectral", "popular", "content")
-# The quicker first: while time lasts all are fitted, and what one of several minutes takes away is not theirs.
+# The quicker first: where time is short, more of them are compared and blended.
 _QUICK = ("item-knn", "rp3beta", "als", "spectral", "ease", "popular", "content")
 
 
