@@ -15,6 +15,7 @@ from .errors import UsageError
 from .files import explain_os, fsync_file
 from .identity import UserKeys
 from .progress import SILENT, Progress
+from .serving.batch import find_rows
 from .serving.engine import Engine
 from .store import Store
 from .store.reading import user_ids
@@ -85,9 +86,8 @@ def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, A
     shown, limit = engine.overlay.shown if engine.overlay else {}, engine.rules.settings.shown_limit
     if not (shown and limit):
         return codes, scores, sources
-    for row, (high, low) in enumerate(keys.tolist()):
-        if (high, low) not in shown:
-            continue
+    seen = np.array(sorted(shown), dtype=np.uint64)
+    for row in np.flatnonzero(find_rows(seen, keys) >= 0):
         skip = engine.people.shown_often(engine.people.of_customer(keys[row]), limit)
         if np.isin(codes[row], skip).any():
             # As many more as may have to go: what is left is the list that leaves them out from the beginning.
