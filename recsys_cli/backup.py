@@ -26,6 +26,7 @@ from typing import Any
 
 from . import __version__
 from .artifacts import Artifacts
+from .durable_files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
 from .errors import (
     ArtifactError,
     CorruptArtifact,
@@ -36,7 +37,6 @@ from .errors import (
     StoreMissing,
     UsageError,
 )
-from .files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
 from .gdpr import suppression
 from .gdpr.journal import state_dir
 from .gdpr.returning import reapply

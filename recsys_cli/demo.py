@@ -12,18 +12,18 @@ from typing import Any
 import duckdb
 
 from .artifacts import Artifacts
+from .durable_files import private_dir, sha256_of
 from .errors import InputError, UsageError
 from .evaluation import Report
-from .files import private_dir, sha256_of
 from .identity import load_secret
 from .ingest import ingest
 from .progress import Progress
+from .publishing.train import choose, train
 from .serving.engine import Engine
 from .serving.request import Request
 from .settings import Settings, StoreSettings
 from .store import Store
 from .store.reading import customer_with
-from .training import choose, train
 
 
 @dataclass(frozen=True)

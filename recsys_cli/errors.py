@@ -109,9 +109,7 @@ class MissingDependency(RecsysError):
     code, exit_code, http_status = "missing_dependency", 9, 501
 
     def __init__(self, library: str, extra: str, what: str) -> None:
-        super().__init__(
-            f"{what} needs {library}, which is not installed.", f"Run: pip install 'recsys-cli[{extra}]'"
-        )
+        super().__init__(f"{what} needs {library}, which is not installed.", f"Run: pip install 'recsys-cli[{extra}]'")
 
 
 class MissingLibrary(RecsysError):

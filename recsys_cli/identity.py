@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .durable_files import explain_os, fsync_dir, private_dir, write_atomic
 from .errors import StoreError
-from .files import explain_os, fsync_dir, private_dir, write_atomic
 
 UserKeys = NDArray[np.uint64]  # shape (n, 2): high and low half, big-endian order
 

@@ -63,6 +63,8 @@ def guest_id(session_id: str) -> str:
 
 
 ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that we have no name for
+# What an answer says of an item besides its id, in this order.
+SHOWN = ("title", "category", "brand", "price", "img_url", "url")
 ONLY_HEARD = "only_heard"  # column of a version's catalogue, see `Dataset`
 
 Int32 = NDArray[np.int32]

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .artifacts import Artifacts, Spool, Version, health
-from .artifacts.health import Health
+from .artifacts import Artifacts, Spool, Version, worker_state
+from .artifacts.worker_state import Health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
 from .gdpr.journal import unfinished
 from .store import Store
@@ -99,7 +99,7 @@ def status(store: Store, artifacts: Artifacts) -> Status:
             raise
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)
-    worker = health.read(artifacts.root)
+    worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
     return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path))
 

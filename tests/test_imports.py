@@ -24,13 +24,16 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         (
             {"__main__"},
             {"cli"},
-            # Whole journeys and looks at everything, for the command line.
-            {"demo", "batch", "status", "doctor", "checkup", "finding"},
-            {"api"},
-            {"serving", "training", "judging", "tuning", "updates", "gdpr", "ingest", "backup"},
-            {"models", "index", "ranker", "evaluation"},
+            {"demo", "list_export", "status"},
+            {"api", "doctor", "backup"},
+            {"updates"},
+            {"gdpr", "publishing", "ingest"},
+            {"serving", "tuning"},
+            {"evaluation"},
+            {"models"},
+            {"splitting"},
             {"store", "artifacts"},
-            {"schema", "settings", "errors", "files", "identity", "processes", "progress", "__init__"},
+            {"schema", "settings", "errors", "durable_files", "identity", "processes", "progress", "__init__"},
         ),
     )
 )

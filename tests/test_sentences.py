@@ -11,7 +11,7 @@ import pytest
 
 from recsys_cli.errors import RecsysError
 from recsys_cli.gdpr.asking import read_list
-from recsys_cli.models.describing import read_vectors
+from recsys_cli.models.content import read_vectors
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.choice import FILE, FOLDER
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import orjson
 
 from ..errors import InputError, RecsysError, Refused, UsageError
-from . import metrics
+from . import prometheus
 from .call import Call, Reply, Route
 from .guard import Guard, TooMany, refuse_without
 from .service import Service
@@ -269,12 +269,12 @@ class Front:
             if reply is not None:
                 self._observe(template, reply, started)
             else:
-                metrics.observe(template, status, time.perf_counter() - started)
+                prometheus.observe(template, status, time.perf_counter() - started)
 
     def _observe(self, path: str, reply: Reply, started: float) -> None:
-        metrics.observe(path, reply.status, time.perf_counter() - started)
+        prometheus.observe(path, reply.status, time.perf_counter() - started)
         if reply.source:
-            metrics.observe_answer(path, reply.source, reply.version, reply.fallback)
+            prometheus.observe_answer(path, reply.source, reply.version, reply.fallback)
 
 
 def _without_body(send: Send) -> Send:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..artifacts.keys import SCOPES, KeyRing
 from ..errors import Refused, UsageError
-from .keys import SCOPES, KeyRing
 
 _BUCKETS = 10_000  # callers whose rate is remembered
 _STRANGERS = 0.1  # their share of a key's rate

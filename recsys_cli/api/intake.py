@@ -10,8 +10,8 @@ import orjson
 from ..artifacts.choices import ERASED, EVERYTHING, SESSION
 from ..errors import InputError, NotFound
 from ..schema import ATTRIBUTES, ITEM_COLUMNS
-from ..serving.overlay import customer_key, guest_key
-from . import metrics
+from ..serving.live_events import customer_key, guest_key
+from . import prometheus
 from .call import Call, Reply
 from .events import read_events, read_id
 from .service import Service
@@ -29,7 +29,7 @@ async def take_events(service: Service, call: Call) -> Reply:
     if kept:
         await service.sink.append(kept)
     for event in kept:
-        metrics.EVENTS.labels(event["event_type"]).inc()
+        prometheus.EVENTS.labels(event["event_type"]).inc()
     refused = len(events) - len(kept)
     return Reply.of({"accepted": len(kept), "refused": refused, "request_id": call.request_id}, 202)
 

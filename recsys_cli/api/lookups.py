@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 
-from ..artifacts import health as worker_health
+from ..artifacts import worker_state as worker_health
 from ..errors import NotFound
-from . import metrics
+from . import prometheus
 from .call import Call, Reply
 from .service import Service
 
@@ -76,4 +76,4 @@ def show_status(service: Service, call: Call) -> Reply:
 def show_metrics(service: Service, call: Call) -> Reply:
     """Counts and times, for Prometheus."""
     service.gauges()
-    return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+    return Reply(prometheus.render(), content_type=prometheus.CONTENT_TYPE.encode())

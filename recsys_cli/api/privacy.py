@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..artifacts.choices import RESTRICTED, Choice, change, hash_of
-from ..artifacts.inbox import ERASE, ERASE_SHOP, EXPORT, put
+from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, put
 from ..errors import InputError, Refused
 from ..identity import pseudonym
-from ..serving.overlay import customer_key
+from ..serving.live_events import customer_key
 from .call import Call, Reply
 from .service import Service
 

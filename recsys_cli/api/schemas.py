@@ -62,9 +62,7 @@ ANSWER = obj(
     ("items", "known", "fallback", "version", "request_id"),
 )
 
-RANKED = obj(
-    {**ANSWER["properties"], "unknown": {"type": "array", "items": TEXT}}, (*ANSWER["required"], "unknown")
-)
+RANKED = obj({**ANSWER["properties"], "unknown": {"type": "array", "items": TEXT}}, (*ANSWER["required"], "unknown"))
 RANK = obj(
     {
         "items": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1000},

@@ -102,7 +102,7 @@ def serve(plan: ServePlan, sock: socket.socket) -> None:
 
 def _command(sock: socket.socket, watch: str) -> list[str]:
     # -P: a file in the directory we are run from must not pass for a module.
-    return [sys.executable, "-P", "-m", "recsys_cli.api.worker", str(sock.fileno()), watch]
+    return [sys.executable, "-P", "-m", "recsys_cli.api.worker_process", str(sock.fileno()), watch]
 
 
 def _become_worker(plan: ServePlan, sock: socket.socket) -> NoReturn:

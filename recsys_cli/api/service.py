@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, SpoolWriter, health
-from ..serving.live import Live, Log
+from ..artifacts import Artifacts, SpoolWriter, worker_state
+from ..artifacts.keys import KeyRing
+from ..serving.reloader import Live, Log
 from ..serving.rules import Rules
 from ..settings import ServeSettings
-from . import metrics
+from . import prometheus
 from .events import EventSink
 from .guard import Guard
-from .keys import KeyRing
 
 _STATES_EVERY = 1.0  # seconds
-_COUNTED = {"version_served": metrics.SWAPS, "version_refused": metrics.REFUSED}
+_COUNTED = {"version_served": prometheus.SWAPS, "version_refused": prometheus.REFUSED}
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Service:
         self.guard.keys.refresh()
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
-                metrics.LAG.observe(lag)
+                prometheus.LAG.observe(lag)
         # Each process speaks for itself, also when Prometheus happens to ask the others only.
         if time.monotonic() - self._states_at >= _STATES_EVERY:
             self.gauges()
@@ -99,14 +99,14 @@ class Service:
         """Bring the metrics up to date that are states, not counts."""
         self._states_at = time.monotonic()
         if self.live.engine is not None:
-            metrics.VERSION_AGE.set(self.live.created_at)
-            metrics.WORKER_AGE.set(time.time() - self.live.created_at)
+            prometheus.VERSION_AGE.set(self.live.created_at)
+            prometheus.WORKER_AGE.set(time.time() - self.live.created_at)
             if self.live.engine.overlay is not None:
-                metrics.BACKLOG.set(self.live.spool.backlog(self.live.engine.overlay.floor))
-        worker = health.read(self.live.artifacts.root)
-        metrics.WORKER_PASS.set(worker.ended_at)
-        metrics.WORKER_FAILURES.set(worker.failures)
-        metrics.WORKER_LAG.set(worker.lag_seconds)
+                prometheus.BACKLOG.set(self.live.spool.backlog(self.live.engine.overlay.floor))
+        worker = worker_state.read(self.live.artifacts.root)
+        prometheus.WORKER_PASS.set(worker.ended_at)
+        prometheus.WORKER_FAILURES.set(worker.failures)
+        prometheus.WORKER_LAG.set(worker.lag_seconds)
         statm = Path("/proc/self/statm")
         if statm.exists():
-            metrics.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+            prometheus.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

@@ -1,10 +1,10 @@
 """What is inside a version, besides the search index: read back memory-mapped, nothing in it can execute.
 
-    model.json           name, config and JSON state of the model
-    model/*.npy          its arrays
-    catalogue.arrow      one row per item code
-    histories/*.npy      customers by keyed hash, sorted, and what each did (see `Histories`)
-    shelves/*.npy        arrays by name, made at publishing: popularity and the like
+model.json           name, config and JSON state of the model
+model/*.npy          its arrays
+catalogue.arrow      one row per item code
+histories/*.npy      customers by keyed hash, sorted, and what each did (see `Histories`)
+shelves/*.npy        arrays by name, made at publishing: popularity and the like
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..files import private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 
 FILE = "choices.json"
 

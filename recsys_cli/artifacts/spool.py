@@ -21,8 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..durable_files import explain_os, fsync_dir, open_private, private_dir, write_atomic
 from ..errors import RecsysError, StoreError
-from ..files import explain_os, fsync_dir, open_private, private_dir, write_atomic
 
 Position = dict[str, int]  # segment name -> bytes read
 

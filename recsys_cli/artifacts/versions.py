@@ -27,8 +27,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ..durable_files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
 from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
-from ..files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"

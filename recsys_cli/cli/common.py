@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBars
 
+from ..durable_files import explain_os
 from ..errors import UsageError
-from ..files import explain_os
 from ..progress import Progress
 from ..settings import Settings, load, misspelt
-from .plain import PlainConsole, plain_json, printable_json
+from .safe_output import PlainConsole, plain_json, printable_json
 
 STATE = "State"
 DbOption = Annotated[
@@ -70,9 +70,7 @@ class Run:
             render(self.out)
 
 
-def start(
-    db: Path | None, artifacts: Path | None, config: Path | None, as_json: bool = False, **flags: Any
-) -> Run:
+def start(db: Path | None, artifacts: Path | None, config: Path | None, as_json: bool = False, **flags: Any) -> Run:
     """Read the settings; `flags` are by setting name with `__` for the dot, None where not given."""
     named = {name.replace("__", "."): value for name, value in flags.items()}
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)

@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Show the whole way on the sample shop: ingest, train, judge, recommend."""
     from ..demo import DemoShop, run_demo
-    from .boards import leaderboard
+    from .leaderboards import leaderboard
     from .tables import item_table
 
     if folder == "":  # as a path that is the directory the command is run in, and what is there is no demo's

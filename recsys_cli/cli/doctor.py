@@ -19,7 +19,7 @@ def doctor(
 ) -> None:
     """Say what is wrong with the shop's data and set-up, worst first, and what mends it."""
     run = start(db, artifacts, config, as_json)
-    from ..doctor import diagnose
+    from ..doctor.diagnosis import diagnose
 
     found = diagnose(run.settings, waiting=run.waiting)
 

@@ -11,7 +11,7 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
-    from ..models.holdout import By
+    from ..splitting.holdout import By
 
 
 _BY = ("time", "last", "random", "fifth")
@@ -44,10 +44,10 @@ def evaluate(
         raise UsageError(f"There is no way '{by}' to hide the future.", f"Say --by {', '.join(_BY[:-1])} or {_BY[-1]}.")
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     from ..artifacts import Artifacts
+    from ..publishing.train import read_snapshot
     from ..store import Store
-    from ..training import read_snapshot
     from ..tuning.compare import compare
-    from .boards import leaderboard
+    from .leaderboards import leaderboard
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     data = read_snapshot(store, run.settings, run.progress).data

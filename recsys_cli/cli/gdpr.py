@@ -15,14 +15,15 @@ from rich.table import Table
 from ..errors import ErasureIncomplete, NoModel, Refused, StoreMissing, UsageError
 from ..settings import Settings
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
-from .plain import plain_json
+from .safe_output import plain_json
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
     from ..store import Store
 
 gdpr = typer.Typer(
-    name="gdpr", help="The rights of the people whose data this is: export and erasure, with proof.",
+    name="gdpr",
+    help="The rights of the people whose data this is: export and erasure, with proof.",
     no_args_is_help=True,
 )
 ROWS = "has rows of theirs"
@@ -382,7 +383,7 @@ def _tell_coincidences(console: Console, found: list[Any]) -> None:
 def _retrain(store: Store, artifacts: Artifacts, run: Run, receipt: Path) -> str:
     """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
     from ..gdpr.receipts import note_retrained
-    from ..training import retrain
+    from ..publishing.train import retrain
 
     version = retrain(store, artifacts, run.settings, run.progress)
     note_retrained(receipt, version.name)

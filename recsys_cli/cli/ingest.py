@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
+from ..durable_files import private_dir
 from ..errors import InputError, RecsysError, UsageError
-from ..files import private_dir
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
-from .rejected import rejected
-from .watching import watch_folder
+from .rejected_command import rejected
+from .watch_command import watch_folder
 
 if TYPE_CHECKING:
     from ..ingest import Request
@@ -115,7 +115,7 @@ def ingest(
         rejected(run, export=export, clear=clear, reason=reason, limit=limit)
         return
     from .. import ingest as ingesting
-    from ..ingest.fields import KINDS
+    from ..ingest.columns import KINDS
     from ..ingest.formats import Hints
 
     if type_ is not None and type_ not in KINDS:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # for its types alone: the help of all commands must not wait for DuckDB
-    from ..ingest.report import FileReport, Reason, Report
+    from ..ingest.import_report import FileReport, Reason, Report
 
 
 def ingest_report(report: Report) -> Iterator[RenderableType]:

@@ -35,8 +35,8 @@ def add(
 ) -> None:
     """Make a key and show it, once. From then on the server answers nobody without a key."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import add_key, check_place
     from ..artifacts import Artifacts
+    from ..artifacts.keys import add_key, check_place
 
     store = Artifacts(run.settings.artifacts)
     check_place(store.root)
@@ -60,7 +60,7 @@ def show(
 ) -> None:
     """List the keys there are, without the keys themselves."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import keys_wanted, read_keys
+    from ..artifacts.keys import keys_wanted, read_keys
 
     held = read_keys(run.settings.artifacts)
     open_here = "No keys: the server answers requests made on this machine only."
@@ -88,8 +88,8 @@ def revoke(
 ) -> None:
     """Take a key back; servers refuse it within a second."""
     run = start(db, artifacts, config, as_json)
-    from ..api.keys import read_keys, revoke_key
     from ..artifacts import Artifacts
+    from ..artifacts.keys import read_keys, revoke_key
 
     store = Artifacts(run.settings.artifacts)
     if not any(key.name == name for key in read_keys(store.root)):

@@ -29,7 +29,7 @@ from . import (
     tune,
     update_worker,
 )
-from .plain import plain, plain_json, printable_json
+from .safe_output import plain, plain_json, printable_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 _NOTHING_KEPT = "nothing half done was kept."

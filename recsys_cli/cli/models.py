@@ -185,7 +185,7 @@ def _draw_list(out: Console, found: list[Entry], note: str) -> None:
 
 
 def _draw(out: Console, version: Version) -> None:
-    from ..judging import fitted
+    from ..evaluation.bench import fitted
     from ..updates.lineage import quality, size
 
     m, value = version.manifest, quality(version)

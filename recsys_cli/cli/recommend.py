@@ -83,9 +83,9 @@ def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
 
 
 def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
-    from ..batch import recommend_all
     from ..gdpr.exports import remember_list
     from ..identity import load_secret
+    from ..list_export import recommend_all
     from ..store import Store
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -132,7 +132,7 @@ def open_engine(run: Run) -> Engine:
     from ..artifacts.choices import Choices
     from ..identity import load_secret
     from ..serving.engine import Engine
-    from ..serving.overlay import Overlay
+    from ..serving.live_events import Overlay
     from ..serving.rules import Rules
 
     artifacts, rules = run.settings.artifacts, run.settings.rules
@@ -148,5 +148,3 @@ def open_engine(run: Run) -> Engine:
     for _ in engine.catch_up():
         pass
     return engine
-
-

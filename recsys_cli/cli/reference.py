@@ -1,7 +1,7 @@
 """The README's command reference and table of settings, made from the program itself.
 
-    python -m recsys_cli.cli.reference README.md           rewrite the generated parts
-    python -m recsys_cli.cli.reference --check README.md   fail when they are not what the program says
+python -m recsys_cli.cli.reference README.md           rewrite the generated parts
+python -m recsys_cli.cli.reference --check README.md   fail when they are not what the program says
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ def serve(
     """Answer over HTTP from the published version, and take events; see /docs on the server."""
     run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
     from ..api.guard import read_origins
-    from ..api.keys import keys_wanted, read_keys
     from ..api.server import ServePlan, listen
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
+    from ..artifacts.keys import keys_wanted, read_keys
     from ..identity import load_secret
 
     settings = run.settings.serve

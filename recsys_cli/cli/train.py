@@ -32,9 +32,9 @@ def train(
     run = start(db, artifacts, config, as_json, train__seed=seed)
     run.give_way()
     from ..artifacts import Artifacts
+    from ..publishing.train import choose, train
     from ..store import Store
-    from ..training import choose, train
-    from .boards import leaderboard
+    from .leaderboards import leaderboard
 
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)

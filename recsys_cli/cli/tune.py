@@ -13,9 +13,9 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, st
 from .evaluate import split_names
 
 if TYPE_CHECKING:
+    from ..publishing.train import Trained
     from ..store import Store
-    from ..training import Trained
-    from ..tuning.study import Tried
+    from ..tuning.search import Tried
     from ..tuning.tune import Tuned
 
 
@@ -43,8 +43,8 @@ def tune(
     """Find the model and hyperparameters that foresee best in this shop, and publish them; train uses them next."""
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     run.give_way()
+    from ..publishing.train import read_snapshot
     from ..store import Store
-    from ..training import read_snapshot
     from ..tuning.tune import tune
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -72,7 +72,7 @@ def tune(
 def _publish(run: Run, store: Store, tuned: Tuned) -> Trained:
     """Train what has just been chosen; the gate has its say as ever."""
     from ..artifacts import Artifacts
-    from ..training import found, train
+    from ..publishing.train import found, train
 
     return train(store, Artifacts(run.settings.artifacts), run.settings, found(tuned.final), run.progress)
 
@@ -87,7 +87,7 @@ class Board:
 
     def add(self, tried: Tried) -> None:
         """Show one more."""
-        from .boards import settings_line, trials
+        from .leaderboards import settings_line, trials
 
         self._tried.append(tried)
         if isinstance(self.live, Live):
@@ -109,7 +109,7 @@ def _result(tuned: Tuned) -> dict[str, Any]:
 
 
 def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
-    from .boards import leaderboard, settings_line, trials
+    from .leaderboards import leaderboard, settings_line, trials
 
     out.print(trials(tuned.tried))
     out.print("The best of each model, by the newest days, which no trial saw:")

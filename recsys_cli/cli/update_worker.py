@@ -12,7 +12,7 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, st
 
 if TYPE_CHECKING:
     from ..updates import Pass
-    from ..updates.reasons import Attempt
+    from ..updates.retrain_triggers import Attempt
 
 
 def update_worker(

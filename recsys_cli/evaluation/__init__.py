@@ -1,6 +1,6 @@
 """The future judges: hide the last part of time, recommend, compare."""
 
-from ..models.holdout import Split, holdout, last_split, rolling, share_split, time_split
+from ..splitting.holdout import Split, holdout, last_split, rolling, share_split, time_split
 from .evaluate import evaluate, per_user
 from .report import Interval, Report
 from .task import Task, recommend

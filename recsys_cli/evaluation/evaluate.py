@@ -10,10 +10,10 @@ import scipy.sparse as sp
 
 from ..errors import NotEnoughData
 from ..models.base import Model, contains
-from ..models.holdout import Split
 from ..models.popular import Popular, PopularConfig
 from ..progress import SILENT, Progress
 from ..schema import DAY, Float32, Int32
+from ..splitting.holdout import Split
 from . import metrics as m
 from .report import Bootstrap, Interval, Report
 from .segments import customers_and_items, strangers

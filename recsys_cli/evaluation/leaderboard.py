@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..models.base import Model, ModelConfig
-from ..models.holdout import Split
 from ..progress import SILENT, Progress
+from ..splitting.holdout import Split
 from .evaluate import evaluate
 from .report import Report
 

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..models.base import Model, contains
-from ..models.holdout import Split
 from ..schema import Int32, Int64
+from ..splitting.holdout import Split
 from . import metrics as m
 from .task import Lists, Task, recommend
 

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..models.base import Model, contains
-from ..models.holdout import Split
 from ..schema import Histories, Int32, Int64
+from ..splitting.holdout import Split
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,7 @@ def _fill(items: Int32, floor: Model, task: Task, n: int) -> Int32:
     extra, _ = floor.recommend(task.histories, 2 * n, task.now, exclude=task.seen)
     held = items >= 0
     rows = np.repeat(np.arange(len(items)), held.sum(axis=1))
-    own = sp.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, items[held])), shape=(len(items), task.wanted.shape[1])
-    )
+    own = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, items[held])), shape=(len(items), task.wanted.shape[1]))
     extra = np.where(contains(own, extra), -1, extra)
     both = np.concatenate([items, extra], axis=1)
     order = np.argsort(both < 0, axis=1, kind="stable")[:, :n]

@@ -6,8 +6,8 @@ import csv
 import re
 from pathlib import Path
 
+from ..durable_files import explain_os
 from ..errors import InputError
-from ..files import explain_os
 
 _HEADERS = frozenset(
     ("user", "userid", "customer", "customerid", "customernumber", "client", "clientid", "email", "kundennummer")

@@ -223,9 +223,7 @@ def _record_left(data: bytes, ends: NDArray[np.int64], keep: NDArray[np.bool_], 
     return any(_record(data, ends, n).strip() for n in np.flatnonzero(keep).tolist() if n >= first)
 
 
-def _runs(
-    starts: NDArray[np.int64], ends: NDArray[np.int64], keep: NDArray[np.bool_]
-) -> Iterator[tuple[int, int]]:
+def _runs(starts: NDArray[np.int64], ends: NDArray[np.int64], keep: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Stretches of kept rows, each as one slice."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], keep.astype(np.int8), [0]])))
     for a, b in edges.reshape(-1, 2).tolist():

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from ..artifacts import Artifacts
 from ..artifacts.bundle import read_bundle
 from ..artifacts.choices import ERASED, FULL, NONE, OBJECTED, RESTRICTED, SESSION, Choice, change, hash_of, read
+from ..durable_files import private_dir
 from ..errors import UsageError
-from ..files import private_dir
 from ..identity import UserKeys, load_secret, user_key
 from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import GdprSettings, Settings
 from ..store import Snapshot, Store
 from ..store.hashing import sha256_column
-from ..store.people import consents, in_other_case, note_change
+from ..store.personal_data import consents, in_other_case, note_change
 from . import requests
 from .forgetting import Dropped, drop_rows, forget
 from .holding import guests_meant, guests_served, nothing_held

@@ -16,18 +16,18 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from ..artifacts import Artifacts, Spool, inbox
-from ..artifacts.inbox import Asked
+from ..artifacts import Artifacts, Spool, orders
+from ..artifacts.orders import Asked
+from ..durable_files import sha256_of
 from ..errors import ErasureIncomplete, RecsysError, StoreMissing
-from ..files import sha256_of
 from ..identity import UserKeys, load_secret, user_key
 from ..progress import SILENT, Progress
 from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
 from ..store.merge import follow_content, transaction
-from ..store.people import count_rows, delete_rows, guests_named, in_other_case, known_names, sessions_of
-from ..store.rewriting import rewrite
+from ..store.personal_data import count_rows, delete_rows, guests_named, in_other_case, known_names, sessions_of
+from ..store.rewrite import rewrite
 from . import exports, journal, receipts, requests, suppression
 from .cutting import Uncuttable
 from .deciding import end_choices, erased, tell
@@ -242,9 +242,7 @@ class _Work:
             raise
         return replace(self._close(plan, people, scanned, begun, started), lists=tuple(lists))
 
-    def _close(
-        self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float
-    ) -> Erasure:
+    def _close(self, plan: Journal, people: Sequence[Person], scanned: Scan, resumed: bool, started: float) -> Erasure:
         """Write the receipt, and only then forget whom it was about."""
         looked = self._originals(plan, people)
         originals = self._still_named(looked, scanned)
@@ -295,9 +293,7 @@ class _Work:
         unknown = [i for i, p in enumerate(people) if not (held & set(p.names) or keys & set(p.keys))]
         return plan.with_unknown(unknown).with_sessions(sorted(sessions))
 
-    def _in_store(
-        self, people: Sequence[Person], keys: set[tuple[int, int]]
-    ) -> tuple[set[str], set[str], set[str]]:
+    def _in_store(self, people: Sequence[Person], keys: set[tuple[int, int]]) -> tuple[set[str], set[str], set[str]]:
         """Names that have rows, names that may be sessions of guests, and those of them that have rows as such.
 
         A short number of a customer may be somebody else's session; whoever is known as a customer is meant as one.
@@ -367,7 +363,7 @@ class _Work:
 
     def _own(self) -> list[Path]:
         """What must name people: journals, and orders of the servers that are still to be carried out."""
-        return [*journal.paths(self.settings.db), self.artifacts.root / inbox.FOLDER]
+        return [*journal.paths(self.settings.db), self.artifacts.root / orders.FOLDER]
 
     def _rewrites(self) -> bool:
         return bool(self.settings.ingest.folder) and self.settings.gdpr.originals == "rewrite"

@@ -15,13 +15,13 @@ import pyarrow as pa
 from ..artifacts import Artifacts, Spool
 from ..artifacts.bundle import read_bundle
 from ..artifacts.choices import EVERYTHING, Choices
+from ..durable_files import write_atomic
 from ..errors import CorruptArtifact, NotFound, RecsysError
-from ..files import write_atomic
 from ..identity import find_key, load_secret, user_key
 from ..schema import ATTRIBUTES, guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.people import events_of, in_other_case, rejected_of, rows_of, sessions_of, tables_of_people
+from ..store.personal_data import events_of, in_other_case, rejected_of, rows_of, sessions_of, tables_of_people
 from . import exports, requests, suppression
 from .folder import write_folder
 from .holding import customers_named, says_whose
@@ -97,9 +97,7 @@ def note_printed(settings: Settings) -> None:
     requests.close_request(settings.db, requests.open_request(settings.db, "export", 1), "done, printed")
 
 
-def write(
-    document: dict[str, Any], out: Path, settings: Settings, *, received_at: int | None = None
-) -> list[Path]:
+def write(document: dict[str, Any], out: Path, settings: Settings, *, received_at: int | None = None) -> list[Path]:
     """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`.
 
     Parameters

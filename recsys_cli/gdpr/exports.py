@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..files import private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 from ..schema import DAY
 from .folder import FILES
 from .journal import state_dir

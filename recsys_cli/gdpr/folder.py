@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 
 DATA, PAGE, CONTENTS = "data.json", "index.html", "manifest.json"
 TABLES = ("events", "profile", "received", "rejected_rows", "recommended_now", "other_tables")

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..artifacts import Artifacts, Version
 from ..artifacts.bundle import read_bundle, write_histories
+from ..durable_files import sha256_of
 from ..errors import CorruptArtifact
-from ..files import sha256_of
 from ..identity import UserKeys, find_key
 from ..progress import SILENT, Progress
 from ..schema import Histories

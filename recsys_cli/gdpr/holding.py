@@ -15,7 +15,7 @@ from ..identity import find_key, user_key
 from ..schema import guest_id
 from ..settings import Settings
 from ..store import Store
-from ..store.people import guests_named, known_ids, known_names, rejected_of
+from ..store.personal_data import guests_named, known_ids, known_names, rejected_of
 from . import suppression
 from .containers import names_people
 from .needles import is_telling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..artifacts import Artifacts
-from ..artifacts.inbox import ERASE, ERASE_SHOP, EXPORT, Asked, drop, waiting
+from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, Asked, drop, waiting
 from ..errors import ErasureIncomplete, NotFound
 from ..progress import SILENT, Progress
 from ..settings import Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..artifacts import Artifacts
-from ..artifacts.inbox import ERASE, ERASE_SHOP, Asked, drop, waiting
+from ..artifacts.orders import ERASE, ERASE_SHOP, Asked, drop, waiting
 from ..errors import UsageError
 from ..settings import Settings
 from . import journal, requests

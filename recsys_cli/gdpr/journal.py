@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from ..durable_files import fsync_dir, locked, private_dir, write_atomic
 from ..errors import RecsysError, StoreBusy
-from ..files import fsync_dir, locked, private_dir, write_atomic
 
 _FILES = "erasing*.json"
 

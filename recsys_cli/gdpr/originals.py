@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..durable_files import being_written, explain_os, fsync_dir, sha256_of, write_atomic
 from ..errors import RecsysError
-from ..files import being_written, explain_os, fsync_dir, sha256_of, write_atomic
 from ..store import Store
 from ..store.merge import readings_of
 from .cutting import UNNAMED, Cut, Uncuttable, cut

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..artifacts import Artifacts
+from ..durable_files import private_dir, write_atomic
 from ..errors import ErasureIncomplete
-from ..files import private_dir, write_atomic
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store

@@ -11,7 +11,7 @@ from ..artifacts import Artifacts, Spool
 from ..errors import UsageError
 from ..identity import pseudonym, user_key
 from ..store import Store
-from ..store.people import in_other_case
+from ..store.personal_data import in_other_case
 from .needles import is_email, spellings
 from .spooled import find_lines
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import __version__
 from ..artifacts import Artifacts
+from ..durable_files import private_dir, write_atomic
 from ..errors import ArtifactError
-from ..files import private_dir, write_atomic
 from ..schema import DAY
 from ..settings import Settings
 from .journal import Journal, state_dir

@@ -14,8 +14,8 @@ from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
 from ..store.merge import transaction
-from ..store.people import change_profile, note_change, remove_events
-from ..store.rewriting import rewrite
+from ..store.personal_data import change_profile, note_change, remove_events
+from ..store.rewrite import rewrite
 from . import requests
 from .forgetting import forget
 from .people import held_people

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..artifacts.inbox import ERASE, ERASE_SHOP, EXPORT, waiting
-from ..files import open_private, private_dir, write_atomic
+from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, waiting
+from ..durable_files import open_private, private_dir, write_atomic
 from .journal import state_dir
 
 FILE = "log.jsonl"

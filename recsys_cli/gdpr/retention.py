@@ -8,15 +8,15 @@ import time
 from ..artifacts import Artifacts
 from ..artifacts.choices import FILE as CHOICES
 from ..artifacts.choices import change
-from ..files import private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..schema import DAY
 from ..settings import RetentionSettings, Settings
 from ..store import Store
-from ..store.aging import Cutoffs, count_old, delete_old, old_guests
 from ..store.merge import transaction
-from ..store.rewriting import rewrite
+from ..store.retention import Cutoffs, count_old, delete_old, old_guests
+from ..store.rewrite import rewrite
 from . import exports, receipts, requests
 from .forgetting import forget, trim
 from .journal import state_dir
@@ -95,4 +95,3 @@ def _files(settings: Settings, at: float) -> dict[str, int]:
         gone["log_entries"] = requests.drop_before(settings.db, int(limit))
     gone["exports"] = exports.delete_expired(settings.db, at)
     return gone
-

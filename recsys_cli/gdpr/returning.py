@@ -13,7 +13,7 @@ from ..schema import GUEST
 from ..settings import Settings
 from ..store import Store
 from ..store.hashing import sha256_column
-from ..store.people import erased_guests, erased_ids, erased_visits
+from ..store.personal_data import erased_guests, erased_ids, erased_visits
 from . import suppression
 from .deciding import erased as erased_choice
 from .deciding import tell

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts.bundle import read_bundle
-from ..files import private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 from ..identity import load_secret
 from ..store.hashing import sha256_column
-from ..store.people import refusal
+from ..store.personal_data import refusal
 from .forgetting import Dropped, drop_rows
 from .journal import state_dir
 

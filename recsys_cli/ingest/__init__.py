@@ -1,6 +1,6 @@
 """What shops export, as it comes, into the store: formats, columns, checks, and exactly once."""
 
+from .import_report import FileReport, Reason, Report
 from .pipeline import Request, StrictRefusal, ingest
-from .report import FileReport, Reason, Report
 
 __all__ = ["FileReport", "Reason", "Report", "Request", "StrictRefusal", "ingest"]

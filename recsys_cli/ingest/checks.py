@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..settings import IngestSettings
-from ..store.people import refusal
-from .fields import EVENTS, FIELDS, ITEMS
-from .values import currency_unknown, quote
+from ..store.personal_data import refusal
+from .columns import EVENTS, FIELDS, ITEMS
+from .value_parsing import currency_unknown, quote
 
 REJECTED, LEFT_OUT = "rejected", "left out"
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, UsageError
-from .fields import AIDS, EVENTS, FIELDS, ITEMS, KINDS, USERS, Field, plain, tier_of
+from .columns import AIDS, EVENTS, FIELDS, ITEMS, KINDS, USERS, Field, plain, tier_of
 from .presets import PLATFORMS, PRESETS, Preset, dead_end, given_away
-from .reading import Source
+from .readers import Source
 
 # Columns that our own export of rejected rows adds; they come back with the mended rows.
 ID_COLUMN = "_rejected_id"  # ties a mended row to the one it replaces

@@ -16,22 +16,22 @@ from typing import Any
 
 import duckdb
 
+from ..durable_files import sha256_of
 from ..errors import InputError
-from ..files import sha256_of
 from ..gdpr import suppression
 from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..schema import ATTRIBUTES
 from ..settings import Settings
 from ..store import Store, merge
-from . import values
+from . import value_parsing
 from .checks import Context, now
-from .fields import EVENTS, ITEMS, USERS
+from .columns import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
+from .import_report import FileReport, Report
 from .mapping import Understanding, names_people, refuse_dealings, understand
-from .reading import Source, open_source
-from .rejecting import explain_numbered, forget_mended, keep_rejected, private_text, reasons_of
-from .report import FileReport, Report
+from .readers import Source, open_source
+from .rejected_rows import explain_numbered, forget_mended, keep_rejected, private_text, reasons_of
 from .staging import Options, check_rows, load_raw
 from .zones import check_zone
 
@@ -399,7 +399,8 @@ def _attributes(source: Source, understood: Understanding, secret: str | None) -
     if not named:
         return ""
     pairs = ", ".join(
-        f"{{'k': {values.quote(name)}, 'v': {private_text(f'c{i}::VARCHAR', secret)}}}" for name, i in named.items()
+        f"{{'k': {value_parsing.quote(name)}, 'v': {private_text(f'c{i}::VARCHAR', secret)}}}"
+        for name, i in named.items()
     )
     filled = f"list_filter([{pairs}], lambda e: e.v IS NOT NULL AND e.v <> '')"
     entries = f"map_from_entries(list_transform({filled}, lambda e: struct_pack(k := e.k, v := e.v)))"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..schema import EVENT_COLUMNS, ITEM_COLUMNS
-from .fields import EVENTS, ITEMS, plain
+from .columns import EVENTS, ITEMS, plain
 
 Columns = Mapping[str, tuple[str, ...]]
 

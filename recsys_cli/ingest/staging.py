@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 
 from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND, USER_COLUMNS
-from . import values
+from . import value_parsing
 from .checks import Check, Context, checks_for, taken_back, visit_of_erased
-from .fields import EVENTS, ITEMS, USERS, field
+from .columns import EVENTS, ITEMS, USERS, field
 from .mapping import ID_COLUMN, Understanding
-from .reading import Source
-from .values import Column, TimeHabit, quote
+from .readers import Source
+from .value_parsing import Column, TimeHabit, quote
 
 EVENT_WORDS = {
     "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra",
@@ -85,7 +85,7 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
         # Our own exports mark what a spreadsheet would run as a formula; see `mending.FORMULA`.
         marked = ID_COLUMN in source.columns and source.form.name == "csv"
         picked = ", ".join(
-            f"{values.trimmed(_unmarked(n) if marked else n)} AS {n}" if kind == "VARCHAR" else n
+            f"{value_parsing.trimmed(_unmarked(n) if marked else n)} AS {n}" if kind == "VARCHAR" else n
             for n, kind, *_ in types
             if n != "row_number"
         )
@@ -169,12 +169,12 @@ class _Stage:
         texts = ", ".join(f"{sql} AS t_{name}" for name, sql in self._texts.items())
         inner = f"SELECT row_number, {texts} FROM raw"
         if "user_id" in self.understood.columns and self.options.hash_emails:
-            hashed = values.pseudonym("t_user_id", self.context.secret)
+            hashed = value_parsing.pseudonym("t_user_id", self.context.secret)
             inner = f"SELECT * REPLACE ({hashed} AS t_user_id) FROM ({inner})"
         if "handle" in self.understood.columns:
             inner = self._named_variants(inner)
         if self.bare:
-            bare = ", ".join(f"{values.bare_number(f't_{n}')} AS {b}" for n, b in self.bare.items())
+            bare = ", ".join(f"{value_parsing.bare_number(f't_{n}')} AS {b}" for n, b in self.bare.items())
             inner = f"SELECT *, {bare} FROM ({inner})"
         parsed = ", ".join(f"{sql} AS {name}" for name, sql in self._values.items())
         inner = f"SELECT *, {parsed} FROM ({inner})" if parsed else inner
@@ -202,7 +202,7 @@ class _Stage:
             if value == "id":
                 found[name] = self._id(name, columns)
             else:
-                found[name] = f"coalesce({', '.join(values.text(c) for c in columns)})"
+                found[name] = f"coalesce({', '.join(value_parsing.text(c) for c in columns)})"
         return found
 
     def _typed(self, name: str, column: Column) -> str:
@@ -214,9 +214,9 @@ class _Stage:
     def _id(self, name: str, columns: Sequence[Column]) -> str:
         parts = []
         for n, column in enumerate(columns):
-            part = values.text(column)
-            if values.all_floats(self.con, "raw", column):
-                part = values.without_fraction(f"({part})")
+            part = value_parsing.text(column)
+            if value_parsing.all_floats(self.con, "raw", column):
+                part = value_parsing.without_fraction(f"({part})")
             if name == "user_id" and self.understood.preset and n < len(columns) - 1:
                 part = f"nullif({part}, '0')"  # platforms number guests 0 and tell their e-mail address
             parts.append(part)
@@ -243,21 +243,23 @@ class _Stage:
             what = field(self.kind, name).value if name != "handle" else "text"
             column = Column(f"t_{name}", self.text_types.get(name, "VARCHAR"))
             if what == "time":
-                found[name] = values.moment(column, f"t_{name}", self._time_habit(name))
+                found[name] = value_parsing.moment(column, f"t_{name}", self._time_habit(name))
             elif what in ("number", "whole"):
                 target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
-                found[target] = values.number(column, self.bare.get(name, ""), self._decimals[name])
+                found[target] = value_parsing.number(column, self.bare.get(name, ""), self._decimals[name])
             elif what == "flag":
-                found["in_stock" if "published" in self.understood.columns else name] = values.flag(column, f"t_{name}")
+                found["in_stock" if "published" in self.understood.columns else name] = value_parsing.flag(
+                    column, f"t_{name}"
+                )
         return found
 
     def _raw_column(self, name: str) -> Column:
         at = self.understood.columns[name]
         columns = [Column(f"c{i}", self.types[f"c{i}"]) for i in at]
-        return values.first_filled(columns)
+        return value_parsing.first_filled(columns)
 
     def _time_habit(self, name: str) -> TimeHabit:
-        habit = values.time_habit(
+        habit = value_parsing.time_habit(
             self.con,
             "raw",
             self._raw_column(name),
@@ -283,7 +285,9 @@ class _Stage:
             if name == "handle" or field(self.kind, name).value not in ("number", "whole"):
                 continue
             plain = self.text_types[name] != "VARCHAR"
-            found[name] = "plain" if plain else said or values.decimal_sign(self.con, "raw", self._raw_column(name))
+            found[name] = (
+                "plain" if plain else said or value_parsing.decimal_sign(self.con, "raw", self._raw_column(name))
+            )
             if found[name] == "," and not said:
                 self.notes.append(f"The comma is the decimal sign of {name}.")
         return found
@@ -337,7 +341,7 @@ class _Stage:
         if not patterns:
             return ""
         at = self.understood.columns["order_id"]
-        text = values.text(values.first_filled([Column(f"c{i}", self.types[f"c{i}"]) for i in at]))
+        text = value_parsing.text(value_parsing.first_filled([Column(f"c{i}", self.types[f"c{i}"]) for i in at]))
         counts = self.con.execute(
             f"SELECT count(*), count(*) FILTER ({patterns}) FROM (SELECT {text} AS t_order_id FROM raw) "
             "WHERE t_order_id IS NOT NULL"

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from . import openmp
 from .base import Capabilities, ModelConfig, Range, ageing, hyper
-from .fitting import training_matrix
-from .folding import LeastSquaresModel
-from .growing import settled_items
+from .support import openmp
+from .support.cold_start import settled_items
+from .support.fitting import training_matrix
+from .support.least_squares import LeastSquaresModel
 
 _LARGE = 3_000_000
 

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData, UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
-from . import blend_search
+from ..splitting.holdout import FEW_USERS, Split, rolling
 from .als import ALS
 from .base import Capabilities, Model, ModelConfig, State, hyper
-from .blending import OWN, Problem, learn, learn_own, own_features, problem, standardised
-from .describing import Content
+from .content import Content
 from .ease import EASE
-from .holdout import FEW_USERS, Split, rolling
 from .item_knn import ItemKNN
-from .linear import sparse_top_k
 from .popular import Popular
 from .rp3beta import RP3beta
 from .spectral import Spectral
+from .support import blend_search
+from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem, standardised
+from .support.item_matrix import sparse_top_k
 
 _KINDS: dict[str, type[Model]] = {cls.name: cls for cls in (Popular, ItemKNN, RP3beta, ALS, EASE, Spectral, Content)}
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time

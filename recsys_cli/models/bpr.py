@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from . import openmp
 from .base import Capabilities, ModelConfig, Range, hyper
-from .folding import BiasedConfig, ImplicitModel
+from .support import openmp
+from .support.least_squares import BiasedConfig, ImplicitModel
 
 
 @dataclass(frozen=True)

@@ -1,111 +1,165 @@
-"""A map from what an item is said to be (title, category, brand, price) into a model's space of vectors."""
+"""Items by what is said of them: for what nobody has bought yet, and for who has bought next to nothing."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from ..schema import Float32, Int32
+from ..durable_files import explain_os
+from ..errors import InputError, NotEnoughData
+from ..progress import SILENT, Progress
+from ..schema import Dataset, Float32, IdMap
+from .base import Capabilities, ModelConfig, Range, ageing, hyper
+from .support.cold_start import Buyers
+from .support.content_features import content_features, one_hot
+from .support.svd import right_vectors
+from .support.vectors import VectorModel, unit_rows
 
-_MAX_FEATURES = 2000  # the most frequent ones; the map costs their square in memory and cube in time
-_PRICE_BANDS = 8
-_SAID = {"category": 2.0, "brand": 1.0}  # how much one of these says, against one word of the title
-_NONE = sp.csr_matrix((0, 0), dtype=np.float32)
+
+@dataclass(frozen=True)
+class ContentConfig(ModelConfig):
+    """Hyperparameters of `Content`."""
+
+    tau_days: float = ageing(120.0)
+    factors: int = hyper(128, "Length of the vectors.", Range(32, 256, True), low=1, high=2_000)
+    spectrum: float = hyper(
+        0.5, "Power of the singular values: 1 keeps the text's own similarities.", Range(0, 1), high=2
+    )
+    vectors: str = hyper("", "Parquet file with item_id and vector (a list of numbers) made elsewhere; used instead.")
 
 
-def content_vectors(catalogue: pa.Table, vectors: Float32, support: NDArray[np.floating], codes: Int32) -> Float32:
-    """Vectors that the content of some items lets expect, by ridge regression on the items that were sold.
+class Content(VectorModel):
+    """TF-IDF of title, description, tags, category, brand and price band, and its truncated SVD (LSA).
 
-    Parameters
-    ----------
-    catalogue
-        See `Dataset.catalogue`.
-    vectors
-        float32, shape (n_items, d): the model's; rows without support are not learned from.
-    support
-        Shape (n_items,): how often each item was sold. An item counts by the root of it, so that a new one is
-        expected to be like what sells of its kind rather than like the shelf warmers.
-    codes
-        Items wanted.
-
-    Returns
-    -------
-    float32, shape (len(codes), d); zeros for an item of which nothing is known that any sold item shares.
+    A history's vector is the mean of its items'. Vectors from a file (a language model's, say) take the text's place;
+    items that the file lacks have none.
     """
-    out = np.zeros((len(codes), vectors.shape[1]), dtype=np.float32)
-    features = content_features(catalogue)
-    sold = np.flatnonzero(support > 0)
-    if not features.shape[1] or not len(sold):
-        return out
-    weight = np.sqrt(support[sold]).astype(np.float64)
-    known = features[sold]
-    used = np.flatnonzero(np.asarray((known > 0).sum(axis=0)).ravel() >= 2)
-    if not len(used):
-        return out
-    used = used[np.argsort(-np.asarray(known[:, used].sum(axis=0)).ravel(), kind="stable")[:_MAX_FEATURES]]
-    known = known[:, used].astype(np.float64)
-    weighted = sp.diags(weight) @ known
-    gram = (known.T @ weighted).toarray()
-    # One sale's weight in the mean is the least that a feature has to be seen with to be believed by half.
-    gram[np.diag_indices_from(gram)] += weight.mean()
-    slope = np.linalg.solve(gram, np.asarray(weighted.T @ vectors[sold].astype(np.float64)))
-    wanted = features[codes][:, used]
-    return np.asarray(wanted @ slope, dtype=np.float32).reshape(out.shape)
+
+    name: ClassVar[str] = "content"
+    Config: ClassVar[type[ModelConfig]] = ContentConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(vectors=True, cold_items=True, explains=False)
+    config: ContentConfig
+
+    @classmethod
+    def affordable(cls, data: Dataset) -> bool:
+        """Where the catalogue says something."""
+        return bool(described(data.catalogue).shape[1])
+
+    @classmethod
+    def fit(
+        cls,
+        data: Dataset,
+        config: ContentConfig,
+        *,
+        seed: int = 42,
+        threads: int = 0,
+        progress: Progress = SILENT,
+    ) -> Self:
+        with progress.stage("Fitting content"):
+            if config.vectors:
+                vectors = read_vectors(Path(config.vectors), data.interactions.items)
+            else:
+                vectors = _latent(described(data.catalogue), config, seed, threads)
+            return cls(config, unit_rows(vectors))
+
+    def _fold_in(self, weights: sp.csr_matrix) -> Float32:
+        total = np.asarray(weights.sum(axis=1), dtype=np.float32).reshape(-1, 1)
+        mean = np.asarray(weights @ self.item_factors, dtype=np.float32)
+        return np.asarray(mean / np.where(total > 0, total, 1), dtype=np.float32)
+
+    def grow(self, data: Dataset, now: int) -> Self:
+        """Fitted anew: it depends on nothing but the catalogue."""
+        return type(self).fit(data, self.config)
+
+    def vectors_from_buyers(self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32) -> Float32:
+        return prior
 
 
-def content_features(catalogue: pa.Table) -> sp.csr_matrix:
-    """What is known of each item as a sparse matrix, float32 of shape (n_items, features)."""
+def _latent(features: sp.csr_matrix, config: ContentConfig, seed: int, threads: int) -> Float32:
+    if not features.shape[1]:
+        raise NotEnoughData(
+            "The catalogue says nothing of its items.", "Run recsys ingest FILE with titles, categories or tags."
+        )
+    # Rows are items, so that the right vectors are of features: the smaller side of most shops.
+    basis, values = right_vectors(features, config.factors, seed=seed, threads=threads or 2)
+    shrink = np.where(values > 0, np.maximum(values, 1e-12) ** (config.spectrum - 1), 0)
+    return np.asarray((features @ basis) * shrink.astype(np.float32), dtype=np.float32)
+
+
+def described(catalogue: pa.Table) -> sp.csr_matrix:
+    """All that is known of each item as weighted features, float32 of shape (n_items, features); rows of length 1."""
     n = len(catalogue)
-    parts = [_categorical(catalogue[name], weight) for name, weight in _SAID.items() if name in catalogue.column_names]
-    if "title" in catalogue.column_names:
-        parts.append(_words(catalogue["title"]))
-    if "price" in catalogue.column_names:
-        parts.append(_price_bands(catalogue["price"]))
+    parts = [content_features(catalogue)]
+    if "tags" in catalogue.column_names:
+        parts.append(_tokens(catalogue["tags"], r"[|,;]+", 2.0))
+    if "description" in catalogue.column_names:
+        parts.append(_tokens(catalogue["description"], r"[^\p{L}\p{N}]+", 1.0))
     parts = [part for part in parts if part.shape[1]]
-    return sp.hstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix((n, 0), dtype=np.float32)
+    if not parts:
+        return sp.csr_matrix((n, 0), dtype=np.float32)
+    features = sp.hstack(parts, format="csr", dtype=np.float32)
+    # What only one item has likens it to nothing.
+    shared = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) > 1)
+    features = features[:, shared]
+    length = np.sqrt(np.asarray(features.multiply(features).sum(axis=1))).ravel()
+    return sp.csr_matrix(sp.diags(1 / np.where(length > 0, length, 1)) @ features, dtype=np.float32)
 
 
-def _categorical(column: pa.ChunkedArray, weight: float) -> sp.csr_matrix:
-    return one_hot(np.arange(len(column)), pc.utf8_lower(_flat(column)), len(column), weight)
-
-
-def _words(column: pa.ChunkedArray) -> sp.csr_matrix:
-    """Words of two letters and more, each once an item, rarer ones weighing more; rows of length 1."""
-    lists = pc.split_pattern_regex(pc.utf8_lower(pc.fill_null(_flat(column), "")), r"[^\p{L}\p{N}]+")
-    rows, words = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
-    keep = pc.greater_equal(pc.utf8_length(words), 2)
-    matrix = one_hot(rows[keep.to_numpy(zero_copy_only=False)], words.filter(keep), len(column), 1.0)
+def _tokens(column: pa.ChunkedArray, separator: str, weight: float) -> sp.csr_matrix:
+    """TF-IDF of a column's parts, each once an item; rows of length `weight`."""
+    text = pc.utf8_lower(pc.fill_null(column.combine_chunks(), ""))
+    lists = pc.split_pattern_regex(text, separator)
+    rows = pc.list_parent_indices(lists).to_numpy()
+    words = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    matrix = one_hot(rows, words, len(column), 1.0)
     matrix.data[:] = 1
-    frequency = np.asarray(matrix.sum(axis=0)).ravel()
-    matrix = matrix @ sp.diags(np.log(1 + len(column) / np.maximum(frequency, 1)))
+    if not matrix.nnz:
+        return sp.csr_matrix((len(column), 0), dtype=np.float32)
+    frequency = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    matrix = (matrix @ sp.diags(np.log(1 + len(column) / np.maximum(frequency, 1)))).tocsr()
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1))).ravel()
-    return sp.csr_matrix(sp.diags(2 / np.where(length > 0, length, 1)) @ matrix, dtype=np.float32)
+    return sp.csr_matrix(sp.diags(weight / np.where(length > 0, length, 1)) @ matrix, dtype=np.float32)
 
 
-def _price_bands(column: pa.ChunkedArray) -> sp.csr_matrix:
-    price = _flat(column).to_numpy(zero_copy_only=False).astype(np.float64)
-    known = np.isfinite(price) & (price > 0)
-    if known.sum() < 2:
-        return sp.csr_matrix((len(price), 0), dtype=np.float32)
-    edges = np.unique(np.quantile(price[known], np.arange(1, _PRICE_BANDS) / _PRICE_BANDS))
-    rows = np.flatnonzero(known)
-    bands = np.searchsorted(edges, price[known], side="right")
-    data = np.full(len(rows), 0.5, dtype=np.float32)
-    return sp.csr_matrix((data, (rows, bands)), shape=(len(price), len(edges) + 1))
+def read_vectors(path: Path, items: IdMap) -> Float32:
+    """Vectors by item id from a Parquet file, float32 of shape (n_items, d); zeros for items it lacks.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, lacks a column, or its vectors are not all equally long and finite.
+    """
+    try:
+        with path.open("rb") as f:
+            table = pq.read_table(f, columns=["item_id", "vector"])
+    except (pa.ArrowException, KeyError):
+        raise InputError(f"{path} is no Parquet file of vectors.", "It needs columns item_id and vector.") from None
+    except OSError as e:
+        raise InputError(explain_os(e, path).message, "Name a Parquet file with columns item_id and vector.") from None
+    lists = table["vector"].combine_chunks()
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(lists.type) for is_kind in kinds):
+        raise InputError(f"The column vector of {path} holds no lists.", "Write one list of numbers for each item.")
+    lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise InputError(f"The vectors of {path} are not equally long: {_few(lengths)}.", "Write them all alike.")
+    flat = np.asarray(pc.list_flatten(lists).to_numpy(zero_copy_only=False), dtype=np.float32)
+    if not np.isfinite(flat).all():
+        raise InputError(f"The vectors of {path} hold values that are no numbers.", "Leave such items out.")
+    codes = items.codes(pc.cast(table["item_id"].combine_chunks(), pa.string()))
+    out = np.zeros((len(items), lengths[0]), dtype=np.float32)
+    out[codes[codes >= 0]] = flat.reshape(-1, lengths[0])[codes >= 0]
+    return out
 
 
-def one_hot(rows: NDArray[np.integer], values: pa.Array, n: int, weight: float) -> sp.csr_matrix:
-    """1 (times weight) where an item has a value; nulls and empty strings are no value."""
-    coded = values.dictionary_encode()
-    column = coded.indices.to_numpy(zero_copy_only=False)
-    there = np.asarray(pc.fill_null(pc.not_equal(values, ""), False).to_numpy(zero_copy_only=False), dtype=np.bool_)
-    data = np.full(int(there.sum()), weight, dtype=np.float32)
-    shape = (n, len(coded.dictionary))
-    return sp.csr_matrix((data, (rows[there], column[there].astype(np.int64))), shape=shape)
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
+def _few(values: Iterable[Any]) -> str:
+    return json.dumps(list(values)[:5])

@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
 from .base import Capabilities, ModelConfig, Range, ageing, hyper
-from .fitting import training_matrix
-from .linear import ItemModel, neighbours, power, scaled, sums
-from .newness import NEWNESS, boost
+from .support.fitting import training_matrix
+from .support.item_matrix import ItemModel, neighbours, power, scaled, sums
+from .support.newness import NEWNESS, boost
 
 _LARGE, _MANY_ITEMS = 3_000_000, 50_000
 

@@ -19,7 +19,7 @@ from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Int32, Int64, Interactions
 from .base import Capabilities, Model, ModelConfig, Range, State, ageing, hyper
-from .vectors import VectorModel, nearest, unit_rows
+from .support.vectors import VectorModel, nearest, unit_rows
 
 _SENTENCES = ("baskets", "histories")
 _ENOUGH = 3_000_000  # words read in all

@@ -12,9 +12,9 @@ from ..errors import UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, ageing, hyper
-from .fitting import training_matrix
-from .linear import ItemModel, neighbours, scaled, sums
-from .newness import NEWNESS, boost
+from .support.fitting import training_matrix
+from .support.item_matrix import ItemModel, neighbours, scaled, sums
+from .support.newness import NEWNESS, boost
 
 _KINDS = ("cosine", "tfidf", "bm25")
 

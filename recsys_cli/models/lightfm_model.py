@@ -13,9 +13,9 @@ from ..errors import MissingDependency
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, hyper
-from .describing import described
-from .fitting import training_matrix
-from .folding import BiasedConfig, BiasedModel
+from .content import described
+from .support.fitting import training_matrix
+from .support.least_squares import BiasedConfig, BiasedModel
 
 
 @dataclass(frozen=True)

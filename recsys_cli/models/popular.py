@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset, Float32, Histories, Int32, Interactions
+from ..splitting.usable_time import usable_time
 from .base import Capabilities, Model, ModelConfig, Range, State, contains, hyper, top_k
-from .clock import usable_time
 
 _ROWS = 1024
 _ALL_TIME = 1e-3  # share of all-time popularity: orders what has not been sold lately

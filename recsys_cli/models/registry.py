@@ -10,7 +10,7 @@ from .als import ALS
 from .base import Model, State
 from .blend import Blend
 from .bpr import BPR
-from .describing import Content
+from .content import Content
 from .ease import EASE
 from .item2vec import Item2Vec
 from .item_knn import ItemKNN

@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .base import Capabilities, ModelConfig, Range, ageing, hyper
-from .fitting import training_matrix
-from .linear import ItemModel, neighbours, power, scaled, sums
-from .newness import NEWNESS, boost
+from .support.fitting import training_matrix
+from .support.item_matrix import ItemModel, neighbours, power, scaled, sums
+from .support.newness import NEWNESS, boost
 
 
 @dataclass(frozen=True)

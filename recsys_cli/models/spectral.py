@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
 from .base import Capabilities, ModelConfig, Range, State, ageing, hyper
-from .fitting import training_matrix
-from .linear import power, scaled, sums
-from .newness import NEWNESS, boost
-from .randomised import right_vectors
-from .vectors import VectorModel
+from .support.fitting import training_matrix
+from .support.item_matrix import power, scaled, sums
+from .support.newness import NEWNESS, boost
+from .support.svd import right_vectors
+from .support.vectors import VectorModel
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..identity import UserKeys
-from ..index import ItemIndex, LongFirst
 from ..models.base import Model, top_k
-from ..models.vectors import VectorModel
+from ..models.support.vectors import VectorModel
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
+from .item_index import ItemIndex, LongFirst
 from .request import Batch
 from .rules import Picker
 

@@ -15,9 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..schema import ONLY_HEARD, Float32, Int32
+from ..schema import ONLY_HEARD, SHOWN, Float32, Int32
 from .campaigns import InForce, in_force
-from .items_json import SHOWN
 from .request import NO_FILTERS, Filters
 from .rules import NO_RULES, Rules
 

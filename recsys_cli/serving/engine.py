@@ -14,20 +14,20 @@ from ..artifacts.bundle import Bundle, read_bundle
 from ..artifacts.choices import Choices
 from ..errors import NotFound
 from ..identity import UserKeys
-from ..index import ItemIndex
 from ..models import registry
 from ..models.base import Model
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
-from . import batch, exploring, shaping, sources
+from . import batch, exploration, list_builder, sources
 from .catalogue import Allowed, Catalogue
-from .exploring import Explorer
-from .overlay import Overlay
-from .people import People, Person
-from .reasons import Reasons
+from .explanations import Reasons
+from .exploration import Explorer
+from .item_index import ItemIndex
+from .live_events import Overlay
 from .request import Answer, Batch, Filters, Request
 from .retrieval import Retrieval, Scored
 from .rules import NO_RULES, Picker, Rules, bought_lately
 from .sources import Found
+from .visitor import People, Person
 
 INDEX_FILE = "index.faiss"
 FILLERS = ("popular", "catalogue")
@@ -185,7 +185,7 @@ class Engine:
     def _explore(self, picker: Picker, person: Person, request: Request, rules: Rules, allowed: Allowed) -> None:
         """Give the last place of the first page to the new item that is most to this person's taste."""
         place = request.k - 1
-        wanted = rules.settings.explore and request.k >= exploring.SHORTEST and not request.offset
+        wanted = rules.settings.explore and request.k >= exploration.SHORTEST and not request.offset
         if not (wanted and len(self._explorer.codes) and picker.full and len(person.past)):
             return
         if self._explorer.codes_in(picker.codes) or place in picker.pins:
@@ -198,24 +198,26 @@ class Engine:
         if code is not None:
             score = float(self.retrieval.scores_of(person, np.array([code], dtype=np.int32))[0])
             picker.codes[place], picker.scores[place] = code, min(score, picker.scores[place])
-            picker.sources[place], picker.fallbacks[place] = exploring.SOURCE, False
+            picker.sources[place], picker.fallbacks[place] = exploration.SOURCE, False
 
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
-        depth = shaping.depth(request, len(skip))
+        depth = list_builder.depth(request, len(skip))
         found = self.retrieval.candidates(person, allowed, depth)
         factor = self.catalogue.campaigns().factor
         if len(found[0]) and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
         others = self._other_sources(person, allowed, found)
         weights = sources.BASKET if person.basket else sources.SESSION
-        lines = shaping.lines(found, others, weights, self.model.name, skip)
-        shaper = shaping.Shaper(self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now)
+        lines = list_builder.lines(found, others, weights, self.model.name, skip)
+        shaper = list_builder.Shaper(self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now)
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
         if not picker.full:
             fill = self._filler(allowed, depth)
-            shaper.put(picker, shaping.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True)
+            shaper.put(
+                picker, list_builder.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True
+            )
         self._explore(picker, person, request, rules, allowed)
         return picker
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..index import ItemIndex, LongFirst
 from ..models.base import Model
-from ..models.vectors import VectorModel, unit_rows
+from ..models.support.vectors import VectorModel, unit_rows
 from ..schema import Float32, Int32
 from .catalogue import Allowed, Catalogue
-from .people import Person
-from .person import weigh_one
+from .history import weigh_one
+from .item_index import ItemIndex, LongFirst
 from .sources import Found
+from .visitor import Person
 
 _NEIGHBOURS = 200  # kept for each item that is asked about
 _ITEMS_KEPT = 2048  # items whose neighbours are remembered

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import duckdb
 
+from ..durable_files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir
 from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
-from ..files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir
 from ..identity import load_secret
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
@@ -43,9 +43,7 @@ class Store:
         Told once when the database is in use and this process waits, with a sentence to show.
     """
 
-    def __init__(
-        self, path: Path, settings: StoreSettings, *, waiting: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, settings: StoreSettings, *, waiting: Callable[[str], None] | None = None) -> None:
         self.path = path
         self.settings = settings
         self._waiting = waiting
@@ -196,9 +194,7 @@ class Store:
             if self._waiting:
                 self._waiting(f"Waiting for {who}, which is using {self.path} …")
 
-        with locked(
-            self.lock_path, shared=shared, timeout=self.settings.lock_timeout, busy=busy, waiting=waiting
-        ):
+        with locked(self.lock_path, shared=shared, timeout=self.settings.lock_timeout, busy=busy, waiting=waiting):
             yield
 
     @contextmanager

@@ -73,7 +73,6 @@ class Snapshot:
         finally:
             con.execute("ROLLBACK")
 
-
     def without(self, rows: NDArray[np.bool_]) -> Snapshot:
         """The snapshot without the people that `rows` marks; shape of `rows` (n_users,).
 

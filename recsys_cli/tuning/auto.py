@@ -11,7 +11,7 @@ from ..models import registry
 from ..models.blend import Blend
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .final import Final, last_round
+from .final_round import Final, last_round
 from .objective import sample
 from .shortlist import quick
 

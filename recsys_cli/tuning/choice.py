@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..durable_files import explain_os, private_dir, write_atomic
 from ..errors import CorruptArtifact
-from ..files import explain_os, private_dir, write_atomic
 
 FOLDER = "tuning"
 FILE = "choice.json"

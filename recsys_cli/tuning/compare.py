@@ -12,10 +12,10 @@ from ..evaluation import Report, holdout
 from ..evaluation.leaderboard import leaderboard
 from ..models import registry
 from ..models.base import Model, ModelConfig
-from ..models.holdout import By
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from ..settings import Settings
+from ..splitting.holdout import By
 from .choice import load_choice
 from .shortlist import affordable
 

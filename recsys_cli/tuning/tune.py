@@ -11,14 +11,14 @@ from ..errors import NotEnoughData, UsageError
 from ..evaluation import Report, rolling
 from ..models import registry
 from ..models.blend import Blend
-from ..models.holdout import FEW_USERS
 from ..progress import SILENT, Progress
 from ..schema import Dataset
+from ..splitting.holdout import FEW_USERS
 from .choice import Choice, save_choice
-from .final import Final, last_round
+from .final_round import Final, last_round
 from .objective import rungs
+from .search import Search, Tried
 from .shortlist import affordable
-from .study import Search, Tried
 
 METRICS = tuple(f"{name}@{n}" for name in ("ndcg", "hr", "recall", "mrr") for n in (10, 20))
 _WINDOWS = 2  # that trials are judged by, before the one that confirms

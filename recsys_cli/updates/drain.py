@@ -12,11 +12,11 @@ from ..artifacts import Position, Spool
 from ..artifacts.spool import Chunk
 from ..gdpr import suppression
 from ..identity import load_secret
-from ..ingest.values import pseudonym
+from ..ingest.value_parsing import pseudonym
 from ..store import Store
-from ..store.lines import LINES, Taken, forget_segments, take_lines
 from ..store.merge import transaction
 from ..store.reading import spool_position
+from ..store.spool_import import LINES, Taken, forget_segments, take_lines
 
 # Bytes of the log taken in one transaction: a week's backlog must not need a week's memory.
 BATCH_BYTES = 32 << 20

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ..artifacts import Artifacts, Version
 from ..artifacts.bundle import read_bundle
 from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound
-from ..judging import fitted
+from ..evaluation.bench import fitted
 
 METRIC = "ndcg@10"
 

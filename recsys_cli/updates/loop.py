@@ -16,21 +16,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..artifacts import Artifacts, Spool, health
+from ..artifacts import Artifacts, Spool, worker_state
 from ..errors import RecsysError
-from ..ingest.watching import Folder
+from ..ingest.watch import Folder
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
-from .reasons import Attempt
-from .worker import Pass, TooLarge, Unfinished, look, run_pass
+from .one_pass import Pass, TooLarge, Unfinished, look, run_pass
+from .retrain_triggers import Attempt
 
 _COMMAND_SECONDS = 60
 
 
 def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Pass:
     """A pass whose outcome, good or bad, is written to the health file; errors are passed on."""
-    before = health.read(artifacts.root)
+    before = worker_state.read(artifacts.root)
     started = time.time()
     lag, folder = 0.0, _folder(settings, before)
     try:
@@ -49,7 +49,7 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
         _fail(artifacts, before.failed(message=str(e), **times, **tried))
         _tell(settings.update.on_failure, str(e), progress)
         raise
-    health.write(
+    worker_state.write(
         artifacts.root,
         before.succeeded(
             started_at=started,
@@ -62,7 +62,7 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
 
 
 def _outcome(
-    store: Store, artifacts: Artifacts, before: health.Health, folder: Folder | None, done: Pass
+    store: Store, artifacts: Artifacts, before: worker_state.Health, folder: Folder | None, done: Pass
 ) -> dict[str, Any]:
     """What a pass did, as fields of `health.Health`."""
     return {
@@ -74,12 +74,12 @@ def _outcome(
     }
 
 
-def attempt(state: health.Health) -> Attempt | None:
+def attempt(state: worker_state.Health) -> Attempt | None:
     """The last training that a pass did; None when there was none."""
     return None if state.training is None else Attempt(**state.training)
 
 
-def _folder(settings: Settings, before: health.Health) -> Folder | None:
+def _folder(settings: Settings, before: worker_state.Health) -> Folder | None:
     """The watched folder, with the files that earlier passes dealt with and that are still there."""
     if not settings.ingest.folder:
         return None
@@ -121,10 +121,10 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _fail(artifacts: Artifacts, after: health.Health) -> None:
+def _fail(artifacts: Artifacts, after: worker_state.Health) -> None:
     """Write the health of a failed pass, unless that is what cannot be done: a full disk must not hide itself."""
     try:
-        health.write(artifacts.root, after)
+        worker_state.write(artifacts.root, after)
     except RecsysError:
         return
 
@@ -169,7 +169,7 @@ def _stoppable() -> Iterator[threading.Event]:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _lag(store: Store, artifacts: Artifacts, before: health.Health, now: float) -> float:
+def _lag(store: Store, artifacts: Artifacts, before: worker_state.Health, now: float) -> float:
     """Seconds that the oldest waiting event has waited at most; 0 when none waits."""
     position, _ = look(store)
     waiting = [

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from recsys_cli.artifacts import health
+from recsys_cli.artifacts import worker_state
 
 _spec = importlib.util.spec_from_file_location("api_conftest_of_browser", Path(__file__).with_name("conftest.py"))
 assert _spec is not None
@@ -538,12 +538,14 @@ def test_the_dashboard_says_how_it_is(server: Any, browser: Any) -> None:
 def test_the_dashboard_says_what_to_do(start: Start, browser: Any) -> None:
     server = start()
     passed = time.time() - 4 * 3600
-    health.write(server.shop.settings.artifacts, health.Health(ended_at=passed, outcome="nothing new", passes=3))
+    worker_state.write(
+        server.shop.settings.artifacts, worker_state.Health(ended_at=passed, outcome="nothing new", passes=3)
+    )
     browser.get(f"{server.url}/#/dashboard")
     text = "return document.querySelector('main').innerText"
     assert until(lambda: "No worker pass for 4 hours: is cron running?" in browser.execute_script(text))
-    failed = health.Health(ended_at=time.time(), outcome="failed", failures=3, passes=6)
-    health.write(server.shop.settings.artifacts, failed)
+    failed = worker_state.Health(ended_at=time.time(), outcome="failed", failures=3, passes=6)
+    worker_state.write(server.shop.settings.artifacts, failed)
     assert until(lambda: "3 failures in a row" in browser.execute_script(text))
     assert "recsys status says why" in browser.execute_script(text)
     server.stop()

@@ -22,11 +22,11 @@ import pytest
 from recsys_cli.api.app import make_app
 from recsys_cli.api.front import Front
 from recsys_cli.api.guard import Guard, NoKey, TooMany, read_origins
-from recsys_cli.api.keys import KeyRing, add_key, read_keys, revoke_key
 from recsys_cli.api.routes import ROUTES
 from recsys_cli.api.server import newest_version
 from recsys_cli.api.service import Service
-from recsys_cli.artifacts import Artifacts, Version, health
+from recsys_cli.artifacts import Artifacts, Version, worker_state
+from recsys_cli.artifacts.keys import KeyRing, add_key, read_keys, revoke_key
 from recsys_cli.errors import NotFound, UsageError
 from recsys_cli.serving.rules import NO_RULES
 from recsys_cli.settings import ServeSettings
@@ -256,7 +256,7 @@ def test_states_are_the_present_ones_whichever_process_is_asked(start: Start, ev
 
     made = server.shop.version.manifest["created_at"]
     for failures in (3, 0):
-        health.write(server.shop.artifacts.root, health.Health(failures=failures, ended_at=1e9 + failures))
+        worker_state.write(server.shop.artifacts.root, worker_state.Health(failures=failures, ended_at=1e9 + failures))
         for _ in range(12):
             found = scrape()
             assert found["recsys_version_created_timestamp_seconds"] == pytest.approx(made, abs=1)

@@ -28,7 +28,7 @@ from recsys_cli.settings import StoreSettings, UpdateSettings, load
 from recsys_cli.store import Snapshot, Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
 from recsys_cli.updates.drift import look
-from recsys_cli.updates.reasons import reason
+from recsys_cli.updates.retrain_triggers import reason
 
 START = 1_275_350_400  # 2010-06-01
 WEEK = 7 * DAY
@@ -63,9 +63,7 @@ def at(data: Dataset, now: int) -> Dataset:
     past = data.before(now)
     first = pa.compute.fill_null(data.catalogue["first_seen"], now).to_numpy()
     n = int(np.searchsorted(first, now))
-    return Dataset(
-        replace(past.interactions, items=IdMap(data.interactions.items.ids[:n])), data.catalogue.slice(0, n)
-    )
+    return Dataset(replace(past.interactions, items=IdMap(data.interactions.items.ids[:n])), data.catalogue.slice(0, n))
 
 
 def week_of(data: Dataset, known: Dataset, now: int) -> Split:

@@ -1,6 +1,6 @@
 """Fifty points of an erasure, each killed by SIGKILL there and finished by the next run; two minutes.
 
-    python tests/benchmarks/bench_killed.py [POINTS]
+python tests/benchmarks/bench_killed.py [POINTS]
 """
 
 from __future__ import annotations

@@ -41,8 +41,10 @@ def read(con: duckdb.DuckDBPyConnection, events: str, items: str) -> Dataset:
     """Events (user_id, item_id, ts, basket) and items (item_id, some of title and tags) as a data set."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE e AS {events}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE c AS {items}")
-    con.execute("CREATE OR REPLACE TEMP TABLE ic AS SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS code "
-                "FROM (SELECT item_id FROM e UNION SELECT item_id FROM c)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE ic AS SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS code "
+        "FROM (SELECT item_id FROM e UNION SELECT item_id FROM c)"
+    )
     rows = con.sql(
         """SELECT u.code AS user, ic.code AS item, ts, dense_rank() OVER (ORDER BY user_id, basket) - 1 AS basket
            FROM e JOIN ic USING (item_id) JOIN (SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS code
@@ -54,8 +56,9 @@ def read(con: duckdb.DuckDBPyConnection, events: str, items: str) -> Dataset:
     item, kind = rows["item"].to_numpy().astype(np.int32), np.zeros(n, np.uint8)
     histories = Histories(indptr, item, ts, kind, np.ones(n, np.float32), ("purchase",), np.ones(1, np.float32))
     held = {d[0] for d in con.execute("DESCRIBE c").fetchall()}
-    columns = ", ".join(name if name in held else f"NULL::{kind} AS {name}" for name, kind in ITEM_COLUMNS.items()
-                        if name != "item_id")
+    columns = ", ".join(
+        name if name in held else f"NULL::{kind} AS {name}" for name, kind in ITEM_COLUMNS.items() if name != "item_id"
+    )
     catalogue = con.sql(f"SELECT item_id, {columns} FROM ic LEFT JOIN c USING (item_id) ORDER BY code").to_arrow_table()
     users = IdMap(pa.array([str(u) for u in range(len(indptr) - 1)]))
     items_map = IdMap(catalogue["item_id"].combine_chunks())

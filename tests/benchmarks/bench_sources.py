@@ -25,7 +25,7 @@ import numpy as np
 from recsys_cli.artifacts import Artifacts, Spool
 from recsys_cli.identity import load_secret
 from recsys_cli.serving import Engine, Request
-from recsys_cli.serving.overlay import Heard, Overlay, customer_key, guest_key
+from recsys_cli.serving.live_events import Heard, Overlay, customer_key, guest_key
 
 SPANS = (("2010-10-01", "2010-11-01"), ("2010-11-01", "2011-01-01"))
 MODELS = ("als", "ease", "blend")

@@ -1,6 +1,6 @@
 """Twenty people, each erased with --retrain from a shop of their own: equal to one that never knew them.
 
-    python tests/benchmarks/bench_twin.py [PEOPLE] [MODEL]
+python tests/benchmarks/bench_twin.py [PEOPLE] [MODEL]
 """
 
 from __future__ import annotations

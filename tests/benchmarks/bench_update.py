@@ -22,11 +22,11 @@ from recsys_cli.artifacts import Artifacts, SpoolWriter
 from recsys_cli.gdpr import suppression
 from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
+from recsys_cli.publishing.train import Recipe, publish_version, read_snapshot
 from recsys_cli.serving import Engine, Request
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import Merged, close_batch, open_batch, transaction
-from recsys_cli.training import Recipe, publish_version, read_snapshot
 from recsys_cli.updates import run_pass
 
 NOW = 1_767_225_600

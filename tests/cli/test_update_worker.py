@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recsys_cli.cli.update_worker import sentence
-from recsys_cli.updates.worker import Pass
+from recsys_cli.updates.one_pass import Pass
 
 
 @pytest.mark.parametrize(

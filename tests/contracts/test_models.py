@@ -16,8 +16,9 @@ import scipy.sparse as sp
 from known import block_of, catalogue, checkerboard, dataset
 
 from recsys_cli.errors import NotEnoughData, UsageError
-from recsys_cli.models import linear, registry, vectors
+from recsys_cli.models import registry
 from recsys_cli.models.base import Model, ModelConfig, Range, State, contains
+from recsys_cli.models.support import item_matrix, vectors
 from recsys_cli.schema import Dataset, Histories, IdMap
 
 DATA = checkerboard()
@@ -115,7 +116,7 @@ class TestAnswers:
         h = DATA.interactions.histories.rows(np.arange(40))
         _, plain_scores = fitted(name).recommend(h, 5, NOW, exclude=_bought(h))
         monkeypatch.setattr(vectors, "_DENSE_ITEMS", 0)
-        monkeypatch.setattr(linear, "_DENSE_ITEMS", 0)
+        monkeypatch.setattr(item_matrix, "_DENSE_ITEMS", 0)
         items, scores = fitted(name).recommend(h, 5, NOW, exclude=_bought(h))
         there = np.isfinite(scores) & (plain_scores > 0)
         np.testing.assert_allclose(scores[there], plain_scores[there], rtol=1e-3, atol=1e-4)

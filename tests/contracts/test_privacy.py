@@ -11,7 +11,7 @@ from recsys_cli.gdpr.deciding import decide
 from recsys_cli.gdpr.scanning import state_roots
 from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.ingest import ingest
-from recsys_cli.store.people import tables_of_people
+from recsys_cli.store.personal_data import tables_of_people
 from tests.gdpr.conftest import LONG, NUMBER, Shop, full, shop
 
 __all__ = ["full", "shop"]

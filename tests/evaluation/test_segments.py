@@ -9,7 +9,7 @@ import pytest
 from known import checkerboard, dataset
 
 from recsys_cli.evaluation import evaluate, time_split
-from recsys_cli.models.describing import Content, ContentConfig
+from recsys_cli.models.content import Content, ContentConfig
 from recsys_cli.models.ease import EASE, EASEConfig
 from recsys_cli.models.popular import Popular, PopularConfig
 from recsys_cli.schema import DAY

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.artifacts import Artifacts
-from recsys_cli.files import write_atomic
+from recsys_cli.durable_files import write_atomic
 
 from .harness import Shop
 

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys_cli import training
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
 from recsys_cli.gdpr import suppression
+from recsys_cli.publishing import train
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
@@ -45,10 +45,10 @@ class Shop:
     def publish(self, model: str = "popular") -> Version:
         """A version of the store as it is now."""
         mark = suppression.mark(self.settings.db)
-        snapshot = training.read_snapshot(self.store, self.settings)
-        recipe = training.Recipe.of(model, {})
-        fitted = recipe.fit(snapshot.data, self.settings, training.SILENT)
-        return training.publish_version(
+        snapshot = train.read_snapshot(self.store, self.settings)
+        recipe = train.Recipe.of(model, {})
+        fitted = recipe.fit(snapshot.data, self.settings, train.SILENT)
+        return train.publish_version(
             self.artifacts, snapshot, fitted, kind="train", metrics={}, settings=self.settings, erasures=mark,
             notes={"recipe": recipe.as_dict()},
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """Run an erasure that is killed by SIGKILL at its n-th operation on files; with n = 0, print how many there are.
 
-    python killed.py N DB ARTIFACTS PERSON
+python killed.py N DB ARTIFACTS PERSON
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import inbox
+from recsys_cli.artifacts import orders
 from recsys_cli.artifacts.choices import hash_of, read
 from recsys_cli.errors import RecsysError
 from recsys_cli.gdpr import erase, exporting, exports, requests
@@ -74,8 +74,8 @@ def test_an_export_that_is_printed_is_logged(shop: Shop, recsys) -> None:  # typ
 
 
 def test_requests_of_servers_are_in_the_log_before_the_worker_has_run(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
-    inbox.put(shop.artifacts.root, inbox.ERASE, [LONG, "erin@example.org"], "shopify")
-    asked = inbox.put(shop.artifacts.root, inbox.EXPORT, [NUMBER], "wordpress")
+    orders.put(shop.artifacts.root, orders.ERASE, [LONG, "erin@example.org"], "shopify")
+    asked = orders.put(shop.artifacts.root, orders.EXPORT, [NUMBER], "wordpress")
     said = recsys("gdpr", "log", *shop.flags()).stdout
     assert said.count("waits for the update worker") == 2
     assert LONG not in said

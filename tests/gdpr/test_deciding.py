@@ -61,14 +61,14 @@ def test_a_decision_takes_the_person_out_of_versions_and_lifting_it_brings_them_
 
 
 def test_a_training_that_began_before_leaves_them_out(shop: Shop) -> None:
-    from recsys_cli import training
     from recsys_cli.gdpr import suppression
+    from recsys_cli.publishing import train
 
     mark = suppression.mark(shop.settings.db)
-    snapshot = training.read_snapshot(shop.store, shop.settings)
-    model = training.Recipe.of("popular", {}).fit(snapshot.data, shop.settings, training.SILENT)
+    snapshot = train.read_snapshot(shop.store, shop.settings)
+    model = train.Recipe.of("popular", {}).fit(snapshot.data, shop.settings, train.SILENT)
     decide(shop.store, shop.artifacts, shop.settings, [LONG], OBJECTED)
-    training.publish_version(
+    train.publish_version(
         shop.artifacts, snapshot, model, kind="train", metrics={}, settings=shop.settings, erasures=mark
     )
     assert held(shop, LONG) == -1

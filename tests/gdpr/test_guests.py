@@ -14,7 +14,7 @@ import pytest
 from recsys_cli.gdpr import erase, exporting, suppression, verify
 from recsys_cli.gdpr.returning import reapply
 from recsys_cli.ingest import Request, ingest
-from recsys_cli.store.lines import Taken
+from recsys_cli.store.spool_import import Taken
 from recsys_cli.updates.drain import drain
 
 from .conftest import Shop

@@ -12,7 +12,7 @@ import pytest
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.gdpr import erase, journal, requests
 from recsys_cli.identity import find_key, load_secret, user_key
-from recsys_cli.store import rewriting
+from recsys_cli.store import rewrite
 
 from .conftest import LONG, Shop, shop_at
 from .test_erasing import places
@@ -92,6 +92,6 @@ def test_the_rewriting_ends_with_the_process_that_waits_for_it(shop: Shop) -> No
     )  # fmt: skip
     assert done.returncode == -9, done.stderr
     # It was killed before the other had so much as begun: that one learns of it all the same, and makes nothing.
-    assert not shop.settings.db.with_name(shop.settings.db.name + rewriting.FRESH).exists()
+    assert not shop.settings.db.with_name(shop.settings.db.name + rewrite.FRESH).exists()
     erase(shop.store, shop.artifacts, shop.settings, [LONG])
     assert not places(shop, LONG)

@@ -17,7 +17,7 @@ import pytest
 
 from recsys_cli.gdpr import erase, journal, originals, requests, resume
 from recsys_cli.ingest.pipeline import Request, ingest
-from recsys_cli.ingest.watching import Folder, SetAside, take_ready
+from recsys_cli.ingest.watch import Folder, SetAside, take_ready
 
 from .conftest import LONG, NUMBER, UMLAUT, Shop
 from .test_erasing import places

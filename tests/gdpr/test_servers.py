@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_cli.artifacts import inbox
+from recsys_cli.artifacts import orders
 from recsys_cli.gdpr import erase, requests
 from recsys_cli.gdpr.deciding import decide
 from recsys_cli.gdpr.journal import state_dir
@@ -69,8 +69,8 @@ def test_erasure_choices_and_webhooks_on_a_running_server(shop: Shop, server: Se
     exports = list((state_dir(shop.settings.db) / "exports").iterdir())
     assert {(e / "data.json").exists() for e in exports} == {True}
     assert len(exports) == 2
-    (waiting,) = inbox.waiting(shop.artifacts.root)
-    assert waiting.kind == inbox.ERASE_SHOP
+    (waiting,) = orders.waiting(shop.artifacts.root)
+    assert waiting.kind == orders.ERASE_SHOP
     assert [r.kind for r in requests.requests(shop.settings.db) if not r.closed_at] == ["erase the shop"]
     # Nothing that servers write names anybody.
     for one in (LONG, NUMBER, UUID, "anna@example.org", "c20052"):

@@ -23,9 +23,7 @@ def test_an_old_export_does_not_bring_them_back_and_new_customers_may_come(shop:
     erase(shop.store, shop.artifacts, shop.settings, [LONG])
     later = suppression.entries(shop.settings.db)[-1].at + 60
     export = tmp_path / "old.csv"
-    export.write_text(
-        f"user_id,item_id,ts,qty\n{LONG},p1,1700000000,1\nc20050,p1,1700000777,1\n{LONG},p2,{later},1\n"
-    )
+    export.write_text(f"user_id,item_id,ts,qty\n{LONG},p1,1700000000,1\nc20050,p1,1700000777,1\n{LONG},p2,{later},1\n")
     ingest(shop.settings, [export])
     assert shop.count("events", f"user_id = '{LONG}' AND ts < {later}") == 0
     assert shop.count("events", "user_id = 'c20050' AND ts = 1700000777") == 1
@@ -76,9 +74,7 @@ def test_a_backup_from_before_is_cleaned_before_it_serves(shop: Shop, tmp_path: 
     for one in (LONG, NUMBER):
         assert places(shop, one) == []
         key = user_key(load_secret(shop.settings.db), one)
-        assert all(
-            find_key(read_bundle(shop.artifacts.open(n).path).keys, key) == -1 for n in shop.artifacts.names()
-        )
+        assert all(find_key(read_bundle(shop.artifacts.open(n).path).keys, key) == -1 for n in shop.artifacts.names())
     assert shop.count("events", "user_id = 'c20050'") > 0
     assert reapply(shop.store, shop.artifacts, shop.settings) == 0
 

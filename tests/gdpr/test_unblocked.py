@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import inbox
+from recsys_cli.artifacts import orders
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.errors import ErasureIncomplete, NotFound, UsageError
 from recsys_cli.gdpr import erase, exporting, journal, passes, requests, resume
@@ -194,11 +194,11 @@ def passed(shop: Shop, hours: float = 0) -> passes.Done:
 
 def test_two_orders_about_one_person_are_carried_out_together(shop: Shop) -> None:
     root = shop.artifacts.root
-    inbox.put(root, inbox.ERASE, [LONG, "anna@example.org"], "shopify")
-    inbox.put(root, inbox.ERASE, ["anna@example.org"], "shopify")
-    inbox.put(root, inbox.ERASE, [UUID], "wordpress")
+    orders.put(root, orders.ERASE, [LONG, "anna@example.org"], "shopify")
+    orders.put(root, orders.ERASE, ["anna@example.org"], "shopify")
+    orders.put(root, orders.ERASE, [UUID], "wordpress")
     done = passed(shop)
-    assert (done.counts["requests"], done.failed, inbox.waiting(root)) == (3, (), [])
+    assert (done.counts["requests"], done.failed, orders.waiting(root)) == (3, (), [])
     for one in (LONG, UUID, "anna@example.org"):
         assert places(shop, one) == []
     assert len(requests.requests(shop.settings.db)) == 3
@@ -207,19 +207,19 @@ def test_two_orders_about_one_person_are_carried_out_together(shop: Shop) -> Non
 
 def test_orders_that_come_and_go_while_they_are_listed_stop_nobody(shop: Shop) -> None:
     root = shop.artifacts.root
-    kept, done = (inbox.put(root, inbox.EXPORT, [one], "shopify") for one in (LONG, UUID))
+    kept, done = (orders.put(root, orders.EXPORT, [one], "shopify") for one in (LONG, UUID))
     for name in ("0.json", ".0.tmp"):  # listed like any other, and gone when it is looked at
-        (root / inbox.FOLDER / name).symlink_to("nowhere")
-    inbox.drop(root, done)
-    assert inbox.waiting(root) == [kept]
+        (root / orders.FOLDER / name).symlink_to("nowhere")
+    orders.drop(root, done)
+    assert orders.waiting(root) == [kept]
 
 
 def test_an_order_that_waits_goes_with_a_delete_by_hand(shop: Shop) -> None:
-    inbox.put(shop.artifacts.root, inbox.ERASE, [LONG, "anna@example.org"], "shopify")
-    inbox.put(shop.artifacts.root, inbox.EXPORT, [LONG], "shopify")
-    kept = inbox.put(shop.artifacts.root, inbox.ERASE, [UUID], "shopify")
+    orders.put(shop.artifacts.root, orders.ERASE, [LONG, "anna@example.org"], "shopify")
+    orders.put(shop.artifacts.root, orders.EXPORT, [LONG], "shopify")
+    kept = orders.put(shop.artifacts.root, orders.ERASE, [UUID], "shopify")
     erase(shop.store, shop.artifacts, shop.settings, [LONG])
-    assert inbox.waiting(shop.artifacts.root) == [kept]
+    assert orders.waiting(shop.artifacts.root) == [kept]
     assert places(shop, LONG) == []
     held = [(r.kind, bool(r.closed_at)) for r in requests.requests(shop.settings.db)]
     assert sorted(held) == [("erasure", True), ("erasure", True), ("export", True)]
@@ -228,11 +228,11 @@ def test_an_order_that_waits_goes_with_a_delete_by_hand(shop: Shop) -> None:
 def test_an_order_that_fails_does_not_keep_the_others_waiting(shop: Shop) -> None:
     note = stuck(shop, UMLAUT)
     (shop.artifacts.root / "more.txt").write_text(UUID)
-    inbox.put(shop.artifacts.root, inbox.ERASE, [UUID], "shopify")
-    inbox.put(shop.artifacts.root, inbox.ERASE, [LONG], "shopify")
+    orders.put(shop.artifacts.root, orders.ERASE, [UUID], "shopify")
+    orders.put(shop.artifacts.root, orders.ERASE, [LONG], "shopify")
     done = passed(shop, hours=1)
     assert len(done.failed) == 2
-    assert inbox.waiting(shop.artifacts.root) == []
+    assert orders.waiting(shop.artifacts.root) == []
     assert places(shop, LONG) == []
     note.unlink()
     assert passed(shop, hours=2).counts["erasures_finished"] == 1

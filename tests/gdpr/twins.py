@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys_cli import training
 from recsys_cli.artifacts import Artifacts
 from recsys_cli.artifacts.bundle import Bundle, read_bundle
 from recsys_cli.gdpr import erase
 from recsys_cli.identity import load_secret, secret_path
+from recsys_cli.publishing import train
 from recsys_cli.store import Store
 
 from .conftest import Shop
@@ -44,7 +44,7 @@ def check_twin(shop: Shop, people: Sequence[str], where: Path, model: str) -> No
 
     shop.publish(model)
     erase(shop.store, shop.artifacts, shop.settings, people)
-    training.retrain(shop.store, shop.artifacts, shop.settings)
+    train.retrain(shop.store, shop.artifacts, shop.settings)
     twin.publish(model)
 
     _same_store(shop, twin)

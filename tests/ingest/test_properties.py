@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from recsys_cli.errors import RecsysError
 from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.ingest import FileReport, Request, ingest
-from recsys_cli.ingest.values import INVISIBLE, MISSING
+from recsys_cli.ingest.value_parsing import INVISIBLE, MISSING
 from recsys_cli.settings import load
 
 NASTY = [

@@ -12,21 +12,21 @@ from known import catalogue, checkerboard, dataset
 
 from recsys_cli.errors import InputError, UsageError
 from recsys_cli.models.als import ALS, ALSConfig
-from recsys_cli.models.base import weigh
 from recsys_cli.models.blend import Blend, BlendConfig
-from recsys_cli.models.blending import Problem, learn, standardised
-from recsys_cli.models.clock import usable_time
-from recsys_cli.models.describing import Content, ContentConfig, described, read_vectors
+from recsys_cli.models.content import Content, ContentConfig, described, read_vectors
 from recsys_cli.models.ease import EASE, EASEConfig
 from recsys_cli.models.item2vec import sentences, write_corpus
 from recsys_cli.models.item_knn import ItemKNN, ItemKNNConfig
-from recsys_cli.models.linear import neighbours, sparse_top_k
-from recsys_cli.models.newness import boost
 from recsys_cli.models.popular import Popular, PopularConfig, popularity
-from recsys_cli.models.randomised import orthonormal, right_vectors
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.models.spectral import Spectral, SpectralConfig
+from recsys_cli.models.support.blend_weights import Problem, learn, standardised
+from recsys_cli.models.support.item_matrix import neighbours, sparse_top_k
+from recsys_cli.models.support.newness import boost
+from recsys_cli.models.support.svd import orthonormal, right_vectors
 from recsys_cli.schema import DAY, Dataset, Histories
+from recsys_cli.splitting.interactions import weigh
+from recsys_cli.splitting.usable_time import usable_time
 
 
 def random_shop(users: int = 60, items: int = 20, seed: int = 3) -> tuple[Dataset, np.ndarray]:
@@ -108,7 +108,7 @@ class TestSpectral:
 
     def test_blocks_of_rows_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         whole, _ = right_vectors(sp.csr_matrix(R, dtype=np.float32), 4, seed=0)
-        monkeypatch.setattr("recsys_cli.models.randomised._CHUNK", 12 * 7)
+        monkeypatch.setattr("recsys_cli.models.support.svd._CHUNK", 12 * 7)
         parts, _ = right_vectors(sp.csr_matrix(R, dtype=np.float32), 4, seed=0)
         np.testing.assert_allclose(np.abs(np.sum(whole * parts, axis=0)), 1, atol=1e-3)
 

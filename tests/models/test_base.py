@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recsys_cli.models.base import mask_nonzeros, top_k, weigh
+from recsys_cli.models.base import mask_nonzeros, top_k
 from recsys_cli.schema import DAY, Histories
+from recsys_cli.splitting.interactions import weigh
 
 N = 12
 events = st.tuples(st.integers(0, N - 1), st.integers(0, 400 * DAY), st.integers(0, 2), st.integers(0, 9).map(float))

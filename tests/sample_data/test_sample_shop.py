@@ -111,8 +111,7 @@ def test_events_are_in_time_and_refer_to_known_ids() -> None:
 def test_a_refund_gives_back_a_line_of_its_order() -> None:
     key = ("user_id", "order_id", "item_id", "qty", "price")
     lines, refunds = (
-        list(zip(*(_events(kind)[name].to_pylist() for name in key), strict=True))
-        for kind in ("purchase", "refund")
+        list(zip(*(_events(kind)[name].to_pylist() for name in key), strict=True)) for kind in ("purchase", "refund")
     )
     assert set(refunds) <= set(lines)
     assert all(line[1] for line in lines)
@@ -177,9 +176,7 @@ def test_what_customers_have_in_common_beats_popularity() -> None:
         cells.data[:] = 1.0
         return cells
 
-    past, lately, future = (
-        matrix(keep) for keep in (ts < cut, (ts < cut) & (ts >= cut - 30 * DAY), ts >= cut)
-    )
+    past, lately, future = (matrix(keep) for keep in (ts < cut, (ts < cut) & (ts >= cut - 30 * DAY), ts >= cut))
     new = future - future.multiply(past)
     judged = np.flatnonzero((past.getnnz(axis=1) > 0) & (np.asarray(new.sum(axis=1)).ravel() > 0))
     together = (past.T @ past).toarray()
@@ -188,16 +185,12 @@ def test_what_customers_have_in_common_beats_popularity() -> None:
     np.fill_diagonal(cosine, 0.0)
     owned, wanted = past[judged].toarray() > 0, new[judged].toarray() > 0
     personal = _ndcg(past[judged] @ cosine, owned, wanted)
-    popular = max(
-        _ndcg(np.tile(counts.sum(axis=0), (len(judged), 1)), owned, wanted) for counts in (past, lately)
-    )
+    popular = max(_ndcg(np.tile(counts.sum(axis=0), (len(judged), 1)), owned, wanted) for counts in (past, lately))
     assert len(judged) > 300
     assert personal > 1.4 * popular
 
 
-def _ndcg(
-    score: NDArray[np.float64], owned: NDArray[np.bool_], wanted: NDArray[np.bool_], k: int = 10
-) -> float:
+def _ndcg(score: NDArray[np.float64], owned: NDArray[np.bool_], wanted: NDArray[np.bool_], k: int = 10) -> float:
     ranked = np.argsort(-np.where(owned, -np.inf, np.asarray(score)), axis=1, kind="stable")[:, :k]
     discount = 1.0 / np.log2(np.arange(2, k + 2))
     best = np.cumsum(discount)[np.minimum(wanted.sum(axis=1), k) - 1]

@@ -14,7 +14,7 @@ import pytest
 
 from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.serving import Engine
-from recsys_cli.serving.overlay import Overlay
+from recsys_cli.serving.live_events import Overlay
 from recsys_cli.serving.rules import Rules
 from recsys_cli.settings import RuleSettings
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from recsys_cli.artifacts import Artifacts, Version
+from recsys_cli.evaluation.bench import Recipe
 from recsys_cli.gdpr import suppression
 from recsys_cli.identity import load_secret
-from recsys_cli.judging import Recipe
 from recsys_cli.progress import SILENT
+from recsys_cli.publishing.train import publish_version, read_snapshot
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
-from recsys_cli.training import publish_version, read_snapshot
 
 DAY = 86_400
 NOW = 1_750_000_000
@@ -89,7 +89,7 @@ def _items() -> pa.Table:
     rows = [
         {
             "item_id": f"{letter}{n}",
-            "title": f"{word.capitalize()} \"{n}\"",
+            "title": f'{word.capitalize()} "{n}"',
             "category": word,
             "brand": BRANDS[n % 3],
             "price": float(n + 1),

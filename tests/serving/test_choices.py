@@ -9,7 +9,7 @@ import pytest
 
 from recsys_cli.artifacts.choices import Choice, Choices, change, hash_of
 from recsys_cli.serving import Engine, Request
-from recsys_cli.serving.overlay import customer_key
+from recsys_cli.serving.live_events import customer_key
 
 NOW = 1_750_000_100
 

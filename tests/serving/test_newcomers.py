@@ -133,6 +133,6 @@ def test_nobody_knows_since_when(heard: Heard, shop: Any, store: Store) -> None:
     with store.writing() as con:
         con.execute("INSERT INTO items (item_id, title, category) VALUES ('dateless', 'Tea', 'tea')")
     engine = heard(event("t0"))
-    from recsys_cli.serving.reasons import Reasons
+    from recsys_cli.serving.explanations import Reasons
 
     assert Reasons(engine, None).of(engine.code("dateless"), "new") == "New in the shop."

@@ -20,7 +20,7 @@ from recsys_cli.errors import UsageError
 from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Filters, Request
 from recsys_cli.serving.campaigns import Campaign, read_campaigns
-from recsys_cli.serving.overlay import customer_key
+from recsys_cli.serving.live_events import customer_key
 from recsys_cli.serving.rules import Rules
 from recsys_cli.settings import RuleSettings
 

@@ -99,8 +99,8 @@ def test_likeness_to_any_of_them_counts(engine: Engine) -> None:
 
 def test_a_visit_goes_on_when_the_worker_has_published(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request(user_id="late0")  # bought c9 at NOW, in the version
-    monkeypatch.setattr("recsys_cli.serving.people.time.time", lambda: NOW + 3600.0)
+    monkeypatch.setattr("recsys_cli.serving.visitor.time.time", lambda: NOW + 3600.0)
     assert engine.people.find(request).fresh == []
     engine.people._kept.clear()
-    monkeypatch.setattr("recsys_cli.serving.people.time.time", lambda: NOW + 60.0)
+    monkeypatch.setattr("recsys_cli.serving.visitor.time.time", lambda: NOW + 60.0)
     assert engine.people.find(request).fresh == [engine.code("c9")]

@@ -21,13 +21,13 @@ from recsys_cli.models import registry
 from recsys_cli.models.blend import BlendConfig, learn_weights, popularities
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.schema import DAY
-from recsys_cli.tuning import final as final_round
+from recsys_cli.tuning import final_round as final_round
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.auto import Picked, pick
 from recsys_cli.tuning.choice import FILE, FOLDER
-from recsys_cli.tuning.final import _members, last_round, winner
+from recsys_cli.tuning.final_round import _members, last_round, winner
 from recsys_cli.tuning.objective import Rung, aged
-from recsys_cli.tuning.study import Tried
+from recsys_cli.tuning.search import Tried
 from recsys_cli.tuning.tune import best_of_each, tune
 
 DATA = checkerboard(users=300)
@@ -94,7 +94,7 @@ def test_a_run_that_was_killed_while_it_wrote_keeps_nobody_waiting(
     artifacts = tmp_path / "there" if root == "/" else Path(root)
     tune(DATA, artifacts, models=["popular"], trials=2, window_days=60)
     code = (
-        "import os, signal, sys; from pathlib import Path; from recsys_cli.tuning.turns import Turn\n"
+        "import os, signal, sys; from pathlib import Path; from recsys_cli.tuning.study_lock import Turn\n"
         "Turn(Path(sys.argv[1])).acquire()\n"
         "with open(sys.argv[1], 'a') as log: log.write('{\"op_code\":5,\"worker')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -78,8 +78,8 @@ def shop(store: Store) -> Store:
 @pytest.fixture
 def train(shop: Store, artifacts: Artifacts, values: Settings) -> Callable[[], Version]:
     """Train and publish."""
-    from recsys_cli.training import Recipe
-    from recsys_cli.training import train as run
+    from recsys_cli.publishing.train import Recipe
+    from recsys_cli.publishing.train import train as run
 
     config = {"factors": 4, "iterations": 10, "tau_days": 0}
     return lambda: run(shop, artifacts, values, Recipe.of("als", config)).version

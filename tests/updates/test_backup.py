@@ -14,8 +14,8 @@ import pytest
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup, check, restore
+from recsys_cli.durable_files import sha256_of
 from recsys_cli.errors import InputError, UsageError
-from recsys_cli.files import sha256_of
 from recsys_cli.gdpr import suppression
 from recsys_cli.gdpr.erasing import erase
 from recsys_cli.gdpr.journal import state_dir

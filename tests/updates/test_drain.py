@@ -11,8 +11,8 @@ import pytest
 from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.store import Store
-from recsys_cli.store.lines import Taken, take_lines
 from recsys_cli.store.reading import spool_position, watermark
+from recsys_cli.store.spool_import import Taken, take_lines
 from recsys_cli.updates.drain import drain, remove_old_segments
 
 

@@ -13,9 +13,9 @@ from recsys_cli.artifacts import Artifacts, SpoolWriter
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
+from recsys_cli.publishing.train import Recipe, train
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
-from recsys_cli.training import Recipe, train
 from recsys_cli.updates import run_pass
 
 Line = Callable[..., bytes]

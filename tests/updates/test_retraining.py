@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, health
+from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, worker_state
 from recsys_cli.evaluation import Interval, Report
 from recsys_cli.evaluation.gate import decide
 from recsys_cli.models import registry
 from recsys_cli.models.als import ALS, ALSConfig
+from recsys_cli.publishing.train import Recipe, Trained, train
 from recsys_cli.settings import Settings, UpdateSettings
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, transaction
-from recsys_cli.training import Recipe, Trained, train
 from recsys_cli.updates import recorded_pass
 from recsys_cli.updates.drift import Watch, psi
 from recsys_cli.updates.loop import attempt
-from recsys_cli.updates.reasons import Attempt, reason
+from recsys_cli.updates.retrain_triggers import Attempt, reason
 
 Line = Callable[..., bytes]
 T0, DAY = 1_700_000_000, 86_400
@@ -175,7 +175,7 @@ def test_a_pass_trains_when_there_is_reason_and_says_so(
     assert done.training is not None
     assert "days newer" in done.training.reason
     assert done.version == artifacts.current_name() == done.training.version == "v000004"
-    assert attempt(health.read(artifacts.root)) == done.training
+    assert attempt(worker_state.read(artifacts.root)) == done.training
     assert artifacts.current().manifest["recipe"]["config"]["factors"] == 8
     assert recorded_pass(returning, artifacts, values).outcome == "nothing new"
 

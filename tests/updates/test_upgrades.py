@@ -11,8 +11,8 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, Version
 from recsys_cli.artifacts.versions import FORMAT, _canonical, _digest
+from recsys_cli.durable_files import sha256_of
 from recsys_cli.errors import ArtifactError
-from recsys_cli.files import sha256_of
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store, migrations
 from recsys_cli.updates import run_pass
@@ -24,9 +24,7 @@ def copy_of(store: Store) -> Path:
     return store.path.with_name(store.path.name + ".before-upgrade")
 
 
-def test_a_copy_is_there_while_an_upgrade_runs_and_gone_after_it(
-    shop: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_is_there_while_an_upgrade_runs_and_gone_after_it(shop: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = sha256_of(shop.path), []
 
     def next_step(con: duckdb.DuckDBPyConnection) -> None:

@@ -1,0 +1,83 @@
+"""How the update worker is: one small file that the status command and the server read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..durable_files import private_dir, write_atomic
+
+FILE = "worker.json"
+
+
+@dataclass(frozen=True)
+class Health:
+    """The last pass, and how many before it failed.
+
+    Parameters
+    ----------
+    started_at, ended_at
+        Epoch seconds of the last pass.
+    outcome
+        "published", "nothing new", "drained" (taken, but there is no model yet) or "failed".
+    version
+        What is served after the pass; None when nothing is.
+    training
+        The last training that a pass did: its reason, version, whether it is served, and the gate's verdict.
+    message
+        What went wrong, when it failed.
+    failures
+        Passes failed in a row.
+    last_success_at
+        End of the last pass that did not fail; None when none has.
+    lag_seconds
+        Age of the oldest event that was waiting when the pass began; 0 when none was.
+    backlog_bytes
+        What the pass left in the spool.
+    passes, published
+        Since this file was made.
+    seen
+        Files of the watched folder that were dealt with: name to size, time and inode.
+    """
+
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    outcome: str = ""
+    version: str | None = None
+    training: dict[str, Any] | None = None
+    message: str = ""
+    failures: int = 0
+    last_success_at: float | None = None
+    lag_seconds: float = 0.0
+    backlog_bytes: int = 0
+    passes: int = 0
+    published: int = 0
+    seen: dict[str, list[int]] = field(default_factory=dict)
+
+    def succeeded(self, **values: Any) -> Health:
+        """The health after a pass that went well."""
+        fresh = replace(self, **{"message": "", "failures": 0, **values})
+        more = int(fresh.outcome == "published")
+        return replace(fresh, last_success_at=fresh.ended_at, passes=self.passes + 1, published=self.published + more)
+
+    def failed(self, **values: Any) -> Health:
+        """The health after a pass that did not."""
+        fresh = replace(self, **{"outcome": "failed", **values})
+        return replace(fresh, failures=self.failures + 1, passes=self.passes + 1)
+
+
+def read(root: Path) -> Health:
+    """The health of the worker of one artifacts directory; all empty when it has never run, or the file is damaged."""
+    try:
+        found = json.loads((root / FILE).read_bytes())
+        return Health(**{k: v for k, v in found.items() if k in Health.__dataclass_fields__})
+    except (OSError, ValueError, AttributeError):
+        return Health()
+
+
+def write(root: Path, health: Health) -> None:
+    """Replace the file."""
+    private_dir(root)
+    write_atomic(root / FILE, json.dumps(asdict(health), indent=1).encode())

@@ -1,0 +1,113 @@
+"""The tables of evaluation and tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..evaluation import Interval, Report
+from ..tuning.search import Tried
+
+_FIGURES = ("ndcg@10", "hr@10", "ndcg@20", "hr@20")  # with what stands beside them, 80 columns
+_LISTS = {"coverage@10": "cover", "gini@10": "gini", "novelty@10": "novel", "diversity@10": "divers"}
+
+
+def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
+    """Models by NDCG@10 with 95 % intervals; with `full` also lists, cost and segments."""
+    order = sorted(report.metrics, key=lambda name: -report.metrics[name]["ndcg@10"].value)
+    parts: list[RenderableType] = [_metrics(report, order)]
+    if full:
+        parts += [_lists(report, order), _segments(report, order)] if report.segments else [_lists(report, order)]
+    if report.split.get("note"):
+        parts.append(Text(report.split["note"], style="yellow"))
+    return Group(*parts)
+
+
+def _metrics(report: Report, order: list[str]) -> Table:
+    split = report.split
+    how = f"last {split['window_days']:.0f} days" if split["by"] == "time" else f"split by {split['by']}"
+    repeat = ", repeats count" if split["repeat"] else ", new items only"
+    title = f"{split['users']:,} customers, {how}{repeat}, full catalogue"
+    table = _table(title, ["model", *_FIGURES, "ndcg@10 vs popular"])
+    for name in order:
+        found = report.metrics[name]
+        gain = report.differences.get(name, {}).get("popular", {}).get("ndcg@10")
+        table.add_row(Text(name), *(_interval(found[f], f.endswith("@10")) for f in _FIGURES), _gain(gain))
+    return table
+
+
+def _lists(report: Report, order: list[str]) -> Table:
+    columns = ["model", "recall", "mrr", *_LISTS.values(), "filled", "fit s", "score s", "MB"]
+    table = _table("At 10, the lists as a whole, and cost", columns)
+    for name in order:
+        lists, cost = report.lists.get(name, {}), report.cost.get(name, {})
+        cells = [f"{report.metrics[name][f].value:.4f}" for f in ("recall@10", "mrr@10")]
+        cells += [f"{lists[key]:.3f}" if key in lists else "" for key in _LISTS]
+        cells.append(f"{lists.get('fallback_share', 0):.0%}")
+        cells += [_number(cost, "fit_seconds", 1), _number(cost, "score_seconds", 1), _number(cost, "memory_mb", 0)]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _segments(report: Report, order: list[str]) -> Table:
+    """Segments down, models across: there are more of the former."""
+    shown = order[:6]
+    names = list(dict.fromkeys(s for name in shown for s in report.segments.get(name, {})))
+    table = _table("NDCG@10 by segment", ["segment", "customers", *shown])
+    for part in names:
+        found = {name: report.segments.get(name, {}).get(part) for name in shown}
+        users = next(f["users"] for f in found.values() if f)
+        cells = [f"{f['ndcg@10']:.4f}" if f else "" for f in found.values()]
+        table.add_row(Text(part), f"{users:,.0f}", *cells)
+    return table
+
+
+def trials(tried: Iterable[Tried], rows: int = 12) -> Table:
+    """The best trials so far, best first."""
+    best = sorted(tried, key=lambda t: (t.finished, t.score), reverse=True)[:rows]
+    table = _table("Trials, scored on earlier windows", ["#", "model", "score", "s", "hyperparameters"])
+    for t in best:
+        score = f"{t.score:.4f}" if t.finished else f"({t.score:.4f})"
+        table.add_row(str(t.number), Text(t.model), score, f"{t.seconds:.1f}", Text(settings_line(t.config)))
+    return table
+
+
+def settings_line(config: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in config.items() if _short(v))
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, (int, float, str))
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(
+        title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1)
+    )
+    for name in columns:
+        wide = name == "hyperparameters"
+        left = name in ("model", "segment", "hyperparameters")
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not wide)
+    return table
+
+
+def _interval(found: Interval, whole: bool) -> str:
+    return f"{found.value:.4f} {_give(found)}" if whole else f"{found.value:.4f}"
+
+
+def _gain(found: Interval | None) -> str:
+    return "" if found is None else f"{found.value:+.4f} {_give(found)}"
+
+
+def _give(found: Interval) -> str:
+    """Half the width of the 95 % interval, without the zero that all have."""
+    return f"±{(found.high - found.low) / 2:.3f}".replace("0.", ".", 1)
+
+
+def _number(cost: Mapping[str, float], key: str, digits: int) -> str:
+    return f"{cost[key]:.{digits}f}" if key in cost else ""

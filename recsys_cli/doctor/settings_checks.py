@@ -1,0 +1,119 @@
+"""The settings as the doctor sees them: what commands would refuse, by their own checks, and what does nothing."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..api.guard import read_origins
+from ..artifacts.keys import read_keys
+from ..errors import RecsysError
+from ..ingest.columns import AIDS, EVENTS, FIELDS, ITEMS, USERS
+from ..ingest.watch import Folder
+from ..ingest.zones import check_zone
+from ..models import registry
+from ..publishing.train import choose
+from ..serving.campaigns import Campaign
+from ..settings import Settings
+from ..store.figures import TargetFigures
+from ..tuning.auto import AUTO
+from .findings import BROKEN, HINT, WARNING, Finding
+
+Target = tuple[str, str]  # what a campaign is about and the value, as category and Tea
+
+
+def refused(settings: Settings) -> list[Finding]:
+    """Settings under which serve, recommend, ingest, train or the update worker stop with an error."""
+    found = [
+        *_refused("rules.campaigns", *(lambda t=t, n=n: Campaign.of(t, n) for n, t in _numbered(settings))),
+        *_refused("serve.cors_origins", *(lambda o=o: read_origins([o]) for o in settings.serve.cors_origins)),
+        *_refused("ingest.timezone", lambda: check_zone(settings.ingest.timezone)),
+    ]
+    if settings.ingest.folder:
+        found += _refused("ingest.folder", lambda: Folder(Path(settings.ingest.folder)).ready(0))
+    models = _refused("train.model", lambda: choose(settings, None, {}))
+    if not models and settings.train.model != AUTO:
+        # Not in use while there is what tuning chose.
+        models = _refused("train.model", lambda: registry.get(settings.train.model), severity=WARNING)
+    return [*found, *models, *_refused("", lambda: read_keys(settings.artifacts))]
+
+
+def _numbered(settings: Settings) -> Iterator[tuple[int, Any]]:
+    return enumerate(settings.rules.campaigns, 1)
+
+
+def _refused(setting: str, *checks: Callable[[], Any], severity: str = BROKEN) -> list[Finding]:
+    found = []
+    for check in checks:
+        try:
+            check()
+        except RecsysError as e:
+            where = f"Mend {setting} in recsys.toml, or where it is set." if setting else ""
+            found.append(Finding("settings", severity, e.message, f"{where} {e.hint}".strip()))
+    return found
+
+
+def targets(settings: Settings) -> list[Target]:
+    """What the campaigns that are not over yet are about."""
+    return list(dict.fromkeys((c.target, c.value) for _, c in _campaigns(settings, time.time())))
+
+
+def _campaigns(settings: Settings, now: float) -> list[tuple[int, Campaign]]:
+    """Those that can be read and that run or will run, with their numbers."""
+    read = []
+    for number, table in _numbered(settings):
+        try:
+            campaign = Campaign.of(table, number)
+        except RecsysError:
+            continue
+        if campaign.end > now or campaign.start >= campaign.end:
+            read.append((number, campaign))
+    return read
+
+
+def idle(settings: Settings, now: float, known: Mapping[Target, TargetFigures]) -> list[Finding]:
+    """Settings that are taken and do nothing.
+
+    Parameters
+    ----------
+    known
+        What the database has of `targets`; empty where there is none.
+    """
+    found = [_idle_campaign(number, c, known, settings) for number, c in _campaigns(settings, now)]
+    return [*(f for f in found if f is not None), *_unknown_fields(settings)]
+
+
+def _idle_campaign(
+    number: int, campaign: Campaign, known: Mapping[Target, TargetFigures], settings: Settings
+) -> Finding | None:
+    which = f"Campaign {number} in [[rules.campaigns]]"
+    if campaign.start >= campaign.end:
+        return Finding("campaign", HINT, f"{which} never runs: its until is before its from.", "Mend one of the days.")
+    figures = known.get((campaign.target, campaign.value))
+    what = f"{which} ({campaign.action} {campaign.target} {campaign.value!r})"
+    if figures is None:
+        return None
+    if not figures.items:
+        near = f"Did you mean {figures.near!r}?" if figures.near else "Mend it, or ingest the catalogue as it is."
+        return Finding("campaign", HINT, f"{what} does nothing: no item is or has that.", near)
+    if figures.retired == figures.items:
+        return Finding("campaign", HINT, f"{what} does nothing: that is out of the catalogue.", "Take it out.")
+    if campaign.action == "pin" and settings.rules.in_stock_only and figures.sold_out:
+        return Finding("campaign", HINT, f"{what} shows nothing: the item is sold out.", "Pin another one meanwhile.")
+    return None
+
+
+def _unknown_fields(settings: Settings) -> list[Finding]:
+    found = []
+    for kind in (EVENTS, ITEMS, USERS):
+        fields = [f.name for f in (*FIELDS[kind], *AIDS)]
+        for name in getattr(settings.ingest, f"map_{kind}"):
+            if name not in fields:
+                near = difflib.get_close_matches(name, fields, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"Fields: {', '.join(f.name for f in FIELDS[kind])}."
+                sentence = f"'{name}' in [ingest.map_{kind}] is no field of {kind}: files with that column are refused."
+                found.append(Finding("mapping", HINT, sentence, hint))
+    return found

@@ -1,0 +1,188 @@
+"""What a training is judged by: the recipe, the served model and popularity on the newest days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from ..artifacts import Artifacts, Version
+from ..artifacts.bundle import read_bundle
+from ..errors import NoModel
+from ..models import registry
+from ..models.base import Model, ModelConfig
+from ..progress import SILENT, Progress
+from ..settings import Settings
+from ..store import Snapshot
+from . import Report, Split, evaluate, holdout
+from .gate import SERVED, Decision, decide
+
+FLOOR = "popular"
+UNJUDGED = Decision(True, "The data has no later part with customers who came back to judge by.")
+_FINAL_USERS = 2000  # enough to see that a fit went wrong
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to fit: a model's name and its config.
+
+    Parameters
+    ----------
+    past
+        The model that comes of it on what was before the newest days, where choosing it has fitted that already.
+    before, whole
+        What to fit on that, and on everything, where choosing has found out more than `config` says; see
+        `tuning.final.Final`.
+    """
+
+    name: str
+    config: ModelConfig
+    past: Model | None = field(default=None, compare=False, repr=False)
+    before: ModelConfig | None = field(default=None, compare=False, repr=False)
+    whole: ModelConfig | None = field(default=None, compare=False, repr=False)
+
+    @staticmethod
+    def of(name: str, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with these hyperparameters, the others at their defaults.
+
+        Raises
+        ------
+        UsageError
+            No such model, or no such hyperparameter.
+        """
+        return Recipe(name, registry.get(name).Config.from_values(values))
+
+    def fit(self, data: Any, settings: Settings, progress: Progress) -> Model:
+        """A model fitted on everything."""
+        return self._fit(self.whole or self.config, data, settings, progress)
+
+    def fit_past(self, data: Any, settings: Settings, progress: Progress) -> Model:
+        """A model fitted on what was before the newest days, which must tell it nothing."""
+        return self.past or self._fit(self.before or self.config, data, settings, progress)
+
+    def _fit(self, config: ModelConfig, data: Any, settings: Settings, progress: Progress) -> Model:
+        cls, train = registry.get(self.name), settings.train
+        return cls.fit(data, config, seed=train.seed, threads=train.threads, progress=progress)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "config": self.config.as_dict()}
+
+
+@dataclass(frozen=True)
+class Served:
+    """The served version's model.
+
+    Parameters
+    ----------
+    model
+        Loaded from the version.
+    recipe
+        What it was fitted by.
+    items
+        Item ids in the order of its codes.
+    until
+        Epoch seconds of the newest event that the fit saw.
+    created_at
+        Epoch seconds of the training.
+    """
+
+    model: Model
+    recipe: Recipe
+    items: pa.Array
+    until: int
+    created_at: int
+
+    @staticmethod
+    def of(artifacts: Artifacts) -> Served | None:
+        """What is served now; None when nothing is."""
+        try:
+            version = artifacts.current()
+        except NoModel:
+            return None
+        bundle, trained = read_bundle(version.path), fitted(version)
+        asked = trained.get("recipe", version.manifest["model"])
+        recipe = Recipe.of(asked["name"], asked["config"])
+        until, created_at = int(trained["data"]["last_ts"]), int(trained["created_at"])
+        return Served(registry.load(bundle), recipe, bundle.items().ids, until, created_at)
+
+
+def fitted(version: Version) -> dict[str, Any]:
+    """The training that a version's model comes from.
+
+    Returns
+    -------
+    dict
+        version, created_at; data: as in its manifest, what was known then; recipe: name and config as they were
+        asked for (`model` in the manifest has the numbers that were chosen in place of zeros).
+    """
+    manifest = version.manifest
+    known: dict[str, Any] = manifest.get("trained") or {
+        "version": version.name,
+        "created_at": manifest["created_at"],
+        "data": manifest["data"],
+        "recipe": manifest.get("recipe", manifest["model"]),
+    }
+    return known
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was found on the newest days.
+
+    Parameters
+    ----------
+    split
+        The newest days, hidden.
+    report
+        The recipe under its own name, popularity, and the served model as "served" where it could be compared.
+    recipe
+        Of the candidate.
+    served
+        Whether anything is served.
+    """
+
+    split: Split
+    report: Report
+    recipe: Recipe
+    served: bool
+
+    @staticmethod
+    def of(
+        snapshot: Snapshot, settings: Settings, recipe: Recipe, served: Served | None, progress: Progress = SILENT
+    ) -> Bench | None:
+        """Fit on the past and score on the future.
+
+        The served model is compared as it is when it has not seen the days it would be asked about. Otherwise it
+        would win by knowing the answers, and a model fitted by its recipe on the past takes its place; the same
+        recipe needs no comparison with itself.
+
+        Returns
+        -------
+        None when the data has no future to judge by: too few days, or nobody who came back.
+        """
+        split = holdout(snapshot.data, settings.evaluation.window_days)
+        if split is None:
+            return None
+        recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}
+        models: dict[str, Model] = {}
+        if served and split.by == "time" and served.until < split.cut:
+            models[SERVED] = served.model.grow(split.train, split.now)
+        elif served and served.recipe != recipe:
+            recipes[SERVED] = served.recipe
+        for name, each in recipes.items():
+            with progress.stage(f"Fitting {name} on the past"):
+                models[name] = each.fit_past(split.train, settings, progress)
+        report = evaluate(
+            models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
+        )
+        return Bench(split, report, replace(recipe, past=None), served is not None)
+
+    def decide(self, model: Model, settings: Settings, progress: Progress = SILENT) -> Decision:
+        """The gate's word on `model`, which is the recipe fitted on everything."""
+        name, seed = self.recipe.name, settings.train.seed
+        final = evaluate({name: model}, self.split, max_users=_FINAL_USERS, seed=seed, progress=progress)
+        return decide(
+            self.report, name, floor=FLOOR, served=self.served, margin=settings.update.gate_margin, final=final
+        )

@@ -1,0 +1,112 @@
+"""A list for every customer into one file: `recsys recommend --all`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from .durable_files import explain_os, fsync_file
+from .errors import UsageError
+from .identity import UserKeys
+from .progress import SILENT, Progress
+from .serving.batch import find_rows
+from .serving.engine import Engine
+from .store import Store
+from .store.reading import user_ids
+
+BLOCK = 8192  # customers at a time
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float32()),
+        ("source", pa.string()),
+    ]
+)
+
+
+def recommend_all(
+    store: Store,
+    engine: Engine,
+    secret: str,
+    out: Path,
+    *,
+    k: int,
+    repeat: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Write `k` items for every customer in the store: user_id, item_id, rank (1 is best), score, source.
+
+    Parameters
+    ----------
+    out
+        Ends in `.parquet` or `.csv`; replaced whole, or not at all.
+    repeat
+        Keep what the customer already bought.
+    """
+    started = time.monotonic()
+    writer_of = {".parquet": pq.ParquetWriter, ".csv": pacsv.CSVWriter}.get(out.suffix.lower())
+    if writer_of is None:
+        raise UsageError(f"{out} is neither Parquet nor CSV by its name.", "End it in .parquet or .csv.")
+    with store.reading() as con:
+        users, keys = user_ids(con, secret)
+    items = engine.items
+    draft = out.with_name(f".{out.name}.tmp")
+    rows = 0
+    try:
+        with writer_of(str(draft), SCHEMA) as writer, progress.stage("Recommending", len(users)) as advance:
+            for start in range(0, len(users), BLOCK):
+                block = slice(start, start + BLOCK)
+                codes, scores, sources = _lists(engine, keys[block], k, repeat)
+                table = _table(users.slice(start, BLOCK), items, codes, scores, sources)
+                writer.write_table(table)
+                rows += len(table)
+                advance(len(codes))
+        fsync_file(draft)
+        draft.replace(out)
+    except OSError as e:
+        draft.unlink(missing_ok=True)
+        raise explain_os(e, out) from None
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return {"file": str(out), "users": len(users), "rows": rows, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, Any, Any]:
+    """Codes, scores and sources, each of shape (customers, k), without what was shown to them too often."""
+    codes, scores, sources = engine.recommend_batch(keys, k, repeat=repeat)
+    shown, limit = engine.overlay.shown if engine.overlay else {}, engine.rules.settings.shown_limit
+    if not (shown and limit):
+        return codes, scores, sources
+    seen = np.array(sorted(shown), dtype=np.uint64)
+    for row in np.flatnonzero(find_rows(seen, keys) >= 0):
+        skip = engine.people.shown_often(engine.people.of_customer(keys[row]), limit)
+        if np.isin(codes[row], skip).any():
+            # As many more as may have to go: what is left is the list that leaves them out from the beginning.
+            more = engine.recommend_batch(keys[row : row + 1], k + len(skip), repeat=repeat)
+            left = np.flatnonzero(~np.isin(more.codes[0], skip))[:k]
+            codes[row], scores[row], sources[row] = (part[0][left] for part in more)
+    return codes, scores, sources
+
+
+def _table(users: pa.Array, items: Any, codes: Any, scores: Any, sources: Any) -> pa.Table:
+    """Lists of shape (users, k), padded with -1, as rows."""
+    row, column = np.nonzero(codes >= 0)
+    return pa.table(
+        [
+            users.take(pa.array(row)),
+            items.take(codes[row, column]),
+            pa.array((column + 1).astype(np.int32)),
+            pa.array(scores[row, column]),
+            pa.array(sources[row, column]),
+        ],
+        schema=SCHEMA,
+    )

@@ -1,0 +1,1 @@
+"""What several models share: least squares, cold starts, factorisations, content features."""

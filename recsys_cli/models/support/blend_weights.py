@@ -1,0 +1,227 @@
+"""Learning how much each model should say, from what customers did next in earlier windows.
+
+Every window is turned into a small dense problem: for each customer the items that any member puts high, each with
+one number from every member. On that, weights are first fitted as a conditional logit (which is convex, and uses all
+that was wanted), then moved one at a time while NDCG@10 over all windows grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ...schema import PURCHASE, Float32, Histories
+from ...splitting.holdout import Split
+from ...splitting.interactions import weigh
+from ..base import Model
+
+_TOP = 150  # candidates that each member names
+_VALUES = 60_000_000  # scores of all members held at a time: 240 MB
+_ABSENT = np.float32(-1e9)
+_DEPTH = 10
+OWN = ("had", "count", "week", "season")  # what `own_features` tells of an item that a customer has bought
+_OWN_USERS = 1500
+_LEAST_BLENDED = 0.05
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Candidates of one window.
+
+    Parameters
+    ----------
+    features
+        float32, shape (members, users, candidates).
+    wanted, real
+        bool, shape (users, candidates): what was wanted; what is a candidate and not padding.
+    relevant
+        int64, shape (users,): wanted items, among the candidates or not.
+    """
+
+    features: Float32
+    wanted: NDArray[np.bool_]
+    real: NDArray[np.bool_]
+    relevant: NDArray[np.int64]
+
+    def scores(self, weights: NDArray[np.float64]) -> Float32:
+        """Blended scores, float32 of shape (users, candidates); padding lies below everything."""
+        total = np.tensordot(weights.astype(np.float32), self.features, axes=1)
+        return np.where(self.real, total, _ABSENT)
+
+    def ndcg(self, weights: NDArray[np.float64]) -> float:
+        """Mean NDCG@10 of the blended lists."""
+        scores = self.scores(weights)
+        depth = min(_DEPTH, scores.shape[1])
+        top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+        hits = np.take_along_axis(self.wanted, np.take_along_axis(top, order, axis=1), axis=1)
+        discount = 1 / np.log2(np.arange(2, _DEPTH + 2))
+        ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(self.relevant, _DEPTH)]
+        return float(((hits @ discount[:depth]) / ideal).mean())
+
+    def loss(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Negative mean log-likelihood of what was wanted, each user alike; and its gradient."""
+        scores = self.scores(weights)
+        scores -= scores.max(axis=1, keepdims=True)
+        chance = np.exp(scores)
+        total = chance.sum(axis=1, keepdims=True)
+        share = (1 / (self.relevant * len(self.relevant)))[:, None]
+        value = -float((np.where(self.wanted, scores - np.log(total), 0) * share).sum())
+        found = self.wanted.sum(axis=1, keepdims=True)
+        slope = ((chance / total * found - self.wanted) * share).astype(np.float32)
+        return value, np.tensordot(self.features, slope, axes=([1, 2], [0, 1])).astype(np.float64)
+
+
+def standardised(scores: Float32) -> Float32:
+    """Each row's scores by its own mean and spread, long tails drawn in: what makes models comparable.
+
+    A row that is all alike says nothing and comes out as zeros.
+    """
+    middle = scores.mean(axis=1, keepdims=True)
+    spread = scores.std(axis=1, keepdims=True)
+    scaled = np.asarray(scores - middle, dtype=np.float32)  # and on in place: over everybody, memory is the time
+    scaled /= np.where(spread > 0, spread, np.float32(np.inf))
+    return np.asarray(np.arcsinh(scaled, out=scaled), dtype=np.float32)
+
+
+def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -> Problem:
+    """The candidates of a window by members fitted on its past, for at most `users` customers."""
+    wanted = split.wanted()
+    chosen = split.judged(wanted, users, seed)
+    histories, seen = split.train.interactions.histories, split.seen()
+    step = int(np.clip(_VALUES // (len(members) * seen.shape[1]), 8, 256))
+    parts = []
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        block = histories.rows(rows)
+        values = np.stack([standardised(m.score(block, split.now)) for m in members.values()])
+        taken = seen[rows].toarray() > 0
+        parts.append(_candidates(values, taken, wanted[rows].toarray() > 0))
+    return _joined(parts)
+
+
+def _joined(parts: list[Problem]) -> Problem:
+    """One problem of several, of the same members and other customers."""
+    width = max(part.real.shape[1] for part in parts)
+    return Problem(
+        np.concatenate([_padded(p.features, width) for p in parts], axis=1),
+        np.concatenate([_padded(p.wanted, width) for p in parts]),
+        np.concatenate([_padded(p.real, width) for p in parts]),
+        np.concatenate([p.relevant for p in parts]),
+    )
+
+
+def _candidates(values: Float32, taken: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Problem:
+    chosen = np.zeros(taken.shape, dtype=np.bool_)
+    top = min(_TOP, taken.shape[1])
+    for member in values:
+        open_to = np.where(taken, _ABSENT, member)
+        np.put_along_axis(chosen, np.argpartition(-open_to, top - 1, axis=1)[:, :top], True, axis=1)
+    chosen &= ~taken
+    row, column = chosen.nonzero()
+    count = chosen.sum(axis=1)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    shape = (len(taken), int(count.max(initial=1)))
+    features = np.zeros((len(values), *shape), dtype=np.float32)
+    features[:, row, place] = values[:, row, column]
+    hits, real = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    hits[row, place] = wanted[row, column]
+    real[row, place] = True
+    return Problem(features, hits, real, wanted.sum(axis=1).astype(np.int64))
+
+
+def _padded(array: NDArray[np.generic], width: int) -> NDArray[np.generic]:
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])])
+
+
+def own_features(histories: Histories, n_items: int) -> tuple[sp.csr_matrix, Float32]:
+    """What each history bought already, how often, how lately.
+
+    Models of what goes with what say next to nothing of an item that is already in the history, and many shops live on
+    what is bought again. Purchases only: they are left out of lists unless repeats are asked for, while what was
+    merely looked at would fill every list.
+
+    Returns
+    -------
+    What was bought and kept, float32 CSR of shape (rows, n_items), and for each of its entries, in the order of its
+    `indices`, the features named in `OWN`: float32, at least 0, shape (len(OWN), entries).
+    """
+    bought = histories.where(histories.is_kind(PURCHASE) | (histories.kind_weight[histories.kind] < 0))
+    plain = weigh(bought, n_items)
+    count, week, season = (
+        weigh(bought, n_items, **how).data / plain.data
+        for how in ({"repeat_power": 1.0}, {"tau_days": 7.0}, {"tau_days": 60.0})
+    )
+    return plain, np.stack([np.ones_like(week), np.log(np.maximum(count, 1)), week, season])
+
+
+def learn_own(blended: Callable[[Histories, int], Float32], split: Split, seed: int) -> dict[str, float]:
+    """What to add to the blended score of a customer's own items, by `OWN`; empty where nobody ever comes back to one.
+
+    Learned where everything counts that was got later, had before or not. The order of what is new is not touched.
+    """
+    if not split.future.is_kind(PURCHASE).any():
+        return {}
+    wanted = split.wanted(repeat=True)
+    chosen = split.judged(wanted, _OWN_USERS, seed)
+    n_items, before = wanted.shape[1], split.train.interactions.histories
+    parts = []
+    step = int(np.clip(_VALUES // (2 * len(OWN) * n_items), 8, 256))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        block = before.rows(rows)
+        owned, features = own_features(block, n_items)
+        values = np.zeros((1 + len(OWN), len(rows), n_items), dtype=np.float32)
+        values[0] = blended(block, split.now)
+        values[1:, np.repeat(np.arange(len(rows)), np.diff(owned.indptr)), owned.indices] = features
+        parts.append(_candidates(values, np.zeros(values.shape[1:], np.bool_), wanted[rows].toarray() > 0))
+    if not parts:
+        return {}
+    weights, _ = learn([_joined(parts)], 1 + len(OWN))
+    if weights[0] <= _LEAST_BLENDED:  # the blend says nothing at all beside them: what is had comes first
+        weights[0] = _LEAST_BLENDED
+    own = dict(zip(OWN, (weights[1:] / weights[0]).tolist(), strict=True))
+    return {name: round(value, 4) for name, value in own.items()} if any(own.values()) else {}
+
+
+def learn(problems: list[Problem], members: int) -> tuple[NDArray[np.float64], float]:
+    """Weights, not negative and summing to 1, and the mean NDCG@10 they reach.
+
+    Newer windows come first and count no more than older ones: which month the next will be like is not known.
+    """
+    likely = _likeliest(problems, members)
+    return _climb(problems, likely / max(likely.sum(), 1e-12) if likely.any() else np.full(members, 1 / members))
+
+
+def _likeliest(problems: list[Problem], members: int) -> NDArray[np.float64]:
+    from scipy.optimize import minimize  # here, because it takes a server half a second to load for nothing
+
+    def total(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        found = [p.loss(weights) for p in problems]
+        value = sum(v for v, _ in found) / len(found) + 1e-3 * float(weights @ weights)
+        return value, sum((g for _, g in found), np.zeros(members)) / len(found) + 2e-3 * weights
+
+    start = np.full(members, 1 / members)
+    best = minimize(total, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * members, options={"maxiter": 50})
+    return np.asarray(best.x, dtype=np.float64)
+
+
+def _climb(problems: list[Problem], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Move one weight at a time while the mean NDCG grows, in smaller and smaller steps."""
+
+    def value(w: NDArray[np.float64]) -> float:
+        return sum(p.ndcg(w) for p in problems) / len(problems)
+
+    best = value(weights)
+    for step in (0.3, 0.15, 0.07):
+        for member in range(len(weights)):
+            for move in (-step, step):
+                trial = weights.copy()
+                trial[member] = max(trial[member] + move, 0.0)
+                if trial.sum() > 0 and (reached := value(trial)) > best + 1e-6:
+                    weights, best = trial / trial.sum(), reached
+    return weights, best

@@ -1,0 +1,1 @@
+"""Everything that makes a version: the model, shelves, pairs and index, published by one pointer swap."""

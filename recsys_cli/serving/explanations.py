@@ -1,0 +1,117 @@
+"""Why an item is in a list, from what really happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..schema import PURCHASE, Histories
+from . import sources
+from .visitor import Person
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class Reasons:
+    """Reasons for the items of one answer.
+
+    Parameters
+    ----------
+    engine
+        That gave the answer.
+    person
+        Whom it is for; None for shelves that are for everybody.
+    """
+
+    def __init__(self, engine: Engine, person: Person | None) -> None:
+        self._engine = engine
+        self._person = person
+        self._shelves = engine.bundle.shelves
+
+    def of(self, code: int, source: str) -> str:
+        """One sentence."""
+        if source == self._engine.model.name and self._person is not None:
+            return self._by_model(code)
+        told: dict[str, Callable[[int], str]] = {
+            "together": self._together,
+            "neighbours": self._near,
+            "content": self._content,
+            "popular": self._popular,
+            "trending": self._trending,
+            "new": self._new,
+            "category": lambda code: f"Sells well in {self._word(code, 'category')}.",
+            "pinned": lambda code: "Placed here by the shop.",
+            "catalogue": lambda code: "Fills the list; not sold yet.",
+        }
+        return told[source](code) if source in told else "Like the item."
+
+    def _by_model(self, code: int) -> str:
+        engine, person = self._engine, self._person
+        if person is None or not len(person.past):
+            return "Fits what is known."
+        if not engine.model.capabilities.explains:
+            return "Fits what this customer did before."
+        histories: Histories = person.past.as_histories(engine.bundle.histories)
+        parts = engine.model.explain(histories, code, engine.people.now)
+        best = next(((item, part) for item, part in parts if part > 0 and item != code), None)
+        return self._because(best[0], person) if best else "Fits what this customer did before."
+
+    def _because(self, item: int, person: Person) -> str:
+        past, kinds = person.past, self._engine.bundle.histories.kinds
+        if item in person.basket:
+            return f"Goes with {self._title(item)} in the basket."
+        place = int((past.item == item).nonzero()[0][-1])
+        verb = {PURCHASE: "bought", "view": "viewed", "cart": "put in the cart", "like": "liked"}
+        day = time.strftime("%Y-%m-%d", time.gmtime(int(past.ts[place])))
+        return f"Goes with {self._title(item)}, {verb.get(kinds[past.kind[place]], 'seen')} on {day}."
+
+    def _together(self, code: int) -> str:
+        person = self._person
+        items = (person.basket or person.fresh) if person else []
+        best, orders = -1, 0
+        for item in items:
+            hit = (self._shelves["together_item"][item] == code).nonzero()[0]
+            if len(hit) and int(self._shelves["together_count"][item][hit[0]]) > orders:
+                best, orders = item, int(self._shelves["together_count"][item][hit[0]])
+        return f"Bought with {self._title(best)} in {orders} orders." if best >= 0 else "Bought in the same orders."
+
+    def pair(self, item: int, code: int) -> str:
+        """Why `code` is shown beside `item`."""
+        hit = (self._shelves["together_item"][item] == code).nonzero()[0]
+        orders = int(self._shelves["together_count"][item][hit[0]]) if len(hit) else 0
+        return f"Bought with {self._title(item)} in {orders} orders."
+
+    def _near(self, code: int) -> str:
+        person = self._person
+        latest = sources.latest(person.basket, person.fresh) if person else []
+        where = "in the basket" if person and person.basket else "looked at just now"
+        for item in latest:
+            if any(near == code for near, _ in self._engine.retrieval.near(item)[: sources.NEAR]):
+                return f"Like {self._title(item)}, {where}."
+        return f"Like what is {where}." if person and person.basket else f"Like what was {where}."
+
+    def _content(self, code: int) -> str:
+        return f"New in {self._word(code, 'category')}."
+
+    def _popular(self, code: int) -> str:
+        sold = int(self._shelves["sold_lately"][code])
+        return f"Sold {sold} times in the last 30 days." if sold else "Sold before, not in the last 30 days."
+
+    def _trending(self, code: int) -> str:
+        week, usual = self._shelves["sold_week"][code], self._shelves["sold_usual"][code]
+        return f"Sold {int(week)} times this week, usually {usual:.1f}."
+
+    def _new(self, code: int) -> str:
+        since = int(self._shelves["first_seen"][code])
+        if since <= 0:
+            return "New in the shop."  # nobody knows since when
+        return f"New since {time.strftime('%Y-%m-%d', time.gmtime(since))}."
+
+    def _title(self, code: int) -> str:
+        row = self._engine.catalogue.describe(code)
+        return str(row.get("title") or row["item_id"])
+
+    def _word(self, code: int, column: str) -> str:
+        return str(self._engine.catalogue.describe(code).get(column) or "the shop")

@@ -1,0 +1,203 @@
+"""A server process's engine, kept up with what other processes publish and receive."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..artifacts import Artifacts, Spool, Version
+from ..artifacts.choices import Choices
+from ..errors import CorruptArtifact, NoModel, NotFound, RecsysError
+from .engine import Engine
+from .live_events import Overlay
+from .rules import NO_RULES, Rules
+
+Log = Callable[..., None]
+_TIDY_SECONDS = 600.0  # between searches for garbage, when no version is published meanwhile
+
+
+@dataclass
+class Live:
+    """Watches the artifacts directory and swaps engines by one assignment.
+
+    Parameters
+    ----------
+    artifacts
+        What is served.
+    secret
+        See `identity.load_secret`.
+    poll
+        Seconds between looks.
+    log
+        Told of swaps and refusals: an event's name and its facts.
+    rules
+        The shop's.
+    also
+        Called at every look.
+    """
+
+    artifacts: Artifacts
+    secret: str
+    poll: float
+    log: Log
+    rules: Rules = NO_RULES
+    engine: Engine | None = None
+    swapped_at: float = 0.0
+    created_at: float = 0.0
+    swaps: int = 0
+    refused: int = 0
+    _pointer: str | None = None
+    _tidied: float = 0.0
+    choices: Choices = field(init=False)
+    also: Callable[[], None] | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.choices = Choices(self.artifacts.root, self.secret)
+        self.choices.refresh()
+
+    @property
+    def spool(self) -> Spool:
+        """What servers received."""
+        return Spool(self.artifacts.spool_dir)
+
+    def ready(self) -> Engine:
+        """The engine.
+
+        Raises
+        ------
+        NoModel
+            There is none yet.
+        """
+        if self.engine is None:
+            raise NoModel("No version is loaded yet.", "Run recsys train; the server takes what it publishes.")
+        return self.engine
+
+    def start(self, pointer: str | None, newest: Version, damaged: Sequence[CorruptArtifact]) -> None:
+        """Load a version, or the newest older one that is whole and can be read.
+
+        Parameters
+        ----------
+        pointer
+            What was pointed to before `newest` was chosen.
+        newest
+            The current version as `Artifacts.current` gives it, checked.
+        damaged
+            The versions that were passed over for it.
+
+        Raises
+        ------
+        NoModel
+        """
+        self._pointer = pointer
+        for error in damaged:
+            self._refuse(error)
+        engine = self._built(newest)
+        names = self.artifacts.names()
+        older = names[: names.index(newest.name)] if newest.name in names else names  # removed since
+        while engine is None and older:
+            engine = self._open(older.pop())
+        if engine is None:
+            raise NoModel(f"No version in {self.artifacts.versions_dir} can be read.", "Run recsys train.")
+        self._take(engine)
+
+    async def run(self) -> None:
+        """Keep up until `stop`."""
+        while not self._stop.is_set():
+            try:
+                await self.look()
+                if self.also is not None:
+                    self.also()
+                if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                    gc.collect()
+                    self._tidy()
+            except (RecsysError, OSError) as e:
+                # What is being served stays; the next look tries again.
+                self.log("look_failed", error=str(e))
+            try:
+                await asyncio.wait_for(self._stop.wait(), self.poll)
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    async def look(self) -> None:
+        """Take what is new: another current version, a spool in which somebody was forgotten, or events."""
+        self.choices.refresh()
+        name = self.artifacts.current_name()
+        engine = self.engine
+        if name is not None and name != self._pointer:
+            fresh = await asyncio.to_thread(self._open, name)
+            self._pointer = name
+            if fresh is not None:
+                self._take(fresh)
+        elif engine is not None and engine.overlay is not None and self.spool.epoch() != engine.overlay.epoch:
+            # Somebody was forgotten: what this process remembers of them goes with the old engine.
+            again = await asyncio.to_thread(self.artifacts.open, engine.version, verify=False)
+            self._take(await asyncio.to_thread(self._build, again))
+        else:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Take new lines of the spool, a little at a time so that nobody waits long."""
+        # Two readers at once would take the same lines twice.
+        async with self._reading:
+            if self.engine is not None:
+                for _ in self.engine.catch_up():
+                    await asyncio.sleep(0)
+
+    def _open(self, name: str) -> Engine | None:
+        """The engine on the version pointed to; None when it is damaged, and what is served stays."""
+        try:
+            version = self.artifacts.open(name)
+        except (CorruptArtifact, NotFound) as e:
+            self._refuse(e)
+            return None
+        return self._built(version)
+
+    def _built(self, version: Version) -> Engine | None:
+        try:
+            return self._build(version)
+        except CorruptArtifact as e:
+            self._refuse(e)
+            return None
+
+    def _build(self, version: Version) -> Engine:
+        days = self.rules.settings.shown_days
+        overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
+        engine = Engine.open(version, self.secret, overlay, self.rules, self.choices)
+        for _ in engine.catch_up():
+            pass
+        overlay.take_lags()
+        self.created_at = version.manifest["created_at"]
+        return engine
+
+    def _take(self, engine: Engine) -> None:
+        self.engine = engine
+        self.swapped_at = time.time()
+        if self.swaps:
+            gc.collect()
+        self._tidy()
+        self.swaps += 1
+        self.log("version_served", version=engine.version, items=len(engine.catalogue), users=len(engine.bundle.keys))
+
+    def _tidy(self) -> None:
+        """From now on look for garbage only among what is young.
+
+        What a version holds, and what is remembered of customers, lives long: left to itself the collector goes
+        through all of it every second or so while customers come, and each time everybody waits for 60 ms.
+        """
+        gc.freeze()
+        gc.set_threshold(2_000, 5, 1_000_000)
+        self._tidied = time.monotonic()
+
+    def _refuse(self, error: Any) -> None:
+        self.refused += 1
+        self.log("version_refused", error=str(error))

@@ -1,0 +1,216 @@
+"""Who asks: what a person did, in the version and since, and what of that the model makes."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifacts.bundle import Bundle
+from ..artifacts.choices import FULL, SESSION, Choices
+from ..identity import find_key
+from ..schema import PURCHASE, Float32, Int32
+from .catalogue import Catalogue
+from .history import NOTHING, Past
+from .live_events import Heard, Key, Overlay, customer_key, guest_key
+from .request import Request
+from .rules import Picker
+
+_KEPT = 20_000  # people of whom is kept what was worked out: about 2 KB each
+_VISIT = 1800.0  # seconds after which what somebody did is no longer of the same visit
+
+Event = tuple[int, int, int, float]  # item code, epoch seconds, kind, quantity
+
+
+@dataclass(slots=True)
+class Person:
+    """One person, and what was worked out for them; holds until they do something.
+
+    Parameters
+    ----------
+    past
+        What they did, oldest first; the basket of the request last.
+    keys
+        Under which they are known.
+    fresh
+        Items they touched since the version or in a visit still going on, newest first.
+    basket
+        Items of the request's basket.
+    vector
+        What the model makes of the past; set by the engine.
+    found
+        `Allowed.number` without filters, how many items were asked for, and the model's best; set by the engine.
+    candidates
+        The same for the list that was last put in order, with its filters; set by the engine.
+    ordered
+        What that list was asked for with, and the list; set by the engine.
+    """
+
+    past: Past
+    keys: list[Key]
+    fresh: list[int]
+    basket: list[int]
+    heard: int
+    vector: Float32 | None = None
+    found: tuple[int, int, Int32, Float32] | None = None
+    candidates: tuple[int, int, Int32, Float32] | None = None
+    ordered: tuple[tuple[Any, ...], Picker] | None = None
+
+
+class People:
+    """Finds people by the ids in requests.
+
+    Parameters
+    ----------
+    bundle, catalogue, overlay, secret
+        As the engine's.
+    choices
+        What people have decided about the use of their data; None when nobody can have.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        catalogue: Catalogue,
+        overlay: Overlay | None,
+        secret: str,
+        choices: Choices | None = None,
+    ) -> None:
+        self._choices = choices
+        self._histories = bundle.histories
+        self._user_keys = bundle.keys
+        self._now = bundle.now
+        self._catalogue = catalogue
+        self._overlay = overlay
+        self._secret = secret
+        self._kinds = {name: code for code, name in enumerate(bundle.histories.kinds)}
+        self.purchase = self._kinds.get(PURCHASE, -1)
+        self._kept: OrderedDict[tuple[Key, ...], Person] = OrderedDict()
+
+    @property
+    def now(self) -> int:
+        """Epoch seconds by the shop's clock: what ages are counted from."""
+        return max(self._now, self._overlay.clock if self._overlay else 0)
+
+    def find(self, request: Request) -> Person:
+        """The person of a request; one without a history when nothing is known."""
+        if request.items:
+            return self._assemble(request, self._keys(request))
+        keys = self._keys(request)
+        place = tuple(keys)
+        kept = self._kept.get(place)
+        if kept is not None and kept.heard == self._heard(keys):
+            self._kept.move_to_end(place)
+            return kept
+        person = self._assemble(request, keys)
+        self._kept[place] = person
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return person
+
+    def of_customer(self, key: NDArray[np.uint64]) -> Person:
+        """A customer by their key, not remembered: whoever asks for everybody comes once."""
+        place = (int(key[0]), int(key[1]))
+        barred = self._choices is not None and len(self._choices) and not self._choices.of(place).profile
+        return self._assemble(Request(), [] if barred else [place])
+
+    def _keys(self, request: Request) -> list[Key]:
+        keys: list[Key] = []
+        profile, live = self.may_use(request.user_id, request.consent, request.session_id)
+        if request.user_id is not None and profile:
+            keys.append(customer_key(self._secret, request.user_id))
+        if request.session_id is not None and live:
+            keys.append(guest_key(self._secret, request.session_id))
+        return keys
+
+    def may_use(self, user_id: str | None, consent: str, session_id: str | None = None) -> tuple[bool, bool]:
+        """Whether a customer's history and the present session may be used: as they chose, or stricter for now.
+
+        What the guest of the session decided before they logged in, if they did, counts for the session.
+        """
+        profile, live = consent == FULL, consent in (FULL, SESSION)
+        if self._choices is None or not len(self._choices):
+            return profile, live
+        if user_id is not None:
+            choice = self._choices.of(customer_key(self._secret, user_id))
+            profile, live = profile and choice.profile, live and choice.live
+        if session_id is not None:
+            live = live and self._choices.of(guest_key(self._secret, session_id)).live
+        return profile, live
+
+    def _heard(self, keys: list[Key]) -> int:
+        """How much was heard of somebody; it only grows while an engine lives."""
+        if self._overlay is None:
+            return 0
+        return sum(self._overlay.heard_of(key) for key in keys)
+
+    def _assemble(self, request: Request, keys: list[Key]) -> Person:
+        past, later = NOTHING, []
+        for key in keys:
+            past = self._add_rows(past, key)
+            if self._overlay is not None:
+                later += self._coded(self._overlay.people.get(key, ()))
+        if len(keys) > 1:
+            later.sort(key=lambda event: event[1])
+        fresh = list(dict.fromkeys([*(code for code, *_ in reversed(later)), *self._just_now(past)]))
+        live = self.may_use(request.user_id, request.consent, request.session_id)[1] if request.items else False
+        basket = self._catalogue.codes(request.items) if live else []
+        if basket and self.purchase >= 0:
+            newest = max([self.now, *(event[1] for event in later)])
+            later += [(code, newest, self.purchase, 1.0) for code in basket]
+        return Person(past.then(later), keys, fresh, basket, self._heard(keys))
+
+    @staticmethod
+    def _just_now(past: Past) -> list[int]:
+        """Items of a version's past that belong to a visit still going on, newest first.
+
+        Without them a guest's list would change by itself in the middle of the visit, when the worker has published.
+        """
+        since = time.time() - _VISIT
+        if not len(past) or past.ts[-1] < since:
+            return []
+        codes: list[int] = past.item[past.ts >= since][::-1].tolist()
+        return codes
+
+    def _add_rows(self, past: Past, key: Key) -> Past:
+        """With what the version knows under this key, and under those of guests that turned out to be the same."""
+        also: list[Key] = []
+        if self._overlay is not None:
+            if key in self._overlay.gone:
+                return past
+            also = self._overlay.merged.get(key, also)
+        for each in (*also, key):
+            row = find_key(self._user_keys, each)
+            if row >= 0:
+                found = Past.of_row(self._histories, row)
+                past = found if not len(past) else past.joined(found)
+        return past
+
+    def _coded(self, events: Any) -> list[Event]:
+        """Events heard of since, as the version's codes; leaves out items and kinds that it does not know."""
+        code_of, kinds = self._catalogue.code_of, self._kinds
+        return [
+            (code_of[e.item_id], e.ts, kinds[e.kind], e.qty) for e in events if e.item_id in code_of and e.kind in kinds
+        ]
+
+    def seen(self, key: Key) -> list[Heard]:
+        """What was heard of somebody since the version, of whatever kind."""
+        return self._overlay.people.get(key, []) if self._overlay else []
+
+    def shown_often(self, person: Person, limit: int) -> list[int]:
+        """Items shown to them at least `limit` times lately without a click."""
+        if self._overlay is None or not person.keys:
+            return []
+        return self._catalogue.codes(tuple(self._overlay.shown_often(person.keys, limit, self.now)))
+
+    def bought(self, person: Person) -> tuple[Any, Any]:
+        """Codes and times of their purchases."""
+        past = person.past
+        if person.basket:  # counted as bought in `past`, but it is not yet
+            past = past.first(len(past) - len(person.basket))
+        hit = past.kind == self.purchase
+        return past.item[hit], past.ts[hit]

@@ -1,0 +1,143 @@
+"""Write the database anew and swap it in, so that no byte of what was deleted is left.
+
+DELETE, CHECKPOINT and VACUUM leave deleted values in freed blocks and dictionaries of a DuckDB file. Here a process of
+its own copies what is still there into a new file, in the same order of rows, and ends; then the new file takes the
+place of the old one under our lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+
+from ..durable_files import fsync_dir, fsync_file
+from ..errors import StoreError
+from ..processes import die_with_parent
+from .connection import Store
+
+FRESH = ".fresh"
+_PATIENCE = 30.0  # seconds
+
+
+def rewrite(store: Store, *, compression: str = "") -> None:
+    """Replace the database file with a new one of the same content.
+
+    Parameters
+    ----------
+    compression
+        How DuckDB must write texts; empty lets it choose. Only the bytes of the file differ.
+
+    Raises
+    ------
+    StoreBusy, StoreError
+        The old file is still in place.
+    """
+    fresh = store.path.with_name(store.path.name + FRESH)
+    with store.lock():
+        sweep_rewriting(store)
+        try:
+            _in_process_of_its_own(store, fresh, compression)
+            if _wal(store.path).exists() or _wal(fresh).exists():
+                # A log that outlives the swap would be replayed into a file that it does not belong to.
+                raise StoreError(f"{store.path} is being written by another program.", "Close it and run this again.")
+            fsync_file(fresh)
+            fresh.chmod(0o600)
+            fresh.replace(store.path)
+            fsync_dir(store.path.parent)
+        finally:
+            sweep_rewriting(store)
+
+
+def sweep_rewriting(store: Store) -> None:
+    """Remove what a killed rewriting left behind, and DuckDB's spill files. Under the store's lock."""
+    fresh = store.path.with_name(store.path.name + FRESH)
+    for path in (fresh, _wal(fresh)):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(store.spill_path, ignore_errors=True)
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
+
+
+def _in_process_of_its_own(store: Store, fresh: Path, compression: str) -> None:
+    package = Path(__file__).resolve().parents[2]
+    settings = store.settings
+    done = subprocess.run(
+        [
+            sys.executable, "-m", __name__, str(store.path), str(fresh), str(store.spill_path),
+            settings.memory_limit, str(settings.threads), compression, str(os.getpid()),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+        raise StoreError(f"{store.path} could not be rewritten: {reason}.", "Free disk space for a second copy of it.")
+
+
+def _copy(old: str, fresh: str, spill: str, memory: str, threads: str, compression: str) -> None:
+    os.umask(0o077)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": memory,
+        "temp_directory": spill,
+    }
+    if threads != "0":
+        config["threads"] = threads
+    con = _connect(old, config)
+    try:
+        con.execute("CHECKPOINT")
+        name = con.execute("SELECT current_database()").fetchall()[0][0]
+        con.execute("ATTACH '" + fresh.replace("'", "''") + "' AS recsys_fresh")
+        if compression:
+            con.execute(f"PRAGMA force_compression='{compression}'")
+        con.execute(f'COPY FROM DATABASE "{name}" TO recsys_fresh')
+        con.execute("CHECKPOINT recsys_fresh")
+        _compare(con, name)
+        con.execute("DETACH recsys_fresh")
+    finally:
+        con.close()
+
+
+def _connect(old: str, config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
+    """Connect, waiting a little for a killed process of ours to let go of the file."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return duckdb.connect(old, config=config)
+        except duckdb.IOException as e:
+            if "lock" not in str(e).lower() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Refuse a copy that lacks anything."""
+    tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [name]).fetchall()
+    for (table,) in tables:
+        counts = [
+            con.execute(f'SELECT count(*) FROM "{database}".main."{table}"').fetchall()
+            for database in (name, "recsys_fresh")
+        ]
+        if counts[0] != counts[1]:
+            raise SystemExit(f"the copy of {table} is not complete")
+
+
+if __name__ == "__main__":
+    *what, waits = sys.argv[1:]
+    die_with_parent(signal.SIGKILL, int(waits))  # nobody would swap its file in
+    try:
+        _copy(*what)
+    except duckdb.Error as e:
+        raise SystemExit(str(e).strip().splitlines()[0]) from None

@@ -1,0 +1,63 @@
+"""Turns at the log of a study, that end with whoever has one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from optuna.storages.journal import JournalFileOpenLock
+
+from ..durable_files import explain_os, open_private
+
+
+class Turn(JournalFileOpenLock):
+    """A lock on the log itself, which the kernel releases whatever becomes of its holder.
+
+    Optuna's own are files that a killed run leaves behind: the next one would wait for them for half a minute, and for
+    ever, on a whole core, where the log is named by a relative path.
+    """
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(str(log))
+        self._log = log
+        self._held = -1  # only its holder touches it
+
+    def acquire(self) -> bool:
+        """Wait for the turn, of other processes and of other threads of this one."""
+        try:
+            fd = open_private(self._log, os.O_RDWR | os.O_CREAT)
+        except OSError as e:
+            raise explain_os(e, self._log) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._held = fd
+        return True
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        fd, self._held = self._held, -1
+        os.close(fd)
+
+    def mend(self) -> None:
+        """Cut off the part of a line that a killed run left: the next line would be glued to it, and both be lost."""
+        self.acquire()
+        try:
+            size = os.fstat(self._held).st_size
+            end, step = size, 1 << 16
+            while end:
+                begin = max(end - step, 0)
+                at = os.pread(self._held, end - begin, begin).rfind(b"\n")
+                if at >= 0:
+                    end = begin + at + 1
+                    break
+                end = begin
+            if end < size:
+                os.ftruncate(self._held, end)
+        except OSError as e:
+            raise explain_os(e, self._log) from None
+        finally:
+            self.release()
