@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
+import typer.main
 
 from .. import __version__
 from ..errors import RecsysError, UsageError
@@ -29,6 +30,7 @@ from . import (
     tune,
     update_worker,
 )
+from .help_text import asked, tidied
 from .safe_output import plain, plain_json, printable_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -45,7 +47,8 @@ app = typer.Typer(
     name="recsys",
     help="The recommender a small shop runs itself. Nothing leaves the box.",
     no_args_is_help=True,
-    add_completion=False,
+    epilog="recsys help COMMAND shows what a command takes; so does COMMAND -h.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -137,7 +140,8 @@ def _call() -> Any:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, press)
     try:
-        return app(prog_name="recsys", standalone_mode=False)
+        command = tidied(typer.main.get_command(app))
+        return command(asked(sys.argv[1:]), prog_name="recsys", standalone_mode=False)
     except Exception:
         if pressed:
             return INTERRUPTED

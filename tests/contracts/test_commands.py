@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,14 @@ def test_help_is_quick(helps: tuple[dict[str, tuple[int, str]], set[str]]) -> No
     assert [name for name in HEAVY if name in helps[1]] == []
 
 
+@pytest.mark.parametrize("words", [["-h"], ["train", "-h"], ["help", "train"], ["help"], ["help", "models", "list"]])
+def test_help_can_be_had_in_the_usual_ways(words: list[str], run: Run) -> None:
+    done = run(words)
+    assert done.code == 0
+    named = [w for w in words if w not in ("-h", "help")]
+    assert f"Usage: {' '.join(['recsys', *named])}" in done.out
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=ids)
 class TestHelp:
     def test_is_there(self, command: Command, helps: tuple[dict[str, tuple[int, str]], set[str]]) -> None:
@@ -186,6 +195,12 @@ class TestHelp:
         assert code == 0
         assert command.described.help, "its docstring is its help"
         assert command.described.help.split()[0] in text
+        assert "<bool>" not in text
+
+    def test_defaults_are_shown(self, command: Command, helps: tuple[dict[str, tuple[int, str]], set[str]]) -> None:
+        text = " ".join(helps[0][command.name][1].replace("│", " ").split())
+        named = {d for p in command.options for d in re.findall(r"\[default: [^\]]*\]", p.help or "")}
+        assert {d for d in named if d not in text} == set()
 
     def test_every_option_says_what_it_is_for(self, command: Command) -> None:
         lacking = [p.opts[0] for p in command.options if not p.help and p.name != "help"]
@@ -303,7 +318,7 @@ class TestInAShop:
         if done.code and not done.out:
             assert json.loads(done.err.splitlines()[-1])["error"]["message"]
         else:
-            json.loads(done.out)
+            assert isinstance(json.loads(done.out), dict), "a result is one object, to which more can be added later"
 
     def test_odd_numbers_are_no_accident(self, command: Command, shop: Run) -> None:
         for flag, kind in command.numbers():

@@ -107,14 +107,14 @@ def test_what_differs(four: Artifacts) -> None:
 
 def test_the_commands(four: Artifacts, recsys: Recsys) -> None:
     state = ("--artifacts", str(four.root))
-    listed = json.loads(recsys("models", "list", "--json", *state).stdout)
-    assert [e["name"] for e in listed if e["current"]] == ["v000004"]
+    listed = json.loads(recsys("models", "list", "--json", *state).stdout)["versions"]
+    assert [e["version"] for e in listed if e["current"]] == ["v000004"]
     assert recsys("models", "list", *state).stdout.splitlines()[1].startswith("* v000004 update")
     narrow = recsys("models", "list", *state, COLUMNS="50").stdout
     assert "…" not in "".join(re.findall(r"v0000\S*", narrow))
     assert all(f" {entry['events']:,} " in narrow for entry in listed)
     back = json.loads(recsys("models", "rollback", "--json", *state).stdout)
-    assert back == {"served": "v000003", "before": "v000004"}
+    assert back == {"version": "v000003", "before": "v000004"}
     assert "v000004 is served from now on" in recsys("models", "promote", "4", *state).stdout
     shown = recsys("models", "show", *state).stdout
     assert "v000004" in shown
@@ -131,7 +131,7 @@ def test_the_list_marks_a_version_with_a_damaged_file(four: Artifacts, recsys: R
     state = ("--artifacts", str(four.root))
     for flags, content in (((), whole[:-1]), ((), None), (("--verify",), b"x" + whole[1:])):
         file.unlink() if content is None else file.write_bytes(content)
-        listed = json.loads(recsys("models", "list", "--json", *flags, *state).stdout)
+        listed = json.loads(recsys("models", "list", "--json", *flags, *state).stdout)["versions"]
         assert [e["damaged"] for e in listed] == [True, False, False, False]
         assert (listed[0]["current"], listed[0]["model"]) == (True, "als")
         shown = recsys("models", "list", *flags, *state).stdout
