@@ -174,7 +174,8 @@ class TestWriteAtomic:
         path = tmp_path / "f"
         write_atomic(path, b"old")
         code = (
-            "import resource, signal, sys; from pathlib import Path\nfrom recsys_cli.durable_files import write_atomic\n"
+            "import resource, signal, sys; from pathlib import Path\n"
+            "from recsys_cli.durable_files import write_atomic\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
             "write_atomic(Path(sys.argv[1]), b'new' * 1000)"
         )
