@@ -125,16 +125,17 @@ def _changed(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     """The values below `name` that differ, by their dotted names; a member of one blend alone by its weight."""
     member = old or new
     if isinstance(member, Mapping) and "weight" in member and not (old and new):
-        yield name, *(f"{float(v['weight']):.0%}" if v else None for v in (old, new))
+        before, after = (f"{float(v['weight']):.0%}" if v else None for v in (old, new))
+        yield name, before, after
         return
     if not isinstance(old, Mapping) and not isinstance(new, Mapping):
         yield name, old, new
         return
-    before = old if isinstance(old, Mapping) else {}
-    after = new if isinstance(new, Mapping) else {}
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) != after.get(key):
-            yield from _changed(f"{name}.{key}", before.get(key), after.get(key))
+    one = old if isinstance(old, Mapping) else {}
+    two = new if isinstance(new, Mapping) else {}
+    for key in dict.fromkeys([*one, *two]):
+        if one.get(key) != two.get(key):
+            yield from _changed(f"{name}.{key}", one.get(key), two.get(key))
 
 
 def short(value: Any) -> str:
