@@ -23,7 +23,8 @@ CLICK, IMPRESSION, LIKE, DISLIKE = "click", "impression", "like", "dislike"
 EVENT_TYPES = (PURCHASE, VIEW, CART, REFUND, CLICK, IMPRESSION, LIKE, DISLIKE)
 
 # Column name -> DuckDB type, in the order of the tables. `ts` is epoch seconds, UTC; `qty` is never negative (a
-# negative quantity in a file is a refund); `price` is per unit, in the shop's currency.
+# negative quantity in a file is a refund); `price` is per unit, in the shop's currency. `parent_id` names the product
+# that an item is a variant of: an id of the shop's, which need not be an item itself.
 EVENT_COLUMNS: Mapping[str, str] = {
     "user_id": "VARCHAR",
     "item_id": "VARCHAR",
@@ -52,6 +53,7 @@ ITEM_COLUMNS: Mapping[str, str] = {
     "created_at": "BIGINT",
     "region": "VARCHAR",
     "margin": "DOUBLE",
+    "parent_id": "VARCHAR",
 }
 USER_COLUMNS: Mapping[str, str] = {"user_id": "VARCHAR", "consent": "VARCHAR"}
 GUEST = "\x1f"  # ids with control characters are refused, so no customer's id begins with it

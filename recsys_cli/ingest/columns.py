@@ -112,6 +112,7 @@ ITEM_FIELDS = (
     _f("created_at", "time", "created date_created", "date_added created_on"),
     _f("region", "text", "market"),
     _f("margin", "number", "profit_margin", "marge"),
+    _f("parent_id", "id", "item_group_id group_id parent_product_id", "parent parent_sku parent_asin parent_reference"),
 )
 USER_FIELDS = (
     Field("user_id", "id", _USER.names, True),

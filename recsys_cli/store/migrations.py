@@ -48,8 +48,13 @@ def mendable_rejections(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE batches ADD COLUMN reading VARCHAR")
 
 
+def parents_of_variants(con: duckdb.DuckDBPyConnection) -> None:
+    """The product that an item is a size or colour of."""
+    con.execute("ALTER TABLE items ADD COLUMN IF NOT EXISTS parent_id VARCHAR")  # new databases have all columns
+
+
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections)
+STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections, parents_of_variants)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
