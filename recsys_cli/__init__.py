@@ -1,11 +1,37 @@
-"""recsys: the recommender a small shop runs itself."""
+"""recsys: the recommender a small shop runs itself.
+
+From Python, a shop does what the command line does::
+
+    from recsys_cli import Shop
+
+    shop = Shop.open("recsys.duckdb")
+    shop.ingest("orders.csv", "products.csv")
+    shop.train()
+    shop.recommend("13085", k=5)
+
+Errors that have a known reason are `RecsysError`; their message says what is wrong, where, and what to do.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import RecsysError
+    from .shop import Shop
 
 __version__: str
-__all__ = ["__version__"]
+__all__ = ["RecsysError", "Shop", "__version__"]
 
 
-def __getattr__(name: str) -> str:
-    # Finding the version out loads much of the standard library, before the command can answer Ctrl-C.
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: the command imports this package before it can answer Ctrl-C.
+    if name == "Shop":
+        from .shop import Shop
+
+        return Shop
+    if name == "RecsysError":
+        from .errors import RecsysError
+
+        return RecsysError
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

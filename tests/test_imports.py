@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         (
             {"__main__"},
             {"cli"},
-            {"demo", "list_export", "status"},
+            {"demo", "list_export", "shop", "status"},
             {"api", "doctor", "backup"},
             {"updates"},
             {"gdpr", "publishing", "ingest"},

@@ -127,24 +127,7 @@ def similar(
 
 
 def open_engine(run: Run) -> Engine:
-    """The engine on the current version; what was shown in vain it leaves out as the server does."""
-    from ..artifacts import Artifacts, Spool
-    from ..artifacts.choices import Choices
-    from ..identity import load_secret
-    from ..serving.engine import Engine
-    from ..serving.live_events import Overlay
-    from ..serving.rules import Rules
+    """The engine on the current version; a damaged one that was passed over is named."""
+    from ..shop import open_engine
 
-    artifacts, rules = run.settings.artifacts, run.settings.rules
-    versions = Artifacts(artifacts)
-    version = versions.current(damaged=lambda e: run.waiting(str(e)))
-    secret = load_secret(run.settings.db)  # after the version: where nothing was trained no key is missing yet
-    choices = Choices(artifacts, secret)
-    choices.refresh()
-    shown = None
-    if rules.shown_limit:  # else the log need not be read
-        shown = Overlay.of_what_was_shown(Spool(versions.spool_dir), secret, rules.shown_days)
-    engine = Engine.open(version, secret, shown, rules=Rules.of(rules), choices=choices)
-    for _ in engine.catch_up():
-        pass
-    return engine
+    return open_engine(run.settings, damaged=lambda e: run.waiting(str(e)))
