@@ -72,6 +72,8 @@ def graph() -> dict[str, dict[str, Path]]:
     """Part -> the parts it imports, each with a file that does."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in SOURCES:
+        if path == PACKAGE / "__init__.py":
+            continue  # the face: it names what lies above it, and loads it when asked
         for name in imports_of(path):
             source, target = part_of(module_of(path)), part_of(name)
             if name[0] == "recsys_cli" and source != target:
