@@ -12,21 +12,28 @@ the spool, which is copied last, so that it holds everything after the position 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .artifacts import Artifacts
-from .durable_files import explain_os, fsync_dir, fsync_file, private_dir, sha256_of, write_atomic
+from .durable_files import (
+    draft_dir,
+    explain_os,
+    fsync_dir,
+    fsync_file,
+    private_dir,
+    sha256_of,
+    sweep_drafts,
+    write_atomic,
+)
 from .errors import (
     ArtifactError,
     CorruptArtifact,
@@ -110,13 +117,12 @@ def backup(
     with store.writing() if _wal(store.path).exists() else store.reading():
         pass
     private_dir(target.parent)
-    _sweep(target.parent)
+    sweep_drafts(target.parent, _DRAFT)
     # Before the first training there is none, and the shop is worth a backup all the same; a mistyped name makes none.
     trained = artifacts.root.is_dir()
-    draft = target.with_name(f"{_DRAFT}{secrets.token_hex(4)}")
     try:
         with (
-            _held(private_dir(draft)),
+            draft_dir(target.parent, _DRAFT) as draft,
             progress.stage("Copying"),
             store.lock(),
             artifacts.exclusive(waiting=progress.note) if trained else nullcontext(),
@@ -134,8 +140,6 @@ def backup(
             fsync_dir(target.parent)
     except OSError as e:
         raise explain_os(e, target) from e
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     copied = Artifacts(target / _ARTIFACTS)
     return Backup(
         target,
@@ -168,30 +172,6 @@ def damaged_versions(artifacts: Artifacts) -> tuple[str, ...]:
         except (ArtifactError, NotFound):
             continue  # a newer recsys wrote it; it was replaced or pruned while we read
     return tuple(found)
-
-
-@contextmanager
-def _held(draft: Path) -> Iterator[None]:
-    """Lock a draft, so that `_sweep` in another process leaves it alone while this one lives."""
-    lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove drafts of backups that were killed."""
-    for draft in folder.glob(f"{_DRAFT}*"):
-        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(draft, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)
 
 
 def _copy_store(store: Store, target: Path) -> None:

@@ -1,19 +1,31 @@
-"""Private, durable files and a lock between processes; nothing here knows what is in them."""
+"""Private, durable files, and locks between processes: whatever kills us, a file is the old one or the new one.
+
+`StateFile` keeps one small document, `append_lines` adds to a log, `draft_dir` makes a folder that is there whole or
+not at all, `locked` gives processes their turns. Nothing here knows what the files are about.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import secrets
+import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from .errors import RecsysError, StoreError
+import msgspec
+
+from .errors import DamagedState, RecsysError, StoreError
+
+T = TypeVar("T")
 
 PRIVATE_FILE, PRIVATE_DIR = 0o600, 0o700
 
@@ -104,6 +116,243 @@ def explain_os(error: OSError, path: Path) -> RecsysError:
         errno.EROFS: "Choose a path that can be written with --db or --artifacts.",
     }
     return StoreError(f"{path} cannot be used: {reason}.", hints.get(error.errno or 0, "Check the path."))
+
+
+# -- small documents -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StateFile(Generic[T]):
+    """One small JSON document with a version and a checksum: written whole, read as a type, one error when damaged.
+
+    On disk: `{"version": 1, "sha256": …, "data": …}`. Documents of the time before this class are the bare data.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made, 0700, by the first `write`.
+    kind
+        What `data` is: a dataclass, a `msgspec.Struct`, or `dict[str, X]`, `list[X]` of such. Fields that the type
+        does not know are left out, fields that the document lacks take their defaults.
+    empty
+        Makes what is read where there is no file.
+    without
+        One sentence for the hint of the error: what is lost by removing the file.
+    version
+        Of the type; a document of a higher one is refused.
+    """
+
+    path: Path
+    kind: Any
+    empty: Callable[[], T]
+    without: str = ""
+    version: int = 1
+
+    def read(self) -> T:
+        """The document; `empty()` when there is none.
+
+        Raises
+        ------
+        DamagedState
+            It is not what was written: half a document, another type, a flipped bit.
+        StoreError
+            It cannot be read (permissions, descriptors used up), or a newer recsys wrote it. That is no damage.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return self.empty()
+        except OSError as e:
+            raise explain_os(e, self.path) from None
+        try:
+            value: T = msgspec.convert(self._data(content), self.kind)
+        except (ValueError, RecursionError):  # which JSON's, UTF-8's and msgspec's own errors are
+            raise DamagedState(self.path, self.without) from None
+        return value
+
+    def write(self, value: T) -> None:
+        """Replace the document, on disk."""
+        data = msgspec.to_builtins(value)
+        private_dir(self.path.parent)
+        text = json.dumps({"version": self.version, "sha256": _digest(data), "data": data}, indent=1)
+        write_atomic(self.path, text.encode())
+
+    def exists(self) -> bool:
+        """Whether it was ever written, and not removed since."""
+        return self.path.exists()
+
+    def _data(self, content: bytes) -> Any:
+        document = json.loads(content)
+        if not isinstance(document, dict) or document.keys() != {"version", "sha256", "data"}:
+            return document
+        if isinstance(document["version"], int) and document["version"] > self.version:
+            raise StoreError(f"{self.path} was written by a newer recsys.", "Upgrade recsys.")
+        if document["sha256"] != _digest(document["data"]):
+            raise ValueError
+        return document["data"]
+
+
+@dataclass
+class Watched(Generic[T]):
+    """A `StateFile` as a server follows it: read again when it has changed, and the last good content kept meanwhile.
+
+    Parameters
+    ----------
+    file
+        Read at once; a server without any good content must not start.
+
+    Attributes
+    ----------
+    value
+        The last content that could be read.
+    error
+        Why the present content cannot be; None when all is well.
+    """
+
+    file: StateFile[T]
+    value: T = field(init=False)
+    error: RecsysError | None = field(init=False, default=None)
+    _seen: tuple[int, int, int] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._seen = self._stamp()
+        self.value = self.file.read()
+
+    def refresh(self) -> bool:
+        """Look again, at the price of one `stat` when nothing has changed; whether `value` is new. Never raises."""
+        try:
+            seen = self._stamp()
+            if seen == self._seen:
+                return False
+            value = self.file.read()
+        except DamagedState as e:
+            self._seen, self.error = seen, e  # it stays damaged until it is written again
+            return False
+        except (RecsysError, OSError) as e:
+            self.error = explain_os(e, self.file.path) if isinstance(e, OSError) else e
+            return False  # descriptors used up, perhaps: the next look tries again
+        self._seen, self.error, self.value = seen, None, value
+        return True
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = self.file.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size  # a replaced file has another inode
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+# -- logs ------------------------------------------------------------------------------------------------------------
+
+
+def append_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Add lines to a log, on disk; one process at a time, after what a killed one left of its last line is cut off."""
+    try:
+        fd = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            cut_torn_tail(fd)
+            write_all(fd, b"".join(line + b"\n" for line in lines))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise explain_os(e, path) from None
+
+
+def cut_torn_tail(fd: int) -> None:
+    """Cut off the part of a line that a killed writer left at the end of a log: the next would be glued to it.
+
+    Hold the log's lock.
+    """
+    size = end = os.fstat(fd).st_size
+    while end:
+        start = max(end - 65_536, 0)
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(fd, end)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """`os.write` until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+# -- drafts ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def draft_dir(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new private folder under `parent` to be renamed when it is whole; removed at the end if it was not.
+
+    It is locked while this process lives, which tells `sweep_drafts` in any other process or container to leave it.
+
+    Parameters
+    ----------
+    prefix
+        What the name begins with; nothing else may be called like that.
+    """
+    path, lock = _new_draft(private_dir(parent), prefix)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_draft(parent: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        path = parent / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            path.mkdir(mode=PRIVATE_DIR)
+            path.chmod(PRIVATE_DIR)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as e:
+            if isinstance(e, FileNotFoundError) and parent.is_dir():
+                continue  # swept before it was locked
+            raise explain_os(e, path) from None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.is_dir():
+            return path, lock
+        os.close(lock)
+
+
+def sweep_drafts(parent: Path, prefix: str) -> None:
+    """Remove the drafts of processes that were killed."""
+    for path in parent.glob(f"{prefix}*"):
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # renamed or removed since it was listed, or not ours to read
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            continue  # its writer lives
+        finally:
+            os.close(lock)
+
+
+def sweep_writes(folder: Path, name: str = "*") -> None:
+    """Remove what killed calls of `write_atomic` for files called like `name` left in `folder`.
+
+    Only while no other process writes such a file.
+    """
+    for draft in folder.glob(f".{name}.????????.tmp"):
+        draft.unlink(missing_ok=True)
+
+
+# -- turns -----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -6,6 +6,7 @@ with `exit_code`; the server answers `{"error": {"code", "message", "hint"}}` wi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -65,6 +66,24 @@ class StoreBusy(StoreError):
     """Another process holds the database longer than we were told to wait."""
 
     code, exit_code, http_status = "store_busy", 5, 503
+
+
+class DamagedState(StoreError):
+    """A small file of ours is not what was written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    without
+        One sentence: what is lost by removing it.
+    """
+
+    code = "damaged_state"
+
+    def __init__(self, path: Path, without: str = "") -> None:
+        super().__init__(f"{path} is damaged: restore it from a backup, or remove it.", without)
+        self.path = path
 
 
 class ArtifactError(RecsysError):

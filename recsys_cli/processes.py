@@ -1,4 +1,4 @@
-"""What a process asks of the system for itself."""
+"""What a process asks of the system for itself, and how it starts another of its own kind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,42 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PACKAGE = Path(__file__).resolve().parent
+
+# The folder of our package is on the path for one import only. Left there, everything in it would pass for a module
+# of the standard library; not there at all, a source tree could not start itself.
+_START = (
+    "import sys; root, module = sys.argv[1:3]; sys.argv[:] = [module, *sys.argv[3:]]; sys.path.insert(0, root); "
+    f"import {_PACKAGE.name}; sys.path.remove(root); import importlib; importlib.import_module(module).main()"
+)
+
+
+def own_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs `main` of one of our modules in a Python of its own.
+
+    The new process never imports from the working directory (`-P`): there, a file called `secrets.py` or `duckdb.py`
+    may be anybody's. Start it with `own_environment`.
+
+    Parameters
+    ----------
+    module
+        Full name, as "recsys_cli.store.rewrite".
+    arguments
+        What `sys.argv[1:]` holds there.
+    """
+    return [sys.executable, "-P", "-c", _START, str(_PACKAGE.parent), module, *arguments]
+
+
+def own_environment(**more: str) -> dict[str, str]:
+    """The environment for `own_command`: ours, without the entries of PYTHONPATH that mean the working directory."""
+    clean = dict(os.environ)
+    entries = [entry for entry in clean.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+    if entries:
+        clean["PYTHONPATH"] = os.pathsep.join(entries)
+    return clean | more
 
 
 def die_with_parent(by: signal.Signals, parent: int = 0) -> None:

@@ -28,7 +28,7 @@ def busy(who: str) -> RecsysError:
 HOLD = """
 import sys, time
 from pathlib import Path
-from recsys_cli.files import locked
+from recsys_cli.durable_files import locked
 with locked(Path(sys.argv[1]), shared=sys.argv[2] == "shared", timeout=60, busy=RuntimeError):
     print("held", flush=True)
     sys.stdin.read()
@@ -125,7 +125,7 @@ class TestBeingWritten:
         path = tmp_path / "orders.csv"
         path.write_text("x")
         code = (
-            "import subprocess, sys; from pathlib import Path; from recsys_cli import files\n"
+            "import subprocess, sys; from pathlib import Path; from recsys_cli import durable_files as files\n"
             "real, path = files.fcntl.fcntl, Path(sys.argv[1])\n"
             "write = 'import os, sys; os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)'\n"
             "def slow(fd, what, how=0):\n"

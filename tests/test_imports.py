@@ -33,7 +33,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"models"},
             {"splitting"},
             {"store", "artifacts"},
-            {"schema", "settings", "errors", "durable_files", "identity", "processes", "progress", "__init__"},
+            {"schema", "settings", "identity", "durable_files", "processes", "supervisor", "progress", "errors"}
+            | {"__init__"},
         ),
     )
 )

@@ -20,8 +20,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import CorruptArtifact, UsageError
+from ..processes import own_command, own_environment
 from ..settings import RuleSettings, ServeSettings
-from .log import log
+from .log import log, log_to_stderr
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts, Version
@@ -96,13 +97,13 @@ def serve(plan: ServePlan, sock: socket.socket) -> None:
     """Answer until told to stop (SIGTERM or SIGINT). With one worker this process becomes it."""
     if plan.settings.workers == 1:
         _become_worker(plan, sock)
+    log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
         _Supervisor(plan, sock, Path(folder)).run()
 
 
 def _command(sock: socket.socket, watch: str) -> list[str]:
-    # -P: a file in the directory we are run from must not pass for a module.
-    return [sys.executable, "-P", "-m", "recsys_cli.api.worker_process", str(sock.fileno()), watch]
+    return own_command("recsys_cli.api.worker_process", str(sock.fileno()), watch)
 
 
 def _become_worker(plan: ServePlan, sock: socket.socket) -> NoReturn:
@@ -111,11 +112,12 @@ def _become_worker(plan: ServePlan, sock: socket.socket) -> NoReturn:
     os.write(write, plan.dump() + b"\n")  # far less than a pipe holds
     os.close(write)
     os.dup2(read, 0)
-    os.execv(sys.executable, _command(sock, "alone"))
+    os.execve(sys.executable, _command(sock, "alone"), own_environment())
 
 
 def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     """Answer in this process."""
+    log_to_stderr()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A thousand slow clients are a thousand open files.
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else soft, hard))
@@ -219,7 +221,7 @@ class _Supervisor:
             _command(self._sock, "watched"),
             stdin=subprocess.PIPE,
             pass_fds=[self._sock.fileno()],
-            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics)},
+            env=own_environment(PROMETHEUS_MULTIPROC_DIR=str(self._metrics)),
         )
         assert process.stdin is not None
         process.stdin.write(self._plan.dump() + b"\n")

@@ -1,4 +1,4 @@
-"""A server process: `python -m recsys_cli.api.worker_process SOCKET alone|watched`, its plan on standard input."""
+"""A server process, started with the arguments SOCKET alone|watched and its plan on standard input."""
 
 from __future__ import annotations
 
@@ -32,6 +32,3 @@ def _watch_parent() -> None:
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
-
-if __name__ == "__main__":
-    main()

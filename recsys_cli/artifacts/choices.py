@@ -7,13 +7,13 @@ neither a name nor the keyed hash that versions know people by.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..durable_files import private_dir, write_atomic
+from ..durable_files import StateFile, Watched
+from ..errors import RecsysError
 
 FILE = "choices.json"
 
@@ -73,50 +73,42 @@ class Choices:
     """
 
     def __init__(self, root: Path, secret: str) -> None:
-        self.path = root / FILE
         self._secret = secret
-        self._seen: tuple[int, int] | None = None
-        self._held: dict[str, Choice] = {}
+        self._file = Watched(file(root))
+
+    @property
+    def error(self) -> RecsysError | None:
+        """Why the file as it is now cannot be read; the choices before it hold meanwhile."""
+        return self._file.error
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed (one `stat` otherwise); whether it had."""
-        try:
-            now = self.path.stat()
-        except FileNotFoundError:
-            changed, self._seen, self._held = bool(self._held), None, {}
-            return changed
-        seen = (now.st_ino, now.st_mtime_ns)  # a replaced file has another inode
-        if seen == self._seen:
-            return False
-        self._held = read(self.path.parent)
-        self._seen = seen
-        return True
+        """Read the file again if it has changed (one `stat` otherwise); whether it had. Never raises."""
+        return self._file.refresh()
 
     def of(self, key: tuple[int, int]) -> Choice:
         """What the person with this keyed hash has chosen; everything is allowed when they have not chosen."""
-        if not self._held:
+        if not self._file.value:
             return EVERYTHING
-        choice = self._held.get(hash_of(self._secret, key), EVERYTHING)
+        choice = self._file.value.get(hash_of(self._secret, key), EVERYTHING)
         return choice if not choice.until or choice.until > time.time() else EVERYTHING
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._file.value)
+
+
+def file(root: Path) -> StateFile[dict[str, Choice]]:
+    """Where the choices of one artifacts directory are kept, by `hash_of`."""
+    lost = "Without it everybody's data is used again: repeat what people asked for since with recsys gdpr."
+    return StateFile(root / FILE, dict[str, Choice], dict, lost)
 
 
 def read(root: Path) -> dict[str, Choice]:
     """All choices by `hash_of`, without those that have ended."""
-    try:
-        found = json.loads((root / FILE).read_bytes())
-    except FileNotFoundError:
-        return {}
     now = time.time()
-    choices = {name: Choice(**choice) for name, choice in found.items()}
-    return {name: choice for name, choice in choices.items() if not choice.until or choice.until > now}
+    return {name: choice for name, choice in file(root).read().items() if not choice.until or choice.until > now}
 
 
 def change(root: Path, new: Mapping[str, Choice], gone: Iterable[str] = ()) -> None:
     """Set and lift choices by `hash_of`, on disk. Inside `Artifacts.exclusive`."""
     held = {name: choice for name, choice in {**read(root), **new}.items() if name not in set(gone)}
-    private_dir(root)
-    kept = {name: asdict(choice) for name, choice in sorted(held.items()) if choice.mode != FULL}
-    write_atomic(root / FILE, json.dumps(kept).encode())
+    file(root).write({name: choice for name, choice in sorted(held.items()) if choice.mode != FULL})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..durable_files import private_dir, write_atomic
-from ..errors import InputError, NotFound, UsageError
+from ..durable_files import StateFile, Watched
+from ..errors import NotFound, RecsysError, UsageError
 
 FILE = "keys.json"
 SCOPES = ("serve", "ingest", "catalogue", "admin")
@@ -46,21 +45,22 @@ def read_keys(root: Path) -> list[Key]:
 
     Raises
     ------
-    InputError
-        The file is damaged: to go on would open the server to everybody.
+    DamagedState
+        To go on would open the server to everybody.
     """
-    try:
-        rows = json.loads((root / FILE).read_bytes())
-        return [Key(r["name"], r["sha256"], tuple(r["scopes"]), r["created_at"]) for r in rows]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"The keys in {root / FILE} cannot be read.", "Restore the file, or remove it.") from None
+    return file(root).read()
+
+
+def file(root: Path) -> StateFile[list[Key]]:
+    """Where the keys of one artifacts directory are kept."""
+    return StateFile(
+        root / FILE, list[Key], list, "Without it there are no keys: make new ones with recsys keys add NAME."
+    )
 
 
 def keys_wanted(root: Path) -> bool:
     """Whether there ever was a key: then nobody is answered without one, also when the last was revoked."""
-    return (root / FILE).exists()
+    return file(root).exists()
 
 
 def add_key(root: Path, name: str, scopes: Iterable[str]) -> str:
@@ -81,7 +81,7 @@ def add_key(root: Path, name: str, scopes: Iterable[str]) -> str:
     if any(key.name == name for key in held):
         raise UsageError(f"There is a key '{name}' already.", "Revoke it first, or choose another name.")
     text = f"recsys_{secrets.token_urlsafe(32)}"
-    _write(root, [*held, Key(name, _hash(text), wanted, int(time.time()))])
+    file(root).write([*held, Key(name, _hash(text), wanted, int(time.time()))])
     return text
 
 
@@ -96,7 +96,7 @@ def revoke_key(root: Path, name: str) -> None:
     left = [key for key in held if key.name != name]
     if len(left) == len(held):
         raise NotFound(f"There is no key '{name}'.", "Run recsys keys list.")
-    _write(root, left)
+    file(root).write(left)
 
 
 def check_place(root: Path) -> None:
@@ -117,32 +117,30 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _write(root: Path, keys: list[Key]) -> None:
-    private_dir(root)
-    write_atomic(root / FILE, json.dumps([asdict(key) for key in keys], indent=1).encode())
-
-
 class KeyRing:
-    """The keys as a server knows them; `refresh` reads the file again when it has changed."""
+    """The keys as a server knows them; `refresh` reads the file again when it has changed.
+
+    While the file is damaged the last good keys hold, and `exists` stays true: damage must not open the server.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._seen: tuple[int, int] | None = None
-        self._by_hash: dict[str, Key] = {}
-        self.exists = False
-        self.refresh()
+        self._file = Watched(file(root))
+        self._take()
+
+    @property
+    def error(self) -> RecsysError | None:
+        """Why the file as it is now cannot be read; None when it can."""
+        return self._file.error
 
     def refresh(self) -> None:
-        """Costs one `stat` when nothing has changed."""
-        try:
-            stat = (self._root / FILE).stat()
-            seen: tuple[int, int] | None = (stat.st_ino, stat.st_mtime_ns)
-        except FileNotFoundError:
-            seen = None
-        if seen != self._seen:
-            keys = read_keys(self._root)
-            # A file without keys still says that keys are wanted: revoking the last one must not open the server.
-            self._by_hash, self._seen, self.exists = {key.sha256: key for key in keys}, seen, seen is not None
+        """Costs one `stat` when nothing has changed; never raises."""
+        if self._file.refresh():
+            self._take()
+
+    def _take(self) -> None:
+        # A file without keys still says that keys are wanted: revoking the last one must not open the server.
+        self.exists = self._file.file.exists()
+        self._by_hash = {key.sha256: key for key in self._file.value}
 
     def find(self, text: str) -> Key | None:
         """The key that was presented, if it is one."""

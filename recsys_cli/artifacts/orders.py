@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable_files import private_dir, write_atomic
+from ..durable_files import StateFile
+from ..errors import DamagedState
 
 FOLDER = "requests"
 
@@ -45,20 +45,35 @@ class Asked:
 def put(root: Path, kind: str, people: Sequence[str], source: str) -> Asked:
     """Note a request, on disk."""
     asked = Asked(kind, list(people), source)
-    write_atomic(private_dir(root / FOLDER) / f"{asked.id}.json", json.dumps(asdict(asked)).encode())
+    _file(root / FOLDER / f"{asked.id}.json").write(asked)
     return asked
 
 
 def waiting(root: Path) -> list[Asked]:
-    """Requests that were not answered yet, oldest first."""
-    folder = root / FOLDER
-    if not folder.is_dir():
-        return []
-    held = []
-    for path in folder.glob("*.json"):
-        with suppress(FileNotFoundError):  # answered since it was listed
-            held.append(Asked(**json.loads(path.read_bytes())))
-    return sorted(held, key=lambda a: (a.received_at, a.id))
+    """Requests that were not answered yet, oldest first; without those that are `damaged`."""
+    return _look(root)[0]
+
+
+def damaged(root: Path) -> list[DamagedState]:
+    """What is wrong with requests that cannot be read; they keep no other request from being answered."""
+    return _look(root)[1]
+
+
+def _look(root: Path) -> tuple[list[Asked], list[DamagedState]]:
+    held, wrong = [], []
+    for path in sorted((root / FOLDER).glob("*.json")):
+        try:
+            asked = _file(path).read()
+        except DamagedState as e:
+            wrong.append(e)
+        else:
+            held += [asked] if asked is not None else []  # else it was answered since it was listed
+    return sorted(held, key=lambda a: (a.received_at, a.id)), wrong
+
+
+def _file(path: Path) -> StateFile[Asked | None]:
+    lost = "It is a customer's request: the shop's platform knows whose, and can send it again."
+    return StateFile(path, Asked, lambda: None, lost)
 
 
 def drop(root: Path, asked: Asked) -> None:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable_files import explain_os, fsync_dir, open_private, private_dir, write_atomic
+from ..durable_files import cut_torn_tail, explain_os, fsync_dir, open_private, private_dir, write_all, write_atomic
 from ..errors import RecsysError, StoreError
 
 Position = dict[str, int]  # segment name -> bytes read
@@ -105,7 +105,7 @@ class Spool:
     def epoch(self) -> str:
         """Changes whenever lines were blanked; readers then drop what they remember and read again."""
         try:
-            return (self.path / "epoch").read_text(encoding="ascii")
+            return (self.path / "epoch").read_text(encoding="latin-1")  # any other text is another epoch
         except FileNotFoundError:
             return ""
 
@@ -128,7 +128,7 @@ class Spool:
                 continue
             try:
                 count += sum(_blank_lines(fd, chunk, belongs, rest) for chunk in self._all(segment))
-                _cut_torn_tail(fd)
+                _left(fd)
                 os.fsync(fd)
                 seen = True
             finally:
@@ -164,7 +164,7 @@ class Spool:
             except FileNotFoundError:
                 continue
             try:
-                if not _cut_torn_tail(fd):
+                if not _left(fd):
                     continue  # its server still writes to it
                 now = os.fstat(fd)
                 if now.st_size <= drained.get(segment, 0) and now.st_mtime <= older_than:
@@ -188,8 +188,8 @@ def _blank_lines(
     return count
 
 
-def _cut_torn_tail(fd: int) -> bool:
-    """Lock a segment that nobody writes to and cut off half a line at its end; False when its writer lives.
+def _left(fd: int) -> bool:
+    """Lock a segment that nobody writes to, and cut off half a line at its end; False when its writer lives.
 
     Nobody was told that such a line is kept, no reader gets it, and neither blanking nor draining would ever end it.
     """
@@ -197,16 +197,7 @@ def _cut_torn_tail(fd: int) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    size = end = os.fstat(fd).st_size
-    while end:
-        start = max(end - 65_536, 0)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            end = start + newline + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(fd, end)
+    cut_torn_tail(fd)
     return True
 
 
@@ -263,7 +254,7 @@ class SpoolWriter:
         error: RecsysError | None = StoreError("Writing to the spool was interrupted.", "Send it again.")
         try:
             self._ready()
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
             os.fdatasync(self._fd)
             self._size += len(data)
             error = None
@@ -312,9 +303,3 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

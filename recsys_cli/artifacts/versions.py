@@ -12,10 +12,8 @@ killed at any moment, either the old or the new version is current, and both are
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
@@ -27,12 +25,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import PRIVATE_DIR, explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of, write_atomic
+from ..durable_files import (
+    draft_dir,
+    explain_os,
+    fsync_dir,
+    fsync_file,
+    locked,
+    private_dir,
+    sha256_of,
+    sweep_drafts,
+    sweep_writes,
+    write_atomic,
+)
 from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
+from .choices import FILE as CHOICES
+from .keys import FILE as KEYS
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
 _LAST = "last-removed"
+_DRAFT = ".draft-"
 _TRAININGS = 2
 _NAME = re.compile(r"v(\d{6,})(?:-r(\d+))?")
 
@@ -224,32 +236,11 @@ class Artifacts:
     def draft(self) -> Iterator[Draft]:
         """A hidden directory to write a version into; removed at the end unless it was published."""
         private_dir(self.root)
-        private_dir(self.versions_dir)
-        path, lock = self._new_draft()
-        try:
-            yield Draft(path)
-        except OSError as e:
-            raise explain_os(e, path) from e
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-
-    def _new_draft(self) -> tuple[Path, int]:
-        """A draft directory and the lock on it, which tells `sweep` in any process or container that it is alive."""
-        while True:
-            path = self.versions_dir / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
+        with draft_dir(self.versions_dir, _DRAFT) as path:
             try:
-                path.mkdir(mode=PRIVATE_DIR)
-                path.chmod(PRIVATE_DIR)
-                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                yield Draft(path)
             except OSError as e:
-                if isinstance(e, FileNotFoundError) and self.versions_dir.is_dir():
-                    continue  # swept before it was locked
-                raise explain_os(e, path) from None
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.is_dir():
-                return path, lock
-            os.close(lock)
+                raise explain_os(e, path) from e
 
     def publish(self, draft: Draft, manifest: dict[str, Any], *, promote: bool = True) -> Version:
         """Make the draft a version and, with `promote`, the current one. Call it inside `exclusive`.
@@ -359,10 +350,10 @@ class Artifacts:
         """Finish what killed processes began: drafts, doomed and replaced versions. Inside `exclusive`."""
         for path in self.versions_dir.glob(".doomed-*"):
             shutil.rmtree(path, ignore_errors=True)
-        for path in self.versions_dir.glob(".draft-*"):
-            _remove_unless_locked(path)
-        for path in (*self.root.glob(".current.*.tmp"), *self.versions_dir.glob(f".{_LAST}.*.tmp")):
-            path.unlink(missing_ok=True)
+        sweep_drafts(self.versions_dir, _DRAFT)
+        for name in ("current", KEYS, CHOICES):  # which are only written inside `exclusive`
+            sweep_writes(self.root, name)
+        sweep_writes(self.versions_dir, _LAST)
         names = self.names()
         for name, newer in pairwise(names):
             if _order(name)[0] == _order(newer)[0]:  # killed half way through `replace`
@@ -382,20 +373,6 @@ def _training(name: str, manifest: dict[str, Any]) -> int:
 def _order(name: str) -> tuple[int, int]:
     match = _NAME.fullmatch(name)
     return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
-
-
-def _remove_unless_locked(path: Path) -> None:
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # published or removed since it was listed
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
-    except BlockingIOError:
-        pass  # its writer lives
-    finally:
-        os.close(lock)
 
 
 def _digest(data: bytes) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import private_dir, write_atomic
+from ..durable_files import StateFile
+from ..errors import DamagedState
 
 FILE = "worker.json"
 
@@ -68,16 +68,23 @@ class Health:
         return replace(fresh, failures=self.failures + 1, passes=self.passes + 1)
 
 
+def file(root: Path) -> StateFile[Health]:
+    """Where the health of the worker of one artifacts directory is kept."""
+    return StateFile(root / FILE, Health, Health, "The next pass writes it again.")
+
+
 def read(root: Path) -> Health:
-    """The health of the worker of one artifacts directory; all empty when it has never run, or the file is damaged."""
+    """The health of the worker; all empty when it has never run.
+
+    A damaged file counts as none: the worker writes another with its next pass, and files of the watched folder that
+    it looks at again are known by their content.
+    """
     try:
-        found = json.loads((root / FILE).read_bytes())
-        return Health(**{k: v for k, v in found.items() if k in Health.__dataclass_fields__})
-    except (OSError, ValueError, AttributeError):
+        return file(root).read()
+    except DamagedState:
         return Health()
 
 
 def write(root: Path, health: Health) -> None:
     """Replace the file."""
-    private_dir(root)
-    write_atomic(root / FILE, json.dumps(asdict(health), indent=1).encode())
+    file(root).write(health)

@@ -58,12 +58,12 @@ def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> R
         Hyperparameters given by hand.
     """
     tuned = load_choice(settings.artifacts)
-    wanted = name or (tuned["name"] if tuned else settings.train.model)
+    wanted = name or (tuned.name if tuned else settings.train.model)
     if wanted == AUTO:
         if values:
             raise UsageError("Model auto takes no hyperparameters.", "Name the model that --set is for.")
         return Recipe(AUTO, ModelConfig())
-    start = tuned["config"] if tuned and tuned["name"] == wanted else {}
+    start = tuned.config if tuned and tuned.name == wanted else {}
     return Recipe.of(wanted, {**start, **values})
 
 

@@ -21,6 +21,7 @@ from ..errors import RecsysError, StoreBusy, StoreError, StoreMissing
 from ..identity import load_secret
 from ..settings import StoreSettings
 from .migrations import check_format, lacking, migrate
+from .sql import literals
 
 # How DuckDB says that another process holds the file, and that it is not whole. Not just "lock": paths have that
 # word in them, and so has "block", which is what a damaged one is.
@@ -284,8 +285,7 @@ class Store:
 def _lock_down(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """From here on SQL reaches the database, the named files and nothing else, and cannot undo that."""
     if files:
-        paths = ", ".join("'" + str(p).replace("'", "''") + "'" for p in files)
-        con.execute(f"SET allowed_paths = [{paths}]")
+        con.execute(f"SET allowed_paths = [{literals(map(str, files))}]")
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")

@@ -8,6 +8,7 @@ import duckdb
 
 from ..schema import ATTRIBUTES, PURCHASE
 from .reading import ONLY_HEARD_ITEMS
+from .sql import identifier, literal
 
 ROBOT_A_DAY = 500  # events of one customer in one day; people do not click that much
 TESTERS = "lower({0}) GLOB 'test*' OR lower({0}) GLOB '*@test*' OR lower({0}) IN ('admin', 'demo')"
@@ -256,8 +257,7 @@ def target_figures(con: duckdb.DuckDBPyConnection, target: str, value: str) -> T
     column, asked = {"item": "item_id"}.get(target, target), value
     if target == "attribute":
         name, _, asked = value.partition("=")
-        quoted = name.replace('"', '""').replace("'", "''")
-        column = f"json_extract_string({ATTRIBUTES}, '$.\"{quoted}\"')"
+        column = f"json_extract_string({ATTRIBUTES}, {literal(f'$.{identifier(name)}')})"
     every = f"SELECT {column} AS value, retired_at, availability FROM items"
     if target == "item":
         also = "item_id NOT IN (SELECT item_id FROM items)"

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, PURCHASE, USER_COLUMNS
+from .sql import identifier
 
 # Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 500 MB.
 CHUNK_EVENTS = 5_000_000
@@ -108,7 +109,7 @@ def _event_list(have: set[str]) -> str:
     defaults = {"qty": "1", "event_type": f"'{PURCHASE}'"}
 
     def column(name: str, kind: str) -> str:
-        value = f"{_q(name)}::{kind}" if name in have else f"NULL::{kind}"
+        value = f"{identifier(name)}::{kind}" if name in have else f"NULL::{kind}"
         return f"coalesce({value}, {defaults[name]}) AS {name}" if name in defaults else f"{value} AS {name}"
 
     return ", ".join(column(name, kind) for name, kind in EVENT_COLUMNS.items())
@@ -212,7 +213,7 @@ def merge_items(
     counts = _upsert(con, items, "items", "item_id", dict(ITEM_COLUMNS), at)
     retired = 0
     if replace:
-        also = f" UNION SELECT item_id FROM {_q(present)} WHERE item_id IS NOT NULL" if present else ""
+        also = f" UNION SELECT item_id FROM {identifier(present)} WHERE item_id IS NOT NULL" if present else ""
         retired = _count(
             con,
             f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL "
@@ -242,7 +243,7 @@ def _upsert(
     with _offered(con, rows) as offered:
         have = _columns_of(con, offered)
         given = [name for name in columns if name in have]
-        picked = ", ".join(f"{_q(name)}::{columns[name]} AS {name}" for name in given)
+        picked = ", ".join(f"{identifier(name)}::{columns[name]} AS {name}" for name in given)
         read = _count(con, f"SELECT count(*) FROM {offered}")
         con.execute(f"CREATE OR REPLACE TEMP TABLE offer AS SELECT {picked} FROM {offered}")
     con.execute(
@@ -385,7 +386,7 @@ def set_state(con: duckdb.DuckDBPyConnection, values: Mapping[str, str]) -> None
 def _offered(con: duckdb.DuckDBPyConnection, rows: str | pa.Table) -> Iterator[str]:
     """Name under which SQL can read `rows`."""
     if isinstance(rows, str):
-        yield _q(rows)
+        yield identifier(rows)
         return
     con.register("offered_arrow", rows)
     try:
@@ -396,10 +397,6 @@ def _offered(con: duckdb.DuckDBPyConnection, rows: str | pa.Table) -> Iterator[s
 
 def _columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
     return {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
-
-
-def _q(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ..schema import GUEST
 from .merge import Merged, close_batch, open_batch
+from .sql import literal
 
 # Who a row is about; every table that has such a column is taken to hold people.
 PERSON_COLUMN = "user_id"
@@ -239,7 +240,7 @@ def refusal(
         such column. The session says whose the row is when no customer does.
     """
     seen = ", ".join(f"'{name}': {int(at)}" for name, at in erased.items())
-    quoted = "'" + secret.replace("'", "''") + "'"
+    quoted = literal(secret)
     # An address is the same in any case, and an old export may write it in another one than the list knows.
     who = [f"CASE WHEN contains({user}, '@') THEN lower({user}) ELSE {user} END"] if user else []
     who += [f"chr({ord(GUEST)}) || {session}"] if session else []

@@ -1,4 +1,4 @@
-"""Write the database anew and swap it in, so that no byte of what was deleted is left.
+"""Write the database again and swap it in, so that no byte of what was deleted is left.
 
 DELETE, CHECKPOINT and VACUUM leave deleted values in freed blocks and dictionaries of a DuckDB file. Here a process of
 its own copies what is still there into a new file, in the same order of rows, and ends; then the new file takes the
@@ -19,8 +19,9 @@ import duckdb
 
 from ..durable_files import fsync_dir, fsync_file
 from ..errors import StoreError
-from ..processes import die_with_parent
+from ..processes import die_with_parent, own_command, own_environment
 from .connection import Store
+from .sql import identifier, literal
 
 FRESH = ".fresh"
 _PATIENCE = 30.0  # seconds
@@ -68,18 +69,16 @@ def _wal(path: Path) -> Path:
 
 
 def _in_process_of_its_own(store: Store, fresh: Path, compression: str) -> None:
-    package = Path(__file__).resolve().parents[2]
     settings = store.settings
+    paths = (str(store.path), str(fresh), str(store.spill_path))
+    what = (*paths, settings.memory_limit, str(settings.threads), compression)
     done = subprocess.run(
-        [
-            sys.executable, "-m", __name__, str(store.path), str(fresh), str(store.spill_path),
-            settings.memory_limit, str(settings.threads), compression, str(os.getpid()),
-        ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])},
+        own_command(__name__, *what, str(os.getpid())),
+        env=own_environment(),
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
+    )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise StoreError(f"{store.path} could not be rewritten: {reason}.", "Free disk space for a second copy of it.")
@@ -99,10 +98,10 @@ def _copy(old: str, fresh: str, spill: str, memory: str, threads: str, compressi
     try:
         con.execute("CHECKPOINT")
         name = con.execute("SELECT current_database()").fetchall()[0][0]
-        con.execute("ATTACH '" + fresh.replace("'", "''") + "' AS recsys_fresh")
+        con.execute(f"ATTACH {literal(fresh)} AS recsys_fresh")
         if compression:
             con.execute(f"PRAGMA force_compression='{compression}'")
-        con.execute(f'COPY FROM DATABASE "{name}" TO recsys_fresh')
+        con.execute(f"COPY FROM DATABASE {identifier(name)} TO recsys_fresh")
         con.execute("CHECKPOINT recsys_fresh")
         _compare(con, name)
         con.execute("DETACH recsys_fresh")
@@ -127,14 +126,15 @@ def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
     tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [name]).fetchall()
     for (table,) in tables:
         counts = [
-            con.execute(f'SELECT count(*) FROM "{database}".main."{table}"').fetchall()
+            con.execute(f"SELECT count(*) FROM {identifier(database)}.main.{identifier(table)}").fetchall()
             for database in (name, "recsys_fresh")
         ]
         if counts[0] != counts[1]:
             raise SystemExit(f"the copy of {table} is not complete")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Copy; arguments are those of `_copy`, and the number of the process that waits for it."""
     *what, waits = sys.argv[1:]
     die_with_parent(signal.SIGKILL, int(waits))  # nobody would swap its file in
     try:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS
 from .merge import Merged, close_batch, merge_events, merge_items, open_batch
+from .sql import literal
 
 LINES = pa.schema([("segment", pa.string()), ("place", pa.int64()), ("line", pa.string())])
 
@@ -129,9 +130,9 @@ def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _parsed(columns: Mapping[str, str], t: str) -> str:
-    shape = json.dumps(dict(columns)).replace("'", "''")
+    shape = literal(json.dumps(dict(columns)))
     return (
-        f"SELECT segment, place, line, unnest(json_transform(line, '{shape}')) FROM spooled "
+        f"SELECT segment, place, line, unnest(json_transform(line, {shape})) FROM spooled "
         f"WHERE t = '{t}' ORDER BY segment, place"
     )
 

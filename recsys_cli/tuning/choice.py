@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import explain_os, private_dir, write_atomic
-from ..errors import CorruptArtifact
+from ..durable_files import StateFile, private_dir
 
 FOLDER = "tuning"
 FILE = "choice.json"
@@ -38,8 +36,8 @@ class Choice:
 
     name: str
     config: dict[str, Any]
-    metric: str
-    score: float
+    metric: str = ""
+    score: float = 0.0
     confirmed: dict[str, dict[str, float]] = field(default_factory=dict)
     trials: int = 0
     seconds: float = 0.0
@@ -53,26 +51,19 @@ class Choice:
 def save_choice(root: Path, choice: Choice) -> None:
     """Keep `choice` under the artifacts directory `root`."""
     private_dir(root)
-    private_dir(root / FOLDER)
-    write_atomic(root / FOLDER / FILE, json.dumps(choice.as_dict(), indent=1, sort_keys=True).encode())
+    _file(root).write(choice)
 
 
-def load_choice(root: Path) -> dict[str, Any] | None:
-    """What the last tuning under the artifacts directory `root` chose (see `Choice`), or None.
+def load_choice(root: Path) -> Choice | None:
+    """What the last tuning under the artifacts directory `root` chose; None when there was none.
 
     Raises
     ------
-    CorruptArtifact
+    DamagedState
     """
-    path = root / FOLDER / FILE
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise CorruptArtifact(f"{path} is no JSON.", "Run recsys tune again, or remove the file.") from None
-    except OSError as e:
-        raise explain_os(e, path) from None
-    if not isinstance(document, dict) or not {"name", "config"} <= document.keys():
-        raise CorruptArtifact(f"{path} names no model.", "Run recsys tune again, or remove the file.")
-    return document
+    return _file(root).read()
+
+
+def _file(root: Path) -> StateFile[Choice | None]:
+    lost = "Without it recsys train takes the model of the settings until recsys tune is run again."
+    return StateFile(root / FOLDER / FILE, Choice, lambda: None, lost)

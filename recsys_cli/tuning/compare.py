@@ -72,7 +72,8 @@ def recipes(
 ) -> dict[str, tuple[type[Model], ModelConfig]]:
     """Names on the board to what to fit: defaults, and beside them what tuning chose and what is served."""
     chosen = {name: (registry.get(name), registry.get(name).Config()) for name in names or affordable(data)}
-    for label, recipe in ((TUNED, load_choice(root)), (SERVED, served)):
+    tuned = load_choice(root)
+    for label, recipe in ((TUNED, tuned.as_dict() if tuned else None), (SERVED, served)):
         if recipe is not None and (not names or recipe["name"] in names):
             cls = registry.get(recipe["name"])
             chosen[label] = (cls, cls.Config.from_values(recipe["config"]))

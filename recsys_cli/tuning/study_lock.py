@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.storages.journal import JournalFileOpenLock
 
-from ..durable_files import explain_os, open_private
+from ..durable_files import cut_torn_tail, explain_os, open_private
 
 
 class Turn(JournalFileOpenLock):
@@ -46,17 +46,7 @@ class Turn(JournalFileOpenLock):
         """Cut off the part of a line that a killed run left: the next line would be glued to it, and both be lost."""
         self.acquire()
         try:
-            size = os.fstat(self._held).st_size
-            end, step = size, 1 << 16
-            while end:
-                begin = max(end - step, 0)
-                at = os.pread(self._held, end - begin, begin).rfind(b"\n")
-                if at >= 0:
-                    end = begin + at + 1
-                    break
-                end = begin
-            if end < size:
-                os.ftruncate(self._held, end)
+            cut_torn_tail(self._held)
         except OSError as e:
             raise explain_os(e, self._log) from None
         finally:

@@ -281,7 +281,7 @@ def _train(artifacts: Artifacts, settings: Settings, why: str, known: Mapping[st
 
     progress.note(f"Training anew: {why}.")
     served, tuned = Served.of(artifacts), load_choice(settings.artifacts)
-    newer = tuned is not None and served is not None and tuned.get("chosen_at", 0) > served.created_at
+    newer = tuned is not None and served is not None and tuned.chosen_at > served.created_at
     recipe = choose(settings, None, {}) if served is None or newer else served.recipe
     try:
         version = train_apart(settings, recipe, why, artifacts, progress)

@@ -23,7 +23,7 @@ from typing import IO, Any
 from ..artifacts import Artifacts, Version
 from ..errors import MemoryExceeded, RecsysError
 from ..evaluation.bench import Recipe
-from ..processes import die_with_parent
+from ..processes import die_with_parent, own_command, own_environment
 from ..progress import Progress
 from ..settings import Settings, as_values, bytes_of, from_values
 from ..store import Store
@@ -42,13 +42,11 @@ def train_apart(settings: Settings, recipe: Recipe, reason: str, artifacts: Arti
     """
     limit = bytes_of(settings.update.memory)
     plan = {"settings": as_values(settings), "recipe": recipe.as_dict(), "reason": reason}
-    package = Path(__file__).resolve().parents[2]
-    path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        own_command(__name__),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=own_environment(),
         text=True,
     ) as process:
         assert process.stdin is not None
@@ -189,6 +187,3 @@ def main() -> None:
     except RecsysError as e:
         _tell({"error": {"kind": type(e).__name__, "message": e.message, "hint": e.hint}})
 
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ from known import checkerboard, dataset
 from rich.console import Console
 
 from recsys_cli.cli.tune import _render
-from recsys_cli.errors import CorruptArtifact, NotEnoughData, UsageError
+from recsys_cli.errors import DamagedState, NotEnoughData, UsageError
 from recsys_cli.evaluation import Report, holdout, time_split
 from recsys_cli.evaluation.report import Interval
 from recsys_cli.models import registry
@@ -41,8 +41,8 @@ def test_finds_keeps_and_confirms(tmp_path: Path) -> None:
     assert {"item-knn", "popular"} <= tuned.choice.confirmed.keys()
     kept = load_choice(tmp_path)
     assert kept is not None
-    assert kept["name"] == tuned.choice.name
-    registry.get(kept["name"]).Config.from_values(kept["config"])  # what train will do with it
+    assert kept.name == tuned.choice.name
+    registry.get(kept.name).Config.from_values(kept.config)  # what train will do with it
 
 
 def test_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ class TestRefusals:
     def test_a_choice_that_cannot_be_read(self, tmp_path: Path) -> None:
         (tmp_path / FOLDER).mkdir()
         (tmp_path / FOLDER / FILE).write_text("{")
-        with pytest.raises(CorruptArtifact, match=FILE):
+        with pytest.raises(DamagedState, match=FILE):
             load_choice(tmp_path)
 
 

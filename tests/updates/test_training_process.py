@@ -140,8 +140,8 @@ def test_it_ends_with_the_worker(shop: Store, artifacts: Artifacts, values: Sett
     if sys.platform != "linux":
         pytest.skip("only Linux tells a process that its parent has gone")
     code = (
-        "import subprocess, sys, os, signal;"
-        "p = subprocess.Popen([sys.executable, '-m', 'recsys_cli.updates.training_process'], stdin=subprocess.PIPE);"
+        "import subprocess, sys, os, signal; from recsys_cli.processes import own_command;"
+        "p = subprocess.Popen(own_command('recsys_cli.updates.training_process'), stdin=subprocess.PIPE);"
         "print(p.pid, flush=True); sys.stdin.read(1); os.kill(os.getpid(), signal.SIGKILL)"
     )
     env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
