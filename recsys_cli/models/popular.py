@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
-from ..schema import DAY, Dataset, Float32, Histories, Int32, Interactions
-from ..splitting.usable_time import usable_time
+from ..schema import Dataset, Float32, Histories, Int32
 from .base import Capabilities, Model, ModelConfig, Range, State, contains, hyper, top_k
+from .support.demand import popularity
 
 _ROWS = 1024
-_ALL_TIME = 1e-3  # share of all-time popularity: orders what has not been sold lately
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,13 @@ class PopularConfig(ModelConfig):
     """Hyperparameters of `Popular`."""
 
     tau_days: float = hyper(
-        14.0, "Days after which a sale counts 1/e; 0 for popularity of all time.", Range(0.5, 400, True), high=36_500
+        14.0, "Days after which a customer counts 1/e; 0 for no ageing.", Range(0.5, 400, True), high=36_500
     )
     order_power: float = hyper(0.0, "Not used: sales are not a history.", high=5)
 
 
 class Popular(Model):
-    """Items by their sales, newer ones counting more.
+    """Items by how many customers want them, newer ones counting more; see `support.demand`.
 
     Parameters
     ----------
@@ -110,23 +109,3 @@ class Popular(Model):
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         """None: popularity does not know what is alike."""
         return np.full((len(items), k), -1, np.int32), np.full((len(items), k), -np.inf, np.float32)
-
-
-def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0.0) -> NDArray[np.float64]:
-    """Share of each item in all aged positive weight, float64 of shape (n_items,), summing to 1 or all zeros.
-
-    Times that cannot be believed (see `clock`) are not aged by.
-    """
-    h = interactions.histories
-    weight = np.maximum(h.kind_weight, 0)[h.kind].astype(np.float64)
-    if qty_power:
-        weight *= np.maximum(h.qty, 1) ** qty_power
-    counts = np.bincount(h.item, weight, minlength=interactions.n_items)
-    if tau_days and usable_time(h):
-        # From the newest event on, so that an old export is aged by its own clock.
-        aged = weight * np.exp(-np.clip((interactions.end - h.ts) / (tau_days * DAY), 0, 700))
-        recent = np.bincount(h.item, aged, minlength=interactions.n_items)
-        if recent.sum() > 0:
-            counts = recent / recent.sum() + _ALL_TIME * counts / max(counts.sum(), 1e-12)
-    total = float(counts.sum())
-    return np.asarray(counts / total if total > 0 else counts, dtype=np.float64)

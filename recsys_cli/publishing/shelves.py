@@ -6,14 +6,15 @@ Pure functions of a `Dataset`; training and updates call `build_shelves` when th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.base import Model
-from ..models.popular import popularity
-from ..schema import DAY, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions
+from ..models.support.demand import WEEK, busy_weeks, customers, different, drawn, popularity
+from ..schema import DAY, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions, clock
 from .items_json import render_items
 from .pairs import together
 
@@ -21,6 +22,9 @@ Shelves = dict[str, NDArray[Any]]
 
 TAUS_DAYS = (2.0, 4.0, 8.0, 15.0, 30.0, 90.0, 365.0)
 TREND_DAYS = 7.0
+NEW_DAYS = 60.0  # for which an item is new, counted back from the shop's clock
+_TRENDING = 3  # different customers in a week, below which nothing is on the rise
+_WEEKS_BACK = 26  # in which weeks are looked for that were not a pause
 _TAU_EVENTS = 1_000_000
 _REPEATERS = 5  # customers who bought an item again, from which on it has a usual interval
 
@@ -44,13 +48,16 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         item_json uint8, item_json_at int64 (n_items + 1,)
             Items as comma-separated JSON members without braces, see `items_json`.
         popular float32 (n_items,), popular_order int32, popular_tau float64 (1,)
-            See `models.popular.popularity`; codes with a share above 0, best first; tau in days.
+            See `models.support.demand.popularity`; codes with a share above 0, best first; tau in days.
         trending float32 (n_items,), trending_order int32
-            Events of the last week against the four before, in standard deviations; codes above 0, best first.
+            See `on_the_rise`; codes above 0, best first.
         first_seen int64 (n_items,), new_order int32
-            Epoch seconds of first offer (or first event), 0 unknown; codes, newest first.
+            Epoch seconds of first offer (or first event), 0 unknown; codes of the last `NEW_DAYS` days, newest first.
         sold_lately, sold_week, sold_usual float32 (n_items,)
-            Purchases in the last 30 days, in the last 7, and in an average week of the four before.
+            Different customers in the last 30 days, in the last 7, and in an average week of the four before.
+        sold_until int64 (2,)
+            Epoch seconds at which those windows end, and whether they count purchases (1) or, in a shop that has
+            none, whatever else is liked (0).
         interval_days float32 (n_items,)
             Days after which customers usually buy the item again; 0 when they do not.
         together_item int32, together_count int32, together_lift float32, each (n_items, 30)
@@ -60,8 +67,9 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
     blob, offsets = render_items(data.catalogue)
     tau = _known_tau(previous) or choose_tau(data.interactions)
     popular = popularity(data.interactions, tau).astype(np.float32)
-    week, usual = weekly(data.interactions)
-    trending = ((week - usual - 1) / np.sqrt(usual + 1)).astype(np.float32)
+    sales = Sales.of(data.interactions)
+    week, usual = sales.weekly()
+    trending = on_the_rise(sales, popular)
     first = first_offered(data)
     return {
         "item_json": blob,
@@ -72,10 +80,11 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         "trending": trending,
         "trending_order": _order(trending, trending > 0),
         "first_seen": first,
-        "new_order": _order(first, first > 0),
-        "sold_lately": sold(data.interactions, 30, 0),
+        "new_order": _order(first, first > data.interactions.end - NEW_DAYS * DAY),
+        "sold_lately": sales.customers(30, 0),
         "sold_week": week,
         "sold_usual": usual,
+        "sold_until": np.array([sales.until, sales.purchases], dtype=np.int64),
         "interval_days": _known_intervals(data.interactions, previous),
         **together(data),
     }
@@ -113,14 +122,12 @@ def choose_tau(data: Interactions, *, top: int = 50, windows: int = 3) -> float:
     h = data.histories
     step = max(1, h.n_events // _TAU_EVENTS)  # some of the events tell as much as all
     ts, item, weight = h.ts[::step], h.item[::step], np.maximum(_event_weight(h), 0)[::step]
-    week = 7 * DAY
-    cuts = [data.end - week * (i + 1) for i in range(windows)]
-    cuts = [cut for cut in cuts if len(ts) and cut - int(ts.min()) > week]
+    cuts = _busy_cuts(ts, data.end)[:windows]
     if not cuts:
         return 30.0
     share = np.zeros(len(TAUS_DAYS))
     for cut in cuts:
-        before, after = ts <= cut, (ts > cut) & (ts <= cut + week)
+        before, after = ts <= cut, (ts > cut) & (ts <= cut + WEEK)
         sold = np.bincount(item[after], weights=weight[after], minlength=data.n_items)
         age, seen = (cut - ts[before]) / DAY, item[before]
         for i, tau in enumerate(TAUS_DAYS):
@@ -130,19 +137,75 @@ def choose_tau(data: Interactions, *, top: int = 50, windows: int = 3) -> float:
     return TAUS_DAYS[int(np.argmax(share))]
 
 
-def sold(data: Interactions, first_day: float, last_day: float) -> Float32:
-    """Purchases (in a shop without, any positive events) of the days from `first_day` ago to `last_day` ago."""
-    h = data.histories
-    age = data.end - h.ts
-    counted = h.is_kind(PURCHASE) if PURCHASE in h.kinds and h.is_kind(PURCHASE).any() else _event_weight(h) > 0
-    # What is later than the shop's clock happened today.
-    counted &= (age < first_day * DAY) & (np.maximum(age, 0) >= last_day * DAY)
-    return np.bincount(h.item[counted], minlength=data.n_items).astype(np.float32)
+def _busy_cuts(ts: Int64, end: int) -> list[int]:
+    """Beginnings of weeks in which the shop was not quiet, and with a week before them, the latest first."""
+    if not len(ts):
+        return []
+    back = np.maximum((end - ts) // WEEK, 0)
+    busy = busy_weeks(np.bincount(back[back < _WEEKS_BACK], minlength=_WEEKS_BACK))
+    cuts = [end - WEEK * (week + 1) for week in np.flatnonzero(busy).tolist()]
+    return [cut for cut in cuts if cut - int(ts.min()) > WEEK]
 
 
-def weekly(data: Interactions) -> tuple[Float32, Float32]:
-    """Purchases of each item in the last week, and in an average week of the four before."""
-    return sold(data, TREND_DAYS, 0), (sold(data, 5 * TREND_DAYS, TREND_DAYS) / 4).astype(np.float32)
+@dataclass(frozen=True)
+class Sales:
+    """What counts as sold, and when: purchases or, in a shop without, whatever else is liked.
+
+    Parameters
+    ----------
+    data
+        Everything.
+    counted
+        Which of its events count; shape (n_events,).
+    until
+        Epoch seconds at which windows end: where the sales do. A robot that looks at one item all day, or orders that
+        have not come in for a month while visitors look on, must not empty them.
+    purchases
+        Purchases are what counts.
+    """
+
+    data: Interactions
+    counted: NDArray[np.bool_]
+    until: int
+    purchases: bool
+
+    @staticmethod
+    def of(data: Interactions) -> Sales:
+        """The shop's."""
+        h = data.histories
+        bought = h.is_kind(PURCHASE)
+        purchases = bool(bought.any())
+        counted = bought if purchases else _event_weight(h) > 0
+        newest = different(data)
+        ts = h.ts[newest[counted[newest]]]
+        return Sales(data, counted, clock(ts) if len(ts) else data.end, purchases)
+
+    def customers(self, first_day: float, last_day: float) -> Float32:
+        """Different customers of each item from `first_day` days before the end to `last_day` days before it."""
+        age = self.until - self.data.histories.ts
+        # What is later than the shop's clock happened today.
+        inside = self.counted & (age < first_day * DAY) & (np.maximum(age, 0) >= last_day * DAY)
+        return customers(self.data, inside)
+
+    def weekly(self) -> tuple[Float32, Float32]:
+        """Different customers of each item in the last week, and in an average week of the four before."""
+        before = [self.customers((n + 2) * TREND_DAYS, (n + 1) * TREND_DAYS) for n in range(4)]
+        return self.customers(TREND_DAYS, 0), np.mean(before, axis=0).astype(np.float32)
+
+
+def on_the_rise(sales: Sales, popular: Float32) -> Float32:
+    """Customers of the last week beyond those that the weeks before foretell, in standard deviations; (n_items,).
+
+    What is foretold is an item's share of the four weeks before, drawn towards its popularity, of the last week's
+    customers: a shop that opens again after a pause has no item on the rise, and neither has the week before
+    Christmas in which all sell more.
+    """
+    week, month = sales.customers(TREND_DAYS, 0), sales.customers(5 * TREND_DAYS, TREND_DAYS)
+    if not popular.any():
+        return np.zeros(len(week), dtype=np.float32)
+    foretold = drawn(month, popular / popular.sum()) * week.sum()
+    rise = (week - foretold - 1) / np.sqrt(foretold + 1)
+    return np.where(week >= _TRENDING, rise, 0).astype(np.float32)
 
 
 def intervals(data: Interactions) -> Float32:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..schema import PURCHASE, Histories
+from ..schema import DAY, PURCHASE, Histories
 from . import sources
 from .visitor import Person
 
 if TYPE_CHECKING:
     from .engine import Engine
+
+STALE = 2 * DAY  # since the last sale, after which "this week" would be a lie
 
 
 class Reasons:
@@ -96,12 +98,33 @@ class Reasons:
         return f"New in {self._word(code, 'category')}."
 
     def _popular(self, code: int) -> str:
-        sold = int(self._shelves["sold_lately"][code])
-        return f"Sold {sold} times in the last 30 days." if sold else "Sold before, not in the last 30 days."
+        count = int(self._shelves["sold_lately"][code])
+        if not count:
+            return (
+                f"{'Bought' if self._of_purchases else 'Viewed'} before, not {self._when(30, 'in the last 30 days')}."
+            )
+        return f"{self._by(count)} {self._when(30, 'in the last 30 days')}."
 
     def _trending(self, code: int) -> str:
         week, usual = self._shelves["sold_week"][code], self._shelves["sold_usual"][code]
-        return f"Sold {int(week)} times this week, usually {usual:.1f}."
+        return f"{self._by(int(week))} {self._when(7, 'this week')}, usually {usual:.1f}."
+
+    def _by(self, count: int) -> str:
+        """Who wanted it."""
+        if self._of_purchases:
+            return f"Bought by {count} customer{'' if count == 1 else 's'}"
+        return f"Viewed by {count} visitor{'' if count == 1 else 's'}"
+
+    @property
+    def _of_purchases(self) -> bool:
+        return "sold_until" not in self._shelves or bool(self._shelves["sold_until"][1])
+
+    def _when(self, days: int, lately: str) -> str:
+        """A stretch of days in words: by its last day where that is not about now."""
+        end = int(self._shelves["sold_until"][0]) if "sold_until" in self._shelves else self._engine.bundle.now
+        if time.time() - end < STALE:
+            return lately
+        return f"in the {days} days to {time.strftime('%Y-%m-%d', time.gmtime(end))}"
 
     def _new(self, code: int) -> str:
         since = int(self._shelves["first_seen"][code])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recsys_cli.publishing.items_json import render_items
 from recsys_cli.publishing.pairs import together
-from recsys_cli.publishing.shelves import choose_tau, intervals, weekly
+from recsys_cli.publishing.shelves import Sales, choose_tau, intervals
 from recsys_cli.schema import SHOWN, Dataset, Histories, IdMap, Interactions
 
 DAY = 86_400
@@ -89,11 +89,18 @@ def test_intervals_are_medians_of_what_is_bought_again() -> None:
     assert days[1] == 0
 
 
-def test_weeks_are_counted_from_the_newest_event() -> None:
-    rows = [(0, 0, 100 - n, n) for n in range(7)] + [(0, 1, 100 - 7 - n, 50 + n) for n in range(28)]
-    week, usual = weekly(shop(rows, 2).interactions)
+def test_weeks_are_counted_from_the_newest_sale() -> None:
+    rows = [(n, 0, 100 - n, n) for n in range(7)] + [(50 + n, 1, 100 - 7 - n, 50 + n) for n in range(28)]
+    sales = Sales.of(shop(rows, 2).interactions)
+    week, usual = sales.weekly()
+    assert sales.until == 100 * DAY
     assert week.tolist() == [7, 0]
     assert usual.tolist() == [0, 7]
+
+
+def test_a_customer_counts_once_a_week() -> None:
+    rows = [(0, 0, 100 - n, n) for n in range(7)] + [(1, 0, 99, 50)]
+    assert Sales.of(shop(rows, 1).interactions).weekly()[0].tolist() == [2]
 
 
 def test_a_shop_whose_bestsellers_change_forgets_quickly() -> None:

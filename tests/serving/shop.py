@@ -64,8 +64,8 @@ class Shop:
         )
 
 
-def make_shop(folder: Path) -> Shop:
-    """The shop's database and first version under `folder`."""
+def make_settings(folder: Path) -> Settings:
+    """Of a shop under `folder`, whose secret is made."""
     settings = load(
         {
             "db": str(folder / "shop.duckdb"),
@@ -76,6 +76,12 @@ def make_shop(folder: Path) -> Shop:
         environ={},
     )
     load_secret(settings.db, create=True)
+    return settings
+
+
+def make_shop(folder: Path) -> Shop:
+    """The shop's database and first version under `folder`."""
+    settings = make_settings(folder)
     with Store(settings.db, settings.store).writing() as con, transaction(con):
         merge_events(con, _events())
         merge_items(con, _items(), now=NOW)
