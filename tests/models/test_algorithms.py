@@ -166,11 +166,12 @@ class TestALS:
 
 class TestPopular:
     def test_is_aged_from_the_newest_event(self) -> None:
-        shop = dataset([[(0, 0), (0, DAY)], [(1, 30 * DAY)], [(0, 2 * DAY)]], 3)
+        early = [[(0, n % 10 * DAY), (0, (n % 10 + 1) * DAY)] for n in range(40)]
+        shop = dataset([*early, *([[(1, 30 * DAY)], [(0, 2 * DAY)]] * 40)], 3)
         late = popularity(shop.interactions, 5.0)
         ever = popularity(shop.interactions, 0.0)
         assert late[1] > late[0] > late[2] == 0
-        assert ever == pytest.approx([2 / 3, 1 / 3, 0])  # of the three customers
+        assert ever == pytest.approx([2 / 3, 1 / 3, 0])  # of the 120 customers
 
     def test_times_that_mean_nothing_do_not_age(self) -> None:
         rows = [[(i, (1 + i) * DAY) for i in range(2 + u % 3)] for u in range(60)]

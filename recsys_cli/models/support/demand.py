@@ -61,7 +61,7 @@ def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0
     weight = np.maximum(h.kind_weight, 0)[h.kind[pick]].astype(np.float64)
     if qty_power:
         weight *= np.maximum(h.qty[pick], 1) ** qty_power
-    share = np.bincount(item, weight, minlength=n)
+    share = np.asarray(np.bincount(item, weight, minlength=n), dtype=np.float64)
     if not share.any():
         return share
     share /= share.sum()
@@ -69,8 +69,8 @@ def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0
         return share
     age = np.clip((interactions.end - ts) / DAY, 0, None)
     for days in (*(days for days in LONGER_DAYS if days > tau_days), tau_days):
-        count = np.bincount(item, weight * np.exp(-np.minimum(age / days, 700)), minlength=n)
-        share = drawn(count, share)
+        aged = np.bincount(item, weight * np.exp(-np.minimum(age / days, 700)), minlength=n)
+        share = drawn(aged.astype(np.float64), share)
     return share
 
 
@@ -84,10 +84,10 @@ def drawn(count: NDArray[np.floating], share: NDArray[np.floating]) -> Shares:
     total = float(count.sum())
     foretold = share * total
     found = np.asarray(share * (count + STEADINESS) / (foretold + STEADINESS), dtype=np.float64)
-    return (total * found / found.sum() + FEW * share) / (total + FEW)
+    return np.asarray((total * found / found.sum() + FEW * share) / (total + FEW), dtype=np.float64)
 
 
-def busy_weeks(volume: NDArray[np.floating]) -> NDArray[np.bool_]:
+def busy_weeks(volume: NDArray[np.number]) -> NDArray[np.bool_]:
     """Which weeks were not a pause: at least a quarter of the median week in which anything happened."""
     some = volume[volume > 0]
     return np.asarray(volume >= max(_QUIET * float(np.median(some)), 1e-9)) if len(some) else volume > 0
