@@ -75,7 +75,9 @@ def start(db: Path | None, artifacts: Path | None, config: Path | None, as_json:
     named = {name.replace("__", "."): value for name, value in flags.items()}
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
     _check_places(settings)
-    out, err = PlainConsole(soft_wrap=not sys.stdout.isatty()), PlainConsole(stderr=True, soft_wrap=True)
+    # Wrapped at words where a person reads it; one line for logs and scripts.
+    out = PlainConsole(soft_wrap=not sys.stdout.isatty())
+    err = PlainConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
     for sentence in misspelt():
         err.print(sentence, highlight=False, markup=False)
     return Run(settings, as_json, out, err)
@@ -88,10 +90,10 @@ def _check_places(settings: Settings) -> None:
         if db.is_dir():
             raise UsageError(f"The database {db} is a directory.", "Name a file with --db.")
         if artifacts.exists() and not artifacts.is_dir():
-            raise UsageError(f"{artifacts} is no directory.", "Name the directory of versions with --artifacts.")
+            raise UsageError(f"{artifacts} is not a directory.", "Name the directory of versions with --artifacts.")
         for parent in {*db.parents, *artifacts.parents}:
             if parent.exists() and not parent.is_dir():
-                raise UsageError(f"{parent} is no directory.", "Check the paths given with --db and --artifacts.")
+                raise UsageError(f"{parent} is not a directory.", "Check the paths given with --db and --artifacts.")
     except OSError as e:
         raise explain_os(e, Path(e.filename or db)) from None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from typing import Annotated, Any, NoReturn
 
 import orjson
@@ -178,8 +180,16 @@ def _say(e: RecsysError) -> NoReturn:
     if "--json" in sys.argv:
         sys.stderr.write(printable_json(plain_json(orjson.dumps(e.body())), sys.stderr.encoding) + "\n")
     else:
-        sys.stderr.write(plain(f"recsys: {e}\n"))
+        sys.stderr.write(_wrapped(plain(f"recsys: {e}")) + "\n")
     sys.exit(e.exit_code)
+
+
+def _wrapped(text: str) -> str:
+    """At words where a person reads it; one line for logs and scripts."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _sentence(text: str) -> str:
