@@ -19,6 +19,7 @@ from .base import Capabilities, Model, ModelConfig, State, hyper
 from .content import Content
 from .ease import EASE
 from .item_knn import ItemKNN
+from .next_item import NextItem
 from .popular import Popular
 from .rp3beta import RP3beta
 from .spectral import Spectral
@@ -26,7 +27,9 @@ from .support import blend_search
 from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem, standardised
 from .support.item_matrix import sparse_top_k
 
-_KINDS: dict[str, type[Model]] = {cls.name: cls for cls in (Popular, ItemKNN, RP3beta, ALS, EASE, Spectral, Content)}
+_KINDS: dict[str, type[Model]] = {
+    cls.name: cls for cls in (Popular, ItemKNN, NextItem, RP3beta, ALS, EASE, Spectral, Content)
+}
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity
 _LEAST = 0.01  # share of the weights below which a member is not worth its time
@@ -243,7 +246,8 @@ def member_names() -> tuple[str, ...]:
 def default_members(data: Dataset) -> dict[str, Any]:
     """Personal models that this data allows, and popularity over several stretches of time."""
     large = data.interactions.histories.n_events > 3_000_000
-    names = [ALS.name, RP3beta.name] if large else [EASE.name, ALS.name, Spectral.name, RP3beta.name, ItemKNN.name]
+    wide = [EASE.name, ALS.name, Spectral.name, RP3beta.name, ItemKNN.name, NextItem.name]
+    names = [ALS.name, RP3beta.name, NextItem.name] if large else wide
     if not large and Content.affordable(data):
         names.append(Content.name)
     return {name: {"model": name, "config": {}} for name in names} | popularities()

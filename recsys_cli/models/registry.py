@@ -16,6 +16,7 @@ from .item2vec import Item2Vec
 from .item_knn import ItemKNN
 from .lightfm_model import LightFMModel
 from .lmf import LMF
+from .next_item import NextItem
 from .popular import Popular
 from .rp3beta import RP3beta
 from .spectral import Spectral
@@ -28,6 +29,7 @@ MODELS: dict[str, type[Model]] = {
     for cls in (
         Popular,
         ItemKNN,
+        NextItem,
         RP3beta,
         ALS,
         BPR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..schema import DAY, Float32, Histories
+from ..schema import DAY, Float32, Histories, Int64
 
 
 def weigh(
@@ -15,13 +15,15 @@ def weigh(
     qty_power: float = 0.0,
     repeat_power: float = 0.0,
     order_power: float = 0.0,
+    order_tau: float = 0.0,
 ) -> sp.csr_matrix:
     """Histories as a matrix of weights: the strongest event of each item, aged, times its number of events^power.
 
     One event weighs its type's weight, times quantity^`qty_power`, times exp(-age / tau), times (1 + later
-    moments)^-`order_power`. Ages are counted from the newest event of the same history: on one list that is the same
-    as counting from now, but a customer who was away for years keeps a history instead of seeing it shrink to nothing.
-    Where minutes decide, as among what is viewed in one visit, days say nothing and the order does.
+    moments)^-`order_power` and exp(-later moments / `order_tau`). Ages are counted from the newest event of the same
+    history: on one list that is the same as counting from now, but a customer who was away for years keeps a history
+    instead of seeing it shrink to nothing. Where minutes decide, as among what is viewed in one visit, days say nothing
+    and the order does.
 
     Returns
     -------
@@ -36,8 +38,11 @@ def weigh(
     weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
     if tau_days:
         weight = weight * _ageing(histories, tau_days)
-    if order_power:
-        weight = weight * (1 + _later(histories)) ** np.float32(-order_power)
+    if order_power or order_tau:
+        later = _later(histories)
+        weight = weight * (1 + later) ** np.float32(-order_power)
+        if order_tau:
+            weight = weight * np.exp(-np.minimum(later / np.float32(order_tau), 60))
     key = histories.row_of_event.astype(np.int64) * n_items + histories.item
     order = np.argsort(key, kind="stable")
     key = key[order]
@@ -66,10 +71,19 @@ def _ageing(histories: Histories, tau_days: float) -> Float32:
 
 def _later(histories: Histories) -> Float32:
     """How many moments of its own history are later than each event; what was bought together is one moment."""
+    moment, row = moments(histories)
+    last = np.searchsorted(row, histories.row_of_event, side="right") - 1
+    return np.asarray(last - moment, dtype=np.float32)
+
+
+def moments(histories: Histories) -> tuple[Int64, Int64]:
+    """Which moment each event belongs to, and which row each moment: what one row has at the same time is one moment.
+
+    Returns
+    -------
+    int64 numbers of moments, ascending, shape (n_events,); int64 rows, shape (moments,).
+    """
     row = histories.row_of_event
-    begins = np.concatenate([np.ones(1, np.bool_), (np.diff(histories.ts) != 0) | (np.diff(row) != 0)])
-    moment = np.cumsum(begins)
-    length = np.diff(histories.indptr)
-    filled = length > 0
-    newest = np.repeat(moment[histories.indptr[1:][filled] - 1], length[filled])
-    return np.asarray(newest - moment, dtype=np.float32)
+    begins = np.ones(len(row), dtype=np.bool_)
+    begins[1:] = (np.diff(histories.ts) != 0) | (np.diff(row) != 0)
+    return np.cumsum(begins, dtype=np.int64) - 1, row[begins].astype(np.int64)
