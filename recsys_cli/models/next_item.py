@@ -126,7 +126,7 @@ def _settled(histories: Histories, n_items: int, config: NextItemConfig, seed: i
     order = config.order
     if order == _CHOOSE:
         order = _most_telling(histories, n_items, config, seed)
-    return replace(config, order=order, **{name: float(PRESETS[order][name]) for name in open_ones})
+    return NextItemConfig.from_values(config.as_dict() | {"order": order} | {n: PRESETS[order][n] for n in open_ones})
 
 
 def _most_telling(histories: Histories, n_items: int, config: NextItemConfig, seed: int) -> str:
@@ -142,8 +142,8 @@ def _most_telling(histories: Histories, n_items: int, config: NextItemConfig, se
     held_out = last & np.isin(histories.row_of_event, asked)
     past, future = histories.where(~held_out), histories.where(held_out)
     wanted, seen = weigh(future.rows(asked), n_items), weigh(past.rows(asked), n_items)
-    value = {}
-    for order in reversed(PRESETS) if len(asked) else ():  # of equals, the one that counts on order least
+    value: dict[str, float] = {}
+    for order in reversed(list(PRESETS)) if len(asked) else ():  # of equals, the one that counts on order least
         tried = _settled(past, n_items, replace(config, order=order), seed)
         model = NextItem(tried, _directed(past, n_items, tried))
         items, _ = model.recommend(past.rows(asked), _DEPTH, 0, exclude=seen)
@@ -250,8 +250,8 @@ class _Windows:
         for step in range(-_reach(c), _reach(c) + 1):
             share = _share(step, c)
             other = moment + step
-            near = np.flatnonzero((other >= self.first[moment]) & (other <= self.last[moment])) if share else []
-            if len(near):
+            near = np.flatnonzero((other >= self.first[moment]) & (other <= self.last[moment]))
+            if share and len(near):
                 value = weight[near] * np.float32(share)
                 if c.lag_days:
                     apart = np.abs(self.ts[other[near]] - self.ts[moment[near]]) / (c.lag_days * DAY)
