@@ -12,7 +12,6 @@ import math
 import os
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .typed_values import Bounds, converted, typed
 
 
 def _s(
@@ -39,15 +39,6 @@ def _s(
     return field(default=default, metadata=metadata)
 
 
-_KINDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    Path: "path",
-    dict: "table of names and values",
-    tuple: "list",
-}
 _SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"
 
 
@@ -283,18 +274,10 @@ class SettingRow:
     choices: tuple[str, ...]
     pattern: str
 
-    def check(self, value: Any) -> str:
-        """What is wrong with a value of the right type; empty when nothing is."""
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            if value < self.low:
-                return f"is less than {self.low:g}"
-            if value > self.high:
-                return f"is more than {self.high:g}"
-        if self.choices and value not in self.choices:
-            return f"is none of {', '.join(self.choices)}"
-        if self.pattern and not re.fullmatch(self.pattern, value):
-            return f"is not written like {self.default}"
-        return ""
+    @property
+    def bounds(self) -> Bounds:
+        """What a value of the right type may be."""
+        return Bounds(self.low, self.high, self.choices, self.pattern, self.default)
 
 
 @cache
@@ -339,7 +322,7 @@ def load(
     Raises
     ------
     UsageError
-        For an unreadable file, a name that is no setting, or a value of the wrong type.
+        For an unreadable file, an unknown setting, or a value of the wrong type.
     """
     environ = os.environ if environ is None else environ
     rows = {row.name: row for row in table()}
@@ -372,7 +355,7 @@ def as_values(settings: Settings) -> dict[str, Any]:
 def from_values(values: Mapping[str, Any]) -> Settings:
     """The settings that `as_values` has written, after a way through JSON."""
     kinds = {row.name: row.type for row in table()}
-    return typing.cast(Settings, _build(Settings, {n: _as(kinds[n], v) for n, v in values.items()}, ""))
+    return typing.cast(Settings, _build(Settings, {n: converted(kinds[n], v) for n, v in values.items()}, ""))
 
 
 def bytes_of(size: str) -> int:
@@ -392,7 +375,7 @@ def misspelt(environ: Mapping[str, str] | None = None) -> list[str]:
     said = []
     for name in sorted(n for n in environ if n.startswith("RECSYS_") and n not in known):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        said += [f"The environment variable {name} is no setting. Did you mean {near[0]}?"] if near else []
+        said += [f"The environment variable {name} is not a setting. Did you mean {near[0]}?"] if near else []
     return said
 
 
@@ -401,7 +384,7 @@ def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
         return rows[name]
     near = difflib.get_close_matches(name, rows, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else "The README lists all settings."
-    raise UsageError(f"'{name}' in {where} is no setting.", hint)
+    raise UsageError(f"'{name}' in {where} is not a setting.", hint)
 
 
 def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -415,9 +398,9 @@ def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any
         raise UsageError(f"There is no settings file {path}.", "Name one that exists with --config.") from None
     except OSError as e:
         why = os.strerror(e.errno) if e.errno else str(e)
-        raise UsageError(f"The settings file {path} cannot be read: {why}.", "Mend it, or move it away.") from None
+        raise UsageError(f"The settings file {path} cannot be read: {why}.", "Fix it, or move it away.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"The settings file {path} cannot be read: {e}.", "Mend it, or move it away.") from None
+        raise UsageError(f"The settings file {path} cannot be read: {e}.", "Fix it, or move it away.") from None
     return _flatten(tree, {row.name for row in table()})
 
 
@@ -447,63 +430,9 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> None:
     """Take over the value as the setting's type; strings come from the environment and from flags."""
     try:
-        coerced = _as(row.type, value)
-    except (AttributeError, TypeError, ValueError):
-        kind = _KINDS.get(typing.get_origin(row.type) or row.type, "value that it can be")
-        raise UsageError(
-            f"{value!r} ({where}) is no {kind}.", f"Setting {row.name}: {row.help} Default: {row.default}."
-        ) from None
-    wrong = row.check(coerced)
-    if wrong:
-        raise UsageError(f"{value!r} ({where}) {wrong}.", f"Setting {row.name}: {row.help} Default: {row.default}.")
+        coerced = typed(row.type, value, row.bounds)
+    except ValueError as e:
+        raise UsageError(f"{row.name} ({where}) {e}.", f"{row.help} Default: {row.default}.") from None
     # A table is amended, not replaced: setting one weight must not silently drop the others.
     amends = isinstance(row.default, dict)
     values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced
-
-
-def _as(kind: Any, value: Any) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        inner = [a for a in args if a is not type(None)]
-        return None if value in (None, "") else _as(inner[0], value)
-    if origin is tuple:
-        return tuple(_as(args[0], p) for p in _parts(value))
-    if origin is dict:
-        pairs = dict(p.split("=", 1) for p in _parts(value)) if isinstance(value, str) else value
-        named = {str(k).strip(): _as(args[1], v) for k, v in pairs.items()}
-        if "" in named:
-            raise ValueError
-        return named
-    if origin is list:
-        return [_as(args[0], p) for p in _parts(value)]
-    if kind is bool:
-        return _as_bool(value)
-    if kind is Path:
-        if value == "":  # Path("") is the working directory
-            raise ValueError
-        return Path(value)
-    if kind is Any:
-        return value
-    if kind is str and not isinstance(value, str):
-        raise TypeError
-    if kind in (int, float) and isinstance(value, bool):
-        raise TypeError
-    if kind is int and isinstance(value, float) and not value.is_integer():
-        raise ValueError
-    if kind is float and not math.isfinite(float(value)):
-        raise ValueError
-    return kind(value)
-
-
-def _parts(value: Any) -> list[Any]:
-    """The elements of a list, which the environment and flags write with commas."""
-    return [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else list(value)
-
-
-def _as_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if isinstance(value, str) and value.lower() in known:
-        return known[value.lower()]
-    raise ValueError

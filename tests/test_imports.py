@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"splitting"},
             {"store", "artifacts"},
             {"schema", "settings", "identity", "durable_files", "processes", "supervisor", "progress", "errors"}
-            | {"__init__"},
+            | {"typed_values", "__init__"},
         ),
     )
 )

@@ -131,26 +131,26 @@ class TestEverySetting:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("store.lock_timeout = 'soon'", "'soon' (recsys.toml) is no number."),
-        ("store.lock_timeout = true", "True (recsys.toml) is no number."),
-        ("store.lock_timeout = nan", "nan (recsys.toml) is no number."),
-        ("store.lock_timeout = inf", "inf (recsys.toml) is no number."),
-        ("store.threads = 1.5", "1.5 (recsys.toml) is no whole number."),
-        ("store.memory_limit = 3", "3 (recsys.toml) is no text."),
-        ("db = 3", "3 (recsys.toml) is no path."),
-        ('db = ""', "'' (recsys.toml) is no path."),
-        ("db = {a = 1}", "{'a': 1} (recsys.toml) is no path."),
-        ("events.weights = 3", "3 (recsys.toml) is no table of names and values"),
-        ("events.weights = [1, 2]", "[1, 2] (recsys.toml) is no table of names and values"),
-        ("events.weights.view = 'much'", "(recsys.toml) is no table of names and values"),
-        ("events.weights.view = nan", "(recsys.toml) is no table of names and values"),
-        ("store.threads = -1", "-1 (recsys.toml) is less than 0."),
-        ("serve.port = 65536", "65536 (recsys.toml) is more than 65535."),
-        ("store.memory_limit = 'much'", "'much' (recsys.toml) is not written like 1500MB."),
-        ("store = 3", "'store' in recsys.toml is no setting."),
+        ("store.lock_timeout = 'soon'", "store.lock_timeout (recsys.toml) must be a number, got 'soon'."),
+        ("store.lock_timeout = true", "store.lock_timeout (recsys.toml) must be a number, got True."),
+        ("store.lock_timeout = nan", "must be a number, got nan."),
+        ("store.lock_timeout = inf", "must be a number, got inf."),
+        ("store.threads = 1.5", "store.threads (recsys.toml) must be a whole number, got 1.5."),
+        ("store.memory_limit = 3", "must be text, got 3."),
+        ("db = 3", "db (recsys.toml) must be a path, got 3."),
+        ('db = ""', "must be a path, got ''."),
+        ("db = {a = 1}", "must be a path, got {'a': 1}."),
+        ("events.weights = 3", "must be a table of names and values, got 3"),
+        ("events.weights = [1, 2]", "must be a table of names and values, got [1, 2]"),
+        ("events.weights.view = 'much'", "must be a table of names and values, got"),
+        ("events.weights.view = nan", "must be a table of names and values, got"),
+        ("store.threads = -1", "must be at least 0, got -1."),
+        ("serve.port = 65536", "must be at most 65535, got 65536."),
+        ("store.memory_limit = 'much'", "must be written like 1500MB, got 'much'."),
+        ("store = 3", "'store' in recsys.toml is not a setting."),
         ("store.lock_timeuot = 3", "Did you mean 'store.lock_timeout'?"),
         ("train.modle = 'als'", "Did you mean 'train.model'?"),
-        ("quite.something.else = 3", "'quite.something.else' in recsys.toml is no setting."),
+        ("quite.something.else = 3", "'quite.something.else' in recsys.toml is not a setting."),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said(tmp_path: Path, line: str, says: str) -> None:
@@ -231,13 +231,13 @@ def test_a_directory_is_no_config(tmp_path: Path) -> None:
 
 
 def test_unknown_flag_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'train.sed' in flags is no setting. Did you mean 'train.seed'\?"):
+    with pytest.raises(UsageError, match=r"'train.sed' in flags is not a setting. Did you mean 'train.seed'\?"):
         load({"train.sed": 1}, environ={})
 
 
 def test_a_variable_that_is_nearly_a_settings_is_pointed_at() -> None:
     said = misspelt({"RECSYS_TRIAN_SEED": "1", "RECSYS_TRAIN_SEED": "1", "RECSYS_PORT": "tcp://", "RECSYS_CONFIG": "x"})
-    assert said == ["The environment variable RECSYS_TRIAN_SEED is no setting. Did you mean RECSYS_TRAIN_SEED?"]
+    assert said == ["The environment variable RECSYS_TRIAN_SEED is not a setting. Did you mean RECSYS_TRAIN_SEED?"]
 
 
 def test_a_settings_file_that_is_a_directory_is_said_in_words(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,10 +21,10 @@ from ..errors import UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
 from ..splitting.interactions import weigh
+from ..typed_values import Bounds, typed
 
 PARTITION_CELLS = 1 << 22  # scores ordered at a time: their positions take eight bytes each
 BLOCK = 1024  # histories scored densely at a time, at most
-_KINDS: dict[type, str] = {bool: "true or false", int: "whole number", float: "number", dict: "table"}
 _BLOCK_SCORES = 30_000_000  # and scores in a block: 120 MB, three times over while the best are sorted out
 
 
@@ -90,8 +90,7 @@ class ModelConfig:
             if name not in known:
                 model = cls.__name__.removesuffix("Config")
                 raise UsageError(f"{model} has no setting '{name}'.", f"It has: {', '.join(known)}.")
-            given[name] = _typed(name, value, getattr(cls(), name))
-            _check_bounds(known[name], value, given[name])
+            given[name] = _checked(known[name], get_type_hints(cls)[name], value)
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
@@ -358,34 +357,12 @@ def _largest(dense: Float32, k: int) -> NDArray[np.intp]:
     return np.sort(part, axis=1)
 
 
-def _check_bounds(hyperparameter: Field[Any], said: Any, value: Any) -> None:
-    """Refuse a number out of its bounds (nan and infinity are out of all), and a word that is no choice."""
-    name, space = hyperparameter.name, hyperparameter.metadata["space"]
-    if isinstance(value, str) and space is not None and value not in space.choices:
-        raise UsageError(f"'{value}' is none of the choices for '{name}'.", f"Use {', '.join(space.choices)}.")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return
-    low, high = hyperparameter.metadata["low"], hyperparameter.metadata["high"]
-    if low <= value <= high and math.isfinite(value):
-        return
-    wrong = "too small" if value < low else "too large" if value > high else "no number"
-    raise UsageError(
-        f"'{said}' is {wrong} for '{name}' ({low:g} to {high:g}).", f"Its default is {hyperparameter.default}."
-    )
-
-
-def _typed(name: str, value: Any, default: Any) -> Any:
+def _checked(hyperparameter: Field[Any], kind: Any, value: Any) -> Any:
+    """The value as its type, inside its bounds; nan and infinity are outside of all."""
+    space = hyperparameter.metadata["space"]
+    bounds = Bounds(hyperparameter.metadata["low"], hyperparameter.metadata["high"], space.choices if space else ())
     try:
-        if isinstance(default, bool):
-            return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
-        if isinstance(default, tuple):
-            return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-        if isinstance(default, int):
-            number = float(value)
-            if not number.is_integer():
-                raise ValueError
-            return int(number)
-        return type(default)(value)
-    except (ValueError, TypeError, KeyError):
-        kind = _KINDS.get(type(default), "value")
-        raise UsageError(f"'{value}' is no {kind}, which '{name}' needs.", f"Its default is {default}.") from None
+        return typed(kind, value, bounds)
+    except ValueError as e:
+        default = hyperparameter.default if hyperparameter.default is not MISSING else {}
+        raise UsageError(f"{hyperparameter.name} {e}.", f"Its default is {default}.") from None

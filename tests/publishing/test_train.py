@@ -166,7 +166,7 @@ class TestWhatStopsIt:
             choose(shop, "magic", {})
         with pytest.raises(UsageError, match="no setting 'fctors'"):
             choose(shop, "als", {"fctors": "8"})
-        with pytest.raises(UsageError, match="'many' is no whole number"):
+        with pytest.raises(UsageError, match="factors must be a whole number, got 'many'"):
             choose(shop, "als", {"factors": "many"})
 
 
