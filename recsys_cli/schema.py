@@ -56,6 +56,22 @@ ITEM_COLUMNS: Mapping[str, str] = {
     "parent_id": "VARCHAR",
 }
 USER_COLUMNS: Mapping[str, str] = {"user_id": "VARCHAR", "consent": "VARCHAR"}
+# One answered list: which, in what order, from where. It names nobody; who saw it stands in the events it led to.
+SERVED_COLUMNS: Mapping[str, str] = {
+    "request_id": "VARCHAR",
+    "ts": "BIGINT",
+    "route": "VARCHAR",
+    "placement": "VARCHAR",
+    "version": "VARCHAR",
+    "experiment": "VARCHAR",
+    "arm": "VARCHAR",
+    "items": "VARCHAR[]",
+    "sources": "VARCHAR[]",
+    "teams": "VARCHAR",  # of an interleaved list: a letter for each position
+    "fallbacks": "INTEGER",  # items that are there because nothing better was known
+    "seconds": "DOUBLE",  # it took to find them
+    "share": "DOUBLE",  # of answers that were logged then
+}
 GUEST = "\x1f"  # ids with control characters are refused, so no customer's id begins with it
 
 

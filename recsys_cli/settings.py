@@ -232,11 +232,31 @@ class RuleSettings:
 
 
 @dataclass(frozen=True)
+class ReportSettings:
+    """What is logged of answers, and what counts as sold by them."""
+
+    log_share: float = _s(1.0, "Share of answered lists that are logged, from 0 to 1; experiments are always.", high=1)
+    click_days: float = _s(7.0, "Days after a click in which a purchase is credited to the list; 0 for none.")
+    seen_days: float = _s(1.0, "Days after an item was seen without a click in which it is; 0 for none.")
+    every_minutes: float = _s(5.0, "Minutes between two refreshes of the dashboard's figures by the update worker.")
+
+
+@dataclass(frozen=True)
+class ExperimentSettings:
+    """Comparisons on live visitors."""
+
+    holdout: float = _s(
+        0.0, "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.", high=0.5
+    )
+
+
+@dataclass(frozen=True)
 class RetentionSettings:
     """How long what is held is kept; the update worker erases what is older, once a day."""
 
     events_days: float = _s(0.0, "Days that events of customers are kept; 0 for good.")
     guests_days: float = _s(0.0, "Days that events of guests' sessions are kept; 0 for good.")
+    served_days: float = _s(180.0, "Days that the log of answered lists, which names nobody, is kept; 0 for good.")
     rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
     log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
     exports_days: float = _s(30.0, "Days after which files written by gdpr export are deleted; 0 for never.")
@@ -258,6 +278,8 @@ class Settings:
     rules: RuleSettings = RuleSettings()
     gdpr: GdprSettings = GdprSettings()
     retention: RetentionSettings = RetentionSettings()
+    report: ReportSettings = ReportSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
 
 
 @dataclass(frozen=True)

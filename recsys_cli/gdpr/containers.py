@@ -46,7 +46,7 @@ _SESSIONS = frozenset(("session", "sessionid", "usersession", "visitid"))
 _HOW_MANY = re.compile(r"(users|customers|clients|kunden|persons)$")
 
 # Tables and files of ours that hold products and bookkeeping, in all their columns.
-THINGS = frozenset(("items", "item_history", "migrations", "spool_position", "catalogue"))
+THINGS = frozenset(("items", "item_history", "migrations", "spool_position", "served", "served_position", "catalogue"))
 
 
 @dataclass(frozen=True)

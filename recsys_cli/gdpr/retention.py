@@ -68,7 +68,8 @@ def _rows(store: Store, artifacts: Artifacts, settings: Settings, at: float, pro
         guests = old_guests(con, load_secret(settings.db), cutoffs)
         with transaction(con):
             delete_old(con, cutoffs)
-    rewrite(store)
+    if counts.keys() - {"served"}:  # which names nobody: no byte of it has to go, and rewriting takes minutes
+        rewrite(store)
     if cutoffs.events:
         trim(artifacts, before=cutoffs.events, progress=progress)
     if len(guests):
@@ -80,7 +81,7 @@ def _cutoffs(rules: RetentionSettings, at: float) -> Cutoffs:
     def before(days: float) -> int:
         return int(at - days * DAY) if days else 0
 
-    return Cutoffs(before(rules.events_days), before(rules.guests_days), before(rules.rejected_days))
+    return Cutoffs(before(rules.events_days), before(rules.guests_days), before(rules.rejected_days), before(rules.served_days))
 
 
 def _files(settings: Settings, at: float) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import StoreError
-from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
+from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, SERVED_COLUMNS, USER_COLUMNS
 
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -53,8 +53,14 @@ def parents_of_variants(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE items ADD COLUMN IF NOT EXISTS parent_id VARCHAR")  # new databases have all columns
 
 
+def served_lists(con: duckdb.DuckDBPyConnection) -> None:
+    """What was answered, and how far the log of that was read."""
+    con.execute(f"CREATE TABLE served ({_columns(dict(SERVED_COLUMNS))})")
+    con.execute("CREATE TABLE served_position (segment VARCHAR, bytes BIGINT)")
+
+
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections, parents_of_variants)
+STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections, parents_of_variants, served_lists)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -53,6 +53,7 @@ def count_rows(
     counts["guest_events"] = _number(con, f"SELECT count(*) FROM events WHERE {_GUESTS}", [list(sessions)])
     counts["visit_numbers"] = _number(con, f"SELECT count(*) FROM events WHERE {_VISITS}", [list(visits), list(ids)])
     counts["rejected"] = _number(con, f"SELECT count(*) FROM rejected WHERE {_NAMED}", naming(names))
+    counts["served"] = _number(con, f"SELECT count(*) FROM served WHERE {_SERVED}", [list(ids), list(sessions)])
     return {table: n for table, n in counts.items() if n}
 
 
@@ -112,6 +113,8 @@ def delete_rows(
     visits: Sequence[str] = (),
 ) -> None:
     """Remove the rows that `count_rows` counts, and the names from the names of files. In the caller's transaction."""
+    # Before the events, by which alone it can be told whose lists they were.
+    con.execute(f"DELETE FROM served WHERE {_SERVED}", [list(ids), list(sessions)])
     for table in tables_of_people(con):
         con.execute(f"DELETE FROM {table} WHERE {PERSON_COLUMN} IN (SELECT unnest(?))", [list(ids)])
     con.execute(f"DELETE FROM events WHERE {_GUESTS}", [list(sessions)])
@@ -209,6 +212,11 @@ def _word(form: str) -> str:
 _GUESTS = f"{PERSON_COLUMN} IS NULL AND session_id IN (SELECT unnest(?))"
 _VISITS = (
     f"session_id IN (SELECT unnest(?)) AND {PERSON_COLUMN} IS NOT NULL AND {PERSON_COLUMN} NOT IN (SELECT unnest(?))"
+)
+# Lists that they alone saw: the log names nobody, but what they saw names the list.
+_SERVED = (
+    "request_id IN (SELECT request_id FROM events WHERE request_id IS NOT NULL GROUP BY 1 HAVING bool_and("
+    f"coalesce({PERSON_COLUMN} IN (SELECT unnest(?::VARCHAR[])), session_id IN (SELECT unnest(?::VARCHAR[])), false)))"
 )
 _NAMED = " OR ".join(
     f"coalesce(regexp_matches({column}, ${n}), false)" for column in ("raw", "detail", "file") for n in (1, 2)

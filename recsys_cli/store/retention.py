@@ -22,11 +22,14 @@ class Cutoffs:
         Events of sessions that nobody has logged in to.
     rejected
         Rejected rows, by when they were taken in.
+    served
+        Answered lists.
     """
 
     events: int = 0
     guests: int = 0
     rejected: int = 0
+    served: int = 0
 
     def any(self) -> bool:
         return any(astuple(self))
@@ -42,6 +45,8 @@ def _conditions(cutoffs: Cutoffs) -> dict[str, tuple[str, str]]:
     if cutoffs.rejected:
         old = f"SELECT batch_id FROM batches WHERE started_at < {cutoffs.rejected}"
         found["rejected"] = ("rejected", f"batch_id IN ({old})")
+    if cutoffs.served:
+        found["served"] = ("served", f"ts < {cutoffs.served}")
     return found
 
 

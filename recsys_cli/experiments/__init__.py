@@ -1,0 +1,1 @@
+"""What lists earn, and which of two is better: attribution, reports, experiments on live visitors, replays."""

@@ -1,0 +1,265 @@
+"""The report as one HTML file: no script, nothing from elsewhere, to be opened, printed or mailed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from . import charts
+
+_CSS = """
+:root { color-scheme: light dark; --back: light-dark(#faf9f6, #121517); --surface: light-dark(#fff, #1a1e21);
+  --text: light-dark(#1d2124, #e7eaec); --muted: light-dark(#596066, #a3abb1); --line: light-dark(#dfddd6, #33393e);
+  --accent: light-dark(#0f6b5c, #6fd3bf); --second: light-dark(#9a5b00, #f0c060); --pale: light-dark(#d5e6e1, #274a43);
+  font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; background: var(--back); color: var(--text); }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 72rem; padding: clamp(1rem, 3vw, 2.5rem); }
+h1 { font-size: clamp(1.5rem, 1.1rem + 2vw, 2.1rem); letter-spacing: -.02em; line-height: 1.2; margin: 0; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
+p { margin: .4rem 0; } .muted { color: var(--muted); } .lead { max-width: 46rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr)); gap: .9rem; margin: 1.5rem 0; }
+.tile, .card { background: var(--surface); border: 1px solid var(--line); border-radius: .8rem; padding: 1rem 1.1rem; }
+.tile b { display: block; font-size: 1.6rem; letter-spacing: -.02em; line-height: 1.25; font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere; }
+.tile span { color: var(--muted); font-size: .9rem; } .tile small { display: block; color: var(--muted); margin-top: .3rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .45rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { font-weight: 600; color: var(--muted); font-size: .875rem; } tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child, .text { text-align: left; } td.text { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+.plot { width: 100%; height: auto; display: block; } .spark { width: 7.5rem; height: 1.75rem; vertical-align: middle; }
+.tick { font-size: 12px; fill: var(--muted); } .grid { stroke: var(--line); } .zero { stroke: var(--muted); }
+.pale { fill: var(--pale); } .strong, .dot { fill: var(--accent); } .whisker { stroke: var(--accent); stroke-width: 2; }
+.floor { stroke: var(--second); stroke-width: 3; } .band { fill: var(--pale); opacity: .8; }
+polyline { fill: none; stroke-width: 2; } .c0 { stroke: var(--accent); } .c1 { stroke: var(--second); }
+circle.c0 { fill: var(--accent); } circle.c1 { fill: var(--second); }
+.key { display: inline-flex; gap: 1.2rem; flex-wrap: wrap; color: var(--muted); font-size: .875rem; }
+.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .35rem; vertical-align: -.05rem; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: .9rem; }
+ul { padding-left: 1.1rem; } li { margin: .3rem 0; }
+@media print { :root { color-scheme: light; background: #fff; } .card, .tile { break-inside: avoid; } body { max-width: none; padding: 0; } }
+"""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def page(report: dict[str, Any], experiments: Sequence[dict[str, Any]] = ()) -> str:
+    """The whole document.
+
+    Parameters
+    ----------
+    report
+        See `sales_report.make_report`.
+    experiments
+        See `verdicts.judge`, as dictionaries.
+    """
+    parts = [_head(report), _tiles(report), _money(report), _placements(report)]
+    parts += [_experiments(experiments)] if experiments else []
+    parts += [_products(report), _quality(report), _feed(report), _counted(report)]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>What the lists sold, '
+        f"{report['since']} to {report['until']}</title><style>{_CSS}</style></head><body><main>"
+        + "".join(parts)
+        + "</main></body></html>\n"
+    )
+
+
+def money(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def in_words(report: dict[str, Any]) -> str:
+    """The owner's answer, in a sentence or two."""
+    t = report["totals"]
+    if not t["seen"]:
+        return (
+            "Nobody is known to have seen a list yet: embed the carousel with data-consent, or post impressions and "
+            "clicks with the answer's request_id to /events."
+        )
+    share = "" if t["share_of_revenue"] is None else f", {percent(t['share_of_revenue'])} of what the shop sold"
+    found = f" {t['buyers_touched']:,} of {t['buyers']:,} buyers found something in a list that they then bought."
+    return f"Lists led to sales of {money(t['revenue'])}{share}.{found if t['buyers'] else ''}"
+
+
+def _head(report: dict[str, Any]) -> str:
+    return (
+        f"<h1>What your lists sold</h1><p class=muted>{report['since']} to {report['until']}</p>"
+        f'<p class="lead">{escape(in_words(report))}</p>'
+    )
+
+
+def _tiles(report: dict[str, Any]) -> str:
+    t, exposure = report["totals"], report["exposure"]
+    tiles = [
+        ("Sales owed to lists", money(t["revenue"]), f"of {money(t['shop_revenue'])} in the shop, refunds taken off"),
+        ("Orders with an item from a list", count(t["orders"]), f"of {count(t['shop_orders'])}"),
+        ("Sales per 1,000 items seen", money(t["per_thousand_seen"]), f"{count(t['seen'])} items seen"),
+        ("Clicked of what was seen", percent(t["ctr"]), f"{count(t['clicks'])} clicks"),
+        ("Only popular items", percent(t["fallback_share"]), "of what was answered, for want of better"),
+        ("Catalogue shown", percent(exposure["coverage"], 0), f"{count(exposure['never_shown_count'])} items never were"),
+    ]
+    boxes = "".join(
+        f"<div class=tile><span>{escape(name)}</span><b>{value}</b><small>{escape(note)}</small></div>"
+        for name, value, note in tiles
+    )
+    return f"<div class=tiles>{boxes}</div>"
+
+
+def _money(report: dict[str, Any]) -> str:
+    daily = report["daily"]
+    days = [row["day"][5:] for row in daily]
+    sold = charts.bars("Sales by day", days, [r["revenue"] for r in daily], [r["shop_revenue"] for r in daily])
+    rates = [None if r["ctr"] is None else 100 * r["ctr"] for r in daily]
+    shares = [None if r["fallback_share"] is None else 100 * r["fallback_share"] for r in daily]
+    clicked = charts.lines("Clicked of what was seen, %", days, [("clicked", rates)])
+    fallback = charts.lines("Only popular items, %", days, [("popular only", shares)])
+    key = (
+        '<p class=key><span><i style="background:var(--accent)"></i>owed to lists</span>'
+        '<span><i style="background:var(--pale)"></i>the whole shop</span></p>'
+    )
+    return (
+        f"<h2>Sales by day</h2><div class=card>{key}{sold}</div><div class=two style='margin-top:.9rem'>"
+        f"<div class=card><p class=muted>Clicked of what was seen, %</p>{clicked}</div>"
+        f"<div class=card><p class=muted>Only popular items, %</p>{fallback}</div></div>"
+    )
+
+
+Column = tuple[str, Callable[[dict[str, Any]], str], bool]  # heading, HTML of a cell, whether it is text
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> str:
+    head = "".join(f"<th{' class=text' if text else ''}>{escape(name)}</th>" for name, _, text in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td{' class=text' if text else ''}>{show(row)}</td>" for _, show, text in columns) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='card scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _named(key: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: escape(str(row.get(key) or "–"))
+
+
+_SUMS: tuple[Column, ...] = (
+    ("Lists", lambda r: count(r["lists"]), False),
+    ("Items seen", lambda r: count(r["seen"]), False),
+    ("Clicked", lambda r: percent(r["ctr"]), False),
+    ("Orders", lambda r: count(r["orders"]), False),
+    ("Sales", lambda r: money(r["revenue"]), False),
+    ("per 1,000 seen", lambda r: money(r["per_thousand_seen"]), False),
+)
+
+
+def _placements(report: dict[str, Any]) -> str:
+    line: Column = ("by day", lambda r: charts.spark(r["daily_revenue"], f"Sales by day, {r['placement']}"), False)
+    parts = "<h2>By placement</h2>" + _table(report["placements"], [("", _named("placement"), True), *_SUMS, line])
+    if len(report["versions"]) > 1:
+        parts += "<h2>By version</h2>" + _table(report["versions"], [("", _named("version"), True), *_SUMS])
+    if report["sources"]:
+        parts += "<h2>By what proposed the item</h2>" + _table(
+            report["sources"], [("", _named("source"), True), *_SUMS[1:]]
+        )
+    return parts
+
+
+def _experiments(experiments: Sequence[dict[str, Any]]) -> str:
+    parts = "<h2>Experiments</h2>"
+    for one in experiments:
+        name, said = escape(one["name"]), escape(one["sentence"])
+        parts += f"<div class=card><b>{name}</b> <span class=muted>{escape(one['state'])}</span><p>{said}</p>"
+        history = one.get("history", [])
+        if len(history) > 1:
+            bounds = [(h["value"], h["low"], h["high"]) for h in history]
+            parts += charts.funnel(f"{one['measure']} by day", [h["day"][5:] for h in history], bounds)
+        parts += "</div>"
+    return parts
+
+
+def _products(report: dict[str, Any]) -> str:
+    exposure = report["exposure"]
+    name: Column = ("", lambda r: escape(r["title"] or r["item_id"]), True)
+    seen: Column = ("Seen", lambda r: count(r["seen"]), False)
+    parts = "<h2>Products</h2><div class=two>"
+    if exposure["top"]:
+        more: list[Column] = [
+            ("Clicks", lambda r: count(r["clicks"]), False),
+            ("Sold", lambda r: count(r["units"]), False),
+            ("Sales", lambda r: money(r["revenue"]), False),
+        ]
+        parts += f"<div><p class=muted>Sell best in lists</p>{_table(exposure['top'], [name, seen, *more])}</div>"
+    if exposure["ignored"]:
+        parts += f"<div><p class=muted>Seen and never clicked</p>{_table(exposure['ignored'], [name, seen])}</div>"
+    if exposure["never_shown"]:
+        names = ", ".join(escape(r["title"] or r["item_id"]) for r in exposure["never_shown"])
+        total = count(exposure["never_shown_count"])
+        parts += f"<div><p class=muted>Never shown: {total} items</p><div class=card>{names}, …</div></div>"
+    top = exposure["top_tenth_share"]
+    told = f"<p class=muted>A tenth of the items takes {percent(top, 0)} of all places.</p>" if top is not None else ""
+    return parts + "</div>" + told
+
+
+def _quality(report: dict[str, Any]) -> str:
+    judged = [v for v in report["quality"] if v["quality"]]
+    if not judged:
+        return ""
+    labels = [v["version"] for v in judged]
+    values = [(v["quality"]["value"], v["quality"]["low"], v["quality"]["high"]) for v in judged]
+    floor = [v["popular"]["value"] if v["popular"] else None for v in judged]
+    plot = charts.whiskers("NDCG@10 of each training, beside popularity", labels, values, floor)
+    key = (
+        '<p class=key><span><i style="background:var(--accent)"></i>the model, with its 95 % interval</span>'
+        '<span><i style="background:var(--second)"></i>popular items alone</span></p>'
+    )
+    columns: list[Column] = [
+        ("", _named("version"), True),
+        ("Model", _named("model"), True),
+        ("NDCG@10", lambda v: f"{v['quality']['value']:.4f}", False),
+        ("Popular", lambda v: f"{v['popular']['value']:.4f}" if v["popular"] else "–", False),
+        ("Served", lambda v: "yes" if v["served"] else "kept back", True),
+        ("Why", _named("reason"), True),
+    ]
+    return f"<h2>Models</h2><div class=card>{key}{plot}</div><br>{_table(judged[::-1][:12], columns)}"
+
+
+def _feed(report: dict[str, Any]) -> str:
+    feed, psi = report["feed"], (report["drift"] or {}).get("psi") or {}
+    parts = "<h2>Data</h2>"
+    for finding in feed["findings"]:
+        parts += f"<p><b>{escape(finding['severity'])}</b>: {escape(finding['sentence'])} {escape(finding['advice'])}</p>"
+    if psi:
+        moved = ", ".join(f"{escape(name)} {value:.2f}" for name, value in psi.items())
+        parts += f"<p>Moved since the model was trained (PSI; from 0.25 on it is much): {moved}.</p>"
+    parts += f"<p>{count(feed['received'])} events received by the server.</p>"
+    if feed["rejected"]:
+        reasons = ", ".join(f"{escape(reason)} ({count(n)})" for reason, n in feed["rejected"].items())
+        parts += f"<p>Rejected rows: {reasons}. See <code>recsys ingest rejected</code>.</p>"
+    if feed["files"]:
+        columns: list[Column] = [("File", _named("source"), True)]
+        for name in ("read", "new", "known", "rejected"):
+            columns.append((name.capitalize(), lambda r, name=name: count(r[name] or 0), False))  # type: ignore[misc]
+        parts += _table(feed["files"], columns)
+    return parts
+
+
+def _counted(report: dict[str, Any]) -> str:
+    w, t = report["windows"], report["totals"]
+    notes = [
+        "An item counts as seen when half of its card was on the screen for a second.",
+        f"A purchase is owed to one list at most: the one its request_id names, else the last that the same customer or "
+        f"visit clicked in the {w['click_days']:g} days before, or saw in the {w['seen_days']:g} days before.",
+        "Sales owed to lists are what followed a look, not what would not have been sold otherwise: that is told by an "
+        "experiment with a hold-out.",
+    ]
+    if t["unpriced"]:
+        notes.append(f"{t['unpriced']:,} purchases name no price and count at the catalogue's.")
+    if t["foreign_money"]:
+        notes.append(f"{t['foreign_money']:,} purchases in another currency count as orders without money.")
+    return "<h2>How it is counted</h2><ul>" + "".join(f"<li>{escape(n)}</li>" for n in notes) + "</ul>"

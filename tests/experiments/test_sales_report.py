@@ -1,0 +1,89 @@
+"""The report of a simulated shop is what its ledger says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from recsys_cli.artifacts import Artifacts
+from recsys_cli.experiments.sales_report import make_report
+from recsys_cli.schema import DAY
+from recsys_cli.settings import ReportSettings, Settings
+from recsys_cli.store import Store
+from tests.experiments.shop import ITEMS, START, Shop
+
+NOW = START + 60 * DAY
+
+
+@pytest.fixture
+def shop(store: Store) -> Shop:
+    made = Shop(5, visitors=200)
+    made.fill(store)
+    return made
+
+
+def test_sums_are_the_ledger_s(shop: Shop, store: Store, artifacts: Artifacts, values: Settings) -> None:
+    report = make_report(store, artifacts, values, days=61, now=NOW)
+    totals, ledger = report["totals"], shop.ledger
+    assert round(totals["revenue"] * 100) == sum(ledger.owed.values())
+    assert round(totals["shop_revenue"] * 100) == ledger.total
+    assert totals["shop_orders"] == len(ledger.orders)
+    assert totals["lists"] == len(shop.served)
+    looks = {(e.get("user_id") or e["session_id"], e["request_id"], e["item_id"])
+             for e in shop.events if e["event_type"] == "impression"}  # fmt: skip
+    assert totals["seen"] == len(looks)
+    assert len(report["daily"]) == 61
+    for group in ("placements", "versions", "daily"):
+        assert round(sum(row["revenue"] for row in report[group]), 2) == totals["revenue"]
+        assert sum(row["seen"] for row in report[group]) == totals["seen"]
+    for row in report["placements"]:
+        owed = sum(c for (place, *_), c in ledger.owed.items() if place == row["placement"])
+        assert round(row["revenue"] * 100) == owed == round(sum(row["daily_revenue"]) * 100)
+    by_arm = {row["arm"]: row["revenue"] for row in report["arms"]}
+    assert round(by_arm["a"] * 100) == sum(c for (_, arm, _), c in ledger.owed.items() if arm == "a")
+    assert sum(row["revenue"] for row in report["rows"]) == pytest.approx(totals["revenue"])
+
+
+def test_a_sampled_log_counts_for_all(shop: Shop, store: Store, artifacts: Artifacts, values: Settings) -> None:
+    with store.writing() as con:
+        con.execute("UPDATE served SET share = 0.25")
+    report = make_report(store, artifacts, values, days=61, now=NOW)
+    assert report["totals"]["lists"] == 4 * len(shop.served)
+    assert round(report["totals"]["revenue"] * 100) == sum(shop.ledger.owed.values())
+
+
+def test_days_begin_at_the_shop_s_midnight(store: Store, artifacts: Artifacts, values: Settings, shop: Shop) -> None:
+    there = replace(values, ingest=replace(values.ingest, timezone="Pacific/Kiritimati"))  # 14 hours ahead
+    report = make_report(store, artifacts, there, days=61, now=NOW)
+    assert round(report["totals"]["shop_revenue"] * 100) == shop.ledger.total
+    assert report["daily"] != make_report(store, artifacts, values, days=61, now=NOW)["daily"]
+    assert report["until"] == "2025-12-08"
+
+
+def test_what_is_never_shown_and_what_earns(shop: Shop, store: Store, artifacts: Artifacts, values: Settings) -> None:
+    with store.writing() as con:
+        con.execute("INSERT INTO items (item_id, title) VALUES ('dusty', 'Dusty')")
+        con.execute("INSERT INTO items (item_id, title, retired_at) VALUES ('gone', 'Gone', 1)")
+    exposure = make_report(store, artifacts, values, days=61, now=NOW)["exposure"]
+    assert exposure["for_sale"] == ITEMS + 1
+    assert [row["item_id"] for row in exposure["never_shown"]] == ["dusty"]
+    assert exposure["coverage"] == pytest.approx(ITEMS / (ITEMS + 1))
+    revenue = [row["revenue"] for row in exposure["top"]]
+    assert revenue == sorted(revenue, reverse=True)
+    assert 0.1 < exposure["top_tenth_share"] < 0.3  # lists of the simulated shop are drawn evenly
+
+
+def test_windows_are_settings(shop: Shop, store: Store, artifacts: Artifacts, values: Settings) -> None:
+    strict = replace(values, report=ReportSettings(click_days=0, seen_days=0))
+    loose = make_report(store, artifacts, values, days=61, now=NOW)["totals"]
+    assert 0 < make_report(store, artifacts, strict, days=61, now=NOW)["totals"]["orders"] < loose["orders"]
+
+
+def test_a_shop_that_logs_nothing_yet(store: Store, artifacts: Artifacts, values: Settings) -> None:
+    with store.writing():
+        pass
+    report = make_report(store, artifacts, values, days=3, now=NOW)
+    assert report["totals"]["revenue"] == 0
+    assert report["totals"]["ctr"] is None
+    assert [row["lists"] for row in report["daily"]] == [0, 0, 0]
