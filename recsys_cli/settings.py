@@ -246,7 +246,9 @@ class ExperimentSettings:
     """Comparisons on live visitors."""
 
     holdout: float = _s(
-        0.0, "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.", high=0.5
+        0.0,
+        "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
+        high=0.5,
     )
 
 

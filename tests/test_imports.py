@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"demo", "list_export", "shop", "status"},
             {"api", "doctor", "backup"},
             {"updates"},
-            {"gdpr", "publishing", "ingest"},
+            {"gdpr", "publishing", "ingest", "experiments"},
             {"serving", "tuning"},
             {"evaluation"},
             {"models"},

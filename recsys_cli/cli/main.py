@@ -26,6 +26,7 @@ from . import (
     keys,
     models,
     recommend,
+    report,
     serve,
     status,
     train,
@@ -80,6 +81,7 @@ app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
+app.command("report")(report.report)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)

@@ -60,10 +60,15 @@ def _render(out: Console, found: dict[str, Any]) -> None:
     from ..experiments.charts import sparkline
     from ..experiments.report_page import in_words, money
 
-    totals, daily, exposure = found["totals"], found["daily"], found["exposure"]
+    daily, exposure = found["daily"], found["exposure"]
     out.print(Text(f"{found['since']} to {found['until']}", style="dim"))
     out.print(Text(in_words(found), style="bold"))
-    lines = (("sales owed to lists", "revenue"), ("sales of the shop", "shop_revenue"), ("items seen", "seen"), ("clicks", "clicks"))
+    lines = (
+        ("sales owed to lists", "revenue"),
+        ("sales of the shop", "shop_revenue"),
+        ("items seen", "seen"),
+        ("clicks", "clicks"),
+    )
     for name, key in lines:
         values = [row[key] for row in daily]
         total = money(sum(values)) if "revenue" in key else f"{sum(values):,}"
@@ -82,11 +87,11 @@ def _render(out: Console, found: dict[str, Any]) -> None:
             out.print(Text(f"{title}: " + ", ".join(_item(row) for row in exposure[key][:5])))
     judged = [v for v in found["quality"] if v["quality"]]
     if judged:
-        values = [v["quality"]["value"] for v in judged]
-        newest = judged[-1]
+        newest, values = judged[-1], [v["quality"]["value"] for v in judged]
         popular = f", popular items {newest['popular']['value']:.4f}" if newest["popular"] else ""
         served = "served" if newest["served"] else "kept back"
-        out.print(Text(f"NDCG@10 of trainings    {sparkline(values)}  {values[-1]:.4f}{popular} ({newest['version']}, {served})"))
+        told = f"{values[-1]:.4f}{popular} ({newest['version']}, {served})"
+        out.print(Text(f"NDCG@10 of trainings {sparkline(values)}  {told}"))
     _feed(out, found)
 
 
@@ -103,7 +108,11 @@ def _feed(out: Console, found: dict[str, Any]) -> None:
 
 
 def _item(row: dict[str, Any]) -> str:
-    return f"{row['title'] or row['item_id']} ({row['revenue']:,.2f})" if row["revenue"] else f"{row['title'] or row['item_id']}"
+    return (
+        f"{row['title'] or row['item_id']} ({row['revenue']:,.2f})"
+        if row["revenue"]
+        else f"{row['title'] or row['item_id']}"
+    )
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:

@@ -24,7 +24,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 def nice_ticks(high: float, low: float = 0.0, count: int = 4) -> list[float]:
     """Round numbers from at most `low` to at least `high`."""
     span = high - low
-    if span <= 0 or not math.isfinite(span):
+    if span < 1e-9 or not math.isfinite(span):
         return [low, low + 1.0]
     step = 10 ** math.floor(math.log10(span / count))
     step *= next(m for m in (1, 2, 2.5, 5, 10) if span / (step * m) <= count)
@@ -149,7 +149,9 @@ def funnel(name: str, labels: Sequence[str], bounds: Sequence[tuple[float, float
     body += f'<polygon class="band" points="{" ".join([*upper, *reversed(lower)])}"/>'
     body += f'<polyline class="c0" points="{" ".join(middle)}"/>'
     last = bounds[-1] if bounds else (0.0, 0.0, 0.0)
-    return _drawn(name, f"now {last[0]:.4g}, between {last[1]:.4g} and {last[2]:.4g}", body)
+    known = all(map(math.isfinite, last))
+    said = f"now {last[0]:.4g}, between {last[1]:.4g} and {last[2]:.4g}" if known else "not known yet"
+    return _drawn(name, said, body)
 
 
 def spark(values: Sequence[float], name: str) -> str:
@@ -158,4 +160,5 @@ def spark(values: Sequence[float], name: str) -> str:
     span = (high - low) or 1.0
     step = 120 / max(len(values) - 1, 1)
     points = " ".join(f"{n * step:.1f},{26 - (v - low) / span * 24:.1f}" for n, v in enumerate(values))
-    return f'<svg class="spark" viewBox="0 0 120 28" role="img" aria-label="{escape(name)}"><polyline class="c0" points="{points}"/></svg>'
+    line = f'<polyline class="c0" points="{points}"/>'
+    return f'<svg class="spark" viewBox="0 0 120 28" role="img" aria-label="{escape(name)}">{line}</svg>'

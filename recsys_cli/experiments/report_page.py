@@ -4,41 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from importlib import resources
 from typing import Any
 
 from . import charts
 
-_CSS = """
-:root { color-scheme: light dark; --back: light-dark(#faf9f6, #121517); --surface: light-dark(#fff, #1a1e21);
-  --text: light-dark(#1d2124, #e7eaec); --muted: light-dark(#596066, #a3abb1); --line: light-dark(#dfddd6, #33393e);
-  --accent: light-dark(#0f6b5c, #6fd3bf); --second: light-dark(#9a5b00, #f0c060); --pale: light-dark(#d5e6e1, #274a43);
-  font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; background: var(--back); color: var(--text); }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: clamp(1rem, 3vw, 2.5rem); }
-h1 { font-size: clamp(1.5rem, 1.1rem + 2vw, 2.1rem); letter-spacing: -.02em; line-height: 1.2; margin: 0; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
-p { margin: .4rem 0; } .muted { color: var(--muted); } .lead { max-width: 46rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr)); gap: .9rem; margin: 1.5rem 0; }
-.tile, .card { background: var(--surface); border: 1px solid var(--line); border-radius: .8rem; padding: 1rem 1.1rem; }
-.tile b { display: block; font-size: 1.6rem; letter-spacing: -.02em; line-height: 1.25; font-variant-numeric: tabular-nums;
-  overflow-wrap: anywhere; }
-.tile span { color: var(--muted); font-size: .9rem; } .tile small { display: block; color: var(--muted); margin-top: .3rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; color: var(--muted); font-size: .875rem; } tr:last-child td { border-bottom: 0; }
-th:first-child, td:first-child, .text { text-align: left; } td.text { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
-.plot { width: 100%; height: auto; display: block; } .spark { width: 7.5rem; height: 1.75rem; vertical-align: middle; }
-.tick { font-size: 12px; fill: var(--muted); } .grid { stroke: var(--line); } .zero { stroke: var(--muted); }
-.pale { fill: var(--pale); } .strong, .dot { fill: var(--accent); } .whisker { stroke: var(--accent); stroke-width: 2; }
-.floor { stroke: var(--second); stroke-width: 3; } .band { fill: var(--pale); opacity: .8; }
-polyline { fill: none; stroke-width: 2; } .c0 { stroke: var(--accent); } .c1 { stroke: var(--second); }
-circle.c0 { fill: var(--accent); } circle.c1 { fill: var(--second); }
-.key { display: inline-flex; gap: 1.2rem; flex-wrap: wrap; color: var(--muted); font-size: .875rem; }
-.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .35rem; vertical-align: -.05rem; }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: .9rem; }
-ul { padding-left: 1.1rem; } li { margin: .3rem 0; }
-@media print { :root { color-scheme: light; background: #fff; } .card, .tile { break-inside: avoid; } body { max-width: none; padding: 0; } }
-"""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -52,13 +22,14 @@ def page(report: dict[str, Any], experiments: Sequence[dict[str, Any]] = ()) -> 
     experiments
         See `verdicts.judge`, as dictionaries.
     """
+    style = resources.files(__package__).joinpath("report_page.css").read_text(encoding="utf-8")
     parts = [_head(report), _tiles(report), _money(report), _placements(report)]
     parts += [_experiments(experiments)] if experiments else []
     parts += [_products(report), _quality(report), _feed(report), _counted(report)]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
         f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>What the lists sold, '
-        f"{report['since']} to {report['until']}</title><style>{_CSS}</style></head><body><main>"
+        f"{report['since']} to {report['until']}</title><style>{style}</style></head><body><main>"
         + "".join(parts)
         + "</main></body></html>\n"
     )
@@ -104,7 +75,11 @@ def _tiles(report: dict[str, Any]) -> str:
         ("Sales per 1,000 items seen", money(t["per_thousand_seen"]), f"{count(t['seen'])} items seen"),
         ("Clicked of what was seen", percent(t["ctr"]), f"{count(t['clicks'])} clicks"),
         ("Only popular items", percent(t["fallback_share"]), "of what was answered, for want of better"),
-        ("Catalogue shown", percent(exposure["coverage"], 0), f"{count(exposure['never_shown_count'])} items never were"),
+        (
+            "Catalogue shown",
+            percent(exposure["coverage"], 0),
+            f"{count(exposure['never_shown_count'])} items never were",
+        ),
     ]
     boxes = "".join(
         f"<div class=tile><span>{escape(name)}</span><b>{value}</b><small>{escape(note)}</small></div>"
@@ -233,7 +208,9 @@ def _feed(report: dict[str, Any]) -> str:
     feed, psi = report["feed"], (report["drift"] or {}).get("psi") or {}
     parts = "<h2>Data</h2>"
     for finding in feed["findings"]:
-        parts += f"<p><b>{escape(finding['severity'])}</b>: {escape(finding['sentence'])} {escape(finding['advice'])}</p>"
+        parts += (
+            f"<p><b>{escape(finding['severity'])}</b>: {escape(finding['sentence'])} {escape(finding['advice'])}</p>"
+        )
     if psi:
         moved = ", ".join(f"{escape(name)} {value:.2f}" for name, value in psi.items())
         parts += f"<p>Moved since the model was trained (PSI; from 0.25 on it is much): {moved}.</p>"
@@ -253,8 +230,8 @@ def _counted(report: dict[str, Any]) -> str:
     w, t = report["windows"], report["totals"]
     notes = [
         "An item counts as seen when half of its card was on the screen for a second.",
-        f"A purchase is owed to one list at most: the one its request_id names, else the last that the same customer or "
-        f"visit clicked in the {w['click_days']:g} days before, or saw in the {w['seen_days']:g} days before.",
+        "A purchase is owed to one list at most: the one its request_id names, else the last that the same customer "
+        f"or visit clicked in the {w['click_days']:g} days before, or saw in the {w['seen_days']:g} days before.",
         "Sales owed to lists are what followed a look, not what would not have been sold otherwise: that is told by an "
         "experiment with a hold-out.",
     ]

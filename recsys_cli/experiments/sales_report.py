@@ -14,8 +14,7 @@ from ..artifacts import Artifacts, choices
 from ..errors import RecsysError
 from ..identity import load_secret
 from ..settings import Settings
-from ..store import Store
-from ..store import sales
+from ..store import Store, sales
 from ..store.attribution import Windows, attribute
 
 FORMAT = 1
@@ -174,5 +173,3 @@ def _drift(artifacts: Artifacts) -> dict[str, Any]:
     except RecsysError:
         return {}
     return dict(watch or {})
-
-

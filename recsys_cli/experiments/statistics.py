@@ -4,9 +4,10 @@ A classic 95 % interval is right once, at a sample size fixed beforehand; somebo
 first "significant" is wrong in about three of ten experiments without any difference. A confidence *sequence* covers
 the truth at all times together with probability 1 - alpha, however often one looks and whenever one stops.
 
-Means (revenue, conversion): asymptotic confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas: "Time-uniform
-central limit theory and asymptotic confidence sequences", arXiv 2103.06476, theorem 2.2 with the normal mixture of
-Robbins). Wins against losses, shares: the beta-binomial mixture (Robbins 1970; Howard et al. 2021), exact at any size.
+Means (revenue, conversion): asymptotic confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas:
+"Time-uniform central limit theory and asymptotic confidence sequences", arXiv 2103.06476, theorem 2.2 with the normal
+mixture of Robbins). Wins against losses, shares: the beta-binomial mixture (Robbins 1970; Howard et al. 2021), exact at
+any size.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def winsorised(values: Float64, share: float = 0.99) -> Float64:
     Most visitors buy nothing: a quantile over everybody would cut into ordinary orders.
     """
     spent = values[values > 0]
-    return np.minimum(values, np.quantile(spent, share)) if len(spent) else values
+    return np.asarray(np.minimum(values, np.quantile(spent, share)) if len(spent) else values, dtype=np.float64)
 
 
 def without_past(values: Float64, past: Float64) -> Float64:
@@ -101,7 +102,7 @@ def without_past(values: Float64, past: Float64) -> Float64:
     if spread <= 0 or len(past) < 3:
         return values
     theta = float(np.mean((values - values.mean()) * (past - past.mean()))) / spread
-    return values - theta * (past - past.mean())
+    return np.asarray(values - theta * (past - past.mean()), dtype=np.float64)
 
 
 def _log_evidence(wins: int, losses: int, p: float, prior: float) -> float:
@@ -192,7 +193,8 @@ def days_left_of_wins(wins: int, losses: int, days: float) -> int | None:
         return None
     if _log_evidence(wins, losses, 0.5, 20.0) >= limit:
         return 0
-    for factor in np.geomspace(1.01, 1 + _MOST_DAYS / days, 400).tolist():
+    for step in range(1, 401):
+        factor = math.exp(step / 400 * math.log(1 + _MOST_DAYS / days))
         if _log_evidence(round(wins * factor), round(losses * factor), 0.5, 20.0) >= limit:
             return max(math.ceil((factor - 1) * days), 1)
     return None

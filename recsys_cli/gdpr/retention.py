@@ -81,7 +81,12 @@ def _cutoffs(rules: RetentionSettings, at: float) -> Cutoffs:
     def before(days: float) -> int:
         return int(at - days * DAY) if days else 0
 
-    return Cutoffs(before(rules.events_days), before(rules.guests_days), before(rules.rejected_days), before(rules.served_days))
+    return Cutoffs(
+        before(rules.events_days),
+        before(rules.guests_days),
+        before(rules.rejected_days),
+        before(rules.served_days),
+    )
 
 
 def _files(settings: Settings, at: float) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """What was seen, and what it led to: impressions, clicks, carts, purchases and refunds joined in SQL.
 
-A *touch* is one card that one visitor really saw (an impression), or their click on it. A cart or a purchase is credited
-to one touch of the same item at most: the one whose answer it names (request id), else the latest of the same customer
-or session within a window, clicks before looks of the same second. What nobody saw is credited nothing. A refund takes
-back what its purchase was credited.
+A *touch* is one card that one visitor really saw (an impression), or their click on it. A cart or a purchase is
+credited to one touch of the same item at most: the one whose answer it names (request id), else the latest of the same
+customer or session within a window, clicks before looks of the same second. What nobody saw is credited nothing. A
+refund takes back what its purchase was credited.
 
 Everything is left in temporary tables: `touch_seen`, `touch_clicks`, `touch_outcomes`; figures are read off them.
 """
@@ -81,7 +81,9 @@ def attribute(
 
 def _events(con: duckdb.DuckDBPyConnection, since: int, until: int, barred: Mapping[str, str], secret: str) -> None:
     """The events that matter, without what may not be used."""
-    table = pa.table({"hash": pa.array(list(barred), pa.string()), "mode": pa.array(list(barred.values()), pa.string())})
+    table = pa.table(
+        {"hash": pa.array(list(barred), pa.string()), "mode": pa.array(list(barred.values()), pa.string())}
+    )
     con.register("barred_people", table)
     try:
         con.execute(
@@ -191,7 +193,8 @@ def _outcomes(con: duckdb.DuckDBPyConnection, since: int, windows: Windows) -> N
             SELECT e.written AS outcome_id, e.event_type AS kind, {OWNER} AS owner, e.user_id, e.session_id, e.order_id,
                    e.item_id, e.ts, e.qty,
                    CASE WHEN e.currency IS NULL OR NOT EXISTS (FROM money) OR e.currency = (FROM money)
-                        THEN (coalesce(e.price, i.price, 0)::DECIMAL(18, 4) * e.qty)::DECIMAL(24, 4) ELSE 0 END AS amount,
+                        THEN (coalesce(e.price, i.price, 0)::DECIMAL(18, 4) * e.qty)::DECIMAL(24, 4)
+                        ELSE 0 END AS amount,
                    e.price IS NOT NULL AS priced,
                    coalesce(e.currency <> (FROM money), false) AS foreign_money,
                    b.seen_id, CASE WHEN b.named THEN 'request' WHEN b.clicked = 1 THEN 'clicked'
@@ -218,7 +221,9 @@ def _refunds(con: duckdb.DuckDBPyConnection) -> None:
                      SELECT (order_id, item_id) FROM touch_outcomes WHERE kind = 'purchase') AS named
             FROM touch_events WHERE event_type = 'refund'"""
     )
-    con.execute("CREATE OR REPLACE TEMP TABLE touch_back (written BIGINT, price DOUBLE, outcome_id BIGINT, unit BIGINT)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE touch_back (written BIGINT, price DOUBLE, outcome_id BIGINT, unit BIGINT)"
+    )
     _match(con, "order_id", "named")
     _match(con, "owner", "NOT named")
     con.execute(
@@ -244,7 +249,8 @@ def _match(con: duckdb.DuckDBPyConnection, group: str, which: str) -> None:
         f"""INSERT INTO touch_back
             WITH back AS (FROM touch_returns WHERE {which}),
             units AS (
-              SELECT {group} AS g, item_id, ts, outcome_id AS id, 1 AS step, NULL AS price, unnest(range(least(qty, {_MOST_UNITS}))) AS unit
+              SELECT {group} AS g, item_id, ts, outcome_id AS id, 1 AS step, NULL AS price,
+                     unnest(range(least(qty, {_MOST_UNITS}))) AS unit
               FROM touch_outcomes
               WHERE kind = 'purchase' AND ({group}, item_id) IN (SELECT ({group}, item_id) FROM back)
               UNION ALL

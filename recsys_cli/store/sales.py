@@ -11,7 +11,8 @@ _FACTS = """
 CREATE OR REPLACE TEMP TABLE touch_facts AS
 WITH s AS (FROM touch_seen)
 SELECT ts, coalesce(nullif(placement, ''), route) AS placement, coalesce(version, '') AS version,
-       coalesce(experiment, '') AS experiment, coalesce(arm, '') AS arm, NULL AS source, 1 / greatest(share, 1e-9) AS lists,
+       coalesce(experiment, '') AS experiment, coalesce(arm, '') AS arm, NULL AS source,
+       1 / greatest(share, 1e-9) AS lists,
        len(items) / greatest(share, 1e-9) AS items, fallbacks / greatest(share, 1e-9) AS fallbacks, seconds,
        NULL::VARCHAR AS looked, 0 AS seen, 0 AS clicks, 0 AS carts, NULL::VARCHAR AS order_key,
        NULL::VARCHAR AS buyer, 0::DECIMAL(24, 4) AS revenue, 0::DECIMAL(24, 4) AS refunds

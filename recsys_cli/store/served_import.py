@@ -17,7 +17,7 @@ def served_position(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def take_served(con: duckdb.DuckDBPyConnection, lines: pa.Array, reached: Mapping[str, int]) -> tuple[int, int]:
-    """Add lines and remember the position after them, inside the caller's transaction; how many were taken, and left out.
+    """Add lines and remember the position after them, in the caller's transaction; how many were taken, and left out.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ def other(row: SettingRow) -> tuple[Any, str, str]:
     if isinstance(default, bool):
         return not default, str(not default).lower(), str(not default)
     if isinstance(default, (int, float)):
-        return default + 1, str(default + 1), str(default + 1)
+        number = default + 1 if default + 1 <= row.high else type(default)((row.low + row.high) / 2)
+        return number, str(number), str(number)
     if isinstance(default, dict):
         value = 0.75 if args[1] is float else "seen"
         return {**default, "seen": value}, f"{{seen = {value!r}}}", f"seen={value}"

@@ -1,7 +1,7 @@
 """A simulated shop with a ledger: what visitors see, click, buy and send back, and who is owed what for it.
 
-The ledger is kept while things happen, visitor by visitor, by the rules as they are told to the owner. It shares nothing
-with the SQL that has to find the same sums in the tables afterwards.
+The ledger is kept while things happen, visitor by visitor, by the rules as they are told to the owner. It shares
+nothing with the SQL that has to find the same sums in the tables afterwards.
 """
 
 from __future__ import annotations
