@@ -29,8 +29,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"updates"},
             {"gdpr", "publishing", "ingest", "experiments"},
             {"serving", "tuning"},
+            {"ranking"},
             {"evaluation"},
             {"models"},
+            {"features"},
             {"splitting"},
             {"store", "artifacts"},
             {"schema", "settings", "identity", "durable_files", "processes", "supervisor", "progress", "errors"}

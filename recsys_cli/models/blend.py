@@ -137,7 +137,14 @@ class Blend(Model):
 
     def score(self, histories: Histories, now: int) -> Float32:
         """As `Model.score`: every member ages and weighs histories in its own way."""
-        total, known = blended(self.members, self.shares, histories, now)
+        return self.score_with_members(histories, now)[0]
+
+    def score_with_members(
+        self, histories: Histories, now: int, *, keep: bool = False
+    ) -> tuple[Float32, dict[str, Float32]]:
+        """As `score`; with `keep` each member's standardised scores, too, of one row where they are the same for all."""
+        kept: dict[str, Float32] | None = {} if keep else None
+        total, known = blended(self.members, self.shares, histories, now, kept)
         own = self._own(histories)
         if own is not None:
             row = np.repeat(np.arange(len(histories)), np.diff(own.items.indptr))
@@ -146,7 +153,7 @@ class Blend(Model):
         # 0 says that nobody has an opinion; a sum that happens to be 0 must not say so.
         total[known & (total == 0)] = np.float32(1e-9)
         total[~known] = 0
-        return total
+        return total, kept or {}
 
     def _own(self, histories: Histories) -> blend_search.Own | None:
         if not self.config.own:
@@ -208,9 +215,16 @@ class Blend(Model):
 
 
 def blended(
-    members: Mapping[str, Model], shares: Mapping[str, float], histories: Histories, now: int
+    members: Mapping[str, Model],
+    shares: Mapping[str, float],
+    histories: Histories,
+    now: int,
+    kept: dict[str, Float32] | None = None,
 ) -> tuple[Float32, NDArray[np.bool_]]:
-    """The members' standardised scores, weighted and added; and of which items any of them has an opinion."""
+    """The members' standardised scores, weighted and added; and of which items any of them has an opinion.
+
+    The standardised scores of each are put into `kept`, where it is given.
+    """
     shape = (len(histories), next(iter(members.values())).n_items)
     total, known = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
     first = histories.rows(np.arange(min(len(histories), 1)))
@@ -218,7 +232,10 @@ def blended(
         # What is the same for all is worked out for one.
         scores = member.score(histories if member.capabilities.personal else first, now)
         known |= scores != 0
-        total += np.float32(shares[label]) * standardised(scores)
+        scaled = standardised(scores)
+        total += np.float32(shares[label]) * scaled
+        if kept is not None:
+            kept[label] = scaled
     return total, known
 
 

@@ -17,6 +17,8 @@ from ..errors import Superseded, UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
+from ..features import ItemTable
+from ..features.item_table import ITEM_TABLE
 from ..gdpr import suppression
 from ..gdpr.deciding import drop_barred, leave_out
 from ..gdpr.forgetting import still_learned, without
@@ -232,6 +234,7 @@ def publish_version(
         vectors = model.item_vectors()
         previous = read_bundle(base.path).shelves if base is not None else None
         write_bundle(draft.path, make_bundle(snapshot, model, previous=previous))
+        ItemTable.of(snapshot.data).save(draft.path / ITEM_TABLE)
         if vectors is not None:
             index = build_index(model, vectors, snapshot, like=base)
             index.save(draft.path / INDEX_FILE)

@@ -13,11 +13,12 @@ from ..artifacts import Version
 from ..artifacts.bundle import Bundle, read_bundle
 from ..artifacts.choices import Choices
 from ..errors import NotFound
+from ..features import FeatureStore, ItemTable
 from ..identity import UserKeys
 from ..models import registry
 from ..models.base import Model
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
-from . import batch, exploration, list_builder, sources
+from . import batch, exploration, list_builder, second_stage, sources
 from .catalogue import Allowed, Catalogue
 from .explanations import Reasons
 from .exploration import Explorer
@@ -59,6 +60,8 @@ class Engine:
         See `People`.
     manifest
         The version's; without it nothing counts as new.
+    table
+        Features of the version's items.
     """
 
     def __init__(
@@ -73,12 +76,14 @@ class Engine:
         rules: Rules = NO_RULES,
         choices: Choices | None = None,
         manifest: dict[str, Any] | None = None,
+        table: ItemTable | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = model
         self.version = version
         self.overlay = overlay
         self.rules = rules
+        self.table = table
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
         self.retrieval = Retrieval(bundle, model, index, self.catalogue)
@@ -118,6 +123,7 @@ class Engine:
             rules=rules,
             choices=choices,
             manifest=version.manifest,
+            table=second_stage.open_table(version),
         )
 
     @property
@@ -134,7 +140,19 @@ class Engine:
                 if line["t"] == "item":
                     columns = {name: line[name] for name in _CHANGING if name in line}
                     self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
+                    second_stage.change(self.table, self.catalogue, line["item_id"])
             yield
+
+    @cached_property
+    def features(self) -> FeatureStore:
+        """Features of customers and items, to look up by id.
+
+        Raises
+        ------
+        NotFound
+            The version is older than features.
+        """
+        return second_stage.feature_store(self.table, self.catalogue, self.people, self.bundle.histories)
 
     # -- lists for somebody -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,252 @@
+"""What is known of every item at a moment: one column a feature, and what pairs are computed from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..errors import CorruptArtifact
+from ..schema import DAY, PURCHASE, Dataset, Float32, Int32, Int64
+from .feature import TTL, of_group
+from .title_words import TitleWords
+
+ITEM_TABLE = "features"  # folder of a version
+NEVER = np.float32(np.nan)
+_ARRAYS = ("values", "price", "category", "brand", "word", "weight")
+
+
+class ItemView:
+    """The events of a data set that ends at a moment, as item features see them.
+
+    Parameters
+    ----------
+    data
+        Everything known at the moment and nothing later: `Dataset.before`.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        seen = data.interactions
+        self.catalogue = data.catalogue
+        self.n_items = seen.n_items
+        self.now = seen.end
+        h = seen.histories
+        bought = h.is_kind(PURCHASE)
+        self.has_purchases = bool(bought.any())
+        if not self.has_purchases:  # a shop that only knows views: what is seen stands for what is bought
+            bought = h.kind_weight[h.kind] > 0 if h.n_events else bought
+        self.item, self.ts, self.user = h.item[bought], h.ts[bought], h.row_of_event[bought]
+        self.qty = h.qty[bought]
+        self.age = np.maximum(self.now - self.ts, 0) / DAY
+        self._histories = h
+        self._cached: dict[tuple[Any, ...], Any] = {}
+
+    def sold(self, newest: float, oldest: float) -> NDArray[np.float64]:
+        """Purchases of each item from `oldest` to `newest` days before the moment; shape (n_items,)."""
+        key = ("sold", newest, oldest)
+        if key not in self._cached:
+            inside = (self.age >= newest) & (self.age < oldest)
+            self._cached[key] = np.bincount(self.item[inside], minlength=self.n_items).astype(np.float64)
+        return np.asarray(self._cached[key])
+
+    @property
+    def days(self) -> float:
+        """Days from the first purchase to the moment."""
+        return float(self.age.max()) if len(self.age) else 0.0
+
+    @cached_property
+    def by_customer(self) -> tuple[Int64, Int64, Int64]:
+        """Item, number of different days, and days from the first to the last, of each (customer, item) that met."""
+        # A history is oldest first already: one stable sort keeps the days in order, three keys take ten times as long.
+        order = np.argsort(self.user * np.int64(self.n_items) + self.item, kind="stable")
+        item, user, day = self.item[order].astype(np.int64), self.user[order], self.ts[order] // DAY
+        same = np.zeros(len(item), np.bool_)
+        same[1:] = (item[1:] == item[:-1]) & (user[1:] == user[:-1])
+        first = np.flatnonzero(~same)
+        if not len(first):
+            return item, item, item
+        later_day = same.copy()
+        later_day[1:] &= day[1:] != day[:-1]
+        count = 1 + np.add.reduceat(later_day.astype(np.int64), first)
+        last = np.concatenate([first[1:], [len(item)]]) - 1
+        return item[first], count, day[last] - day[first]
+
+    def counted(self, *kinds: str, days: float) -> NDArray[np.float64]:
+        """Events of these types of each item in the last days."""
+        h = self._histories
+        hit = h.is_kind(*kinds) & (self.now - h.ts < days * DAY)
+        return np.bincount(h.item[hit], minlength=self.n_items).astype(np.float64)
+
+    def has(self, *kinds: str) -> bool:
+        """Whether there is any event of these types."""
+        return bool(self._histories.is_kind(*kinds).any())
+
+    @cached_property
+    def first_and_last(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Days since the first and since the last purchase; NaN where there is none."""
+        oldest = np.full(self.n_items, -np.inf)
+        newest = np.full(self.n_items, np.inf)
+        np.maximum.at(oldest, self.item, self.age)
+        np.minimum.at(newest, self.item, self.age)
+        return np.where(np.isinf(oldest), np.nan, oldest), np.where(np.isinf(newest), np.nan, newest)
+
+    @cached_property
+    def price(self) -> NDArray[np.float64]:
+        """The catalogue's price; NaN where there is none above zero."""
+        price = self.numbers("price")
+        return np.where(price > 0, price, np.nan)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers of the catalogue; NaN where not known."""
+        if name not in self.catalogue.column_names:
+            return np.full(self.n_items, np.nan)
+        column = self.catalogue[name].cast(pa.float64()).fill_null(np.nan)
+        return np.array(column.to_numpy(), dtype=np.float64)
+
+    @cached_property
+    def category(self) -> Int32:
+        """Category of each item as a number, -1 for none."""
+        return _words(self.catalogue, "category")
+
+    @cached_property
+    def brand(self) -> Int32:
+        """Brand of each item as a number, -1 for none."""
+        return _words(self.catalogue, "brand")
+
+    @cached_property
+    def titles(self) -> TitleWords:
+        """Words of the titles."""
+        return TitleWords.of(self.catalogue)
+
+    def group_sum(self, group: Int32, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """For every item the sum of `values` over its group; NaN for items without one."""
+        known = group >= 0
+        total = np.bincount(group[known], weights=values[known], minlength=int(group.max(initial=-1)) + 1)
+        out = np.full(self.n_items, np.nan)
+        out[known] = total[group[known]]
+        return out
+
+    def smoothed(self, hits: NDArray[np.float64], tries: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        """hits / tries of each item, drawn to its category's rate, and that to the shop's.
+
+        The posterior mean of a Beta prior worth `strength` tries; an item nobody tried has its category's rate.
+        """
+        whole = hits.sum() / tries.sum() if tries.sum() > 0 else 0.0
+        of_group = self.group_sum(self.category, hits), self.group_sum(self.category, tries)
+        prior = np.where(np.isnan(of_group[0]), whole, (of_group[0] + strength * whole) / (of_group[1] + strength))
+        return np.asarray((hits + strength * prior) / (tries + strength), dtype=np.float64)
+
+
+def _words(catalogue: pa.Table, name: str) -> Int32:
+    if name not in catalogue.column_names:
+        return np.full(catalogue.num_rows, -1, dtype=np.int32)
+    encoded = catalogue[name].cast(pa.string()).combine_chunks().dictionary_encode()
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int32)
+
+
+@dataclass
+class ItemTable:
+    """Values of all items at one moment; what a version holds of them.
+
+    Parameters
+    ----------
+    names
+        Names of the features, in the order of the columns of `values`.
+    values
+        float32, shape (n_items, len(names)), NaN where not known.
+    price
+        float32, shape (n_items,): natural logarithm of the price, NaN where there is none.
+    category, brand
+        int32, shape (n_items,), -1 for none.
+    titles
+        See `TitleWords`.
+    now
+        Epoch seconds of the moment.
+    purchases
+        Whether purchases are what histories are read for; else every event with a positive weight is.
+    """
+
+    names: tuple[str, ...]
+    values: Float32
+    price: Float32
+    category: Int32
+    brand: Int32
+    titles: TitleWords
+    now: int
+    purchases: bool
+
+    @classmethod
+    def of(cls, data: Dataset) -> ItemTable:
+        """The values at the end of `data`."""
+        view = ItemView(data)
+        features = of_group("item")
+        values = np.empty((view.n_items, len(features)), dtype=np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for column, feature in enumerate(features):
+                values[:, column] = feature.compute(view)
+            price = np.log(view.price).astype(np.float32)
+        names = tuple(feature.name for feature in features)
+        return cls(names, values, price, view.category, view.brand, view.titles, view.now, view.has_purchases)
+
+    @cached_property
+    def column(self) -> Mapping[str, int]:
+        """Column of each feature."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def save(self, path: Path) -> None:
+        """Write the table into `path`, which is made."""
+        path.mkdir(mode=0o700)
+        held = {name: getattr(self, name) for name in _ARRAYS[:4]}
+        held |= {"word": self.titles.word, "weight": self.titles.weight}
+        for name, array in held.items():
+            np.save(path / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        meta = {"names": list(self.names), "now": self.now, "purchases": self.purchases, "words": self.titles.size}
+        (path / "table.json").write_text(json.dumps(meta), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> ItemTable:
+        """The table that `save` wrote; pages are shared until an item changes.
+
+        Raises
+        ------
+        CorruptArtifact
+        """
+        try:
+            meta = json.loads((path / "table.json").read_bytes())
+            held = {name: _mapped(path / f"{name}.npy") for name in _ARRAYS}
+            titles = TitleWords(held.pop("word"), held.pop("weight"), int(meta["words"]))
+            table = cls(
+                tuple(meta["names"]), titles=titles, now=int(meta["now"]), purchases=bool(meta["purchases"]), **held
+            )
+            if table.values.shape != (len(table.price), len(table.names)):
+                raise ValueError("shapes do not match")
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as e:
+            raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
+        return table
+
+    def change(self, code: int, price: float | None) -> None:
+        """Take a new price, heard of since the version."""
+        log = np.float32(np.log(price)) if price is not None and price > 0 else NEVER
+        self.price[code] = log
+        if "price" in self.column:
+            self.values[code, self.column["price"]] = log
+
+    def fresh(self, now: int) -> bool:
+        """Whether the values may still be used at `now` (epoch seconds)."""
+        return now - self.now <= TTL["item"]
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    # Copy on write: a change of a price is this process's own, all the other pages stay shared.
+    mode: Any = "c" if path.stat().st_size > 4096 else None
+    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))

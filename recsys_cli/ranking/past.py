@@ -1,0 +1,157 @@
+"""Candidates at past moments, with their features of then, labelled by what was bought next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..features import ItemTable, People, matrix
+from ..models.base import Model
+from ..schema import Float32, Int32, Int64
+from ..splitting.holdout import Split
+from .opinions import FIRST, Opinions, candidates, ranks
+
+FIRST_DEPTH = 200  # candidates of the first stage
+OTHER_DEPTH = 40  # of each of its sources
+NEGATIVES = 150  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
+_CELLS = 4_000_000  # scores of one source held at a time
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows of one past moment, customer after customer.
+
+    Parameters
+    ----------
+    values
+        float32, shape (rows, features).
+    label
+        float32: 1 for what was bought in the window after the moment.
+    groups
+        int64: rows of each customer.
+    """
+
+    values: Float32
+    label: Float32
+    groups: Int64
+
+    @staticmethod
+    def joined(lessons: Sequence[Lesson]) -> Lesson:
+        """All rows of several moments."""
+        return Lesson(*(np.concatenate([getattr(x, part) for x in lessons]) for part in ("values", "label", "groups")))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Candidates of some customers.
+
+    Parameters
+    ----------
+    row, item
+        The pairs, by row and code.
+    own
+        Which of them the customer has bought.
+    first
+        The first stage's score of each.
+    given
+        Columns of the sources; see `columns.matrix`.
+    people
+        The customers' histories.
+    """
+
+    row: Int64
+    item: Int32
+    own: NDArray[np.bool_]
+    first: Float32
+    given: dict[str, Float32]
+    people: People
+
+    def values(self, names: Sequence[str], keep: NDArray[np.bool_] | None = None) -> Float32:
+        """Features of the pairs, or of those that `keep` marks."""
+        if keep is None:
+            return matrix(self.people, self.row, self.item, names, self.given)
+        given = {name: column[keep] for name, column in self.given.items()}
+        return matrix(self.people, self.row[keep], self.item[keep], names, given)
+
+
+def block_of(model: Model, people: People, owned: sp.csr_matrix, allowed: NDArray[np.bool_] | None = None) -> Block:
+    """The candidates of some histories.
+
+    Parameters
+    ----------
+    owned
+        What each has bought, shape (rows, n_items).
+    allowed
+        Shape (n_items,): items that may be shown at all.
+    """
+    found = Opinions.of(model, people.histories, people.now)
+    mine = owned.toarray() > 0
+    chosen = candidates(found, mine, allowed, first=FIRST_DEPTH, other=OTHER_DEPTH)
+    place = np.nonzero(chosen)
+    row, item = place[0].astype(np.int64), place[1].astype(np.int32)
+    own, first = mine[row, item], found.total[row, item]
+    given = found.columns(row, item) | {f"rank:{FIRST}": ranks(first, own, row, people.rows)}
+    return Block(row, item, own, first, given, people)
+
+
+def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]) -> None:
+    """Hand over the candidates of many customers at the moment of a split, some customers at a time.
+
+    Parameters
+    ----------
+    model
+        The first stage, fitted on `split.train`.
+    users
+        Customers' codes.
+    table
+        Of the same moment.
+    each
+        Called with the candidates and the users of a block.
+    """
+    seen, histories = split.seen(), split.train.interactions.histories
+    step = int(np.clip(_CELLS // max(seen.shape[1], 1), 8, 512))
+    for start in range(0, len(users), step):
+        some = users[start : start + step]
+        people = People(histories.rows(some), table, split.now)
+        each(block_of(model, people, seen[some]), some)
+
+
+def lesson(
+    model: Model, split: Split, names: Sequence[str], *, max_users: int, seed: int, table: ItemTable | None = None
+) -> Lesson:
+    """Rows to learn from at the moment of a split: all that was bought, and some of what was not."""
+    wanted = split.wanted(repeat=True)
+    users = split.judged(wanted, max_users, seed)
+    rng = np.random.default_rng(seed)
+    parts: list[Lesson] = []
+
+    def take(block: Block, some: Int64) -> None:
+        bought = np.asarray(wanted[some].toarray()[block.row, block.item] > 0)
+        keep = bought | _evenly(block.row, bought, len(some), rng)
+        # A customer who bought none of the candidates says nothing about their order.
+        keep &= (np.bincount(block.row[bought], minlength=len(some)) > 0)[block.row]
+        count = np.bincount(block.row[keep], minlength=len(some))
+        parts.append(
+            Lesson(block.values(names, keep), bought[keep].astype(np.float32), count[count > 0].astype(np.int64))
+        )
+
+    blocks(model, split, users, table or ItemTable.of(split.train), take)
+    if not parts:
+        return Lesson(np.zeros((0, len(names)), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    return Lesson.joined(parts)
+
+
+def _evenly(row: Int64, bought: NDArray[np.bool_], rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Up to NEGATIVES of what each row did not buy, any as likely as another."""
+    chance = rng.random(len(row))
+    chance[bought] = 2.0
+    order = np.lexsort((chance, row))
+    count = np.bincount(row, minlength=rows)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    keep = np.zeros(len(row), np.bool_)
+    keep[order[place < NEGATIVES]] = True
+    return keep & ~bought
