@@ -21,6 +21,7 @@ from . import (
     demo,
     doctor,
     evaluate,
+    features,
     gdpr,
     ingest,
     keys,
@@ -79,6 +80,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
+app.add_typer(features.features)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
 app.command("report")(report.report)
