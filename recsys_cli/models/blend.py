@@ -142,7 +142,7 @@ class Blend(Model):
     def score_with_members(
         self, histories: Histories, now: int, *, keep: bool = False
     ) -> tuple[Float32, dict[str, Float32]]:
-        """As `score`; with `keep` each member's standardised scores, too, of one row where they are the same for all."""
+        """As `score`; with `keep` each member's standardised scores, of one row where they are the same for all."""
         kept: dict[str, Float32] | None = {} if keep else None
         total, known = blended(self.members, self.shares, histories, now, kept)
         own = self._own(histories)

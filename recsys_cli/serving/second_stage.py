@@ -35,9 +35,7 @@ def change(table: ItemTable | None, catalogue: Catalogue, item_id: str) -> None:
         table.change(code, float(catalogue.price[code]))
 
 
-def feature_store(
-    table: ItemTable | None, catalogue: Catalogue, people: People, histories: Histories
-) -> FeatureStore:
+def feature_store(table: ItemTable | None, catalogue: Catalogue, people: People, histories: Histories) -> FeatureStore:
     """Features by id, from a version and what was heard since.
 
     Raises
