@@ -129,7 +129,7 @@ class TestValues:
     """By hand."""
 
     def values(self, name: str, *, now: int = 100) -> list[float]:
-        """Of customer 0, who bought item 0 on days 0, 20 and 40, and item 1 on days 40 and 90, with items 0, 1 and 2."""
+        """Of customer 0, who bought item 0 on days 0, 20 and 40 and item 1 on days 40 and 90."""
         mine = [(0, START), (0, START + 20 * DAY), (0, START + 40 * DAY), (1, START + 40 * DAY), (1, START + 90 * DAY)]
         data = dataset(
             [mine, [(2, START + now * DAY)]],
