@@ -196,11 +196,16 @@ class ServeSettings:
     cors_origins: tuple[str, ...] = _s(
         (), "Web origins whose pages may ask the server, as https://shop.example (and an unusual port); * is not taken."
     )
+    trusted_proxies: tuple[str, ...] = _s(
+        (),
+        "Addresses or networks of proxies whose X-Forwarded-For is used for rate limits and the log; it opens nothing.",
+    )
     max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
     rate_limit: float = _s(
         2000.0,
-        "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit.",
+        "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit. "
+        "The owner's key has none.",
     )
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
     webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")

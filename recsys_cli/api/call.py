@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 import orjson
 
 from ..errors import RecsysError, UsageError
+from .access import NOBODY, Caller
 
 if TYPE_CHECKING:
     from .service import Service
@@ -133,6 +134,8 @@ class Call:
         The JSON of the body; None without one.
     request_id
         Told in the answer, and used by clicks and impressions later.
+    caller
+        Who asks, and so whose customers' ids count.
     raw, headers
         The body's bytes and the headers as they came, for signatures.
     """
@@ -141,7 +144,7 @@ class Call:
     path: Mapping[str, str]
     body: Any
     request_id: str
-    scopes: frozenset[str] = frozenset()
+    caller: Caller = NOBODY
     if_none_match: bytes = b""
     query_string: bytes = b""
     raw: bytes = b""
@@ -195,7 +198,7 @@ class Route:
     path: str
     handler: Handler
     summary: str
-    scope: str = "serve"
+    scope: str = "page"
     params: tuple[Param, ...] = ()
     answer: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None

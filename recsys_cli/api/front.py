@@ -19,8 +19,8 @@ import orjson
 
 from ..errors import InputError, RecsysError, Refused, UsageError
 from . import prometheus
+from .access import Access, TooMany
 from .call import Call, Reply, Route
-from .guard import Guard, TooMany, refuse_without
 from .service import Service
 
 Scope = MutableMapping[str, Any]
@@ -75,8 +75,10 @@ class Internal(RecsysError):
 async def answer(route: Route, service: Service, scope: Scope, receive: Receive, path: dict[str, str]) -> Reply:
     """Check the request as its route says, and let its handler answer; every known error becomes a reply."""
     try:
-        refuse_without(route.scope, scope["recsys.scopes"])
-        headers = scope["recsys.headers"]
+        caller, headers = scope["recsys.caller"], scope["recsys.headers"]
+        if route.scope:
+            service.access.refuse_foreign_pages(headers)
+        caller.check(route.scope)
         for name, value in path.items():
             if len(value) > MAX_PART:
                 raise UsageError(f"The {name} in the path is longer than {MAX_PART} characters.", "Shorten it.")
@@ -87,7 +89,7 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
             path,
             body,
             scope["recsys.request_id"],
-            scope["recsys.scopes"],
+            caller,
             headers.get(b"if-none-match", b""),
             scope["query_string"],
             raw,
@@ -170,17 +172,17 @@ class Front:
         What handlers work with.
     routes
         All routes.
-    guard
+    access
         Who may ask.
     load
         Gives the FastAPI application, for what is not answered here; called once, in a thread.
     """
 
-    def __init__(self, service: Service, routes: Iterable[Route], guard: Guard, load: Callable[[], Any]) -> None:
+    def __init__(self, service: Service, routes: Iterable[Route], access: Access, load: Callable[[], Any]) -> None:
         self.service = service
         self._load = load
         self._inner: asyncio.Future[Any] | None = None
-        self._guard = guard
+        self._access = access
         self._direct = {(r.method, r.path): r for r in routes if "{" not in r.path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,7 +215,7 @@ class Front:
         scope["path"] = _path_to_match(scope)
         scope["recsys.request_id"] = os.urandom(8).hex()
         scope["recsys.headers"] = headers = dict(scope["headers"])
-        scope["recsys.extra"] = self._guard.cors(headers) if b"origin" in headers else []
+        scope["recsys.extra"] = self._access.cors(headers)
         route = self._direct.get((scope["method"], scope["path"]))
         try:
             reply = await self._enter(scope, headers)
@@ -231,11 +233,12 @@ class Front:
     async def _enter(self, scope: Scope, headers: dict[bytes, bytes]) -> Reply | None:
         """Who asks; an answer already when they may not, or when a browser only asks whether it may."""
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            if scope["recsys.extra"]:
+            if headers.get(b"origin") in self._access.origins:
                 return Reply(b"", 204, headers=list(_PREFLIGHT))
             return Reply.error(Refused("Pages of this origin may not ask.", "See the setting serve.cors_origins."))
         try:
-            scope["recsys.scopes"] = self._guard.scopes(scope, headers)
+            peer = scope["client"][0] if scope.get("client") else ""
+            scope["recsys.caller"] = self._access.caller(peer, headers)
         except TooMany as e:
             reply = Reply.error(e)
             reply.headers.append((b"retry-after", str(e.retry_after).encode()))
@@ -253,8 +256,10 @@ class Front:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", ()))
-                headers += [(b"x-request-id", scope["recsys.request_id"].encode()), *scope["recsys.extra"]]
-                if b"cache-control" not in {name for name, _ in headers}:
+                known = {name for name, _ in headers}
+                headers.append((b"x-request-id", scope["recsys.request_id"].encode()))
+                headers += [pair for pair in scope["recsys.extra"] if pair[0] not in known]
+                if b"cache-control" not in known:
                     headers.append((b"cache-control", b"no-store"))
                 message["headers"] = headers
             await send(message)

@@ -26,5 +26,6 @@ def show_image(folder: Path | None, name: str) -> Response:
         # An SVG opened by itself is a page; this one may run nothing.
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "cross-origin",
     }
     return Response(path.read_bytes(), media_type=_KINDS[match[1]], headers=headers)

@@ -24,6 +24,8 @@ async def take_events(service: Service, call: Call) -> Reply:
     """Take one event, or many. They count in every server process within a second. Events of people who object to
     their use are left out, and counted in `refused`."""
     events = read_events(call.body)
+    for user_id in {event["user_id"] for event in events if "user_id" in event}:
+        call.caller.names(user_id, call.query["user_token"])
     now = round(time.time(), 3)
     kept = [event | {"received_at": now} for event in events if _may_keep(service, event, call.query["consent"])]
     if kept:
@@ -68,6 +70,7 @@ async def merge_session(service: Service, call: Call) -> Reply:
     # As strict as events: what they cannot have named has no history to give.
     user_id = read_id(body["user_id"], "The user_id")
     session_id = read_id(call.path["session_id"], "The session_id in the path")
+    call.caller.names(user_id, call.query["user_token"])
     line = {"t": "merge", "session_id": session_id, "user_id": user_id, "ts": int(time.time())}
     profile, live = service.live.ready().people.may_use(user_id, "full", session_id)
     merged = profile and live  # what a guest wants nobody to use is no part of a profile either

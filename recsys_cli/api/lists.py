@@ -55,7 +55,10 @@ def recommend(service: Service, call: Call) -> Reply:
     """A personal list: from the customer's history, the session and the basket, up to the last click. Popular items,
     labelled as a fallback, for those nothing is known of."""
     engine = service.live.ready()
-    request = _personal(call.query, call.query["user_id"], call.query["session_id"])
+    user_id = call.query["user_id"]
+    if call.caller.names(user_id, call.query["user_token"]):
+        call.query["explain"] = False  # reasons name purchases, and a page is read by whoever sits before it
+    request = _personal(call.query, user_id, call.query["session_id"])
     return render(engine, engine.recommend(request), call.request_id)
 
 
@@ -131,7 +134,9 @@ def rank(service: Service, call: Call) -> Reply:
         raise InputError("'consent' is none of full, session, none.", "Leave it out for full.")
     if not isinstance(body.get("explain", False), bool):
         raise InputError("'explain' is neither true nor false.", "Leave it out for false.")
-    request = Request(**who, consent=body.get("consent", "full"), explain=body.get("explain", False))
+    page = call.caller.names(who["user_id"], call.query["user_token"])
+    explain = body.get("explain", False) and not page
+    request = Request(**who, consent=body.get("consent", "full"), explain=explain)
     answer, unknown = engine.rank(request, items)
     reply = render(engine, answer, call.request_id)
     reply.body = reply.body[:-1] + b',"unknown":' + orjson.dumps(unknown) + b"}"

@@ -59,6 +59,7 @@ def _endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
         "cache-control": page.cache,
         "content-security-policy": _POLICY,
         "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "cross-origin",  # the carousel is loaded by the shop's pages
         "referrer-policy": "no-referrer",
     }
 

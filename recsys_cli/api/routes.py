@@ -31,6 +31,11 @@ _RULES = (
     Param("shown_limit", "int", "Leave out what was shown this often without a click.", None, 0, 10_000),
 )
 _EXPLAIN = Param("explain", "bool", "Say why, for every item.", False)
+_TOKEN = Param(
+    "user_token",
+    "str",
+    "With the key of a page: the shop's signature that it may ask for this user_id now; see recsys keys sign.",
+)
 _CONSENT = Param(
     "consent",
     "str",
@@ -52,7 +57,8 @@ _LISTS = (
         lists.recommend,
         "Personal list",
         params=(
-            Param("user_id", "str", "The customer."),
+            Param("user_id", "str", "The customer; needs a key, and from a page a user_token."),
+            _TOKEN,
             Param("session_id", "str", "The guest, or the customer's present session."),
             *_PERSONAL,
         ),
@@ -94,6 +100,7 @@ _LISTS = (
         "/rank",
         lists.rank,
         "Order given items",
+        params=(_TOKEN,),
         body=schemas.RANK,
         answer=schemas.RANKED,
         errors=(408, 413, 415, 503),
@@ -107,7 +114,7 @@ _INTAKE = (
         intake.take_events,
         "Report what happened",
         scope="ingest",
-        params=(_CONSENT,),
+        params=(_TOKEN, _CONSENT),
         body=schemas.EVENTS,
         answer=schemas.obj(
             {"accepted": schemas.INTEGER, "refused": schemas.INTEGER, "request_id": schemas.TEXT},
@@ -121,6 +128,7 @@ _INTAKE = (
         intake.merge_session,
         "A guest has logged in",
         scope="ingest",
+        params=(_TOKEN,),
         body=schemas.obj({"user_id": schemas.ID}, additionalProperties=False),
         answer=schemas.obj({"merged": schemas.FLAG, "request_id": schemas.TEXT}),
         status=202,

@@ -51,7 +51,7 @@ class ServePlan:
         """What `dump` wrote."""
         tree = json.loads(data)
         given: dict[str, Any] = tree["settings"]
-        given["cors_origins"] = tuple(given["cors_origins"])
+        given |= {name: tuple(given[name]) for name in ("cors_origins", "trusted_proxies")}
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images)
@@ -156,7 +156,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
         return make_app(service)
 
     config = uvicorn.Config(
-        Front(service, ROUTES, service.guard, load),
+        Front(service, ROUTES, service.access, load),
         http=Protocol,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         lifespan="on",

@@ -15,8 +15,8 @@ from ..serving.reloader import Live, Log
 from ..serving.rules import Rules
 from ..settings import ServeSettings
 from . import prometheus
+from .access import Access, read_proxies
 from .events import EventSink
-from .guard import Guard
 
 _STATES_EVERY = 1.0  # seconds
 _COUNTED = {"version_served": prometheus.SWAPS, "version_refused": prometheus.REFUSED}
@@ -44,7 +44,7 @@ class Service:
     log: Log
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
-    guard: Guard = field(init=False)
+    access: Access = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
@@ -65,7 +65,8 @@ class Service:
     def __post_init__(self) -> None:
         # Not divided by the workers: a client that keeps its connection meets the same one every time.
         keys = KeyRing(self.live.artifacts.root)
-        self.guard = Guard(keys, self.settings.rate_limit, self.settings.cors_origins)
+        proxies = read_proxies(self.settings.trusted_proxies)
+        self.access = Access(keys, self.settings.rate_limit, self.settings.cors_origins, proxies)
         self.live.also = self._also
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written)
 
@@ -87,7 +88,7 @@ class Service:
 
     def _also(self) -> None:
         """At every look at what others did."""
-        self.guard.keys.refresh()
+        self.access.keys.refresh()
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
                 prometheus.LAG.observe(lag)

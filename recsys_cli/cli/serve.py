@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,15 +25,16 @@ def serve(
 ) -> None:
     """Answer over HTTP from the published version, and take events; see /docs on the server."""
     run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
-    from ..api.guard import read_origins
+    from ..api.access import read_origins, read_proxies
     from ..api.server import ServePlan, listen
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
-    from ..artifacts.keys import keys_wanted, read_keys
+    from ..artifacts.keys import keys_wanted, make_owner_key, read_keys
     from ..identity import load_secret
 
     settings = run.settings.serve
     settings = replace(settings, cors_origins=read_origins(settings.cors_origins))
+    read_proxies(settings.trusted_proxies)
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
     if run.settings.rules.campaigns:
@@ -43,16 +45,29 @@ def serve(
     secret = load_secret(run.settings.db)
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    run.waiting(f"Serving on http://{shown}:{number} (shop and dashboard: /, documentation: /docs). Stop with Ctrl-C.")
+    run.waiting(f"Serving on {_url(address, number)} (documentation: /docs). Stop with Ctrl-C.")
+    run.waiting(owner_link(make_owner_key(run.settings.artifacts), address, number))
     if not read_keys(run.settings.artifacts):
         if keys_wanted(run.settings.artifacts):
-            run.waiting("All keys are revoked: everybody gets 401, on this machine too, until recsys keys add NAME.")
+            run.waiting("All keys are revoked: everybody but the owner gets 401 until recsys keys add NAME.")
         elif not ipaddress.ip_address(address).is_loopback:
             # In a container even the machine it runs on is another one.
             run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME.")
     images = images_folder(settings.images)
     run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images), sock)
+
+
+def owner_link(key: str, address: str, port: int) -> str:
+    """How the owner opens storefront and dashboard; in a journal, which others may read, without the key."""
+    if os.environ.get("JOURNAL_STREAM"):
+        return "Storefront and dashboard: recsys keys owner prints the link."
+    where = ipaddress.ip_address(address)
+    here = ("::1" if where.version == 6 else "127.0.0.1") if where.is_unspecified else address
+    return f"Storefront and dashboard, with your own key: {_url(here, port)}/#key={key}"
+
+
+def _url(address: str, port: int) -> str:
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def images_folder(named: Path | None) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..api.guard import read_origins
+from ..api.access import read_origins, read_proxies
 from ..artifacts.keys import read_keys
 from ..errors import RecsysError
 from ..ingest.columns import AIDS, EVENTS, FIELDS, ITEMS, USERS
@@ -30,6 +30,7 @@ def refused(settings: Settings) -> list[Finding]:
     found = [
         *_refused("rules.campaigns", *(lambda t=t, n=n: Campaign.of(t, n) for n, t in _numbered(settings))),
         *_refused("serve.cors_origins", *(lambda o=o: read_origins([o]) for o in settings.serve.cors_origins)),
+        *_refused("serve.trusted_proxies", lambda: read_proxies(settings.serve.trusted_proxies)),
         *_refused("ingest.timezone", lambda: check_zone(settings.ingest.timezone)),
     ]
     if settings.ingest.folder:

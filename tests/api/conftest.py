@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from recsys_cli.artifacts.keys import owner_key
+
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds until something is held to have failed. Servers look around five times a second; how long that takes on a
 # machine that does other things, nobody knows. The benchmarks measure it on one that is idle.
@@ -56,7 +58,9 @@ class Server:
                 cwd=cwd or log.parent,
             )
         self.url = self._wait()
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        self.key = owner_key(shop.settings.artifacts)
+        self.header = {"x-api-key": self.key}
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, headers=self.header)
 
     def _wait(self) -> str:
         deadline = time.monotonic() + PATIENCE

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from recsys_cli.artifacts import worker_state
@@ -109,6 +110,7 @@ def embedded(one_shop: Any, page: Page, tmp_path_factory: pytest.TempPathFactory
 
 
 def snippet(server: Any, **data: Any) -> str:
+    data = {"key": server.key, **data}
     given = " ".join(f'data-{name.replace("_", "-")}="{html.escape(str(value))}"' for name, value in data.items())
     return f'<script src="{server.url}/widget.js" {given} defer></script>'
 
@@ -471,6 +473,13 @@ def buttons(browser: Any, kind: str) -> None:
     browser.execute_script(f"document.querySelector('[data-event={kind}]').click()")
 
 
+def open_link(browser: Any, server: Any, view: str = "") -> None:
+    """The link that serve prints, and a view."""
+    (link,) = [word for word in server.log.read_text().split() if "/#key=" in word]
+    browser.get(link)
+    browser.execute_script("location.hash = arguments[0]", view or "#/")
+
+
 def mine(browser: Any) -> list[str]:
     return browser.execute_script(
         "return [...document.querySelector('[data-shelf=recommend] recsys-carousel')?.shadowRoot"
@@ -486,7 +495,7 @@ def assert_kept_to_itself(browser: Any, server: Any) -> None:
 
 
 def test_the_storefront_shows_shelves_and_products(server: Any, browser: Any) -> None:
-    browser.get(f"{server.url}/")
+    open_link(browser, server)
     shown = carousels(browser, 4)
     assert [c["heading"] for c in shown] == ["Popular now", "Trending", "New in", "Popular now"]
     field = browser.find_element("id", "who")
@@ -505,7 +514,7 @@ def test_the_storefront_shows_shelves_and_products(server: Any, browser: Any) ->
 
 def test_buying_changes_the_list_at_once(start: Start, browser: Any) -> None:
     server = start()
-    browser.get(f"{server.url}/#/item/t0")
+    open_link(browser, server, "#/item/t0")
     before = until(lambda: mine(browser))
     assert until(lambda: browser.execute_script("return document.querySelector('[data-event=purchase]') && true"))
     buttons(browser, "purchase")
@@ -516,14 +525,15 @@ def test_buying_changes_the_list_at_once(start: Start, browser: Any) -> None:
     (event,) = spooled(server)
     assert (event["event_type"], event["item_id"]) == ("purchase", "t0")
     assert event["session_id"].startswith("demo-")
-    assert browser.execute_script("return [document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+    assert browser.execute_script("return [document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 1]
+    assert server.key not in browser.current_url
     assert_kept_to_itself(browser, server)
 
 
 def test_the_dashboard_says_how_it_is(server: Any, browser: Any) -> None:
     for _ in range(3):
         server.get("/recommend", user_id="t4")
-    browser.get(f"{server.url}/#/dashboard")
+    open_link(browser, server, "#/dashboard")
     tile = "return document.querySelector('[data-tile=served]')?.textContent"
     text = until(lambda: browser.execute_script(tile))
     assert f"serves {server.shop.version.name}" in text
@@ -541,7 +551,7 @@ def test_the_dashboard_says_what_to_do(start: Start, browser: Any) -> None:
     worker_state.write(
         server.shop.settings.artifacts, worker_state.Health(ended_at=passed, outcome="nothing new", passes=3)
     )
-    browser.get(f"{server.url}/#/dashboard")
+    open_link(browser, server, "#/dashboard")
     text = "return document.querySelector('main').innerText"
     assert until(lambda: "No worker pass for 4 hours: is cron running?" in browser.execute_script(text))
     failed = worker_state.Health(ended_at=time.time(), outcome="failed", failures=3, passes=6)
@@ -558,7 +568,7 @@ def test_a_server_that_wants_keys_is_given_one(start: Start, browser: Any, recsy
     made = recsys("keys", "add", "page", "--scope", "serve", "--json", **state)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)["key"]
-    assert until(lambda: server.http.get("/recommend").status_code == 401)
+    assert until(lambda: httpx.get(f"{server.url}/recommend", timeout=60).status_code == 401)
     browser.get(f"{server.url}/")
     notice = "const n = document.querySelector('#notice'); return n.hidden ? '' : n.textContent"
     assert until(lambda: "a key" in browser.execute_script(notice))
@@ -580,7 +590,7 @@ def test_nothing_is_cut_off_at_the_side(server: Any, browser: Any, view: str, wi
     with contextlib.ExitStack() as after:
         after.callback(browser.execute_cdp_cmd, "Emulation.clearDeviceMetricsOverride", {})
         browser.get("about:blank")
-        browser.get(f"{server.url}/{view}")
+        open_link(browser, server, view)
         assert until(lambda: browser.execute_script("return document.querySelector('recsys-carousel, .tile') && true"))
         time.sleep(0.3)
         wide, room = browser.execute_script("const e = document.documentElement; return [e.scrollWidth, e.clientWidth]")

@@ -84,7 +84,9 @@ def test_an_event_posted_to_one_process_counts_in_all(start: Start) -> None:
         agreed = 0
         # Every request on a connection of its own may meet the other process.
         while agreed < 12 and time.monotonic() < deadline:
-            body = httpx.get(f"{server.url}/recommend", params={"user_id": user, "k": 1}, timeout=60).json()
+            body = httpx.get(
+                f"{server.url}/recommend", params={"user_id": user, "k": 1}, headers=server.header, timeout=60
+            ).json()
             agreed = agreed + 1 if not body["fallback"] else 0
         assert agreed == 12
 
@@ -154,7 +156,7 @@ def test_acknowledged_events_survive_kill_9(start: Start, eventually: Eventually
     acknowledged: list[str] = []
 
     def stream() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as http:
+        with httpx.Client(base_url=server.url, headers=server.header, timeout=60) as http:
             for number in range(100_000):
                 name = f"{threading.get_ident()}-{number}"
                 try:

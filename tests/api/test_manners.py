@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from recsys_cli.api.access import Access, NoKey, TooMany, read_origins, read_proxies
 from recsys_cli.api.app import make_app
 from recsys_cli.api.front import Front
-from recsys_cli.api.guard import Guard, NoKey, TooMany, read_origins
 from recsys_cli.api.routes import ROUTES
 from recsys_cli.api.server import newest_version
 from recsys_cli.api.service import Service
 from recsys_cli.artifacts import Artifacts, Version, worker_state
-from recsys_cli.artifacts.keys import KeyRing, add_key, read_keys, revoke_key
-from recsys_cli.errors import NotFound, UsageError
+from recsys_cli.artifacts.keys import SCOPES, KeyRing, add_key, make_owner_key, owner_key, read_keys, revoke_key, sign
+from recsys_cli.errors import NotFound, Refused, UsageError
 from recsys_cli.serving.rules import NO_RULES
 from recsys_cli.settings import ServeSettings
 
@@ -35,43 +37,95 @@ Start = Callable[..., Any]
 Eventually = Callable[[Callable[[], Any]], Any]
 
 
-def asked_by(address: str, **headers: str) -> tuple[dict[str, Any], dict[bytes, bytes]]:
-    return {"client": (address, 1)}, {k.replace("_", "-").encode(): v.encode() for k, v in headers.items()}
+def asked_by(address: str, **headers: str) -> tuple[str, dict[bytes, bytes]]:
+    return address, {k.replace("_", "-").encode(): v.encode() for k, v in headers.items()}
 
 
-def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
-    guard = Guard(KeyRing(tmp_path), 0, ())
-    assert "admin" in guard.scopes(*asked_by("127.0.0.1", host="localhost:8000"))
-    assert "admin" in guard.scopes(*asked_by("::1", host="[::1]:8000"))
-    assert not guard.scopes(*asked_by("192.168.1.5", host="localhost"))
-    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost", x_forwarded_for="8.8.8.8"))
-    assert not guard.scopes(*asked_by("127.0.0.1", host="rebound.example"))
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"host": "localhost:8000"}, {"host": "shop.example"}, {"x_forwarded_for": "127.0.0.1"},
+     {"x_real_ip": "127.0.0.1"}, {"via": "1.1 localhost"}, {"forwarded": "for=127.0.0.1"}],
+)  # fmt: skip
+def test_without_keys_only_lists_without_a_person_are_open(tmp_path: Path, headers: dict[str, str]) -> None:
+    access = Access(KeyRing(tmp_path), 0, ())
+    for here in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        visitor = access.caller(*asked_by(here, **headers))
+        visitor.check("page")
+        for scope in ("serve", "ingest", "catalogue", "admin"):
+            with pytest.raises(NoKey):
+                visitor.check(scope)
+        with pytest.raises(NoKey):
+            visitor.names("t4", None)
+    for elsewhere in ("192.168.1.5", "", "::ffff:10.0.0.1"):
+        with pytest.raises(NoKey):
+            access.caller(*asked_by(elsewhere, **headers)).check("page")
 
 
 def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
-    key = add_key(tmp_path, "shop page", ["serve", "ingest"])
+    key, _ = add_key(tmp_path, "shop page", ["serve", "ingest"])
     assert key not in (tmp_path / "keys.json").read_text()
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
-    guard = Guard(KeyRing(tmp_path), 0, ())
-    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost"))
-    assert guard.scopes(*asked_by("8.8.8.8", x_api_key=key)) == {"serve", "ingest"}
-    assert guard.scopes(*asked_by("8.8.8.8", authorization=f"Bearer {key}")) == {"serve", "ingest"}
+    access = Access(KeyRing(tmp_path), 0, ())
+    assert not access.caller(*asked_by("127.0.0.1", host="localhost")).scopes
+    assert access.caller(*asked_by("8.8.8.8", x_api_key=key)).scopes == {"serve", "ingest"}
+    assert access.caller(*asked_by("8.8.8.8", authorization=f"Bearer {key}")).scopes == {"serve", "ingest"}
     with pytest.raises(NoKey):
-        guard.scopes(*asked_by("127.0.0.1", host="localhost", x_api_key="recsys_wrong"))
+        access.caller(*asked_by("127.0.0.1", host="localhost", x_api_key="recsys_wrong"))
     revoke_key(tmp_path, "shop page")
-    guard.keys.refresh()
+    access.keys.refresh()
     with pytest.raises(NoKey):
-        guard.scopes(*asked_by("8.8.8.8", x_api_key=key))
-    assert not guard.scopes(*asked_by("127.0.0.1", host="localhost"))  # the last key gone does not open the door
+        access.caller(*asked_by("8.8.8.8", x_api_key=key))
+    # The last key gone does not open the door.
+    assert not access.caller(*asked_by("127.0.0.1", host="localhost")).scopes
+
+
+def test_the_owner_has_a_key_that_nobody_else_can_read(tmp_path: Path) -> None:
+    key = make_owner_key(tmp_path)
+    assert make_owner_key(tmp_path) == owner_key(tmp_path) == key
+    assert (tmp_path / "owner.key").read_text() == f"X-API-Key: {key}\n", "what curl -H @FILE reads"
+    assert (tmp_path / "owner.key").stat().st_mode & 0o077 == 0
+    access = Access(KeyRing(tmp_path), 1, ())
+    for _ in range(100):  # no limit
+        assert access.caller(*asked_by("8.8.8.8", x_api_key=key)).scopes == set(SCOPES) - {"page"}
+    (tmp_path / "owner.key").write_text("something else")
+    access.keys.refresh()
+    with pytest.raises(NoKey):
+        access.caller(*asked_by("127.0.0.1", x_api_key=key))
+    assert make_owner_key(tmp_path) not in ("", key)
+
+
+def test_a_page_names_a_customer_only_with_the_shops_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, signing = add_key(tmp_path, "page", ["page", "ingest"])
+    _, other = add_key(tmp_path, "other page", ["page"])
+    caller = Access(KeyRing(tmp_path), 0, ()).caller(*asked_by("8.8.8.8", x_api_key=key))
+    caller.check("page")
+    with pytest.raises(Refused, match="lacks the scope"):
+        caller.check("serve")
+    until = int(time.time()) + 100
+    assert not caller.names(None, None)
+    assert caller.names("t4", sign(signing, "t4", until))
+    wrong = [
+        None, "", "1", "-", f"{until}-", sign(signing, "t5", until), sign(other, "t4", until), sign(signing, "t4", 1),
+        sign(signing, "t4", until).replace(str(until), str(until + 1)), sign("", "t4", until), "\u0663-x",
+    ]  # fmt: skip
+    for token in wrong:
+        with pytest.raises(Refused):
+            caller.names("t4", token)
+    monkeypatch.setattr("recsys_cli.api.access.time.time", lambda: until + 1.0)
+    with pytest.raises(Refused, match="expired"):
+        caller.names("t4", sign(signing, "t4", until))
+    for scopes in (["page", "serve"], ["page", "admin"], ["page", "catalogue"]):
+        with pytest.raises(UsageError, match="public"):
+            add_key(tmp_path, "c", scopes)
 
 
 def test_mistakes_with_keys_are_told(tmp_path: Path) -> None:
     add_key(tmp_path, "a", ["serve"])
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match="already exists"):
         add_key(tmp_path, "a", ["serve"])
-    with pytest.raises(UsageError, match="no scope"):
+    with pytest.raises(UsageError, match="Unknown scope"):
         add_key(tmp_path, "b", ["everything"])
-    with pytest.raises(UsageError, match="no name"):
+    with pytest.raises(UsageError, match="cannot be the name"):
         add_key(tmp_path, "", ["serve"])
     with pytest.raises(NotFound):
         revoke_key(tmp_path, "b")
@@ -80,27 +134,134 @@ def test_mistakes_with_keys_are_told(tmp_path: Path) -> None:
 
 def test_too_many_requests_are_refused_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("recsys_cli.api.guard.time.monotonic", lambda: now)
-    guard = Guard(KeyRing(tmp_path), 100, ())
+    monkeypatch.setattr("recsys_cli.api.access.time.monotonic", lambda: now)
+    access = Access(KeyRing(tmp_path), 100, ())
     for _ in range(20):  # without a key, a tenth; two seconds' worth may come at once
-        guard.scopes(*asked_by("8.8.8.8"))
+        access.caller(*asked_by("8.8.8.8"))
     with pytest.raises(TooMany) as refused:
-        guard.scopes(*asked_by("8.8.8.8"))
+        access.caller(*asked_by("8.8.8.8"))
     assert refused.value.retry_after == 1
-    guard.scopes(*asked_by("9.9.9.9"))
+    with pytest.raises(TooMany):  # what anybody can write is nobody's address
+        access.caller(*asked_by("8.8.8.8", x_forwarded_for="9.9.9.9"))
+    access.caller(*asked_by("9.9.9.9"))
     for _ in range(1000):  # the shop's own pages
-        guard.scopes(*asked_by("127.0.0.1", host="localhost"))
+        access.caller(*asked_by("127.0.0.1", host="localhost"))
     now += 0.15
-    guard.scopes(*asked_by("8.8.8.8"))
+    access.caller(*asked_by("8.8.8.8"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "8.8.8.8", "8.8.8.8"),
+        ("127.0.0.1", "1.1.1.1, 8.8.8.8", "8.8.8.8"),
+        ("127.0.0.1", "8.8.8.8, 10.1.2.3", "8.8.8.8"),
+        ("127.0.0.1", "8.8.8.8:4711", "8.8.8.8"),
+        ("127.0.0.1", "[2001:db8::1]:80", "2001:db8::1"),
+        ("127.0.0.1", "8.8.8.8, unknown", "127.0.0.1"),
+        ("9.9.9.9", "8.8.8.8", "9.9.9.9"),
+    ],
+)
+def test_only_configured_proxies_say_for_whom_they_ask(tmp_path: Path, peer: str, forwarded: str, address: str) -> None:
+    access = Access(KeyRing(tmp_path), 0, (), read_proxies(["127.0.0.1", "10.0.0.0/8"]))
+    assert access.address(*asked_by(peer, x_forwarded_for=forwarded)) == address
+    with pytest.raises(UsageError, match="'localhost', which is not an address"):
+        read_proxies(["localhost"])
 
 
 def test_a_shop_that_asks_with_one_key_is_not_refused_at_its_pace(tmp_path: Path) -> None:
-    key = add_key(tmp_path, "backend", ["serve"])
+    key, _ = add_key(tmp_path, "backend", ["serve"])
     # Many processes, as one: a connection that is kept open meets the same process every time.
     settings = ServeSettings(workers=8)
-    guard = Service.of(settings, NO_RULES, Artifacts(tmp_path), "s", None, lambda *_, **__: None).guard
+    access = Service.of(settings, NO_RULES, Artifacts(tmp_path), "s", None, lambda *_, **__: None).access
     for _ in range(4000):
-        assert guard.scopes(*asked_by("10.0.0.2", x_api_key=key)) == {"serve"}
+        assert access.caller(*asked_by("10.0.0.2", x_api_key=key)).scopes == {"serve"}
+
+
+@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin"), reason="needs nginx")
+def test_behind_a_proxy_that_says_nothing_persons_and_catalogue_stay_shut(start: Start, tmp_path: Path) -> None:
+    server = start()
+    with proxied(server.url, tmp_path) as url, httpx.Client(base_url=url, timeout=60) as http:
+        assert http.get("/popular").status_code == 200
+        assert http.get("/session/s1").status_code == 200
+        for path in ("/users/t4", "/users/nobody", "/recommend?user_id=t4", "/items/t0", "/status", "/metrics"):
+            assert http.get(path).status_code == 401, path
+        assert http.delete("/items/t0").status_code == 401
+        assert http.post("/events", json={"session_id": "s", "item_id": "t0"}).status_code == 401
+        assert http.post("/rank", json={"items": ["t0"], "user_id": "t4"}).status_code == 401
+        assert http.get("/users/t4", headers=server.header).status_code == 200
+    assert server.get("/items/t0")["retired"] is False
+
+
+@contextlib.contextmanager
+def proxied(url: str, folder: Path) -> Iterator[str]:
+    """nginx before it, as its documentation has it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    assert program
+    (folder / "temp").mkdir()
+    temp = "".join(f"{n}_temp_path {folder}/temp/{n};" for n in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log off; {temp}\n"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; }} }} }}\n"
+    )
+    process = subprocess.Popen(
+        [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_page_is_told_nothing_of_persons(start: Start, recsys: Any, eventually: Eventually) -> None:
+    server = start(config='[serve]\ncors_origins = ["https://shop.example"]')
+    state = {"RECSYS_ARTIFACTS": str(server.shop.settings.artifacts)}
+    made = recsys("keys", "add", "page", "--scope", "page", "--json", **state)
+    assert made.returncode == 0, made.stderr
+    page = {
+        "x-api-key": json.loads(made.stdout)["key"],
+        "origin": "https://shop.example",
+        "sec-fetch-site": "same-site",
+    }
+    assert eventually(lambda: httpx.get(f"{server.url}/popular", timeout=60).status_code == 401)
+
+    def ask(path: str, **params: Any) -> Any:
+        return httpx.get(server.url + path, params=params or None, headers=page, timeout=60)
+
+    for path in ("/popular", "/similar-items?item_id=t0", "/session/s1", "/recommend?items=t0,t1"):
+        assert ask(path).status_code == 200, path
+    for path in ("/recommend?user_id=t4", "/users/t4", "/users/nobody", "/items/t0", "/status"):
+        assert ask(path).status_code == 403, path
+    signed = recsys("keys", "sign", "t4", **state)
+    assert signed.returncode == 0, signed.stderr
+    token = signed.stdout.strip()
+    body = ask("/recommend", user_id="t4", user_token=token, explain="true").json()
+    assert [i["item_id"] for i in body["items"]] == [
+        i["item_id"] for i in server.get("/recommend", user_id="t4")["items"]
+    ]
+    assert not any("reason" in item for item in body["items"])
+    assert "stages" not in body
+    assert ask("/recommend", user_id="t5", user_token=token).status_code == 403
+    # Four lines of PHP on the shop's server make the same.
+    secret = json.loads(made.stdout)["signing_secret"]
+    until = token.partition("-")[0]
+    assert token == f"{until}-{hmac.new(secret.encode(), f'{until}{chr(10)}t4'.encode(), 'sha256').hexdigest()}"
+    for key in server.header["x-api-key"], "":  # a foreign page's image or frame, whatever key its visitor has
+        foreign = {"x-api-key": key, "sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+        for known in ("t4", "nobody"):
+            reply = httpx.get(f"{server.url}/users/{known}", headers=foreign, timeout=60)
+            assert (reply.status_code, reply.headers["cross-origin-resource-policy"]) == (403, "same-origin")
 
 
 def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any, eventually: Eventually) -> None:
@@ -109,7 +270,7 @@ def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any, eventually:
     made = recsys("keys", "add", "page", "--json", **state)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)["key"]
-    assert eventually(lambda: server.http.get("/recommend").status_code == 401)
+    assert eventually(lambda: httpx.get(f"{server.url}/recommend", timeout=60).status_code == 401)
     assert server.http.get("/health").status_code == 200
     serve = {"x-api-key": key}
     assert server.http.get("/recommend", headers=serve).status_code == 200
@@ -124,7 +285,7 @@ def test_keys_scopes_and_limits_over_http(start: Start, recsys: Any, eventually:
     assert "page" in recsys("keys", "list", **state).stdout
     revoked = recsys("keys", "revoke", "page", **state)
     assert revoked.returncode == 0
-    assert "It was the last one: the server answers nobody" in revoked.stderr
+    assert "It was the last one: the server answers nobody but you" in revoked.stderr
     assert "answers nobody" in recsys("keys", "list", **state).stdout
     assert "this machine" in recsys("keys", "list", "--artifacts", str(server.shop.settings.artifacts) + "2").stdout
     deadline = time.monotonic() + 60
@@ -190,8 +351,9 @@ def test_a_server_does_not_start_with_what_is_no_origin(recsys: Any, server: Any
 def test_slow_clients_are_let_go(start: Start) -> None:
     server = start(config="[serve]\nread_timeout = 0.5")
     port = int(server.url.rpartition(":")[2])
-    for begun in (b"", b"GET /recommend HTTP/1.1\r\nhost: local", b"POST /events HTTP/1.1\r\nhost: localhost\r\n"
-                  b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"):  # fmt: skip
+    post = f"POST /events HTTP/1.1\r\nhost: localhost\r\nx-api-key: {server.key}\r\n"
+    post += "content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+    for begun in (b"", b"GET /recommend HTTP/1.1\r\nhost: local", post.encode()):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
             started = time.monotonic()
             slow.sendall(begun)
@@ -204,7 +366,7 @@ def test_slow_clients_are_let_go(start: Start) -> None:
 def test_after_a_body_that_did_not_come_the_connection_is_closed(start: Start) -> None:
     server = start(config="[serve]\nread_timeout = 0.5")
     for path in ("/events", "/sessions/s/merge"):
-        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {server.key}\r\n"
         head += "content-type: application/json\r\ncontent-length: 99\r\n\r\n{"
         with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=15) as slow:
             slow.sendall(head.encode())
@@ -229,7 +391,7 @@ def test_metrics_add_up_over_processes_and_name_nobody(start: Start, eventually:
     # Ready is the server when one process is; the other may take its time.
     assert eventually(lambda: "recsys_version_swaps_total 2.0" in server.http.get("/metrics").text)
     for _ in range(40):
-        httpx.get(f"{server.url}/recommend", params={"user_id": "t4"}, timeout=60)
+        httpx.get(f"{server.url}/recommend", params={"user_id": "t4"}, headers=server.header, timeout=60)
     server.post("/events", {"user_id": "somebody", "item_id": "t0"})
     counted = (
         'recsys_requests_total{route="/recommend",status="200"} 40.0',
@@ -250,7 +412,7 @@ def test_states_are_the_present_ones_whichever_process_is_asked(start: Start, ev
 
     def scrape() -> dict[str, float]:
         # On a connection of its own: another process may answer.
-        text = httpx.get(f"{server.url}/metrics", timeout=60).text
+        text = httpx.get(f"{server.url}/metrics", headers=server.header, timeout=60).text
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
@@ -277,7 +439,7 @@ def test_versions_are_swapped_under_load_without_a_failure(start: Start, eventua
     versions: set[str] = set()
 
     def load() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as http:
+        with httpx.Client(base_url=server.url, headers=server.header, timeout=60) as http:
             while not stop.is_set():
                 reply = http.get("/recommend", params={"user_id": "t4"})
                 statuses.append(reply.status_code)
@@ -408,9 +570,10 @@ def test_serve_for_others_without_keys_says_who_is_refused(start: Start) -> None
     for host in ("0.0.0.0", "127.0.0.1"):
         server = start("--host", host)
         said = server.log.read_text()
-        assert "everybody gets 401, on this machine too, until recsys keys add NAME" in said
+        assert "everybody but the owner gets 401 until recsys keys add NAME" in said
         assert "from other machines" not in said
-        assert server.http.get("/recommend").status_code == 401
+        assert httpx.get(f"{server.url}/recommend", timeout=60).status_code == 401
+        assert server.http.get("/recommend").status_code == 200
 
 
 def test_the_command_does_not_load_what_only_its_workers_need(server: Any) -> None:
@@ -435,7 +598,7 @@ def test_lists_are_answered_before_fastapi_is_loaded(shop: Any) -> None:
         return make_app(service)
 
     async def ask() -> None:
-        front = Front(service, ROUTES, service.guard, load)
+        front = Front(service, ROUTES, service.access, load)
         transport = httpx.ASGITransport(front, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             item = asyncio.create_task(http.get("/items/t0"))

@@ -51,7 +51,17 @@ def test_no_answer_off_the_document(tmp_path: Path) -> None:
 def _round(server: Server, seed: int, folder: Path) -> int:
     """Some thousand requests to all routes; prints what the program found, and returns its exit code."""
     how = "--max-examples 300 --phases coverage,fuzzing,stateful --suppress-health-check all --continue-on-failure"
-    what = [f"{server.url}/openapi.json", "--checks", ",".join(CHECKS), "--seed", str(seed), "--warnings", "off"]
+    what = [
+        f"{server.url}/openapi.json",
+        "--header",
+        f"X-API-Key: {server.key}",
+        "--checks",
+        ",".join(CHECKS),
+        "--seed",
+        str(seed),
+        "--warnings",
+        "off",
+    ]
     done = subprocess.run(
         [PROGRAM, "--no-color", "run", *what, *how.split()],
         capture_output=True,

@@ -41,8 +41,9 @@ LUA = """
 local users, n, i = {}, 0, 0
 for line in io.lines(os.getenv("USERS")) do n = n + 1; users[n] = line end
 local extra = os.getenv("EXTRA") or ""
+local key = {["X-API-Key"] = os.getenv("KEY")}
 request = function() i = i + 1
-  return wrk.format("GET", "/recommend?k=10&user_id=" .. users[(i - 1) % n + 1] .. extra) end
+  return wrk.format("GET", "/recommend?k=10&user_id=" .. users[(i - 1) % n + 1] .. extra, key) end
 done = function(s, l, r)
   io.write(string.format('{"rps":%f,"p50":%f,"p99":%f,"max":%f,"errors":%d}\\n', s.requests / (s.duration / 1e6),
     l:percentile(50) / 1e3, l:percentile(99) / 1e3, l.max / 1e3,
@@ -60,7 +61,7 @@ class Bench:
     def wrk(self, users: str, connections: int = 8, seconds: int = SECONDS, extra: str = "") -> dict[str, float]:
         done = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", str(self.folder / "wrk.lua"), self.server.url],
-            env=os.environ | {"USERS": str(self.folder / users), "EXTRA": extra},
+            env=os.environ | {"USERS": str(self.folder / users), "EXTRA": extra, "KEY": self.server.key},
             capture_output=True,
             text=True,
             check=True,
@@ -170,7 +171,7 @@ def test_events_count_everywhere_within_a_second(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def load() -> None:
-        with httpx.Client(base_url=server.url, timeout=20) as http:
+        with httpx.Client(base_url=server.url, headers=server.header, timeout=20) as http:
             while not stop.is_set():
                 http.get("/recommend", params={"user_id": f"t{random.randrange(30)}"})
 
@@ -180,7 +181,7 @@ def test_events_count_everywhere_within_a_second(tmp_path: Path) -> None:
     took = []
     for number in range(100):
         server.post("/events", {"user_id": f"fresh{number}", "item_id": "t0"})
-        took.append(_seen_everywhere(server.url, f"fresh{number}"))
+        took.append(_seen_everywhere(server, f"fresh{number}"))
     stop.set()
     for thread in threads:
         thread.join()
@@ -190,12 +191,13 @@ def test_events_count_everywhere_within_a_second(tmp_path: Path) -> None:
     assert within >= 99
 
 
-def _seen_everywhere(url: str, user: str) -> float:
+def _seen_everywhere(server: Server, user: str) -> float:
     """Seconds until no process took the customer for a stranger any more."""
     started = last = time.monotonic()
     agreed = 0
     while agreed < 6:  # connections of their own, so that both processes are asked
-        body = httpx.get(f"{url}/recommend", params={"user_id": user, "k": 1}, timeout=20).json()
+        asked = {"user_id": user, "k": 1}
+        body = httpx.get(f"{server.url}/recommend", params=asked, headers=server.header, timeout=20).json()
         agreed += 1
         if body["fallback"]:
             agreed, last = 0, time.monotonic()
@@ -211,7 +213,7 @@ def test_fifty_versions_under_load(tmp_path: Path) -> None:
 
     def load() -> None:
         nonlocal answered
-        with httpx.Client(base_url=server.url, timeout=20) as http:
+        with httpx.Client(base_url=server.url, headers=server.header, timeout=20) as http:
             while not stop.is_set():
                 reply = http.get("/recommend", params={"user_id": "t4"})
                 answered += 1
@@ -244,8 +246,8 @@ def test_killed_fifty_times_under_a_stream_of_events(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "shop")
     acknowledged: list[str] = []
 
-    def stream(url: str, name: str) -> None:
-        with httpx.Client(base_url=url, timeout=5) as http:
+    def stream(server: Server, name: str) -> None:
+        with httpx.Client(base_url=server.url, headers=server.header, timeout=5) as http:
             for number in range(100_000):
                 user = f"{name}-{number}"
                 try:
@@ -257,7 +259,7 @@ def test_killed_fifty_times_under_a_stream_of_events(tmp_path: Path) -> None:
     for turn in range(50):
         server = Server(shop, tmp_path / f"log{turn}")
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            running = [pool.submit(stream, server.url, f"s{turn}-{n}") for n in range(4)]
+            running = [pool.submit(stream, server, f"s{turn}-{n}") for n in range(4)]
             time.sleep(random.uniform(0.05, 0.5))
             server.process.send_signal(signal.SIGKILL)
             concurrent.futures.wait(running)

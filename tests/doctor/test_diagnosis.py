@@ -167,7 +167,7 @@ def test_a_model_that_is_behind_is_found(shop: Shop, settings: Settings, recsys:
 
 REFUSED = {
     "campaign": ('[[rules.campaigns]]\naction = "bost"\nitem = "i1"', ["recommend", "u1"], "'bost'"),
-    "origin": ('[serve]\ncors_origins = ["*"]', ["serve", "--port", "0"], "no web origin"),
+    "origin": ('[serve]\ncors_origins = ["*"]', ["serve", "--port", "0"], "not a web origin"),
     "zone": ('[ingest]\ntimezone = "Europa/Berlin"', ["ingest", "orders.csv"], "Europa/Berlin"),
     "model": ('[train]\nmodel = "alz"', ["train"], "no model 'alz'"),
     "folder": ('[ingest]\nfolder = "nix"', ["update-worker", "--once"], "no folder nix"),

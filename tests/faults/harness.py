@@ -18,6 +18,8 @@ from pathlib import Path
 
 import duckdb
 
+from recsys_cli.artifacts.keys import owner_key
+
 ROOT = Path(__file__).resolve().parents[2]
 T0, DAY = 1_700_000_000, 86_400
 
@@ -64,6 +66,7 @@ class Shop:
     rng: random.Random
     ledger: Ledger = field(default_factory=Ledger)
     port: int = 0
+    key: str = ""
     said: deque[str] = field(default_factory=lambda: deque(maxlen=20))  # by the server, last
     _server: subprocess.Popen[str] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -149,6 +152,7 @@ class Shop:
             if found:
                 self.port = int(found[1])
                 break
+        self.key = owner_key(self.artifacts)
         # Its log must not fill the pipe, or it would stand still.
         self._listener = threading.Thread(target=self.said.extend, args=(self._server.stdout,), daemon=True)
         self._listener.start()
@@ -199,7 +203,7 @@ class Shop:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            connection.request(method, path, data, {"Content-Type": "application/json", "X-API-Key": self.key})
             answer = connection.getresponse()
             text = answer.read()
             connection.close()

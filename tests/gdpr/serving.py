@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_cli.artifacts.keys import owner_key
+
 from .conftest import Shop
 
 SECRET = "shared with the platform"
@@ -31,14 +33,16 @@ class Server:
 
     url: str
     log: Path
+    key: str = ""
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as reply:
+        request = urllib.request.Request(self.url + path, headers={"X-API-Key": self.key})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             return json.loads(reply.read())
 
     def post(self, path: str, body: Any, header: str = "", secret: str = SECRET) -> tuple[int, Any]:
         data = json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "X-API-Key": self.key}
         if header:
             digest = hmac.new(secret.encode(), data, hashlib.sha256).digest()
             headers[header] = base64.b64encode(digest).decode()
@@ -84,7 +88,7 @@ def serving(shop: Shop, workers: int = 1) -> Iterator[Server]:
             try:
                 # It says itself which port it has got: one that was free a moment ago may be somebody else's now.
                 if found := re.search(r"http://\S+?:\d+", log.read_text()):
-                    server.url = found[0]
+                    server.url, server.key = found[0], owner_key(shop.artifacts.root)
                     server.get("/ready")
                     break
             except OSError:

@@ -18,8 +18,18 @@ export const make = (tag, { text, ...attributes } = {}, ...children) => {
 
 const random = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(16).padStart(2, '0')).join('');
 
+/** The key: from the link that `recsys serve` prints, else as this tab knows it. It does not stay in the address. */
+const givenKey = () => {
+  const given = /^#key=([\w-]+)$/.exec(location.hash)?.[1];
+  if (given) {
+    sessionStorage.setItem('recsys-key', given);
+    history.replaceState(null, '', '#/');
+  }
+  return given ?? sessionStorage.getItem('recsys-key') ?? '';
+};
+
 // All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
-export const state = { key: '', user: '', session: `demo-${random()}`, why: false };
+export const state = { key: givenKey(), user: '', session: `demo-${random()}`, why: false };
 
 const notice = document.getElementById('notice');
 const form = document.getElementById('key');
@@ -52,7 +62,7 @@ export const tell = async (error) => {
 const sentence = (reply, said) => {
   if (!reply) return 'The server does not answer: is recsys serve running?';
   if (reply.status === 401 && state.key) return 'The server does not know this key (any more): enter another one.';
-  if (reply.status === 401) return 'This server answers only those who have a key: enter one.';
+  if (reply.status === 401) return 'This needs a key: open the link that recsys serve printed, or enter a key.';
   if (reply.status === 403) {
     return `${said?.message ?? 'This key may not do that.'} The storefront needs serve and ingest, the dashboard admin.`;
   }
@@ -79,6 +89,7 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   const field = document.getElementById('key-text');
   state.key = field.value.trim();
+  sessionStorage.setItem('recsys-key', state.key);
   field.value = '';
   route();
 });
@@ -109,6 +120,7 @@ function route() {
 }
 
 addEventListener('hashchange', () => {
+  if (location.hash.startsWith('#key=')) state.key = givenKey();
   if (location.hash && !location.hash.startsWith('#/')) return; // the link that skips to the content
   route();
   scrollTo(0, 0);

@@ -1,6 +1,6 @@
 /* The carousel of recsys. A shop puts this into its page, and the list appears in that place:
  *
- *   <script src="http://127.0.0.1:8000/widget.js" data-for="recommend" data-user="13085" data-k="8" defer></script>
+ *   <script src="http://127.0.0.1:8000/widget.js" data-for="popular" data-k="8" defer></script>
  *
  * What it stores: nothing, ever; no cookie, no localStorage. What it sends: the question for the list, without cookies.
  * Only with data-consent="session" or "full" does it report what was really seen and clicked (POST /events).
@@ -24,7 +24,7 @@
   const CONSENTS = ['none', 'session', 'full'];
   const KNOWN = [
     'for', 'user', 'session', 'item', 'items', 'category', 'exclude', 'k', 'link', 'title', 'title-fallback', 'previous',
-    'next', 'lang', 'currency', 'consent', 'key', 'into',
+    'next', 'lang', 'currency', 'consent', 'key', 'token', 'into',
   ];
   const MOST = 200; // items in a list
   const PATIENCE = 8000; // ms until a server that does not answer counts as down
@@ -267,7 +267,7 @@
       const url = new URL(kind === 'session' ? 'recommend' : kind, this.base);
       const given = { k: this.count(), category, exclude };
       if (personal) Object.assign(given, { session_id: session, items, consent });
-      if (kind === 'recommend') given.user_id = user;
+      if (kind === 'recommend' && user) Object.assign(given, { user_id: user, user_token: this.options.token });
       if (!personal && NEEDS[kind]) given.item_id = item;
       if (why) given.explain = 'true';
       for (const [name, value] of Object.entries(given)) if (value) url.searchParams.set(name, value);
@@ -481,6 +481,7 @@
       clearTimeout(this.timer);
       const url = new URL('events', this.base);
       url.searchParams.set('consent', this.options.consent);
+      if (this.options.token) url.searchParams.set('user_token', this.options.token);
       const headers = { 'Content-Type': 'application/json' };
       if (this.options.key) headers['X-API-Key'] = this.options.key;
       while (this.queue.length) {
