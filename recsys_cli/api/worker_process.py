@@ -31,4 +31,3 @@ def _watch_parent() -> None:
     while os.read(0, 4096):  # not sys.stdin: a thread that waits in it ends the interpreter's own end as a fatal error
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-

@@ -13,9 +13,12 @@ from ..identity import UserKeys
 from ..models.base import Model, top_k
 from ..models.support.vectors import VectorModel
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
+from .exploration import LATEST, SOURCE, Explorer, sees_unsold
+from .history import Distaste
 from .item_index import ItemIndex, LongFirst
 from .request import Batch
 from .rules import Picker
+from .sources import SOURCES
 
 _ROWS = 1024  # customers at a time
 
@@ -32,12 +35,50 @@ def find_rows(keys: UserKeys, wanted: UserKeys) -> Int64:
     return np.where(same, row, -1).astype(np.int64)
 
 
+class Everybody:
+    """Many customers of a version, and what they are not to be shown again.
+
+    Parameters
+    ----------
+    keys
+        Keyed hashes of the customers, shape (n, 2), in any order.
+    """
+
+    def __init__(self, bundle: Bundle, keys: UserKeys, distaste: Distaste) -> None:
+        self.bundle = bundle
+        row = find_rows(bundle.keys, keys)
+        self.known = row >= 0
+        self.histories = _rows_or_empty(bundle.histories, row)
+        self.distaste = distaste
+        h = self.histories
+        owner, item, disliked = distaste.pairs(h.row_of_event, h.item, h.kind, h.qty)
+        self.shunned = self._matrix(owner, item)
+        self.dislikes = np.bincount(owner[disliked], minlength=len(h)) > 0
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def not_again(self, repeat: bool) -> sp.csr_matrix:
+        """What each is not to be shown: what they turned away from and, without `repeat`, what they bought."""
+        if repeat:
+            return self.shunned
+        only = self.histories.where(self.histories.is_kind(PURCHASE))
+        both = self._matrix(only.row_of_event, only.item) + self.shunned
+        both.sum_duplicates()
+        return both
+
+    def _matrix(self, row: NDArray[np.integer], item: Int32) -> sp.csr_matrix:
+        shape = len(self.histories), len(self.bundle.catalogue)
+        matrix = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, item)), shape=shape)
+        matrix.sum_duplicates()
+        return matrix
+
+
 def recommend(
-    bundle: Bundle,
+    every: Everybody,
     model: Model,
     shown: NDArray[np.bool_],
     filler: Int32,
-    keys: UserKeys,
     k: int,
     *,
     repeat: bool = False,
@@ -51,32 +92,56 @@ def recommend(
         Items that may be shown, shape (n_items,).
     filler
         Codes of all items in the order in which they fill lists that are short.
-    keys
-        Keyed hashes of the customers, shape (n, 2), in any order.
     repeat
         Keep what was already bought.
     index
         Over the model's vectors: spares scoring all items for everybody.
     """
-    row = find_rows(bundle.keys, keys)
-    known = row >= 0
-    histories = _rows_or_empty(bundle.histories, row)
-    n_items = len(bundle.catalogue)
-    bought = _bought(histories, n_items)
-    codes = np.full((len(keys), k), -1, dtype=np.int32)
-    scores = np.full((len(keys), k), -np.inf, dtype=np.float32)
+    bundle, histories = every.bundle, every.histories
+    exclude = every.not_again(repeat)
+    codes = np.full((len(every), k), -1, dtype=np.int32)
+    scores = np.full((len(every), k), -np.inf, dtype=np.float32)
     if model.capabilities.personal:
-        exclude = None if repeat else bought
         if index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
             codes, scores = _by_index(model, index, histories, k, bundle.now, exclude, shown)
         else:
             once, answer = _alike(histories)
-            taken = None if exclude is None else exclude[once]
-            found = model.recommend(histories.rows(once), k, bundle.now, exclude=taken, allowed=shown)
+            found = model.recommend(histories.rows(once), k, bundle.now, exclude=exclude[once], allowed=shown)
             codes, scores = found[0][answer], found[1][answer]
     source = np.zeros(codes.shape, dtype=np.uint8)
-    _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], None if repeat else bought)
-    return Batch(codes, scores, source, (model.name, "popular", "catalogue"), known)
+    _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], exclude)
+    return Batch(codes, scores, source, (model.name, "popular", "catalogue", SOURCE, *SOURCES), every.known)
+
+
+def explore(
+    lists: Batch, every: Everybody, model: Model, explorer: Explorer, shown: NDArray[np.bool_], *, repeat: bool
+) -> None:
+    """Give the last place of full lists to the new item most to each customer's taste, in place; see `Engine`."""
+    codes, k, new = lists.codes, lists.codes.shape[1], explorer.codes
+    h = every.histories
+    full = (codes[:, -1] >= 0) & (np.diff(h.indptr) > 0) & ~np.isin(codes, new).any(axis=1)
+    exclude = every.not_again(repeat)
+    unsold = sees_unsold(np.bincount(h.row_of_event, h.item, minlength=len(h)).astype(np.int64))
+    for start in range(0, len(every), _ROWS):
+        rows = start + np.flatnonzero(full[start : start + _ROWS])
+        part = h.rows(rows)
+        free = shown[new] & ~exclude[rows][:, new].toarray().astype(np.bool_)
+        vectors = model.user_vectors(part, every.bundle.now) if isinstance(model, VectorModel) else None
+        found = explorer.best_of_many(vectors, _liked(part, explorer.category, every.distaste), free, unsold[rows])
+        given = found >= 0
+        codes[rows[given], k - 1] = found[given]
+        lists.source[rows[given], k - 1] = lists.source_names.index(SOURCE)
+
+
+def _liked(histories: Histories, category: Int32, distaste: Distaste) -> NDArray[np.bool_]:
+    """Categories of what each did last, shape (rows, categories); see `Explorer.liked`."""
+    liked = np.zeros((len(histories), int(category.max(initial=-1)) + 2), dtype=np.bool_)
+    row = histories.row_of_event
+    latest = np.arange(len(row)) >= histories.indptr[1:][row] - LATEST
+    latest &= ~distaste.against[histories.kind]
+    liked[row[latest], category[histories.item[latest]]] = True
+    liked[:, -1] = False  # where those of no category went
+    return liked
 
 
 def of_lists(lists: Iterable[tuple[Picker, bool]], rows: int, k: int) -> Batch:
@@ -99,7 +164,7 @@ def _by_index(
     histories: Histories,
     k: int,
     now: int,
-    exclude: sp.csr_matrix | None,
+    exclude: sp.csr_matrix,
     shown: NDArray[np.bool_],
 ) -> tuple[Int32, Float32]:
     """As `Model.recommend`, from the index: the few whose lists come out short are scored in full."""
@@ -107,7 +172,7 @@ def _by_index(
     codes = np.full((rows, k), -1, dtype=np.int32)
     scores = np.full((rows, k), -np.inf, dtype=np.float32)
     vectors = model.user_vectors(histories, now)
-    taken = np.zeros(rows, np.int64) if exclude is None else np.diff(exclude.indptr).astype(np.int64)
+    taken = np.diff(exclude.indptr).astype(np.int64)
     asked = np.flatnonzero(vectors.any(axis=1))
     asked = asked[np.argsort(taken[asked], kind="stable")]  # long exclusions together
     share = max(float(shown.mean()), 0.05)
@@ -117,16 +182,16 @@ def _by_index(
         want = min(int((k + taken[block].max()) / share * 1.1) + 8, len(shown))
         found, worth = index.search(vectors[block], want)
         worth[(found < 0) | ~shown[found] | (worth == 0)] = -np.inf
-        if exclude is not None:
-            worth[_member(found, exclude[block])] = -np.inf
+        worth[_member(found, exclude[block])] = -np.inf
         place, best = top_k(worth, k)
         codes[block] = np.where(place < 0, -1, np.take_along_axis(found, np.maximum(place, 0), axis=1))
         scores[block] = best
         short.append(block[(codes[block] < 0).any(axis=1)])
     again = np.concatenate(short) if short else np.zeros(0, np.int64)
     if len(again):
-        rest = None if exclude is None else exclude[again]
-        codes[again], scores[again] = model.recommend(histories.rows(again), k, now, exclude=rest, allowed=shown)
+        codes[again], scores[again] = model.recommend(
+            histories.rows(again), k, now, exclude=exclude[again], allowed=shown
+        )
     return codes, scores
 
 
@@ -164,23 +229,15 @@ def _rows_or_empty(histories: Histories, row: Int64) -> Histories:
     return Histories(indptr, found.item, found.ts, found.kind, found.qty, found.kinds, found.kind_weight)
 
 
-def _bought(histories: Histories, n_items: int) -> sp.csr_matrix:
-    only = histories.where(histories.is_kind(PURCHASE))
-    ones = np.ones(only.n_events, dtype=np.float32)
-    matrix = sp.csr_matrix((ones, only.item, only.indptr), shape=(len(only), n_items))
-    matrix.sum_duplicates()
-    return matrix
-
-
 def _fill(
     codes: Int32,
     scores: NDArray[np.float32],
     source: NDArray[np.uint8],
     filler: Int32,
     popular: NDArray[np.float32],
-    bought: sp.csr_matrix | None,
+    exclude: sp.csr_matrix,
 ) -> None:
-    """Put the first of `filler` that are neither in the list nor bought into the empty places at its end, in place."""
+    """Put the first of `filler` that are neither in the list nor excluded into the empty places at its end."""
     k = codes.shape[1]
     short = np.flatnonzero((codes < 0).any(axis=1))
     n_items = len(popular)
@@ -189,9 +246,8 @@ def _fill(
         taken = np.zeros((len(rows), n_items), dtype=np.bool_)
         place, column = np.nonzero(codes[rows] >= 0)
         taken[place, codes[rows][place, column]] = True
-        if bought is not None:
-            block = bought[rows]
-            taken[np.repeat(np.arange(len(rows)), np.diff(block.indptr)), block.indices] = True
+        block = exclude[rows]
+        taken[np.repeat(np.arange(len(rows)), np.diff(block.indptr)), block.indices] = True
         depth = min(len(filler), k + int(taken.sum(axis=1).max(initial=0)))
         free = ~taken[:, filler[:depth]]
         order = np.cumsum(free, axis=1) - 1 + (codes[rows] >= 0).sum(axis=1)[:, None]

@@ -33,6 +33,7 @@ from .visitor import People, Person
 INDEX_FILE = "index.faiss"
 FILLERS = ("popular", "catalogue")
 _PAGE_KEPT = 100  # places of a list that is remembered
+_DISLIKED = 20  # disliked items whose like are pushed down
 _RULES_KEPT = 256  # requests' own rules that are kept ready
 _CHANGING = (*(name for name in ITEM_COLUMNS if name != "item_id"), ATTRIBUTES)
 
@@ -167,7 +168,7 @@ class Engine:
         allowed = self.catalogue.allowed(request.filters)
         skip = self._not_again(person, request, rules)
         want = request.offset + request.k
-        if not (rules.shape or self._has_campaigns or person.fresh or person.basket):
+        if not (rules.shape or self._has_campaigns or person.fresh or person.basket or person.disliked):
             picker = Picker(want, skip)
             picker.take(self.retrieval.by_model(person, allowed, want + len(skip)), self.model.name, False)
             if not picker.full:
@@ -201,22 +202,27 @@ class Engine:
         return rules
 
     def _explore(self, picker: Picker, person: Person, request: Request, rules: Rules, allowed: Allowed) -> None:
-        """Give the last place of the first page to the new item that is most to this person's taste."""
-        place = request.k - 1
-        wanted = rules.settings.explore and request.k >= exploration.SHORTEST and not request.offset
-        if not (wanted and len(self._explorer.codes) and picker.full and len(person.past)):
+        """Give the last place of the first page to the new item that is most to this person's taste.
+
+        What stood there is the first of the next page, which is made from the same list.
+        """
+        if not (self._explores(rules, request.k) and len(person.past) and len(picker.codes) >= request.k):
             return
-        if self._explorer.codes_in(picker.codes) or place in picker.pins:
+        place, page = request.k - 1, picker.codes[: request.k]
+        if self._explorer.codes_in(page) or picker.sources[place] == "pinned":
             return
-        latest = self.catalogue.words["category"].code[person.past.item[-10:]]
-        # Half of the customers see what nobody bought yet; always the same half until they buy something.
-        half = int(person.past.item.sum()) % 2 == 0
-        vector = self.retrieval.vector_of(person)
-        code = self._explorer.best(vector, latest, allowed, picker.skip, unsold=half)
+        code = self._explorer.best(
+            self.retrieval.vector_of(person),
+            self._explorer.liked(person.past, self.people.distaste),
+            allowed,
+            picker.skip.difference(picker.codes[request.k :]),
+            unsold=exploration.sees_unsold(int(person.past.item.sum())),
+        )
         if code is not None:
-            score = float(self.retrieval.scores_of(person, np.array([code], dtype=np.int32))[0])
-            picker.codes[place], picker.scores[place] = code, min(score, picker.scores[place])
-            picker.sources[place], picker.fallbacks[place] = exploration.SOURCE, False
+            picker.give(place, code, exploration.SOURCE)
+
+    def _explores(self, rules: Rules, k: int) -> bool:
+        return rules.settings.explore and k >= exploration.SHORTEST and len(self._explorer.codes) > 0
 
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
@@ -228,7 +234,10 @@ class Engine:
         others = self._other_sources(person, allowed, found)
         weights = sources.BASKET if person.basket else sources.SESSION
         lines = list_builder.lines(found, others, weights, self.model.name, skip)
-        shaper = list_builder.Shaper(self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now)
+        unwanted = self.retrieval.likeness(person.disliked[-_DISLIKED:])
+        shaper = list_builder.Shaper(
+            self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now, unwanted
+        )
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
         if not picker.full:
@@ -256,7 +265,7 @@ class Engine:
 
     def _not_again(self, person: Person, request: Request, rules: Rules) -> set[int]:
         """Items that are not to be shown to this person now."""
-        skip = set(person.basket)
+        skip = {*person.basket, *person.shunned}
         if not request.repeat and len(person.past):
             codes, ts = self.people.bought(person)
             interval = self.bundle.shelves.get("interval_days")
@@ -268,14 +277,15 @@ class Engine:
     def rank(self, request: Request, item_ids: list[str]) -> tuple[Answer, list[str]]:
         """These items in the order in which this person should see them, and the ids that are not known.
 
-        Nothing is left out but what is not known; items that the model has no opinion of come last, popular ones first.
+        Nothing is left out but what is not known; items that the model has no opinion of come late, popular ones first,
+        and what this person turned away from comes last.
         """
         person = self.people.find(request)
         known = [i for i in dict.fromkeys(item_ids) if i in self.catalogue.code_of]
         codes = np.array(self.catalogue.codes(tuple(known)), dtype=np.int32)
         picker = Picker(len(codes), set())
         scores = self.retrieval.scores_of(person, codes)
-        order = np.lexsort((codes, -self._popular[codes], -scores))
+        order = np.lexsort((codes, -self._popular[codes], -scores, np.isin(codes, person.shunned)))
         for place in order.tolist():
             score = float(scores[place])
             source = self.model.name if score != 0 else "popular"
@@ -364,9 +374,16 @@ class Engine:
             people = map(self.people.of_customer, keys)
             picked = ((self._pick(person, request), len(person.past) > 0) for person in people)
             return batch.of_lists(picked, len(keys), k)
-        mask = self.catalogue.allowed(Filters()).mask
+        allowed = self.catalogue.allowed(Filters())
+        every = batch.Everybody(self.bundle, keys, self.people.distaste)
         index = self.retrieval.index
-        return batch.recommend(self.bundle, self.model, mask, self._shelf_order, keys, k, repeat=repeat, index=index)
+        lists = batch.recommend(every, self.model, allowed.mask, self._shelf_order, k, repeat=repeat, index=index)
+        if self._explores(self.rules, k):
+            batch.explore(lists, every, self.model, self._explorer, allowed.mask, repeat=repeat)
+        for row in np.flatnonzero(every.dislikes).tolist():
+            person = self.people.of_customer(keys[row])
+            lists.put(row, self._pick(person, Request(k=k, repeat=repeat)))
+        return lists
 
     @property
     def _orders_lists(self) -> bool:

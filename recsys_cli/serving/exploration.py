@@ -14,12 +14,22 @@ from ..models.base import Model
 from ..models.support.vectors import VectorModel, unit_rows
 from ..schema import Float32, Int32
 from .catalogue import Allowed, Catalogue
+from .history import Distaste, Past
 
 SOURCE = "new"
 SHORTEST = 10  # lists with fewer places have none to give away
 _FEW = 3  # customers who make an item known
 _NEAR = 0.5  # of the best likeness: what is less alike is not to the same taste
 _MOST = 5000  # new items that are looked at, the newest
+LATEST = 10  # events of a history whose categories are liked
+
+
+def sees_unsold(items: Any) -> Any:
+    """Whether somebody whose item codes sum up to this sees what nobody bought yet.
+
+    Half of the customers do, always the same half until they do something.
+    """
+    return items % 2 == 0
 
 
 @dataclass(frozen=True)
@@ -33,9 +43,9 @@ class Explorer:
     unit
         Their vectors at length 1, shape (len(codes), d); None for models without.
     category
-        Their categories' codes, -1 for none.
+        Categories' codes of all items, -1 for none.
     sold
-        bool, which of them anybody bought.
+        bool, which of `codes` anybody bought.
     """
 
     codes: Int32
@@ -55,7 +65,12 @@ class Explorer:
             sold = np.bincount(pairs[0], minlength=len(sold))
             codes = codes[sold[codes] <= _FEW]
         unit = unit_rows(model.item_vectors()[codes]) if isinstance(model, VectorModel) else None
-        return Explorer(codes, unit, catalogue.words["category"].code[codes], sold[codes] > 0)
+        return Explorer(codes, unit, catalogue.words["category"].code, sold[codes] > 0)
+
+    def liked(self, past: Past, distaste: Distaste) -> NDArray[np.int32]:
+        """Categories of what somebody did last, but for what they turned away from."""
+        latest = slice(-LATEST, None)
+        return self.category[past.item[latest][~distaste.against[past.kind[latest]]]]
 
     def codes_in(self, codes: list[int]) -> bool:
         """Whether a list has a new item already."""
@@ -91,9 +106,43 @@ class Explorer:
             order = np.argsort(-likeness, kind="stable")
             order = order[likeness[order] > max(0.0, _NEAR * float(likeness.max(initial=0.0)))]
         else:
-            order = np.flatnonzero(np.isin(self.category, liked[liked >= 0]))
+            order = np.flatnonzero(np.isin(self.category[self.codes], liked[liked >= 0]))
         order = order[np.argsort(self.sold[order] == unsold, kind="stable")]
         for code in self.codes[order].tolist():
             if allowed.mask[code] and code not in skip:
                 return int(code)
         return None
+
+    def best_of_many(
+        self,
+        vectors: Float32 | None,
+        liked: NDArray[np.bool_],
+        free: NDArray[np.bool_],
+        unsold: NDArray[np.bool_],
+    ) -> Int32:
+        """As `best`, for many customers at once: -1 where there is none.
+
+        Parameters
+        ----------
+        vectors
+            Shape (customers, d), for a model that has vectors.
+        liked
+            Shape (customers, categories), for one that has not.
+        free
+            Which of `codes` each customer may be shown; shape (customers, len(codes)).
+        unsold
+            Shape (customers,).
+        """
+        if self.unit is not None and vectors is not None:
+            worth = vectors @ self.unit.T
+            fits = worth > np.maximum(0.0, _NEAR * worth.max(axis=1, initial=0.0))[:, None]
+            worth = worth / np.maximum(np.abs(worth).max(axis=1, initial=0.0), 1e-30)[:, None]
+        else:
+            category = self.category[self.codes]
+            fits = (category >= 0) & liked[:, np.maximum(category, 0)]
+            worth = np.zeros(fits.shape, dtype=np.float32)  # all alike: the newest, which come first
+        worth = worth + 4 * (self.sold[None, :] != unsold[:, None])
+        worth[~(fits & free)] = -np.inf
+        best = worth.argmax(axis=1)
+        none = np.isneginf(worth[np.arange(len(worth)), best])
+        return np.where(none, -1, self.codes[best]).astype(np.int32)

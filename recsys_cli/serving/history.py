@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.base import ModelConfig
-from ..schema import DAY, Float32, Histories, Int32, Int64
+from ..schema import DAY, LIKE, PURCHASE, REFUND, Float32, Histories, Int32, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +98,72 @@ def weigh_one(past: Past, kind_weight: Float32, config: ModelConfig) -> tuple[In
         total *= count ** np.float32(config.repeat_power)
     keep = (net > 1e-6) & (total > 0)
     return item[first][keep], total[keep]
+
+
+@dataclass(frozen=True)
+class Distaste:
+    """Tells what somebody has turned away from: disliked since they last bought or liked it, or sent back for good.
+
+    Parameters
+    ----------
+    against
+        For each type of event, whether it speaks against its item: its weight is below 0.
+    refund, purchase, wanted
+        For each type, whether it is a refund, a purchase, and a purchase or a like.
+    """
+
+    against: NDArray[np.bool_]
+    refund: NDArray[np.bool_]
+    purchase: NDArray[np.bool_]
+    wanted: NDArray[np.bool_]
+
+    @staticmethod
+    def of(histories: Histories) -> Distaste:
+        """By the types and weights of these histories."""
+        is_in = {
+            names: np.array([k in names for k in histories.kinds], dtype=np.bool_)
+            for names in ((REFUND,), (PURCHASE,), (PURCHASE, LIKE))
+        }
+        against = np.asarray(histories.kind_weight < 0)
+        return Distaste(against, is_in[REFUND,], is_in[PURCHASE,], is_in[PURCHASE, LIKE])
+
+    def pairs(
+        self, owner: NDArray[np.integer], item: Int32, kind: NDArray[np.uint8], qty: Float32
+    ) -> tuple[Int64, Int32, NDArray[np.bool_]]:
+        """Who has turned away from what, and whether they disliked it.
+
+        Parameters
+        ----------
+        owner, item, kind, qty
+            Events, each owner's oldest first.
+
+        Returns
+        -------
+        owners, their items, and bool: disliked rather than only sent back; parallel.
+        """
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.bool_)
+        if not self.against.any():
+            return nothing
+        hit = self.against[kind]
+        if not hit.any():
+            return nothing
+        key = owner.astype(np.int64) << 32 | item
+        asked = np.unique(key[hit])
+        place = np.minimum(np.searchsorted(asked, key), len(asked) - 1)
+        about = np.flatnonzero(asked[place] == key)
+        place, kind, qty = place[about], kind[about], np.maximum(qty[about], 1)
+        refund, n = self.refund[kind], len(asked)
+        last_disliked, last_wanted = np.full(n, -1), np.full(n, -1)
+        for last, of in ((last_disliked, self.against[kind] & ~refund), (last_wanted, self.wanted[kind])):
+            np.maximum.at(last, place[of], about[of])
+        back = np.bincount(place[refund], qty[refund], minlength=n)
+        bought = self.purchase[kind]
+        kept = np.bincount(place[bought], qty[bought], minlength=n) - back
+        disliked = last_disliked > last_wanted
+        gone = disliked | ((back > 0) & (kept <= 0))
+        return asked[gone] >> 32, (asked[gone] & 0xFFFFFFFF).astype(np.int32), disliked[gone]
+
+    def of_one(self, past: Past) -> tuple[list[int], list[int]]:
+        """Items that somebody has turned away from, and those of them that they disliked."""
+        _, items, disliked = self.pairs(np.zeros(len(past), np.int64), past.item, past.kind, past.qty)
+        return items.tolist(), items[disliked].tolist()

@@ -69,13 +69,18 @@ class Shaper:
         Epoch seconds from which each item is known.
     now
         Epoch seconds that ages are counted from.
+    unwanted
+        How much items are like what was disliked, from 0 to 1; see `rules.pushed_down`.
     """
 
-    def __init__(self, catalogue: Catalogue, rules: Rules, first_seen: Int64, now: int) -> None:
+    def __init__(
+        self, catalogue: Catalogue, rules: Rules, first_seen: Int64, now: int, unwanted: Mapping[int, float]
+    ) -> None:
         self._catalogue = catalogue
         self._rules = rules
         self._first_seen = first_seen
         self._now = now
+        self._unwanted = unwanted
 
     def picker(self, request: Request, skip: set[int]) -> Picker:
         """An empty list with the limits and pins that hold for the request."""
@@ -94,6 +99,7 @@ class Shaper:
         """Order these candidates and add them to the list."""
         lines, names = given
         before = len(lines)
+        lines = r.pushed_down(lines, self._unwanted)
         lines = r.boosted(lines, self._catalogue.campaigns())
         lines = r.freshened(lines, self._rules, self._first_seen, self._now)
         if self._rules.settings.diversity and len(lines):

@@ -135,5 +135,12 @@ class Batch:
     source_names: tuple[str, ...]
     known: NDArray[np.bool_]
 
+    def put(self, row: int, picker: Any) -> None:
+        """Replace one list by what a `Picker` holds; its sources are among `source_names`."""
+        n = min(len(picker.codes), self.codes.shape[1])
+        self.codes[row], self.scores[row], self.source[row] = -1, -np.inf, 0
+        self.codes[row, :n], self.scores[row, :n] = picker.codes[:n], picker.scores[:n]
+        self.source[row, :n] = [self.source_names.index(name) for name in picker.sources[:n]]
+
     def __iter__(self) -> Any:
         yield from (self.codes, self.scores, np.array(self.source_names)[self.source])

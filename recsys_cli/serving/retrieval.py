@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -120,6 +120,17 @@ class Retrieval:
         likeness = unit_rows(vectors.item_vectors()[codes]) @ unit_rows(vector[None, :])[0]
         order = np.argsort(-likeness, kind="stable")
         return list(zip(codes[order].tolist(), likeness[order].tolist(), strict=True))
+
+    def likeness(self, codes: Sequence[int]) -> dict[int, float]:
+        """How much items are like the most similar of these, from 0 to 1, where they are at all."""
+        most: dict[int, float] = {}
+        for code in codes:
+            found = self.near(code)
+            # Cosines say how alike two items are; other models' scores only which are the most alike.
+            top = 1.0 if self._vectors is not None or not found else found[0][1]
+            for other, score in found:
+                most[other] = max(most.get(other, 0.0), min(score / top, 1.0))
+        return most
 
     def unit_rows(self, codes: Int32) -> Float32 | None:
         """Vectors of length 1 of some items, from which likeness is told; None when the model has none."""

@@ -17,6 +17,7 @@ from ..schema import DAY, Float32, Int64
 from ..settings import RuleSettings
 from .campaigns import Campaign, InForce, read_campaigns
 
+PUSHED_DOWN = 0.75  # of the score of what is just like a disliked item
 MMR_DEPTH = 200  # candidates among which diversity is sought
 
 
@@ -127,6 +128,14 @@ def freshened(lines: Lines, rules: Rules, first_seen: Int64, now: int) -> Lines:
     gain[born <= 0] = 0  # nobody knows when
     gain += 1
     return lines.ranked(_times(lines.score, gain))
+
+
+def pushed_down(lines: Lines, likeness: Mapping[int, float]) -> Lines:
+    """Scores less what is like something that was disliked; `likeness` from 0 to 1 by item code."""
+    if not likeness or not len(lines):
+        return lines
+    factor = np.array([1 - PUSHED_DOWN * likeness.get(code, 0.0) for code in lines.code.tolist()], dtype=np.float32)
+    return lines.ranked(_times(lines.score, factor))
 
 
 def _times(score: Float32, factor: NDArray[Any]) -> NDArray[Any]:
@@ -281,6 +290,19 @@ class Picker:
             self.held_back += 1
             return
         self._append(code, score, source, fallback)
+
+    def give(self, place: int, code: int, source: str) -> None:
+        """Put an item into a place, with the score that was there; what follows moves on by one, the last falls out."""
+        if code in self.codes[place:]:
+            at = self.codes.index(code, place)
+            for column in (self.codes, self.scores, self.sources, self.fallbacks):
+                del column[at]
+        self.codes.insert(place, code)
+        self.scores.insert(place, self.scores[place] if place < len(self.scores) else 0.0)
+        self.sources.insert(place, source)
+        self.fallbacks.insert(place, False)
+        for column in (self.codes, self.scores, self.sources, self.fallbacks):
+            del column[self.want :]
 
     def end(self) -> None:
         """No more candidates of this kind come: pins beyond them are placed."""

@@ -15,7 +15,7 @@ from ..artifacts.choices import FULL, SESSION, Choices
 from ..identity import find_key
 from ..schema import PURCHASE, Float32, Int32
 from .catalogue import Catalogue
-from .history import NOTHING, Past
+from .history import NOTHING, Distaste, Past
 from .live_events import Heard, Key, Overlay, customer_key, guest_key
 from .request import Request
 from .rules import Picker
@@ -40,6 +40,10 @@ class Person:
         Items they touched since the version or in a visit still going on, newest first.
     basket
         Items of the request's basket.
+    shunned
+        Items that they disliked or sent back: never shown to them.
+    disliked
+        Those of them whose like is pushed down.
     vector
         What the model makes of the past; set by the engine.
     found
@@ -55,6 +59,8 @@ class Person:
     fresh: list[int]
     basket: list[int]
     heard: int
+    shunned: list[int]
+    disliked: list[int]
     vector: Float32 | None = None
     found: tuple[int, int, Int32, Float32] | None = None
     candidates: tuple[int, int, Int32, Float32] | None = None
@@ -89,6 +95,7 @@ class People:
         self._secret = secret
         self._kinds = {name: code for code, name in enumerate(bundle.histories.kinds)}
         self.purchase = self._kinds.get(PURCHASE, -1)
+        self.distaste = Distaste.of(bundle.histories)
         self._kept: OrderedDict[tuple[Key, ...], Person] = OrderedDict()
 
     @property
@@ -156,25 +163,27 @@ class People:
                 later += self._coded(self._overlay.people.get(key, ()))
         if len(keys) > 1:
             later.sort(key=lambda event: event[1])
-        fresh = list(dict.fromkeys([*(code for code, *_ in reversed(later)), *self._just_now(past)]))
+        shunned, disliked = self.distaste.of_one(past.then(later))
+        fresh = self._fresh(past, later, shunned)
         live = self.may_use(request.user_id, request.consent, request.session_id)[1] if request.items else False
         basket = self._catalogue.codes(request.items) if live else []
         if basket and self.purchase >= 0:
             newest = max([self.now, *(event[1] for event in later)])
             later += [(code, newest, self.purchase, 1.0) for code in basket]
-        return Person(past.then(later), keys, fresh, basket, self._heard(keys))
+        return Person(past.then(later), keys, fresh, basket, self._heard(keys), shunned, disliked)
 
-    @staticmethod
-    def _just_now(past: Past) -> list[int]:
-        """Items of a version's past that belong to a visit still going on, newest first.
+    def _fresh(self, past: Past, later: list[Event], shunned: list[int]) -> list[int]:
+        """Items of the visit still going on that were not turned away from, newest first.
 
-        Without them a guest's list would change by itself in the middle of the visit, when the worker has published.
+        With those that the version knows already: else a guest's list would change by itself in the middle of the
+        visit, when the worker has published.
         """
+        against = self.distaste.against
+        codes = [code for code, _, kind, _ in reversed(later) if not against[kind]]
         since = time.time() - _VISIT
-        if not len(past) or past.ts[-1] < since:
-            return []
-        codes: list[int] = past.item[past.ts >= since][::-1].tolist()
-        return codes
+        if len(past) and past.ts[-1] >= since:
+            codes += past.item[(past.ts >= since) & ~against[past.kind]][::-1].tolist()
+        return [code for code in dict.fromkeys(codes) if code not in shunned]
 
     def _add_rows(self, past: Past, key: Key) -> Past:
         """With what the version knows under this key, and under those of guests that turned out to be the same."""

@@ -186,4 +186,3 @@ def main() -> None:
         _train(json.loads(sys.stdin.read()))
     except RecsysError as e:
         _tell({"error": {"kind": type(e).__name__, "message": e.message, "hint": e.hint}})
-

@@ -119,13 +119,14 @@ def test_a_catalogue_that_is_loaded_is_not_all_new(shop: Any, store: Store, hear
 
 def test_new_items_reach_batches_as_they_reach_single_lists(shop: Any, heard: Heard) -> None:
     heard({"t": "item", "item_id": "fresh", "title": "Fresh tea", "category": "tea", "ts": NOW})
-    for rules, place in ((RuleSettings(bought_days=400), True), (RuleSettings(), False)):
+    for rules in (RuleSettings(bought_days=400), RuleSettings()):
         engine = Engine.open(shop.version, shop.secret, rules=Rules.of(rules))
         users = [f"{taste}{n}" for taste in "tc" for n in range(30)]
         singles = [engine.recommend(Request(user_id=user, k=10)) for user in users]
         assert any(single.sources[9] == "new" for single in singles)
         codes, _, sources = engine.recommend_batch(user_keys(shop.secret, users), 10)
-        assert (codes.tolist() == [single.codes for single in singles]) is bool((sources == "new").any()) is place
+        assert codes.tolist() == [single.codes for single in singles]
+        assert sources.tolist() == [single.sources for single in singles]
 
 
 def test_nobody_knows_since_when(heard: Heard, shop: Any, store: Store) -> None:
@@ -136,3 +137,19 @@ def test_nobody_knows_since_when(heard: Heard, shop: Any, store: Store) -> None:
     from recsys_cli.serving.explanations import Reasons
 
     assert Reasons(engine, None).of(engine.code("dateless"), "new") == "New in the shop."
+
+
+def test_the_item_that_gave_its_place_opens_the_next_page(shop: Any, heard: Heard) -> None:
+    heard({"t": "item", "item_id": "fresh", "title": "Fresh tea", "category": "tea", "ts": NOW})
+    engine = Engine.open(shop.version, shop.secret)
+    plain = Engine.open(shop.version, shop.secret, rules=Rules.of(RuleSettings(explore=False)))
+    explored = 0
+    for n in range(30):
+        whole = plain.recommend(Request(user_id=f"t{n}", k=30, repeat=True)).item_ids
+        pages = [engine.recommend(Request(user_id=f"t{n}", k=10, offset=o, repeat=True)).item_ids for o in (0, 10)]
+        both = [*pages[0], *pages[1]]
+        assert len(set(both)) == 20
+        if pages[0] != whole[:10]:
+            explored += 1
+            assert pages[1][0] == whole[9]
+    assert explored
