@@ -110,6 +110,9 @@ class UpdateSettings:
         pattern=_SIZE,
     )
     on_failure: str = _s("", "Command to run when a pass fails; it gets the reason as RECSYS_FAILURE and on stdin.")
+    on_alert: str = _s(
+        "", "Command to run when a guardrail stops an experiment; it gets the reason as RECSYS_ALERT and on stdin."
+    )
     gate_margin: float = _s(0.05, "Share of the served version's NDCG@10 that a new model may seem to lack.")
 
 
@@ -208,6 +211,14 @@ class ServeSettings:
         "The owner's key has none.",
     )
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
+    log_share: float = _s(
+        1.0, "Share of answered lists that are logged, 0 to 1; those of experiments always are.", high=1
+    )
+    holdout: float = _s(
+        0.0,
+        "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
+        high=0.5,
+    )
     webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
 
 
@@ -240,21 +251,9 @@ class RuleSettings:
 class ReportSettings:
     """What is logged of answers, and what counts as sold by them."""
 
-    log_share: float = _s(1.0, "Share of answered lists that are logged, from 0 to 1; experiments are always.", high=1)
     click_days: float = _s(7.0, "Days after a click in which a purchase is credited to the list; 0 for none.")
     seen_days: float = _s(1.0, "Days after an item was seen without a click in which it is; 0 for none.")
     every_minutes: float = _s(5.0, "Minutes between two refreshes of the dashboard's figures by the update worker.")
-
-
-@dataclass(frozen=True)
-class ExperimentSettings:
-    """Comparisons on live visitors."""
-
-    holdout: float = _s(
-        0.0,
-        "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
-        high=0.5,
-    )
 
 
 @dataclass(frozen=True)
@@ -286,7 +285,6 @@ class Settings:
     gdpr: GdprSettings = GdprSettings()
     retention: RetentionSettings = RetentionSettings()
     report: ReportSettings = ReportSettings()
-    experiments: ExperimentSettings = ExperimentSettings()
 
 
 @dataclass(frozen=True)

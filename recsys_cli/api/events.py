@@ -109,10 +109,13 @@ class EventSink:
         The process's segment.
     written
         Called in the event loop after each flush.
+    before
+        Called in the writing thread before each flush: what must be on disk before an event is acknowledged.
     """
 
-    def __init__(self, writer: SpoolWriter, written: Callable[[], None]) -> None:
+    def __init__(self, writer: SpoolWriter, written: Callable[[], None], before: Callable[[], None]) -> None:
         self._writer = writer
+        self._before = before
         self._written = written
         self._waiting: list[tuple[list[bytes], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -139,7 +142,7 @@ class EventSink:
             batch, self._waiting = self._waiting, []
             error: RecsysError | None = None
             try:
-                await loop.run_in_executor(self._thread, self._writer.append, [x for lines, _ in batch for x in lines])
+                await loop.run_in_executor(self._thread, self._write, [x for lines, _ in batch for x in lines])
             except RecsysError as e:
                 error = e
             for _, done in batch:
@@ -147,6 +150,14 @@ class EventSink:
                     done.set_result(None) if error is None else done.set_exception(error)
             self._written()
         self._task = None
+
+    def _write(self, lines: list[bytes]) -> None:
+        self._before()
+        self._writer.append(lines)
+
+    def flush_before(self) -> None:
+        """Let `before` run in the writing thread, soon."""
+        asyncio.get_running_loop().run_in_executor(self._thread, self._before)
 
     async def close(self) -> None:
         """Finish what was begun and let go of the segment."""

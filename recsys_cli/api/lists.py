@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from typing import Any
 
@@ -9,12 +10,14 @@ import orjson
 
 from ..errors import InputError
 from ..serving import Answer, Engine, Filters, Request
+from ..serving.arms import Shown
 from .call import Call, Reply
 from .payload import render
 from .service import Service
 
 PUBLIC = b"public, max-age=30"
 MAX_RANKED = 1000
+_LOGGED = 200  # items of one answer
 _FILTERS = tuple(Filters.__dataclass_fields__)
 _RULES = (
     "max_per_category",
@@ -54,18 +57,43 @@ def _personal(query: dict[str, Any], user_id: str | None, session_id: str | None
 def recommend(service: Service, call: Call) -> Reply:
     """A personal list: from the customer's history, the session and the basket, up to the last click. Popular items,
     labelled as a fallback, for those nothing is known of."""
-    engine = service.live.ready()
     user_id = call.query["user_id"]
     if call.caller.names(user_id, call.query["user_token"]):
         call.query["explain"] = False  # reasons name purchases, and a page is read by whoever sits before it
-    request = _personal(call.query, user_id, call.query["session_id"])
-    return render(engine, engine.recommend(request), call.request_id)
+    return _for_somebody(service, call, "/recommend", _personal(call.query, user_id, call.query["session_id"]))
 
 
 def session(service: Service, call: Call) -> Reply:
     """A guest's list, from what was done in the session."""
-    engine = service.live.ready()
-    return render(engine, engine.recommend(_personal(call.query, None, call.path["session_id"])), call.request_id)
+    return _for_somebody(service, call, "/session", _personal(call.query, None, call.path["session_id"]))
+
+
+def _for_somebody(service: Service, call: Call, route: str, request: Request) -> Reply:
+    """A personal list, by the experiment that whoever asks is part of; noted in the log of what was answered."""
+    engine, started = service.live.ready(), time.perf_counter()
+    if service.comparison.empty:
+        shown = Shown(engine.recommend(request))
+    else:
+        shown = service.comparison.recommend(engine, request, call.request_id)
+    _note(service, call, route, engine, shown, started)
+    return render(engine, shown.answer, call.request_id)
+
+
+def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown, started: float) -> None:
+    answer = shown.answer
+    service.served.note(
+        call.request_id,
+        route,
+        engine.trained,
+        answer.item_ids[:_LOGGED],
+        answer.sources[:_LOGGED],
+        sum(answer.fallbacks),
+        seconds=time.perf_counter() - started,
+        placement=call.query.get("placement") or "",
+        experiment=shown.experiment,
+        arm=shown.arm,
+        teams=shown.teams,
+    )
 
 
 def similar_items(service: Service, call: Call) -> Reply:
@@ -74,6 +102,7 @@ def similar_items(service: Service, call: Call) -> Reply:
     return _public(
         service,
         call,
+        "/similar-items",
         lambda engine: engine.similar(
             q["item_id"], q["k"], offset=q["offset"], filters=_filters(q), explain=q["explain"]
         ),
@@ -83,31 +112,35 @@ def similar_items(service: Service, call: Call) -> Reply:
 def bought_together(service: Service, call: Call) -> Reply:
     """What is bought in the same order as one item, by lift; substitutes are left out."""
     q = call.query
-    return _public(service, call, lambda engine: engine.bought_together(q["item_id"], _plain(q)))
+    return _public(service, call, "/bought-together", lambda engine: engine.bought_together(q["item_id"], _plain(q)))
 
 
 def popular(service: Service, call: Call) -> Reply:
     """What sells."""
-    return _public(service, call, lambda engine: engine.popular(_plain(call.query)))
+    return _public(service, call, "/popular", lambda engine: engine.popular(_plain(call.query)))
 
 
 def trending(service: Service, call: Call) -> Reply:
     """What sells more this week than in the four weeks before."""
-    return _public(service, call, lambda engine: engine.shelf("trending", _plain(call.query)))
+    return _public(service, call, "/trending", lambda engine: engine.shelf("trending", _plain(call.query)))
 
 
 def new(service: Service, call: Call) -> Reply:
     """The newest items."""
-    return _public(service, call, lambda engine: engine.shelf("new", _plain(call.query)))
+    return _public(service, call, "/new", lambda engine: engine.shelf("new", _plain(call.query)))
 
 
-def _public(service: Service, call: Call, ask: Any) -> Reply:
+def _public(service: Service, call: Call, route: str, ask: Any) -> Reply:
     """A list that is the same for everybody: may be cached, and asked for again by its tag."""
     engine: Engine = service.live.ready()
     state = f"{engine.version} {engine.catalogue.generation} {engine.catalogue.campaigns().until}".encode()
     tag = b'W/"%08x%08x"' % (zlib.crc32(state), zlib.crc32(call.query_string))
+    started = time.perf_counter()
     answer: Answer = ask(engine)  # also when the tag fits: an item may not exist
-    reply = Reply(b"", 304) if call.if_none_match == tag else render(engine, answer, call.request_id)
+    known = call.if_none_match == tag
+    if not known:  # whoever has the list already goes on with the request it came with
+        _note(service, call, route, engine, Shown(answer), started)
+    reply = Reply(b"", 304) if known else render(engine, answer, call.request_id)
     reply.cache = PUBLIC
     reply.headers.append((b"etag", tag))
     return reply
@@ -137,7 +170,9 @@ def rank(service: Service, call: Call) -> Reply:
     page = call.caller.names(who["user_id"], call.query["user_token"])
     explain = body.get("explain", False) and not page
     request = Request(**who, consent=body.get("consent", "full"), explain=explain)
+    started = time.perf_counter()
     answer, unknown = engine.rank(request, items)
+    _note(service, call, "/rank", engine, Shown(answer), started)
     reply = render(engine, answer, call.request_id)
     reply.body = reply.body[:-1] + b',"unknown":' + orjson.dumps(unknown) + b"}"
     return reply

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, SpoolWriter, worker_state
+from ..artifacts import Artifacts, SpoolWriter, running, worker_state
 from ..artifacts.keys import KeyRing
+from ..artifacts.served_log import ServedLog
+from ..serving.arms import Comparison
 from ..serving.reloader import Live, Log
 from ..serving.rules import Rules
 from ..settings import ServeSettings
@@ -45,6 +47,9 @@ class Service:
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
     access: Access = field(init=False)
+    served: ServedLog = field(init=False)
+    comparison: Comparison = field(init=False)
+    _compared: tuple[int, int] = (0, 0)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
@@ -68,7 +73,10 @@ class Service:
         proxies = read_proxies(self.settings.trusted_proxies)
         self.access = Access(keys, self.settings.rate_limit, self.settings.cors_origins, proxies)
         self.live.also = self._also
-        self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written)
+        self.served = ServedLog(SpoolWriter(self.live.artifacts.served_dir), self.settings.log_share)
+        # What was answered is on disk before anybody is told that it was seen.
+        self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
+        self.comparison = Comparison((), self.live.other, self.settings.holdout)
 
     async def start(self) -> None:
         """Begin to keep up; the version is loaded by `live.start` before."""
@@ -80,6 +88,7 @@ class Service:
         self.live.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sink.close()
+        await asyncio.to_thread(self.served.close)
 
     def _written(self) -> None:
         # Whoever asks this process next sees the event, without waiting for the next look.
@@ -92,9 +101,21 @@ class Service:
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
                 prometheus.LAG.observe(lag)
+        if self.served.waiting:
+            self.sink.flush_before()
+        self._look_at_experiments()
         # Each process speaks for itself, also when Prometheus happens to ask the others only.
         if time.monotonic() - self._states_at >= _STATES_EVERY:
             self.gauges()
+
+    def _look_at_experiments(self) -> None:
+        """Take up what was started or stopped (one `stat` when nothing was)."""
+        seen = running.stamp(self.live.artifacts.root)
+        if seen != self._compared:
+            active = running.read(self.live.artifacts.root).active()
+            self.comparison = Comparison(active, self.live.other, self.settings.holdout)
+            self._compared = seen
+            self.live.want({arm.removeprefix("version:") for one in active for arm in one.arms if ":v" in arm})
 
     def gauges(self) -> None:
         """Bring the metrics up to date that are states, not counts."""

@@ -4,6 +4,8 @@
       current              the name of the served version, replaced by one rename
       versions/v000007/    manifest.json and the files it lists with their SHA-256
       spool/               see `spool`
+      served/              see `served_log`
+      experiments.json     see `running`
       .lock                held while a version is published or removed
 
 A version is written into a hidden draft directory, flushed to disk, renamed into place and only then pointed to:
@@ -40,6 +42,8 @@ from ..durable_files import (
 from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
 from .choices import FILE as CHOICES
 from .keys import FILE as KEYS
+from .running import FILE as EXPERIMENTS
+from .running import compared
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
@@ -111,6 +115,7 @@ class Artifacts:
         self.root = root
         self.versions_dir = root / "versions"
         self.spool_dir = root / "spool"
+        self.served_dir = root / "served"
         self._lock_timeout = lock_timeout
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -309,7 +314,8 @@ class Artifacts:
         """Remove old versions and return their names. Inside `exclusive`.
 
         The current one and its parent are always kept, and so is the newest version of each of the last two
-        trainings: an update a minute would else soon leave nothing to go back to from a bad one.
+        trainings: an update a minute would else soon leave nothing to go back to from a bad one. So are those that a
+        running experiment compares.
 
         Parameters
         ----------
@@ -324,6 +330,7 @@ class Artifacts:
         spared = {current} | {n for n in names[-max(keep, 1) :] if manifests[n].get("created_at", 0) >= oldest}
         newest = {training: n for n in names if (training := _training(n, manifests[n]))}
         spared.update(list(newest.values())[-_TRAININGS:])
+        spared |= compared(self.root)
         parent = manifests.get(current or "", {}).get("parent") or ""
         gone = [n for n in names if n not in spared and _order(n)[0] != _order(parent)[0]]
         for name in gone:
@@ -351,7 +358,7 @@ class Artifacts:
         for path in self.versions_dir.glob(".doomed-*"):
             shutil.rmtree(path, ignore_errors=True)
         sweep_drafts(self.versions_dir, _DRAFT)
-        for name in ("current", KEYS, CHOICES):  # which are only written inside `exclusive`
+        for name in ("current", KEYS, CHOICES, EXPERIMENTS):  # which are only written inside `exclusive`
             sweep_writes(self.root, name)
         sweep_writes(self.versions_dir, _LAST)
         names = self.names()

@@ -21,6 +21,7 @@ from . import (
     demo,
     doctor,
     evaluate,
+    experiment,
     features,
     gdpr,
     ingest,
@@ -84,6 +85,7 @@ app.add_typer(features.features)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
 app.command("report")(report.report)
+app.add_typer(experiment.experiment)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)

@@ -98,8 +98,8 @@ def without_past(values: Float64, past: Float64) -> Float64:
     values, past
         Parallel, over the visitors of all arms together: the coefficient must not know the arms.
     """
-    spread = float(past.var())
-    if spread <= 0 or len(past) < 3:
+    spread = float(past.var()) if len(past) > 2 else 0.0
+    if spread <= 0:
         return values
     theta = float(np.mean((values - values.mean()) * (past - past.mean()))) / spread
     return np.asarray(values - theta * (past - past.mean()), dtype=np.float64)

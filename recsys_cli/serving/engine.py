@@ -82,6 +82,8 @@ class Engine:
         self.bundle = bundle
         self.model = model
         self.version = version
+        # Each update is a version of its own; what was learned is told by the training it goes back to.
+        self.trained: str = ((manifest or {}).get("trained") or {}).get("version") or version
         self.overlay = overlay
         self.rules = rules
         self.table = table

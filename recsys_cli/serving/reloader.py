@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,8 @@ class Live:
     _tidied: float = 0.0
     choices: Choices = field(init=False)
     also: Callable[[], None] | None = None
+    _others: dict[str, Engine] = field(default_factory=dict)
+    _wanted: frozenset[str] = frozenset()
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -77,6 +79,23 @@ class Live:
         if self.engine is None:
             raise NoModel("No version is loaded yet.", "Run recsys train; the server takes what it publishes.")
         return self.engine
+
+    def want(self, versions: Iterable[str]) -> None:
+        """Keep engines on these versions as well: an experiment compares them with the served one."""
+        self._wanted = frozenset(versions)
+        self._others = {name: engine for name, engine in self._others.items() if name in self._wanted}
+
+    def other(self, version: str) -> Engine | None:
+        """The engine on a wanted version; None while it is being loaded, and when it cannot be."""
+        return self._others.get(version)
+
+    async def _load_wanted(self) -> None:
+        for name in sorted(self._wanted - self._others.keys()):
+            version = await asyncio.to_thread(self._whole, name)
+            if version is None:
+                self._wanted -= {name}  # said once; a new look at the experiments asks for it again
+            elif name in self._wanted:
+                self._others[name] = await asyncio.to_thread(self._engine_on, version)
 
     def start(self, pointer: str | None, newest: Version, damaged: Sequence[CorruptArtifact]) -> None:
         """Load a version, or the newest older one that is whole and can be read.
@@ -131,6 +150,7 @@ class Live:
     async def look(self) -> None:
         """Take what is new: another current version, a spool in which somebody was forgotten, or events."""
         self.choices.refresh()
+        await self._load_wanted()
         name = self.artifacts.current_name()
         engine = self.engine
         if name is not None and name != self._pointer:
@@ -140,6 +160,7 @@ class Live:
                 self._take(fresh)
         elif engine is not None and engine.overlay is not None and self.spool.epoch() != engine.overlay.epoch:
             # Somebody was forgotten: what this process remembers of them goes with the old engine.
+            self._others = {}
             again = await asyncio.to_thread(self.artifacts.open, engine.version, verify=False)
             self._take(await asyncio.to_thread(self._build, again))
         else:
@@ -149,18 +170,21 @@ class Live:
         """Take new lines of the spool, a little at a time so that nobody waits long."""
         # Two readers at once would take the same lines twice.
         async with self._reading:
-            if self.engine is not None:
-                for _ in self.engine.catch_up():
+            for engine in (self.engine, *self._others.values()):
+                for _ in engine.catch_up() if engine is not None else ():
                     await asyncio.sleep(0)
 
     def _open(self, name: str) -> Engine | None:
         """The engine on the version pointed to; None when it is damaged, and what is served stays."""
+        version = self._whole(name)
+        return None if version is None else self._built(version)
+
+    def _whole(self, name: str) -> Version | None:
         try:
-            version = self.artifacts.open(name)
+            return self.artifacts.open(name)
         except (CorruptArtifact, NotFound) as e:
             self._refuse(e)
             return None
-        return self._built(version)
 
     def _built(self, version: Version) -> Engine | None:
         try:
@@ -170,13 +194,17 @@ class Live:
             return None
 
     def _build(self, version: Version) -> Engine:
+        engine = self._engine_on(version)
+        self.created_at = version.manifest["created_at"]
+        return engine
+
+    def _engine_on(self, version: Version) -> Engine:
         days = self.rules.settings.shown_days
         overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
         engine = Engine.open(version, self.secret, overlay, self.rules, self.choices)
         for _ in engine.catch_up():
             pass
         overlay.take_lags()
-        self.created_at = version.manifest["created_at"]
         return engine
 
     def _take(self, engine: Engine) -> None:

@@ -106,8 +106,8 @@ class People:
     def find(self, request: Request) -> Person:
         """The person of a request; one without a history when nothing is known."""
         if request.items:
-            return self._assemble(request, self._keys(request))
-        keys = self._keys(request)
+            return self._assemble(request, self.keys_of(request))
+        keys = self.keys_of(request)
         place = tuple(keys)
         kept = self._kept.get(place)
         if kept is not None and kept.heard == self._heard(keys):
@@ -125,7 +125,8 @@ class People:
         barred = self._choices is not None and len(self._choices) and not self._choices.of(place).profile
         return self._assemble(Request(), [] if barred else [place])
 
-    def _keys(self, request: Request) -> list[Key]:
+    def keys_of(self, request: Request) -> list[Key]:
+        """Under which whoever asks is known, the customer's first; none where nothing of them may be used."""
         keys: list[Key] = []
         profile, live = self.may_use(request.user_id, request.consent, request.session_id)
         if request.user_id is not None and profile:

@@ -16,6 +16,7 @@ from ..ingest.value_parsing import pseudonym
 from ..store import Store
 from ..store.merge import transaction
 from ..store.reading import spool_position
+from ..store.served_import import forget_served, served_position, take_served
 from ..store.spool_import import LINES, Taken, forget_segments, take_lines
 
 # Bytes of the log taken in one transaction: a week's backlog must not need a week's memory.
@@ -55,6 +56,35 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
         if gone:
             with transaction(con):
                 forget_segments(con, list(spool.segments()))
+    return taken
+
+
+def drain_served(store: Store, log: Spool) -> int:
+    """Take the log of answered lists into the store, and delete what was taken; how many lists.
+
+    Raises
+    ------
+    StoreBusy, StoreError
+    """
+    if not log.segments():
+        return 0
+    with store.reading() as con:
+        position = served_position(con)
+    if not log.backlog(position):
+        log.remove_drained(position, time.time())
+        return 0
+    taken = 0
+    with store.writing() as con:
+        until = log.segments()
+        while chunks := _batch(log, position, until):
+            lines = pa.concat_arrays([_lines(chunk)["line"].combine_chunks() for chunk in chunks])
+            reached = {c.segment: c.end for c in chunks}
+            with transaction(con):
+                taken += take_served(con, lines, reached)[0]
+            position |= reached
+        log.remove_drained(position, time.time())  # servers read the spool, and not this
+        with transaction(con):
+            forget_served(con, list(log.segments()))
     return taken
 
 

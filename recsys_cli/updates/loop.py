@@ -23,6 +23,7 @@ from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
 from .one_pass import Pass, TooLarge, Unfinished, look, run_pass
+from .owner_figures import refresh
 from .retrain_triggers import Attempt
 
 _COMMAND_SECONDS = 60
@@ -49,6 +50,8 @@ def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progre
         _fail(artifacts, before.failed(message=str(e), **times, **tried))
         _tell(settings.update.on_failure, str(e), progress)
         raise
+    for alert in refresh(store, artifacts, settings, progress):
+        _tell(settings.update.on_alert, alert, progress, "RECSYS_ALERT")
     worker_state.write(
         artifacts.root,
         before.succeeded(
@@ -129,7 +132,7 @@ def _fail(artifacts: Artifacts, after: worker_state.Health) -> None:
         return
 
 
-def _tell(command: str, message: str, progress: Progress) -> None:
+def _tell(command: str, message: str, progress: Progress, variable: str = "RECSYS_FAILURE") -> None:
     """Run the owner's command with the message in its environment and on its standard input."""
     if not command:
         return
@@ -140,14 +143,14 @@ def _tell(command: str, message: str, progress: Progress) -> None:
             input=message + "\n",
             text=True,
             timeout=_COMMAND_SECONDS,
-            env={**os.environ, "RECSYS_FAILURE": message},
+            env={**os.environ, variable: message},
             check=False,
         )
     except subprocess.TimeoutExpired:
-        progress.note(f"The command for failures took more than {_COMMAND_SECONDS} s and was stopped: {command}")
+        progress.note(f"The owner's command took more than {_COMMAND_SECONDS} s and was stopped: {command}")
         return
     if done.returncode:
-        progress.note(f"The command for failures ended with exit code {done.returncode}: {command}")
+        progress.note(f"The owner's command ended with exit code {done.returncode}: {command}")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..settings import Settings
 from ..store import Store
 from ..store.reading import spool_position, watermark
 from ..store.spool_import import Taken
-from .drain import drain, remove_old_segments
+from .drain import drain, drain_served, remove_old_segments
 from .retrain_triggers import FIRST_EVENTS, Attempt, reason
 
 LOCK = ".worker.lock"
@@ -167,6 +167,8 @@ def run_pass(
         with progress.stage("Taking in what the server received"):
             taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
         position, mark = look(store)
+    if store.exists():
+        drain_served(store, Spool(artifacts.served_dir))
     people = passes.run(store, artifacts, settings, mark, progress)
     if people.counts:
         position, mark = look(store)

@@ -1,0 +1,124 @@
+"""The log of what was answered: lists, not people. Written off the answers' path, a batch at a time.
+
+It has a folder of its own beside the spool, so that servers, which tail the spool, do not read it; segments and
+positions are the spool's. A line that was lost with a killed server was of an answer that nobody has confirmed to have
+seen: `flush` runs before impressions are acknowledged.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from ..errors import RecsysError
+from .spool import Spool, SpoolWriter
+
+_MOST_WAITING = 50_000  # lines in memory
+_MOST_BYTES = 512 << 20  # on disk: where no worker runs, the log must not fill it
+_MEASURED_EVERY = 30.0  # seconds
+
+
+@dataclass
+class ServedLog:
+    """Takes answers of one process; `note` from the event loop, `flush` from any thread.
+
+    Parameters
+    ----------
+    writer
+        To a segment of this process's own.
+    share
+        Of answers that are logged, 0 to 1; those of experiments always are.
+    dropped
+        Answers that were not logged because the disk or the worker did not keep up.
+    """
+
+    writer: SpoolWriter
+    share: float = 1.0
+    dropped: int = 0
+    _waiting: list[bytes] = field(default_factory=list)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+    _measured: float = float("-inf")
+    _full: bool = False
+
+    def note(
+        self,
+        request_id: str,
+        route: str,
+        version: str,
+        items: Sequence[str],
+        sources: Sequence[str],
+        fallbacks: int,
+        *,
+        seconds: float = 0.0,
+        placement: str = "",
+        experiment: str = "",
+        arm: str = "",
+        teams: str = "",
+    ) -> None:
+        """Remember an answer until the next flush.
+
+        Parameters
+        ----------
+        items, sources
+            Ids in the order of the list, and what proposed each.
+        fallbacks
+            Items that are there because nothing better was known.
+        seconds
+            It took to find them.
+        teams
+            Of an interleaved list: a letter for each position.
+        """
+        share = 1.0 if experiment else self.share
+        if share < 1.0 and random.random() >= share:
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self.dropped += 1
+            return
+        line = {
+            "request_id": request_id,
+            "ts": int(time.time()),
+            "route": route,
+            "version": version,
+            "items": items,
+            "sources": sources,
+            "fallbacks": fallbacks,
+            "seconds": round(seconds, 6),
+            "share": share,
+        }
+        if placement:
+            line["placement"] = placement
+        if experiment:
+            line |= {"experiment": experiment, "arm": arm, "teams": teams}
+        self._waiting.append(orjson.dumps(line))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._waiting)
+
+    def flush(self) -> None:
+        """Write what waits; what cannot be written is dropped and counted, and never stops an answer or an event."""
+        with self._mutex:
+            lines, self._waiting = self._waiting, []
+            if not lines:
+                return
+            if time.monotonic() - self._measured > _MEASURED_EVERY:
+                self._measured = time.monotonic()
+                self._full = sum(Spool(self.writer.path).segments().values()) > _MOST_BYTES
+            try:
+                if not self._full:
+                    self.writer.append(lines)
+                    return
+            except RecsysError:
+                self._measured = float("-inf")
+            self.dropped += len(lines)
+
+    def close(self) -> None:
+        """Flush, and let go of the segment."""
+        self.flush()
+        self.writer.close()
