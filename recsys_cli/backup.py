@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .artifacts import Artifacts
+from .artifacts import Artifacts, suppressed
 from .durable_files import (
     draft_dir,
     explain_os,
@@ -44,10 +44,8 @@ from .errors import (
     StoreMissing,
     UsageError,
 )
-from .gdpr import suppression
-from .gdpr.journal import state_dir
-from .gdpr.returning import reapply
-from .identity import secret_path
+from .gdpr.rights.reapply import reapply
+from .identity import secret_path, state_dir
 from .progress import SILENT, Progress
 from .settings import Settings
 from .store import Store
@@ -301,7 +299,7 @@ def restore(
     with progress.stage("Checking"):
         made = check(source)
     _refuse_strangers(store, source, replace)
-    erased = state_dir(store.path) / suppression.FILE
+    erased = state_dir(store.path) / suppressed.FILE
     missing = "" if store.exists() or erased.exists() else str(erased)
     try:
         with alone(artifacts), store.lock():

@@ -180,12 +180,16 @@ class GdprSettings:
         1.0, "Hours after an erasure in which servers refuse events of that person still under way."
     )
     keep_events: bool = _s(False, "Keep events of people who object or whose data is restricted, without using them.")
-    originals: str = _s(
-        "list",
-        "Files of the watched folder that name an erased person: list them, or rewrite them without those rows.",
-        choices=("list", "rewrite"),
+    retrain_days: float = _s(30.0, "Days after an erasure within which the update worker trains the model again.")
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """What lists for everybody may tell about single customers."""
+
+    min_customers: int = _s(
+        3, "Different customers whom a pair, a trend or a count must come from; 1 shows every basket.", low=1
     )
-    retrain_days: float = _s(30.0, "Days after an erasure by which the model must have been trained anew.")
 
 
 @dataclass(frozen=True)
@@ -260,8 +264,8 @@ class ReportSettings:
 class RetentionSettings:
     """How long what is held is kept; the update worker erases what is older, once a day."""
 
-    events_days: float = _s(0.0, "Days that events of customers are kept; 0 for good.")
-    guests_days: float = _s(0.0, "Days that events of guests' sessions are kept; 0 for good.")
+    events_days: float = _s(730.0, "Days that customers' events are kept, before the newest event; 0 for good.")
+    guests_days: float = _s(90.0, "Days that events of guests' sessions are kept, before the newest event; 0 for good.")
     served_days: float = _s(180.0, "Days that the log of answered lists, which names nobody, is kept; 0 for good.")
     rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
     log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
@@ -283,6 +287,7 @@ class Settings:
     serve: ServeSettings = ServeSettings()
     rules: RuleSettings = RuleSettings()
     gdpr: GdprSettings = GdprSettings()
+    privacy: PrivacySettings = PrivacySettings()
     retention: RetentionSettings = RetentionSettings()
     report: ReportSettings = ReportSettings()
 

@@ -11,7 +11,7 @@ from typing import Any
 from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
-from .gdpr.journal import unfinished
+from .gdpr.records.journal import unfinished
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 

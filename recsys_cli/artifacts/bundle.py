@@ -10,6 +10,7 @@ shelves/*.npy        arrays by name, made at publishing: popularity and the like
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     }
     (path / "model.json").write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     _save_arrays(path / "model", bundle.model_arrays)
-    _save_arrays(path / "shelves", bundle.shelves)
+    write_shelves(path, bundle.shelves)
     write_histories(path, bundle.keys, bundle.histories)
     with pa.OSFile(str(path / "catalogue.arrow"), "wb") as sink, pa.ipc.new_file(sink, bundle.catalogue.schema) as w:
         w.write_table(_without_stale_memory(bundle.catalogue))
@@ -113,6 +114,11 @@ def write_histories(path: Path, keys: UserKeys, histories: Histories) -> None:
     """Write `histories/` under `path`, where there must be none: everything a version holds of people."""
     held = {name: getattr(histories, name) for name in _HISTORY_ARRAYS}
     _save_arrays(path / "histories", held | {"keys": keys})
+
+
+def write_shelves(path: Path, shelves: Mapping[str, NDArray[Any]]) -> None:
+    """Write `shelves/` under `path`, where there must be none."""
+    _save_arrays(path / "shelves", shelves)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -147,7 +153,7 @@ def read_bundle(path: Path) -> Bundle:
         raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
 
 
-def _save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def _save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     path.mkdir(mode=0o700)
     for name, array in arrays.items():
         np.save(path / f"{name}.npy", np.asarray(array, order="C"), allow_pickle=False)

@@ -16,6 +16,7 @@ from ..durable_files import StateFile, Watched
 from ..errors import RecsysError
 
 FILE = "choices.json"
+HASHED = "choice"  # what is hashed with the secret and the keyed hash, see `hash_of`
 
 FULL, SESSION, NONE = "full", "session", "none"  # consent (article 7)
 OBJECTED, RESTRICTED, ERASED = "objected", "restricted", "erased"  # articles 21, 18, 17
@@ -58,7 +59,7 @@ EVERYTHING = Choice(FULL)
 
 def hash_of(secret: str, key: tuple[int, int]) -> str:
     """What the file holds of the person with this keyed hash."""
-    return hashlib.sha256(f"{secret}choice{key[0]:016x}{key[1]:016x}".encode()).hexdigest()
+    return hashlib.sha256(f"{secret}{HASHED}{key[0]:016x}{key[1]:016x}".encode()).hexdigest()
 
 
 class Choices:
@@ -106,6 +107,16 @@ def read(root: Path) -> dict[str, Choice]:
     """All choices by `hash_of`, without those that have ended."""
     now = time.time()
     return {name: choice for name, choice in file(root).read().items() if not choice.until or choice.until > now}
+
+
+def barred(root: Path) -> set[str]:
+    """Those, by `hash_of`, whose history may not be used."""
+    return {name for name, choice in read(root).items() if not choice.profile}
+
+
+def restricted(root: Path) -> list[str]:
+    """Those, by `hash_of`, whose data is only to be stored: it is not erased for its age either (article 18)."""
+    return [name for name, choice in read(root).items() if choice.mode == RESTRICTED]
 
 
 def change(root: Path, new: Mapping[str, Choice], gone: Iterable[str] = ()) -> None:

@@ -1,8 +1,9 @@
-"""`recsys gdpr`: what is held about a person, and its erasure."""
+"""`recsys gdpr`: what is held about people, its erasure, their choices, and the papers that go with them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from .safe_output import plain_json
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
+    from ..gdpr.records.request_log import Handling
+    from ..gdpr.rights.erase import Erasure
     from ..store import Store
 
 gdpr = typer.Typer(
@@ -26,7 +29,6 @@ gdpr = typer.Typer(
     help="The rights of the people whose data this is: export and erasure, with proof.",
     no_args_is_help=True,
 )
-ROWS = "has rows of theirs"
 UsersArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="USER…", help="Customer ids, the e-mails they stand for, or sessions of guests."),
@@ -35,6 +37,13 @@ FileOption = Annotated[
     Path | None, typer.Option("--file", help="A text or CSV file of people: one a line, or a column user_id.")
 ]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, or the e-mail it stands for.")]
+RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request, see recsys gdpr log.")]
+ReferenceOption = Annotated[str, typer.Option("--reference", help="Number of the letter or ticket, for the log.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who handles the request, for the log.")]
+IdentityOption = Annotated[
+    str, typer.Option("--identity", help="How it was checked that the request is the person's, for the log.")
+]
+LangOption = Annotated[str, typer.Option("--lang", help="Language of the text: en or de.")]
 
 
 @gdpr.command("export")
@@ -44,26 +53,43 @@ def export(
         Path | None, typer.Option("--out", help="Folder, or FILE.json for one file. [default: print JSON]")
     ] = None,
     also: Annotated[list[str] | None, typer.Option("--also", help="Another id of the same person; repeatable.")] = None,
+    lang: LangOption = "en",
+    reference: ReferenceOption = "",
+    by: ByOption = "",
+    identity: IdentityOption = "",
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything held about a person, as JSON, CSV and a page in plain words (articles 15 and 20)."""
-    from ..gdpr import exporting
+    """Everything held about a person, as JSON, CSV and a page in plain words (articles 15 and 20).
+
+    A folder takes the place of nothing but an earlier export of the same person.
+    """
+    from ..gdpr.rights import export as exporting
 
     run = start(db, artifacts, config, as_json)
     store, versions = _state(run)
+    handling = _handling(reference, by, identity)
+    _check_language(lang)
     asked = [user, *(also or [])]
     document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
     if out is None:
         sys.stdout.buffer.write(plain_json(exporting.as_json(document)).encode())
-        exporting.note_printed(run.settings)
+        exporting.note_printed(run.settings, handling)
         return
-    written = exporting.write(document, out, run.settings)
+    written = exporting.write(document, out, run.settings, language=lang, handling=handling)
     counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in document["counts"].items() if n)
     result = {"files": [str(path) for path in written], "counts": document["counts"]}
-    run.emit(result, lambda console: console.print(f"Wrote {out} ({counts}).", highlight=False, markup=False))
+
+    def render(console: Console) -> None:
+        say = partial(console.print, highlight=False, markup=False)
+        for one, attribute in document["resolved"].items():
+            say(f"{user} is customer {one}, by the attribute {attribute} of the profile.")
+        _say_also(console, user, document["also"])
+        say(f"Wrote {out} ({counts}).")
+
+    run.emit(result | {"resolved": document["resolved"], "also": document["also"]}, render)
 
 
 @gdpr.command("delete")
@@ -71,7 +97,10 @@ def delete(
     users: UsersArgument = None,
     file: FileOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train anew at once, and keep no older version.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train again at once, and keep no older version.")] = False,
+    reference: ReferenceOption = "",
+    by: ByOption = "",
+    identity: IdentityOption = "",
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -79,83 +108,161 @@ def delete(
 ) -> None:
     """Erase people from the store, the spool, every version and the bytes of the files, and prove it (article 17)."""
     from ..gdpr import erase
-    from ..gdpr.receipts import OUTSIDE
+    from ..gdpr.person import People
+    from ..gdpr.rights.erase import together
 
     run = start(db, artifacts, config, as_json)
     asked = _asked(users, file)
     store, versions = _state(run)
+    handling = _handling(reference, by, identity)
     if not yes:
+        for person in People(store, versions, run.settings).find([[one] for one in asked]):
+            for user, attribute in person.resolved:
+                run.waiting(f"{person.asked[0]} is customer {user}, by the attribute {attribute} of the profile.")
         _ask(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
-    done = erase(store, versions, run.settings, asked, run.progress)
-    retrained = _retrain(store, versions, run, done.receipt) if retrain else None
-    result: dict[str, Any] = {
-        "request": done.request,
+    done = erase(store, versions, run.settings, asked, run.progress, handling=handling)
+    retrained = _retrain(store, versions, run, [one.receipt for one in done.done]) if retrain and done.done else None
+    run.emit(_erasure(done) | {"retrained": retrained}, lambda console: _say_erased(console, done, retrained))
+    if done.failed:
+        raise together(done.failed)
+
+
+def _erasure(done: Erasure) -> dict[str, Any]:
+    from ..gdpr.records.receipts import OUTSIDE
+
+    return {
+        "requests": [
+            {
+                "request": one.request,
+                "asked": list(one.person.asked),
+                "known": one.known,
+                "meant": list(one.person.meant),
+                "spelled": list(one.person.spelled),
+                "resolved": dict(one.person.resolved),
+                "also": list(one.person.also),
+                "removed": one.removed,
+                "receipt": str(one.receipt),
+            }
+            for one in done.done
+        ],
+        "unfinished": [failure.message for failure in done.failed],
         "erased": done.erased,
         "unknown": len(done.unknown),
-        "meant": done.meant,
-        "spelled": list(done.spelled),
         "removed": done.removed,
-        "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": 0},
-        "coincidences": len(done.scanned.coincidences),
+        "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": len(done.scanned.findings)},
+        "mentions": dict(done.scanned.mentions),
         "resumed": done.resumed,
-        "receipt": str(done.receipt),
-        "retrained": retrained,
-        "originals": [str(original.path) for original in done.originals],
-        "reasons": {str(original.path): original.why or ROWS for original in done.originals},
+        "originals": [{"path": str(o.path), "columns": dict(o.columns)} for o in done.originals],
         "not_searched": OUTSIDE,
         "lists": [str(path) for path in done.lists],
-        "originals_removed": [str(path) for path in done.emptied],
         "seconds": done.seconds,
     }
 
-    def render(console: Console) -> None:
-        say = partial(console.print, highlight=False, markup=False)
-        for one in done.unknown:
-            meant = ", ".join(done.meant.get(one, []))
-            say(f"Nothing is held about {one}." + (f" Did you mean {meant}? Ids are exact." if meant else ""))
-        if done.erased or done.removed:
-            removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
-            say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
-        for one in done.spelled:
-            say(f"{one} is the same address in another case, and was erased as well.")
-        for path in done.emptied:
-            say(f"Removed {path}: nothing was left in it.")
-        trace = "no trace in what is ours" if done.originals else "no trace"
-        say(
-            f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB unpacked: {trace}. "
-            f"{done.seconds:.1f} s."
-        )
-        _tell_coincidences(console, done.scanned.coincidences)
-        for original in done.originals:
-            why = original.why or ROWS
-            say(f"The file {original.path} in the watched folder still names them: it {why}; mend or delete it.")
-        if done.erased:
-            say(f"Not searched: {OUTSIDE}.")
-            for path in done.lists:
-                say(f"The list {path} was written before: write it anew, or delete it.")
-        if retrained:
-            say(f"Trained anew: {retrained}.")
-        say(f"Receipt: {done.receipt.with_suffix('.txt')}")
 
-    run.emit(result, render)
+def _say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
+    from ..gdpr.records.receipts import OUTSIDE
+
+    say = partial(console.print, highlight=False, markup=False)
+    for one in done.done:
+        name = one.person.asked[0]
+        if not one.known:
+            meant = f" Did you mean {', '.join(one.person.meant)}? Ids are exact." if one.person.meant else ""
+            say(f"Nothing is held about {name}.{meant}")
+        for user, attribute in one.person.resolved:
+            say(f"{name} is customer {user}, by the attribute {attribute} of the profile.")
+        for spelled in one.person.spelled:
+            say(f"{spelled} is {name} written differently, and was erased as well.")
+        _say_also(console, name, one.person.also)
+    if done.erased or done.removed:
+        removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
+        say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
+    traces = len(done.scanned.findings)
+    verdict = "no trace" if not traces else f"{traces} trace{'s' * (traces > 1)}"
+    say(f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB: {verdict}. {done.seconds:.1f} s.")
+    _say_mentions(console, done.scanned.mentions)
+    for original in done.originals:
+        say(f"The shop's own file {original} names them: remove those rows, or delete it.")
+    if done.erased:
+        say(f"Not searched: {OUTSIDE}.")
+        for path in done.lists:
+            say(f"The list {path} was written before: write it again, or delete it.")
+    if retrained:
+        say(f"Trained again: {retrained}.")
+    for one in done.done[:5]:
+        say(f"Receipt: {one.receipt.with_suffix('.txt')}")
+    if len(done.done) > 5:
+        say(f"And {len(done.done) - 5} more in {done.done[0].receipt.parent}.")
+
+
+def _say_also(console: Console, name: str, also: Sequence[str]) -> None:
+    if also:
+        text = f"The profile of {', '.join(also)} has the same address: if it is the same person, name that as well."
+        console.print(f"{name} is a customer. {text}", highlight=False, markup=False)
+
+
+def _say_mentions(console: Console, mentions: Mapping[str, int]) -> None:
+    """Where the same characters are something else."""
+    if mentions:
+        shown = [f"{place} ({n})" for place, n in list(mentions.items())[:6]]
+        more = f" and {len(mentions) - 6} more places" if len(mentions) > 6 else ""
+        text = f"The same characters are something else's in {'; '.join(shown)}{more}. Those stay."
+        console.print(text, highlight=False, markup=False)
 
 
 @gdpr.command("resume")
 def resume(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Finish erasures that were interrupted or failed, each by itself; later deletes and the worker try as well."""
+    """Finish erasures that were interrupted or failed; the update worker tries as well."""
     from ..gdpr import resume as finish
-    from ..gdpr.erasing import together
+    from ..gdpr.rights.erase import together
 
     run = start(db, artifacts, config, as_json)
     done = finish(*_state(run), run.settings, run.progress)
-    lines = [f"Finished. Receipt: {one.receipt.with_suffix('.txt')}" for one in done.finished]
+    lines = [f"Finished. Receipt: {one.receipt.with_suffix('.txt')}" for one in done.done]
     text = "\n".join(lines) or ("" if done.failed else "No erasure is unfinished.")
-    result = {"resumed": bool(done.finished), "finished": len(done.finished), "unfinished": len(done.failed)}
+    result = {"resumed": bool(done.done), "finished": len(done.done), "unfinished": len(done.failed)}
     run.emit(result, lambda out: out.print(text, highlight=False, markup=False, end="\n" if text else ""))
     if done.failed:
         raise together(done.failed)
+
+
+@gdpr.command("accept")
+def accept(
+    request: RequestArgument,
+    note: Annotated[str, typer.Option("--note", help="What was found and why it may stay; without the name.")],
+    by: ByOption = "",
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close an erasure that cannot be finished, after somebody has looked at what is left; the receipt says so."""
+    from ..gdpr.rights.erase import accept as close
+
+    run = start(db, artifacts, config, as_json)
+    receipt = close(_state(run)[1], run.settings, request, note, by)
+    text = f"Closed. Receipt: {receipt.with_suffix('.txt')}"
+    run.emit({"request": request, "receipt": str(receipt)}, lambda out: out.print(text, highlight=False, markup=False))
+
+
+@gdpr.command("extend")
+def extend(
+    request: RequestArgument,
+    note: Annotated[str, typer.Option("--note", help="Why; the person must have been told within the first month.")],
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an open request two more months (article 12(3))."""
+    from ..gdpr.records.receipts import iso
+    from ..gdpr.records.request_log import extend as longer
+
+    run = start(db, artifacts, config, as_json)
+    held = longer(run.settings.db, request, note)
+    text = f"Request {request} is due on {iso(held.due_at)[:10]}."
+    run.emit(asdict(held), lambda out: out.print(text, highlight=False, markup=False))
 
 
 @gdpr.command("verify")
@@ -167,7 +274,7 @@ def verify(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search every file for people, in every encoding and inside what is packed; fails if anybody is found.
+    """Search every file that is ours for people; fails if anybody is found.
 
     Files of the watched folder are the shop's own: those that name them are listed, and are no failure.
     """
@@ -175,31 +282,29 @@ def verify(
 
     run = start(db, artifacts, config, as_json)
     found = search(*_state(run), run.settings, _asked(users, file), run.progress)
+    scan = found.scan
 
     def render(console: Console) -> None:
         say = partial(console.print, highlight=False, markup=False)
-        for place in dict.fromkeys((*map(str, found.findings), *(f"{u} (cannot be opened)" for u in found.unread))):
+        for place in dict.fromkeys((*map(str, scan.findings), *(f"{u} (damaged)" for u in scan.unread))):
             say(place)
-        verdict = "nobody found" if found.clean else f"{len(found.findings)} traces"
-        if found.originals:
-            many = len(found.originals) > 1
-            verdict += f" in what is ours; {len(found.originals)} original{'s' * many} that name{'s' * (not many)} them"
-        say(f"Searched {found.files} files, {found.bytes / 1e6:.1f} MB unpacked: {verdict}.")
+        traces = len(scan.findings)
+        verdict = "nobody found" if scan.clean else f"{traces} trace{'s' * (traces > 1)}"
+        say(f"Searched {scan.files} files, {scan.bytes / 1e6:.1f} MB: {verdict}.")
         for original in found.originals:
-            say(f"The original {original.path} in the watched folder names them: it {original.why or ROWS}.")
-        if found.clean:  # beside traces, the same bytes are mostly those of the traces
-            _tell_coincidences(console, found.coincidences)
+            say(f"The shop's own file {original} names them.")
+        _say_mentions(console, scan.mentions)
 
-    places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in found.findings]
-    result = {"clean": found.clean, "findings": places, "unread": found.unread, "files": found.files}
-    result |= {"originals": [{"path": str(o.path), "why": o.why or ROWS} for o in found.originals]}
-    run.emit(result | {"bytes": found.bytes, "coincidences": len(found.coincidences)}, render)
-    if not found.clean:
+    places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in scan.findings]
+    result = {"clean": scan.clean, "findings": places, "unread": scan.unread, "files": scan.files, "bytes": scan.bytes}
+    result |= {"originals": [{"path": str(o.path), "columns": dict(o.columns)} for o in found.originals]}
+    run.emit(result | {"mentions": dict(scan.mentions)}, render)
+    if not scan.clean:
         raise typer.Exit(ErasureIncomplete.exit_code)
 
 
 def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, said: str) -> None:
-    from ..gdpr.deciding import decide
+    from ..gdpr.rights.consent import decide
 
     done = decide(*_state(run), run.settings, _asked(users, file), mode, run.progress)
 
@@ -209,6 +314,8 @@ def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, sai
         if known:
             who = "1 person" if known == 1 else f"{known} people"
             say(f"{who}: {said} Servers follow within a second.")
+        for one, customers in done.resolved.items():
+            say(f"{one} is customer {', '.join(customers)}, by the profile.")
         for one in done.unknown:
             meant = ", ".join(done.meant.get(one, []))
             advice = f"Did you mean {meant}? Ids are exact" if meant else "Check how the shop writes its customer ids"
@@ -293,7 +400,7 @@ def rectify(
     as_json: JsonOption = False,
 ) -> None:
     """Put right what is wrong about a person, and leave no byte of what it was (article 16)."""
-    from ..gdpr.rectifying import rectify as put_right
+    from ..gdpr.rights.rectify import rectify as put_right
 
     run = start(db, artifacts, config, as_json)
     for pair in set_ or []:
@@ -311,10 +418,10 @@ def retention(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Erase what is older than the settings allow; the update worker does the same once a day (article 5(1)(e))."""
-    from ..gdpr.retention import expire
+    from ..gdpr.records.retention import expire
 
     run = start(db, artifacts, config, as_json)
-    gone = expire(*_state(run), run.settings, run.progress)
+    gone = expire(*_state(run), run.settings, run.progress, at_once=True)
     text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in gone.items()) or "nothing was old enough"
     run.emit(gone, lambda out: out.print(f"Erased: {text}.", highlight=False, markup=False))
 
@@ -324,7 +431,7 @@ def notice(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h)); Markdown."""
-    from ..gdpr.telling import notice as draft
+    from ..gdpr.records.notices import notice as draft
 
     run = start(db, artifacts, config, as_json)
     text = draft(run.settings, _state(run)[1])
@@ -336,7 +443,7 @@ def records(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Draft, from the settings, of the entry in the record of processing activities (article 30); Markdown."""
-    from ..gdpr.telling import records as draft
+    from ..gdpr.records.notices import records as draft
 
     run = start(db, artifacts, config, as_json)
     text = draft(run.settings, _state(run)[1])
@@ -348,8 +455,8 @@ def log(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Requests with their dates and one-month clocks; no names."""
-    from ..gdpr.receipts import iso
-    from ..gdpr.requests import with_waiting
+    from ..gdpr.records.receipts import iso
+    from ..gdpr.records.request_log import with_waiting
 
     run = start(db, artifacts, config, as_json)
     _state(run)
@@ -365,7 +472,7 @@ def log(
 
 
 def _asked(users: list[str] | None, file: Path | None) -> list[str]:
-    from ..gdpr.asking import read_list
+    from ..gdpr.people_file import read_list
 
     asked = [*(users or []), *(read_list(file) if file else [])]
     if not asked:
@@ -373,20 +480,24 @@ def _asked(users: list[str] | None, file: Path | None) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def _tell_coincidences(console: Console, found: list[Any]) -> None:
-    if found:
-        where = ", ".join(dict.fromkeys(f.inside or Path(f.path).name for f in found[:4]))
-        text = f"The same digits also stand for something else in {len(found)} places ({where}); those stay."
-        console.print(text, highlight=False, markup=False)
+def _handling(reference: str, by: str, identity: str) -> Handling:
+    from ..gdpr.records.request_log import Handling
+
+    return Handling(reference, by, identity)
 
 
-def _retrain(store: Store, artifacts: Artifacts, run: Run, receipt: Path) -> str:
+def _check_language(lang: str) -> None:
+    if lang not in ("en", "de"):
+        raise UsageError(f"There is no text in '{lang}'.", "Choose --lang en or --lang de.")
+
+
+def _retrain(store: Store, artifacts: Artifacts, run: Run, receipts: Sequence[Path]) -> str:
     """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
-    from ..gdpr.receipts import note_retrained
+    from ..gdpr.records.receipts import note_retrained
     from ..publishing.train import retrain
 
     version = retrain(store, artifacts, run.settings, run.progress)
-    note_retrained(receipt, version.name)
+    note_retrained(receipts, version.name)
     return version.name
 
 

@@ -83,7 +83,7 @@ def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
 
 
 def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
-    from ..gdpr.exports import remember_list
+    from ..gdpr.records.written_exports import remember_list
     from ..identity import load_secret
     from ..list_export import recommend_all
     from ..store import Store

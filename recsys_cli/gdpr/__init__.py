@@ -1,7 +1,7 @@
-"""The rights of people: export, erasure with proof, and staying gone, across store, spool, versions and servers."""
+"""The rights of people: access, erasure with proof, correction, choice; in store, spool, versions and servers."""
 
-from .erasing import Erasure, erase, resume
-from .exporting import export
-from .verifying import verify
+from .rights.erase import Ask, Erasure, erase, resume
+from .rights.export import export
+from .rights.verify import verify
 
-__all__ = ["Erasure", "erase", "export", "resume", "verify"]
+__all__ = ["Ask", "Erasure", "erase", "export", "resume", "verify"]

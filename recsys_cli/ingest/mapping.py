@@ -65,7 +65,9 @@ class Understanding:
         """As JSON, for `recalled`."""
         columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
         platform = self.preset.platform if self.preset else None
-        said = {"kind": self.kind, "preset": platform, "columns": columns, "date_order": date_order, "date": self.date}
+        # By the header, a line that is not a row tells where its customer would be.
+        told = {"kind": self.kind, "preset": platform, "columns": columns, "header": list(names)}
+        said = told | {"date_order": date_order, "date": self.date}
         return orjson.dumps(said).decode()
 
     def described(self, names: Sequence[str]) -> dict[str, str]:

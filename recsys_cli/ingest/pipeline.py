@@ -16,9 +16,9 @@ from typing import Any
 
 import duckdb
 
+from ..artifacts import suppressed
 from ..durable_files import sha256_of
 from ..errors import InputError
-from ..gdpr import suppression
 from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..schema import ATTRIBUTES
@@ -156,7 +156,7 @@ def _take(
     name = request.label or source.path.name
     mark = _mark(source, understood, settings, request.hints)
     # Read inside the store's lock: an erasure notes itself there before the rows go.
-    keep_out = {e.hash: e.at for e in suppression.entries(settings.db) if e.keeps_out}
+    keep_out = suppressed.kept_out(settings.db)
     before = merge.find_batch(con, mark)
     if before is not None and not request.replace:
         return _already(source, understood, name, before)

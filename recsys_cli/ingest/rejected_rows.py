@@ -94,7 +94,6 @@ def keep_rejected(
     # A row that came back and is still wrong keeps its number, so that the same file can be mended further.
     given = f"try_cast(c{source.columns.index(ID_COLUMN)} AS BIGINT)" if ID_COLUMN in source.columns else "NULL::BIGINT"
     detail, raw = _kept(checks, source, understood, secret)
-    of_row = "row_number, reason, detail" + (", session_id" if "session_id" in understood.columns else "")
     last = con.execute("SELECT coalesce(max(rejected_id), 0) FROM rejected").fetchall()[0][0]
     con.execute(
         f"""INSERT INTO rejected (rejected_id, batch_id, file, row_number, reason, detail, raw)
@@ -102,7 +101,7 @@ def keep_rejected(
                    detail, raw
             FROM (
               SELECT {given} AS given, k.row_number, [{names}][k.reason] AS reason, {detail} AS detail, {raw} AS raw
-              FROM (SELECT {of_row} FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
+              FROM (SELECT row_number, reason, detail FROM checked WHERE reason > 0) k JOIN raw USING (row_number)
               UNION ALL
               SELECT NULL, row_number, {value_parsing.quote(BROKEN_LINE[0])}, why,
                      CASE WHEN row_number NOT IN ({_broken_about(checks)})
@@ -123,8 +122,6 @@ def _kept(checks: Sequence[Check], source: Source, understood: Understanding, se
     columns = understood.columns
     used = sorted({i for at in columns.values() for i in at})
     texts = {i: private_text(f"c{i}::VARCHAR", secret) for i in used}
-    # A visit whose number is not taken with the row, see `checks.visit_of_erased`, is not kept aside with it either.
-    texts |= {i: f"CASE WHEN k.session_id IS NOT NULL THEN {texts[i]} END" for i in columns.get("session_id", ())}
     pairs = ", ".join(f"{value_parsing.quote(source.columns[i])}, {texts[i]}" for i in used)
     detail, raw = private_text("detail", secret), f"json_object({pairs})::VARCHAR"
     erased = [str(n) for n, c in enumerate(checks, 1) if c.name == "erased"]

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND, USER_COLUMNS
 from . import value_parsing
-from .checks import Check, Context, checks_for, taken_back, visit_of_erased
+from .checks import Check, Context, checks_for, taken_back
 from .columns import EVENTS, ITEMS, USERS, field
 from .mapping import ID_COLUMN, Understanding
 from .readers import Source
@@ -31,6 +31,7 @@ EVENT_WORDS = {
     "like": "favorite favourite wishlist add_to_wishlist thumbs_up liked",
     "dislike": "thumbs_down disliked hide",
 }
+_EAST = 14 * 3600  # seconds by which the clock of the easternmost zone is ahead of UTC
 _NOT_FOR_SALE = "'0','-1','2','false','no','draft','archived','disabled','private','unlisted'"
 
 
@@ -139,7 +140,7 @@ def check_rows(
     """
     types = {row[0]: row[1] for row in con.execute("DESCRIBE raw").fetchall()}
     stage = _Stage(con, source, understood, context, options, types)
-    checks = checks_for(replace(context, bare=stage.bare))
+    checks = checks_for(replace(context, bare=stage.bare, slack=stage.slack))
     con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
     return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes, stage.date_order)
@@ -163,6 +164,7 @@ class _Stage:
         self.kind = understood.kind
         self.notes: list[str] = []
         self.date_order: str | None = None
+        self._local = False
         self.text_types: dict[str, str] = {}
 
     def query(self, checks: Sequence[Check]) -> str:
@@ -270,6 +272,7 @@ class _Stage:
         if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
             unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
             self.notes.append(f"Times are read as {unit.get(habit.divisor, 'nanoseconds')}.")
+        self._local = self._local or "local" in habit.has
         if "local" in habit.has and self.text_types[name] == "VARCHAR":
             self.date_order = habit.order
             order = "day, month, year" if habit.order == "dmy" else "month, day, year"
@@ -297,6 +300,12 @@ class _Stage:
         """Number fields that are not written plainly, and the name of the column that holds their bare text."""
         self._texts  # noqa: B018 (finds out which fields are text)
         return {name: f"b_{name}" for name, how in self._decimals.items() if how != "plain"}
+
+    @cached_property
+    def slack(self) -> int:
+        """See `Context.slack`."""
+        self._values  # noqa: B018 (finds out how times are written)
+        return _EAST if self._local and self.options.zone == "UTC" else 0
 
     # -- layer 3: what follows from several fields
 
@@ -379,8 +388,6 @@ class _Stage:
                 kept[name] = f"try_cast({name} AS {kind})"
             elif name in has:
                 kept[name] = f"t_{name}::VARCHAR"
-        if visit := visit_of_erased(self.context):
-            kept["session_id"] = f"CASE WHEN {visit} THEN NULL ELSE {kept['session_id']} END"
         return kept
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..artifacts import Artifacts, Version
+from ..artifacts import Artifacts, Version, suppressed
 from ..artifacts.bundle import Bundle, read_bundle, sort_by_key, write_bundle
+from ..artifacts.choices import HASHED, barred
+from ..artifacts.forgetting import drop_barred, still_learned, without
 from ..errors import Superseded, UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
 from ..features import ItemTable
 from ..features.item_table import ITEM_TABLE
-from ..gdpr import suppression
-from ..gdpr.deciding import drop_barred, leave_out
-from ..gdpr.forgetting import still_learned, without
-from ..identity import load_secret
+from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..schema import Float32
@@ -79,6 +79,14 @@ def read_snapshot(
     return leave_out(snapshot, settings.artifacts, secret)
 
 
+def leave_out(snapshot: Snapshot, root: Path, secret: str) -> Snapshot:
+    """The snapshot without the people who are not to be profiled, as noted in the artifacts directory `root`."""
+    if not (names := barred(root)):
+        return snapshot
+    hashes = sha256_column(secret + HASHED, snapshot.keys)
+    return snapshot.without(np.fromiter((h in names for h in hashes), dtype=np.bool_, count=len(hashes)))
+
+
 def train(
     store: Store,
     artifacts: Artifacts,
@@ -103,7 +111,7 @@ def train(
     StoreMissing, NotEnoughData
     """
     started = time.monotonic()
-    erasures = suppression.mark(settings.db)
+    erasures = suppressed.mark(settings.db)
     served = Served.of(artifacts)
     # Items keep their codes from version to version, so that the served model can be asked about today's items.
     snapshot = read_snapshot(store, settings, progress, item_order=served.items if served else None)
@@ -169,7 +177,7 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     manifest = artifacts.current(verify=False).manifest
     learned = manifest.get("recipe") or manifest.get("trained", {}).get("recipe") or manifest["model"]
     recipe = Recipe.of(learned["name"], learned["config"])
-    erasures = suppression.mark(settings.db)
+    erasures = suppressed.mark(settings.db)
     # No item order is handed on: an item that only the erased ever touched is not in the store any more.
     snapshot = read_snapshot(store, settings, progress)
     with progress.stage(f"Fitting {recipe.name} anew"):
@@ -216,7 +224,7 @@ def publish_version(
     metrics
         For the manifest: how the model was judged.
     erasures
-        `suppression.mark` from before `snapshot` was read: who was erased since is left out.
+        `suppressed.mark` from before `snapshot` was read: who was erased since is left out.
     promote
         Make it the one that is served.
     notes
@@ -246,7 +254,7 @@ def publish_version(
             if base is not None:
                 manifest |= {"parent": base.name, **still_learned(base.manifest)}
             secret = load_secret(settings.db)
-            manifest = without(manifest, suppression.drop_erased(draft.path, settings.db, secret, since=erasures))
+            manifest = without(manifest, suppressed.drop_erased(draft.path, settings.db, secret, since=erasures))
             drop_barred(draft.path, artifacts.root, secret)
             version = artifacts.publish(draft, manifest, promote=promote)
             artifacts.prune(settings.train.keep, days=settings.train.keep_days)

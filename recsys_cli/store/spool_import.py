@@ -65,7 +65,6 @@ def take_lines(
     *,
     user: str = "user_id",
     refused: str = "",
-    unvisited: str = "",
 ) -> Taken:
     """Merge lines of the log and remember the position after them; inside the caller's transaction.
 
@@ -79,9 +78,6 @@ def take_lines(
         SQL that makes the customer's id from the column user_id.
     refused
         SQL that tells events that must not come back; see `people.refusal`.
-    unvisited
-        SQL that tells events of which the session must not come back; where they name a customer they are taken
-        without it.
 
     Notes
     -----
@@ -93,7 +89,7 @@ def take_lines(
         _sort_out(con)
     finally:
         con.unregister("offered_lines")
-    taken = _events(con, reached, user, refused, unvisited) + _items(con) + _merges(con, user, refused)
+    taken = _events(con, reached, user, refused) + _items(con) + _merges(con, user, refused)
     # When it fails, the caller's rollback takes these with it; dropping them then would only hide the error.
     for name in ("spooled", "spooled_events", "spooled_items", "spooled_merges", "spooled_bad"):
         con.execute(f"DROP TABLE {name}")
@@ -137,9 +133,7 @@ def _parsed(columns: Mapping[str, str], t: str) -> str:
     )
 
 
-def _events(
-    con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: str, refused: str, unvisited: str
-) -> Taken:
+def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: str, refused: str) -> Taken:
     offered, bad = _count(con, "spooled_events"), _count(con, "spooled_bad")
     if not offered and not bad:
         return Taken()
@@ -147,7 +141,7 @@ def _events(
     guests = _count(con, "spooled_events WHERE coalesce(user_id, '') = '' AND coalesce(session_id, '') <> ''")
     con.execute(
         f"""INSERT INTO rejected (batch_id, file, row_number, reason, detail, raw)
-           SELECT ?, segment, place, reason, detail, {_kept(user, refused, unvisited)} FROM spooled_bad""",
+           SELECT ?, segment, place, reason, detail, {_kept(user, refused)} FROM spooled_bad""",
         [batch],
     )
     names = ", ".join(name for name in EVENT_COLUMNS if name not in ("user_id", "event_id"))
@@ -163,22 +157,18 @@ def _events(
     )
     if refused:
         con.execute(f"DELETE FROM spooled_good WHERE {refused}")
-    if unvisited:
-        con.execute(f"UPDATE spooled_good SET session_id = NULL WHERE user_id IS NOT NULL AND {unvisited}")
     merged = merge_events(con, "spooled_good", batch_id=batch)
     con.execute("DROP TABLE spooled_good")
     close_batch(con, batch, merged, bad)
     return Taken(events=merged.new, known_events=merged.known, guests=guests, rejected=bad)
 
 
-def _kept(user: str, refused: str, unvisited: str) -> str:
-    """SQL: a bad line, unless it is about somebody who must not come back, or names a visit of theirs; without a time,
-    it may be an old one."""
+def _kept(user: str, refused: str) -> str:
+    """SQL: a bad line, unless it is about somebody who must not come back; without a time, it may be an old one."""
     if not refused:
         return "line"
     row = f"* REPLACE (nullif({user}, '') AS user_id, coalesce(ts, 0) AS ts)"
     theirs = f"SELECT segment || ':' || place FROM (SELECT {row} FROM spooled_events) WHERE {refused}"
-    theirs += f" OR {unvisited}" if unvisited else ""
     return f"CASE WHEN segment || ':' || place NOT IN ({theirs}) THEN line END"
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..artifacts import Position, Spool
+from ..artifacts import Position, Spool, suppressed
 from ..artifacts.spool import Chunk
-from ..gdpr import suppression
 from ..identity import load_secret
 from ..ingest.value_parsing import pseudonym
 from ..store import Store
 from ..store.merge import transaction
+from ..store.personal_data import refusal
 from ..store.reading import spool_position
 from ..store.served_import import forget_served, served_position, take_served
 from ..store.spool_import import LINES, Taken, forget_segments, take_lines
@@ -43,14 +43,15 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     with store.writing() as con:
         user = pseudonym("trim(user_id)", load_secret(store.path)) if hash_emails else "trim(user_id)"
         # Read inside the store's lock: an erasure notes itself there before the rows go.
-        refused, unvisited = suppression.refused(store.path)
+        listed = suppressed.kept_out(store.path)
+        refused = refusal(load_secret(store.path), listed) if listed else ""
         position = spool_position(con)
         # Customers who click faster than a batch is written would keep us here for ever.
         until = spool.segments()
         while chunks := _batch(spool, position, until):
             lines, reached = _table(chunks), {c.segment: c.end for c in chunks}
             with transaction(con):
-                taken = taken + take_lines(con, lines, reached, user=user, refused=refused, unvisited=unvisited)
+                taken = taken + take_lines(con, lines, reached, user=user, refused=refused)
             position |= reached
         gone = position.keys() - spool.segments().keys()
         if gone:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..artifacts import Artifacts, Version
+from ..artifacts import Artifacts, Version, suppressed
 from ..artifacts.bundle import read_bundle
 from ..errors import CorruptArtifact
 from ..evaluation.bench import fitted
-from ..gdpr import suppression
-from ..gdpr.deciding import leave_out
 from ..identity import load_secret
 from ..models import registry
 from ..models.base import Model
 from ..progress import SILENT, Progress
-from ..publishing.train import publish_version
+from ..publishing.train import leave_out, publish_version
 from ..schema import DAY
 from ..settings import Settings
 from ..store import Snapshot, Store
@@ -57,7 +55,7 @@ def fold(
     Superseded
         Another version was published meanwhile; nothing was changed.
     """
-    erasures = suppression.mark(settings.db)
+    erasures = suppressed.mark(settings.db)
     bundle = read_bundle(base.path)
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)

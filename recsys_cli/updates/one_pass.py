@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from ..artifacts import Artifacts, Position, Spool
 from ..durable_files import locked, private_dir
 from ..errors import ErasureIncomplete, MemoryExceeded, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
-from ..gdpr import passes
-from ..gdpr.erasing import together
+from ..gdpr import carry_out
+from ..gdpr.rights.erase import together
 from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -169,7 +169,7 @@ def run_pass(
         position, mark = look(store)
     if store.exists():
         drain_served(store, Spool(artifacts.served_dir))
-    people = passes.run(store, artifacts, settings, mark, progress)
+    people = carry_out.run(store, artifacts, settings, mark, progress)
     if people.counts:
         position, mark = look(store)
     done = _freshen(store, artifacts, settings, mark, last, progress)

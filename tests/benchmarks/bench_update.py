@@ -18,8 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from recsys_cli.artifacts import Artifacts, SpoolWriter
-from recsys_cli.gdpr import suppression
+from recsys_cli.artifacts import Artifacts, SpoolWriter, suppressed
 from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
 from recsys_cli.publishing.train import Recipe, publish_version, read_snapshot
@@ -56,7 +55,7 @@ def make_state(settings: Settings, folder: Path) -> None:
         kind="train",
         metrics={},
         settings=settings,
-        erasures=suppression.mark(settings.db),
+        erasures=suppressed.mark(settings.db),
         notes={"recipe": recipe.as_dict()},
     )
 

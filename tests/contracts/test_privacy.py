@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.gdpr import erase, exporting, journal
-from recsys_cli.gdpr.deciding import decide
-from recsys_cli.gdpr.scanning import state_roots
-from recsys_cli.identity import load_secret, pseudonym
+from recsys_cli.gdpr import erase
+from recsys_cli.gdpr.proof.scan import state_roots
+from recsys_cli.gdpr.rights import export as exporting
+from recsys_cli.gdpr.rights.consent import decide
+from recsys_cli.identity import load_secret, pseudonym, state_dir
 from recsys_cli.ingest import ingest
 from recsys_cli.store.personal_data import tables_of_people
 from tests.gdpr.conftest import LONG, NUMBER, Shop, full, shop
@@ -57,7 +58,7 @@ def test_an_erased_person_is_found_by_the_address_they_gave(shop: Shop, tmp_path
 @pytest.mark.parametrize("part", ["receipts", "log.jsonl", "erased.json"])
 def test_what_stays_after_an_erasure_names_nobody(shop: Shop, part: str) -> None:
     erase(shop.store, shop.artifacts, shop.settings, [LONG, "stranger-77"])
-    path = journal.state_dir(shop.settings.db) / part
+    path = state_dir(shop.settings.db) / part
     content = b"".join(p.read_bytes() for p in ([path] if path.is_file() else path.iterdir()))
     assert content
     assert LONG.encode() not in content

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
-from recsys_cli.gdpr import suppression
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
 from recsys_cli.publishing import train
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
@@ -44,7 +47,7 @@ class Shop:
 
     def publish(self, model: str = "popular") -> Version:
         """A version of the store as it is now."""
-        mark = suppression.mark(self.settings.db)
+        mark = suppressed.mark(self.settings.db)
         snapshot = train.read_snapshot(self.store, self.settings)
         recipe = train.Recipe.of(model, {})
         fitted = recipe.fit(snapshot.data, self.settings, train.SILENT)
@@ -66,6 +69,39 @@ class Shop:
     def count(self, table: str, where: str = "true") -> int:
         with self.store.reading() as con:
             return int(con.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchall()[0][0])
+
+
+def plain_forms(one: str) -> Iterator[bytes]:
+    """What anybody would search the files for, made here without our own encoder."""
+    for encoding in ("utf-8", "utf-16-le", "utf-32-le"):
+        yield one.encode(encoding)
+    raw = one.encode()
+    yield from (json.dumps(one)[1:-1].encode(), base64.b64encode(raw).rstrip(b"="), raw.hex().encode())
+    yield from (hashlib.new(name, raw).hexdigest().encode() for name in ("md5", "sha1", "sha256"))
+
+
+# Thousands of digits that are random or the time: checksums, keys, epochs, seconds, and names of parts of the log,
+# which have the number of a process as well. In one run of a hundred a short number would stand among them.
+BY_CHANCE = re.compile(rb"(?<![0-9a-z])(?:(?:[0-9a-f]{16}){1,4}|1\d{9}(?:\.\d+)?)(?![0-9a-z])")
+PART_OF_THE_LOG = re.compile(rb"\d{15}-\d+-[0-9a-f]{8}")
+
+
+def chosen(path: Path) -> bytes:
+    """What stands in a file without what stands there by chance; of files that are not text, nearly all."""
+    content = PART_OF_THE_LOG.sub(b"", path.read_bytes())
+    return content if path.suffix in (".duckdb", ".npy", ".arrow") else BY_CHANCE.sub(b"", content)
+
+
+def places(shop: Shop, one: str) -> list[Path]:
+    """Files that hold the person, by a plain search that knows nothing of ours: the control of every erasure here."""
+    forms = list(plain_forms(one))
+    found = []
+    for path in (p for p in shop.root.rglob("*") if p.is_file()):
+        # Hashes of theirs are no chance, and long enough never to be.
+        whole, left = path.read_bytes(), chosen(path) if one.isdigit() else path.read_bytes()
+        if any(form in (left if form == one.encode() else whole) for form in forms):
+            found.append(path)
+    return found
 
 
 def events(seed: int = 1, users: tuple[str, ...] = ()) -> pa.Table:

@@ -16,8 +16,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from recsys_cli.artifacts import suppressed
 from recsys_cli.errors import InputError, UsageError
-from recsys_cli.gdpr import suppression
 from recsys_cli.identity import load_secret, pseudonym, user_key
 from recsys_cli.ingest import FileReport, Request, StrictRefusal, ingest
 from recsys_cli.ingest.formats import Hints
@@ -380,7 +380,7 @@ def test_parquet_of_every_type_is_read_or_refused_in_a_sentence(settings: Settin
 def test_an_erased_person_does_not_come_back_with_an_old_export(settings: Settings, tmp_path: Path) -> None:
     take(settings, written(tmp_path, "user_id,item_id,ts\nu9,a,1600000000\n"))
     secret = load_secret(settings.db)
-    suppression.add(settings.db, secret, [user_key(secret, "u1")], days=10, keeps_out=True)
+    suppressed.add(settings.db, secret, [user_key(secret, "u1")], days=10, keeps_out=True)
     report = take(settings, written(tmp_path, EVENTS))
     assert {r.name: (r.rows, r.severity) for r in report.reasons} == {"erased": (2, "left out")}
     assert rows(settings, "SELECT DISTINCT user_id FROM events ORDER BY 1") == [("u2",), ("u9",)]

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from recsys_cli.artifacts import Artifacts, Version
+from recsys_cli.artifacts import Artifacts, Version, suppressed
 from recsys_cli.evaluation.bench import Recipe
-from recsys_cli.gdpr import suppression
 from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
 from recsys_cli.publishing.train import publish_version, read_snapshot
@@ -60,7 +59,7 @@ class Shop:
             kind="train",
             metrics={},
             settings=self.settings,
-            erasures=suppression.mark(self.settings.db),
+            erasures=suppressed.mark(self.settings.db),
         )
 
 

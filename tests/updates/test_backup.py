@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup, check, restore
 from recsys_cli.durable_files import sha256_of
 from recsys_cli.errors import InputError, UsageError
-from recsys_cli.gdpr import suppression
-from recsys_cli.gdpr.erasing import erase
-from recsys_cli.gdpr.journal import state_dir
-from recsys_cli.identity import find_key, load_secret, secret_path, user_key
+from recsys_cli.gdpr import erase
+from recsys_cli.identity import find_key, load_secret, secret_path, state_dir, user_key
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
 from recsys_cli.updates import run_pass
@@ -172,10 +170,10 @@ def test_restoring_where_no_list_of_erased_people_is_says_so_and_how_to_bring_it
     settings, store, other = elsewhere(values, tmp_path / "elsewhere")
     command = ("restore", str(made.path), "--db", str(settings.db), "--artifacts", str(settings.artifacts))
     done = recsys(*command)
-    listed = state_dir(settings.db) / suppression.FILE
+    listed = state_dir(settings.db) / suppressed.FILE
     assert (done.returncode, f"to {listed}" in done.stdout) == (0, True), done
     assert [row for row in events(store) if row[0] == "a-user3"]
-    shutil.copy(state_dir(values.db) / suppression.FILE, listed)
+    shutil.copy(state_dir(values.db) / suppressed.FILE, listed)
     done = recsys(*command, "--replace")
     assert (done.returncode, "was not here" in done.stdout) == (0, False), done
     assert "1 person erased since then was erased from it." in done.stdout

@@ -1,0 +1,189 @@
+"""Nothing is kept longer than the shop has set (article 5(1)(e)): rows, versions, receipts and the log of requests.
+
+Age is counted from the shop's newest event, not from the clock: an export of years ago is a shop of years ago. And the
+worker erases nothing it has not told of: what is too old is announced first, and goes `NOTICE_DAYS` after that, or
+after it was taken in if that is later. A shop that loads its history learns of the limits before they cost anything.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...artifacts import Artifacts
+from ...artifacts.choices import FILE as CHOICES
+from ...artifacts.choices import change, restricted
+from ...artifacts.forgetting import forget, trim
+from ...durable_files import private_dir, write_atomic
+from ...identity import load_secret, state_dir
+from ...progress import SILENT, Progress
+from ...schema import DAY
+from ...settings import RetentionSettings, Settings
+from ...store import Store
+from ...store.merge import transaction
+from ...store.retention import Cutoffs, count_old, delete_old, newest, old_guests
+from ...store.rewrite import rewrite
+from . import receipts, request_log, written_exports
+
+NOTICE_DAYS = 14
+_STATE = "retention.json"
+_EVENTS = {"events", "guest_events"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the worker remembers: when it last looked, and when it announced rows that are too old (0: not yet)."""
+
+    at: int = 0
+    announced_at: int = 0
+
+    @staticmethod
+    def read(settings: Settings) -> Told:
+        try:
+            found: dict[str, Any] = json.loads((state_dir(settings.db) / _STATE).read_bytes())
+        except FileNotFoundError:
+            return Told()
+        return Told(int(found.get("at", 0)), int(found.get("announced_at", 0)))
+
+    def keep(self, settings: Settings) -> None:
+        private_dir(state_dir(settings.db))
+        held = {"at": self.at, "announced_at": self.announced_at}
+        write_atomic(state_dir(settings.db) / _STATE, json.dumps(held).encode())
+
+
+def due(settings: Settings, now: float | None = None) -> bool:
+    """Whether a day has passed since the last time."""
+    return (time.time() if now is None else now) - Told.read(settings).at >= DAY
+
+
+def expire(
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    progress: Progress = SILENT,
+    *,
+    at_once: bool = False,
+    now: float | None = None,
+) -> dict[str, int]:
+    """Erase what is older than set; returns counts by kind, empty when nothing was.
+
+    Parameters
+    ----------
+    at_once
+        Somebody asks for it: nothing is announced first.
+
+    Raises
+    ------
+    StoreBusy, StoreError
+    """
+    at = time.time() if now is None else now
+    told = replace(Told.read(settings), at=int(at))
+    counts: dict[str, int] = {}
+    cutoffs, old = _old(store, artifacts, settings, at, 0 if at_once else NOTICE_DAYS)
+    if not at_once and not told.announced_at and set(old) & _EVENTS:
+        told = replace(told, announced_at=int(at))
+        progress.note(announcement(settings, old, told.announced_at))
+    if told.announced_at and at - told.announced_at < NOTICE_DAYS * DAY and not at_once:
+        cutoffs = replace(cutoffs, events=0, guests=0)
+        old = {kind: n for kind, n in old.items() if kind not in _EVENTS}
+    if old:
+        counts |= old
+        _delete(store, artifacts, settings, cutoffs, progress, rewriting=bool(old.keys() - {"served"}))
+    counts |= {kind: n for kind, n in _files(settings, at).items() if n}
+    if (artifacts.root / CHOICES).exists():
+        with artifacts.exclusive():
+            change(artifacts.root, {})  # drops those that have ended
+    if counts:
+        request = request_log.open_request(settings.db, "retention", 0)
+        request_log.close_requests(settings.db, {request: "done"})
+    told.keep(settings)
+    return counts
+
+
+def announced(settings: Settings) -> str:
+    """What the shop must know of rows that are about to be erased for their age; empty when nothing is."""
+    told = Told.read(settings)
+    ends = told.announced_at + NOTICE_DAYS * DAY
+    return f"from {receipts.iso(ends)[:10]} on: {_limits(settings.retention)}" if told.at < ends else ""
+
+
+def announcement(settings: Settings, old: dict[str, int], at: int) -> str:
+    """The sentence that says so for the first time."""
+    rows = sum(n for kind, n in old.items() if kind in _EVENTS)
+    return (
+        f"{rows:,} events are older than the shop keeps them ({_limits(settings.retention)}). They are erased after "
+        f"{receipts.iso(at + NOTICE_DAYS * DAY)[:10]}; to keep them, change retention.events_days or .guests_days."
+    )
+
+
+def _limits(rules: RetentionSettings) -> str:
+    limits = (("customers' events", rules.events_days), ("guests' events", rules.guests_days))
+    return ", ".join(f"{what} {days:g} days before the newest event" for what, days in limits if days)
+
+
+def _old(
+    store: Store, artifacts: Artifacts, settings: Settings, at: float, notice: float
+) -> tuple[Cutoffs, dict[str, int]]:
+    """What is too old now, by kind."""
+    rules = settings.retention
+    if not store.exists():
+        return Cutoffs(), {}
+    with store.reading() as con:
+        clock = min(int(at), newest(con) or int(at))
+
+        def before(days: float, since: float) -> int:
+            return int(since - days * DAY) if days else 0
+
+        cutoffs = Cutoffs(
+            events=before(rules.events_days, clock),
+            guests=before(rules.guests_days, clock),
+            rejected=before(rules.rejected_days, at),
+            served=before(rules.served_days, at),
+            arrived=int(at - notice * DAY) if notice else 1 << 62,
+            secret=load_secret(settings.db),
+            spared=restricted(artifacts.root),
+        )
+        return cutoffs, count_old(con, cutoffs)
+
+
+def _delete(
+    store: Store, artifacts: Artifacts, settings: Settings, cutoffs: Cutoffs, progress: Progress, *, rewriting: bool
+) -> None:
+    with progress.stage("Erasing what is older than set"), store.writing() as con:
+        guests = old_guests(con, load_secret(settings.db), cutoffs)
+        with transaction(con):
+            delete_old(con, cutoffs)
+    if rewriting:  # the log of lists names nobody: no byte of it has to go, and rewriting takes minutes
+        rewrite(store)
+    if cutoffs.events:
+        trim(artifacts, before=cutoffs.events, progress=progress)
+    if len(guests):
+        forget(artifacts, guests, erased=False, progress=progress)
+
+
+def _files(settings: Settings, at: float) -> dict[str, int]:
+    rules, state = settings.retention, state_dir(settings.db)
+    gone = {"receipts": 0, "log_entries": 0}
+    if rules.log_days:
+        limit = at - rules.log_days * DAY
+        for path in (state / receipts.FOLDER).glob("*"):
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                gone["receipts"] += 1
+        gone["log_entries"] = request_log.drop_before(settings.db, int(limit))
+    return gone | {"exports": written_exports.delete_expired(settings.db, at)}
+
+
+def kept_for(settings: Settings) -> dict[str, str]:
+    """How long data of each kind is kept, in words."""
+    rules = settings.retention
+    asked = "without a limit, until they are erased on request"
+    days = {
+        "events": (rules.events_days, asked),
+        "visits without a name": (rules.guests_days, asked),
+        "lines that could not be read": (rules.rejected_days, asked),
+        "log of requests": (rules.log_days, "without a limit; it names nobody"),
+    }
+    return {kind: f"{n:g} days" if n else unlimited for kind, (n, unlimited) in days.items()}

@@ -1,0 +1,175 @@
+"""What was written outside of the state directories: exports of people's data, deleted when they are old and when the
+person is erased, and lists with many people, which an erasure names.
+
+An export's folder is one person's: it takes the place of nothing but an earlier export of the same person.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ...durable_files import explain_os, fsync_dir, private_dir, write_atomic
+from ...errors import InputError
+from ...identity import state_dir
+from ...schema import DAY
+
+FILE = "exports.json"
+LISTS = "lists.json"
+DATA, PAGE, CONTENTS = "data.json", "index.html", "manifest.json"
+TABLES = ("events", "profile", "received", "rejected_rows", "recommended_now", "other_tables")
+FILES = (DATA, PAGE, CONTENTS, *(f"{name}.csv" for name in TABLES))
+_LISTS = 10  # the last ones
+_TELLING = re.compile(r"@|\d{5}")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One export.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    until
+        Epoch seconds when it is deleted; 0 for never.
+    about
+        `suppressed.hash_of` of each id of the person.
+    """
+
+    path: str
+    until: int
+    about: list[str]
+
+
+def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, about: Sequence[str]) -> list[Path]:
+    """Put an export into its place whole: one file under the name "" when `path` is to be a file, else a folder.
+
+    Raises
+    ------
+    InputError
+        There is something else in that place.
+    StoreError
+        It cannot be written.
+    """
+    where = path.resolve()
+    _refuse_others(db, path, set(about))
+    until = int(time.time() + days * DAY) if days else 0
+    before = _read(db)
+    # Noted before it is written: killed in between, what there is of it is found and deleted all the same.
+    _write(db, [*(w for w in before if w.path != str(where)), Written(str(where), until, list(about))])
+    draft = where.with_name(f".{where.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if "" in contents:
+            write_atomic(where, contents[""])
+            return [path]
+        private_dir(draft)
+        for name, content in contents.items():
+            write_atomic(draft / name, content)
+        if where.is_dir():
+            where.rename(draft.with_suffix(".old"))
+        draft.rename(where)
+        fsync_dir(where.parent)
+    except BaseException as e:
+        shutil.rmtree(draft, ignore_errors=True)
+        _write(db, before)  # another file may take that name, and is not ours to delete
+        if isinstance(e, OSError):
+            raise explain_os(e, path) from None
+        raise
+    finally:
+        shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
+    return [path / name for name in contents]
+
+
+def _refuse_others(db: Path, path: Path, about: set[str]) -> None:
+    if not path.exists() and not path.is_symlink():
+        return
+    earlier = any(w.path == str(path.resolve()) and about & set(w.about) for w in _read(db))
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else None
+    if names is None and not earlier:
+        raise InputError(f"{path} is there already, and is not an earlier export of this person.", "Name a new file.")
+    if names and not (earlier and names <= {*FILES}):
+        raise InputError(
+            f"{path} holds something other than an earlier export of this person.",
+            "Name a new or an empty folder; nothing was written.",
+        )
+
+
+def remember_list(db: Path, path: Path) -> None:
+    """Note where a list of many people was written; not if the path itself may name somebody."""
+    where = str(path.resolve())
+    if not _TELLING.search(where):
+        _write_lists(db, [*(w for w in _lists(db) if w != where), where][-_LISTS:])
+
+
+def lists_left(db: Path) -> list[Path]:
+    """The last lists of many people that are still where they were written."""
+    return [Path(where) for where in _lists(db) if Path(where).exists()]
+
+
+def forget_lists(db: Path, names: Sequence[str]) -> None:
+    """Take lists off whose paths name one of these people: their erasure would find itself in here."""
+    held, words = _lists(db), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names]
+    kept = [where for where in held if not any(word.search(where) for word in words)]
+    if len(kept) < len(held):
+        _write_lists(db, kept)
+
+
+def _lists(db: Path) -> list[str]:
+    try:
+        return [str(where) for where in json.loads((state_dir(db) / LISTS).read_bytes())]
+    except FileNotFoundError:
+        return []
+
+
+def _write_lists(db: Path, held: Sequence[str]) -> None:
+    private_dir(state_dir(db))
+    write_atomic(state_dir(db) / LISTS, json.dumps(list(held)).encode())
+
+
+def delete_expired(db: Path, at: float) -> int:
+    """Delete exports whose time is over; returns how many."""
+    return len(_delete(db, lambda w: bool(w.until) and w.until <= at))
+
+
+def delete_about(db: Path, hashes: Sequence[str]) -> list[set[str]]:
+    """Delete exports of these people; returns of each whom it was about."""
+    gone = set(hashes)
+    return [set(w.about) for w in _delete(db, lambda w: bool(gone & set(w.about)))]
+
+
+def _delete(db: Path, doomed: Callable[[Written], bool]) -> list[Written]:
+    held = _read(db)
+    over = [w for w in held if doomed(w)]
+    for w in over:
+        path = Path(w.path)
+        for draft in (*path.parent.glob(f".{path.name}.*.tmp"), *path.parent.glob(f".{path.name}.*.old")):
+            shutil.rmtree(draft, ignore_errors=True)  # of a killed export
+        if path.is_dir():
+            for name in FILES:  # only what an export writes: somebody may have put more there
+                (path / name).unlink(missing_ok=True)
+            if not any(path.iterdir()):
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    if over:
+        _write(db, [w for w in held if w not in over])
+    return over
+
+
+def _read(db: Path) -> list[Written]:
+    try:
+        return [Written(**w) for w in json.loads((state_dir(db) / FILE).read_bytes())]
+    except FileNotFoundError:
+        return []
+
+
+def _write(db: Path, held: Sequence[Written]) -> None:
+    private_dir(state_dir(db))
+    write_atomic(state_dir(db) / FILE, json.dumps([asdict(w) for w in held]).encode())

@@ -1,0 +1,205 @@
+"""Everything that is held about one person, as one JSON document (articles 15 and 20)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from ...artifacts import Artifacts, suppressed
+from ...artifacts.bundle import read_bundle
+from ...artifacts.choices import EVERYTHING, Choices
+from ...errors import CorruptArtifact, NotFound, RecsysError
+from ...identity import find_key, load_secret, user_key
+from ...schema import ATTRIBUTES, guest_id
+from ...settings import Settings
+from ...store import Store
+from ...store.personal_data import events_of, rejected_of, rows_by_rowid, rows_of, tables_of_people
+from ..person import People, Person
+from ..received import lines_of
+from ..records import written_exports
+from ..records.letter import folder_of
+from ..records.receipts import iso
+from ..records.request_log import Handling, close_requests, open_requests
+from ..records.retention import kept_for
+
+Recommending = Callable[[str], list[dict[str, Any]]]
+
+
+def export(
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    asked: Sequence[str],
+    recommending: Recommending | None = None,
+) -> dict[str, Any]:
+    """Everything held about the person, under all ids they are asked for by; nobody else's data.
+
+    Parameters
+    ----------
+    asked
+        Customer id, e-mail or session of a guest, and further ones of the same person.
+    recommending
+        What the served version recommends to a customer id; left out of the document when None.
+
+    Raises
+    ------
+    NotFound
+        Nothing is held about them.
+    StoreMissing, StoreBusy, StoreError
+    """
+    who = People(store, artifacts, settings)
+    (person,) = who.find([asked])
+    document = _of_store(store, person)
+    document["received"] = [_line(line) for line in lines_of(who.spool, [person])]
+    document["versions"] = _versions(artifacts, person.keys(who.secret))
+    document["choices"] = _choices(artifacts, who.secret, person)
+    if not any(document[part] for part in document):
+        raise NotFound(f"Nothing is held about {', '.join(asked)}.", _advice(person))
+    if recommending is not None:
+        named = {e.get("user_id") for e in document["events"]}
+        shown = {i: recommending(i) for i in person.ids if i in named} if document["versions"] else {}
+        document["recommended_now"] = shown
+    counts = {part: sum(map(len, c.values())) if _of_lists(c) else len(c) for part, c in document.items()}
+    document["retention"] = kept_for(settings)
+    resolved = dict(person.resolved)
+    return {
+        "asked_for": list(asked),
+        "ids": list(person.ids),
+        "resolved": resolved,
+        "also": list(person.also),
+        "made_at": iso(int(time.time())),
+        "counts": counts,
+    } | document
+
+
+def _advice(person: Person) -> str:
+    if not person.meant:
+        return "Check how the shop writes its customer ids."
+    return f"Did you mean {', '.join(person.meant)}? Ids are exact."
+
+
+def note_printed(settings: Settings, handling: Handling | None = None) -> None:
+    """Note in the log of requests an export that was printed: it is an answer as well as one in a file."""
+    (request,) = open_requests(settings.db, "export", [1], handling=handling)
+    close_requests(settings.db, {request: "done, printed"})
+
+
+def write(
+    document: dict[str, Any],
+    out: Path,
+    settings: Settings,
+    *,
+    language: str = "en",
+    handling: Handling | None = None,
+    received: Mapping[int, tuple[str, int]] | None = None,
+) -> list[Path]:
+    """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`.
+
+    Parameters
+    ----------
+    language
+        Of the page in the folder: en or de.
+    received
+        Id and time of the order, when a server received it.
+
+    Raises
+    ------
+    RecsysError
+        It could not be written; the log of requests says so.
+    """
+    single = bool(out.suffix) and not out.is_dir()
+    data = as_json(document)
+    contents = {"": data} if single else folder_of(document, data, settings, language)
+    secret = load_secret(settings.db)
+    about = [suppressed.hash_of(secret, user_key(secret, owner)) for i in document["ids"] for owner in (i, guest_id(i))]
+    (request,) = open_requests(settings.db, "export", [1], handling=handling, received=received)
+    try:
+        written = written_exports.place(settings.db, out, contents, settings.retention.exports_days, about)
+    except (RecsysError, OSError):
+        # Left open, it would be a deadline that nobody can meet: what is written next has an entry of its own.
+        close_requests(settings.db, {request: "not written"})
+        raise
+    close_requests(settings.db, {request: "done"})
+    return written
+
+
+def as_json(document: dict[str, Any]) -> bytes:
+    """The document as JSON."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n"
+
+
+def _choices(artifacts: Artifacts, secret: str, person: Person) -> list[dict[str, Any]]:
+    held = Choices(artifacts.root, secret)
+    held.refresh()
+    found = [(i, held.of(user_key(secret, owner))) for i in person.ids for owner in (i, guest_id(i))]
+    found += [(s, held.of(user_key(secret, guest_id(s)))) for s in person.sessions]
+    return [{"id": i, "choice": c.mode} for i, c in dict.fromkeys(found) if c is not EVERYTHING]
+
+
+def _of_lists(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(rows, list) for rows in part.values())
+
+
+def _of_store(store: Store, person: Person) -> dict[str, Any]:
+    with store.reading() as con:
+        events = _records(events_of(con, person.ids, person.sessions))
+        tables = [t for t in tables_of_people(con) if t not in ("events", "users")]
+        others = {t: _records(rows_of(con, t, person.ids)) for t in tables}
+        rejected = rejected_of(con, person.ids, person.sessions)
+        return {
+            "profile": _records(rows_of(con, "users", person.ids)),
+            "events": events,
+            "sources": sorted({e["source"] for e in events if e.get("source")}),
+            "rejected_rows": _records(rows_by_rowid(con, list(rejected))),
+            "other_tables": {t: rows for t, rows in others.items() if rows},
+        }
+
+
+def _records(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as objects: empty fields left out, times readable, JSON texts as what they say."""
+    rows = []
+    for row in table.to_pylist():
+        shown = {k: v for k, v in row.items() if v is not None}
+        for name in ("ts", "taken_at"):
+            if name in shown:
+                shown["time" if name == "ts" else name] = iso(shown[name])
+        for name in (ATTRIBUTES, "raw"):
+            if isinstance(shown.get(name), str):
+                shown[name] = _parsed(shown[name])
+        rows.append(shown)
+    return rows
+
+
+def _line(line: bytes) -> dict[str, Any]:
+    found = _parsed(line.decode("utf-8", "replace"))
+    return found if isinstance(found, dict) else {"unreadable": line.decode("utf-8", "replace")}
+
+
+def _versions(artifacts: Artifacts, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Versions that hold a history of theirs, under a keyed hash, and how many events that has."""
+    held: list[dict[str, Any]] = []
+    for name in artifacts.names():
+        try:
+            version = artifacts.open(name, verify=False)
+            bundle = read_bundle(version.path)
+        except (CorruptArtifact, NotFound):
+            continue
+        rows = [find_key(bundle.keys, key) for key in keys]
+        events = int(sum(np.diff(bundle.histories.indptr)[row] for row in rows if row >= 0))
+        if events:
+            held.append({"version": name, "made_at": iso(version.manifest["created_at"]), "events": events})
+    return held
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

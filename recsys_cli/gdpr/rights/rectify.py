@@ -1,0 +1,83 @@
+"""Correct what is wrong about a person (article 16), and leave no byte of what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...artifacts import Artifacts
+from ...artifacts.forgetting import forget
+from ...errors import NotFound, UsageError
+from ...progress import SILENT, Progress
+from ...settings import Settings
+from ...store import Store
+from ...store.merge import transaction
+from ...store.personal_data import change_profile, note_change, remove_events
+from ...store.rewrite import rewrite
+from ..person import People
+from ..received import blank_lines
+from ..records.request_log import Handling, close_requests, open_request
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """What was changed: the request in the log, profiles, events removed, received lines removed."""
+
+    request: str
+    profiles: int
+    events: int
+    lines: int = 0
+
+
+def rectify(
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    asked: str,
+    attributes: Mapping[str, str | None],
+    wrong_items: Sequence[str] = (),
+    progress: Progress = SILENT,
+    *,
+    handling: Handling | None = None,
+) -> Rectified:
+    """Change attributes of a person's profile, and remove events with items that were never theirs, received ones too.
+
+    Parameters
+    ----------
+    attributes
+        Name to value; None removes the attribute.
+    wrong_items
+        Items whose events go.
+
+    Raises
+    ------
+    UsageError
+        Nothing to change.
+    NotFound
+        There is no such profile, or no such event.
+    """
+    if not attributes and not wrong_items:
+        raise UsageError("There is nothing to change.", "Give --set NAME=VALUE or --remove-item ITEM.")
+    who = People(store, artifacts, settings)
+    (person,) = who.find([[asked]])
+    request = open_request(settings.db, "rectification", 1, handling)
+    with store.writing() as con:
+        # Inside the store's lock, where the worker takes the lines in: none can slip through between the two.
+        lines = sum(blank_lines(who.spool, [person], wrong_items)) if wrong_items else 0
+        with transaction(con):
+            profiles = change_profile(con, person.ids, attributes) if attributes else 0
+            events = remove_events(con, person.ids, wrong_items) if wrong_items else 0
+            if (attributes and not profiles) or (wrong_items and not events + lines):
+                close_requests(settings.db, {request: "nothing held"})
+                what = "profile" if attributes and not profiles else "event"
+                raise NotFound(f"The database holds no such {what} of {asked}.", "Nothing was changed.")
+            note_change(con, "rectification")
+    with progress.stage("Rewriting the database"):
+        rewrite(store)
+    if events + lines:  # the next update brings them back as they are now
+        keys = np.array(person.keys(who.secret), dtype=np.uint64)
+        forget(artifacts, keys, erased=False, progress=progress)
+    close_requests(settings.db, {request: "done"})
+    return Rectified(request, profiles, events, lines)

@@ -1,0 +1,56 @@
+"""The shelves of versions that are there, made again from what the store holds now: after an erasure, no count, pair or
+trend of any version tells what the person did, whichever version is served later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..artifacts.bundle import Bundle
+from ..errors import NotEnoughData
+from ..identity import load_secret
+from ..models import registry
+from ..schema import Dataset, Histories, IdMap, Interactions
+from ..settings import Settings
+from ..store import Snapshot, Store
+from .shelves import Shelves, build_shelves
+from .train import leave_out
+
+
+@dataclass
+class Reshelving:
+    """Call it with a version's content for its shelves; the store is read once, with the first of them."""
+
+    store: Store
+    settings: Settings
+    _held: Interactions | None = field(default=None, init=False)
+    _read: bool = field(default=False, init=False)
+
+    def __call__(self, bundle: Bundle) -> Shelves:
+        data = Dataset(self._interactions(bundle), bundle.catalogue)
+        return build_shelves(data, registry.load(bundle))
+
+    def _interactions(self, bundle: Bundle) -> Interactions:
+        """Events of the store up to the version's newest, under the version's item codes."""
+        items, held = bundle.items(), self._from_store()
+        if held is None:
+            nobody = Histories.of([], kinds=bundle.histories.kinds, kind_weight=bundle.histories.kind_weight)
+            return Interactions(nobody, IdMap(items.ids[:0]), items, np.zeros(0, np.int32), bundle.now)
+        codes = items.codes(held.items.ids)[held.histories.item]
+        newest = int(bundle.histories.ts.max()) if bundle.histories.n_events else bundle.now
+        keep = (codes >= 0) & (held.histories.ts <= newest)
+        kept = replace(held.histories.where(keep), item=codes[keep])
+        return Interactions(kept, held.users, items, held.basket[keep], bundle.now)
+
+    def _from_store(self) -> Interactions | None:
+        if not self._read and self.store.exists():
+            secret = load_secret(self.settings.db)
+            try:
+                with self.store.reading() as con:
+                    snapshot = Snapshot.read(con, secret, self.settings.events.weights)
+                self._held = leave_out(snapshot, self.settings.artifacts, secret).data.interactions
+            except NotEnoughData:
+                self._held = None  # nobody is left
+        self._read = True
+        return self._held
