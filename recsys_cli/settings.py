@@ -208,7 +208,14 @@ class ServeSettings:
         "Addresses or networks of proxies whose X-Forwarded-For is used for rate limits and the log; it opens nothing.",
     )
     max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
+    max_buffered: int = _s(64_000_000, "Bytes of bodies that have not arrived whole, of all connections together.")
+    max_connections: int = _s(2000, "Connections of each process at once; others get 503.", low=1)
+    max_pipelined: int = _s(32, "Requests of a connection read ahead of its unread answers.", low=1, high=10_000)
+    max_head: int = _s(65_536, "Bytes of a request's headers.", low=1024)
+    max_headers: int = _s(100, "Headers of a request.", low=10)
+    max_url: int = _s(32_768, "Bytes of a request's address.", low=1024)
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
+    write_timeout: float = _s(20.0, "Seconds after which a client that does not read its answers is disconnected.")
     rate_limit: float = _s(
         2000.0,
         "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit. "

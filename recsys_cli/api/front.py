@@ -48,6 +48,12 @@ class TooSlow(Refused):
     code, http_status = "too_slow", 408
 
 
+class Busy(Refused):
+    """More is arriving than the server holds."""
+
+    code, http_status = "busy", 503
+
+
 class NotJson(Refused):
     """A body of another kind."""
 
@@ -100,7 +106,7 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
             reply = await reply
     except RecsysError as e:
         reply = Reply.error(e)
-        if isinstance(e, TooSlow):
+        if isinstance(e, TooSlow | TooLarge | Busy):
             # The rest of the body may still come: this connection is good for nothing else.
             reply.headers.append((b"connection", b"close"))
     scope["recsys.reply"] = reply
@@ -135,7 +141,7 @@ async def _json_bytes(headers: dict[bytes, bytes], receive: Receive, service: Se
         raise TooLarge(f"The body is larger than {limit} bytes.", "Send fewer events at a time.")
     try:
         async with asyncio.timeout(service.settings.read_timeout):
-            return await _read(receive, limit)
+            return await _read(receive, limit, service)
     except TimeoutError:
         raise TooSlow("The body did not arrive in time.", "Send it again.") from None
 
@@ -147,20 +153,26 @@ def _parsed(data: bytes) -> Any:
         raise InputError(f"The body is not valid JSON: {e}.", "Mend it.") from None
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read(receive: Receive, limit: int, service: Service) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise InputError("The client went away before its request was whole.")
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise TooLarge(f"The body is larger than {limit} bytes.", "Send fewer events at a time.")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise InputError("The client went away before its request was complete.")
+            part = message.get("body", b"")
+            size += len(part)
+            service.buffered += len(part)
+            if size > limit:
+                raise TooLarge(f"The body is larger than {limit} bytes.", "Send fewer events at a time.")
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            if service.buffered > service.settings.max_buffered:
+                raise Busy("Too many requests are arriving at once.", "Try again later.")
+    finally:
+        service.buffered -= size
 
 
 class Front:

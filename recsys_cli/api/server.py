@@ -138,7 +138,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
 
         from ..serving.rules import Rules
         from .front import Front
-        from .protocol import Protocol
+        from .protocol import Limits, Protocol
         from .routes import ROUTES
         from .service import Service
 
@@ -168,7 +168,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
         backlog=_BACKLOG,
     )
     server = uvicorn.Server(config)
-    Protocol.read_timeout = plan.settings.read_timeout
+    Protocol.limits = Limits.of(plan.settings)
     # uvicorn raises the signal that stopped it once more when it is done; by then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -53,6 +53,7 @@ class Service:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
+    buffered: int = 0  # bytes of bodies that have not arrived whole
 
     @staticmethod
     def of(
