@@ -74,10 +74,10 @@ class EventSettings:
 class TrainSettings:
     """Training and its evaluation."""
 
-    model: str = _s("als", "Model to train when none is named and no tuning has chosen one.")
+    model: str = _s("auto", "Model to train when none is named and no tuning has chosen one.")
     seed: int = _s(42, "Seed of everything random.", high=2**32 - 1)
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
-    budget: float = _s(240.0, "Seconds that --model auto may try models for, before it fits the winner.")
+    budget: float = _s(600.0, "CPU seconds that --model auto may take: what it tries is known from the data's size.")
     keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.", low=1)
     keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .base import Capabilities, ModelConfig, Range, ageing, hyper
+from .base import Capabilities, ModelConfig, Range, Size, ageing, hyper
 from .support import openmp
 from .support.cold_start import settled_items
 from .support.fitting import training_matrix
@@ -54,6 +54,12 @@ class ALS(LeastSquaresModel):
     Config: ClassVar[type[ModelConfig]] = ALSConfig
     capabilities: ClassVar[Capabilities] = Capabilities(vectors=True, explains=True)
     config: ALSConfig
+
+    @classmethod
+    def cpu_seconds(cls, size: Size) -> float:
+        """Fifteen passes of three steps each over both sides."""
+        f = np.clip(size.items // 24, 4, 128 if size.events < _LARGE else 64)
+        return float(45 * (8 * size.events * f + 2 * (size.users + size.items) * f**2) / 7e9)
 
     @classmethod
     def fit(

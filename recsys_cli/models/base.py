@@ -128,6 +128,32 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much there is to fit: what the cost of a fit is told from.
+
+    Attributes
+    ----------
+    events, users, items
+        How many; users with a history, items that occur in one.
+    pairs
+        Pairs of events of the same history, both ways.
+    """
+
+    events: int
+    users: int
+    items: int
+    pairs: float
+
+    @staticmethod
+    def of(data: Dataset) -> Size:
+        """The size of what a model would be fitted on."""
+        histories = data.interactions.histories
+        length = np.diff(histories.indptr).astype(np.float64)
+        sold = int(np.count_nonzero(np.bincount(histories.item, minlength=1)))
+        return Size(histories.n_events, int(np.count_nonzero(length)), sold, float(length @ length))
+
+
+@dataclass(frozen=True)
 class State:
     """All of a fitted model: arrays (never of dtype object) and JSON values."""
 
@@ -141,6 +167,7 @@ class Model(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]]
     capabilities: ClassVar[Capabilities]
+    settled: ClassVar[tuple[str, ...]] = ("tau_days", "order_power")  # hyperparameters found out once, not at each fit
     needs: ClassVar[str] = ""  # optional library to import, beyond what is always installed
     # Which axes of each array of `state` run over items; "indptr" for the row pointer of a sparse matrix over items.
     item_axes: ClassVar[Mapping[str, tuple[int, ...] | Literal["indptr"]]] = {}
@@ -153,6 +180,11 @@ class Model(ABC):
     def affordable(cls, data: Dataset) -> bool:
         """Whether data of this size can be fitted in some minutes on two cores and within four gigabytes."""
         return True
+
+    @classmethod
+    def cpu_seconds(cls, size: Size) -> float:
+        """About what a fit at the defaults takes, in seconds of one core."""
+        return 4e-6 * size.events + 3e-8 * size.pairs
 
     @classmethod
     @abstractmethod

@@ -14,6 +14,7 @@ from ..errors import NotEnoughData, UsageError
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
 from ..splitting.holdout import FEW_USERS, Split, rolling
+from ..splitting.usable_time import usable_time
 from .als import ALS
 from .base import Capabilities, Model, ModelConfig, State, hyper
 from .content import Content
@@ -267,14 +268,20 @@ def default_members(data: Dataset) -> dict[str, Any]:
     names = [ALS.name, RP3beta.name, NextItem.name] if large else wide
     if not large and Content.affordable(data):
         names.append(Content.name)
-    return {name: {"model": name, "config": {}} for name in names} | popularities()
+    return {name: {"model": name, "config": {}} for name in names} | popularities(
+        usable_time(data.interactions.histories)
+    )
 
 
-def popularities() -> dict[str, Any]:
-    """Members that are popularity over different stretches of time: which one matters differs from shop to shop."""
+def popularities(timed: bool = True) -> dict[str, Any]:
+    """Members that are popularity over different stretches of time: which one matters differs from shop to shop.
+
+    Where times cannot be believed they would all be the same: without `timed`, the one of all time.
+    """
     return {
         f"popular-{days:g}d" if days else "popular-ever": {"model": Popular.name, "config": {"tau_days": days}}
         for days in _WINDOWS_OF_POPULARITY
+        if timed or not days
     }
 
 
@@ -299,9 +306,16 @@ class Learned:
 
 
 def learn_weights(
-    data: Dataset, members: Mapping[str, Any], config: BlendConfig, seed: int, threads: int, advance: Any
+    data: Dataset,
+    members: Mapping[str, Any],
+    config: BlendConfig,
+    seed: int,
+    threads: int,
+    advance: Any,
+    *,
+    own: bool = True,
 ) -> Learned:
-    """Weights from the last windows of `data`, and from the very last what own items are worth.
+    """Weights from the last windows of `data`, and from the very last, with `own`, what own items are worth.
 
     Raises
     ------
@@ -320,7 +334,7 @@ def learn_weights(
             "A blend learns its weights from customers who came back, and there are too few.",
             "Ingest a longer stretch of time, or train another model.",
         )
-    return _learned(problems, *newest, members, seed)
+    return _learned(problems, *newest, members, seed, own=own)
 
 
 def learn_newer(
@@ -341,12 +355,18 @@ def learn_newer(
 
 
 def _learned(
-    problems: list[Problem], newest: Split, fitted: Mapping[str, Model], members: Mapping[str, Any], seed: int
+    problems: list[Problem],
+    newest: Split,
+    fitted: Mapping[str, Model],
+    members: Mapping[str, Any],
+    seed: int,
+    *,
+    own: bool = True,
 ) -> Learned:
     shares = _footed(dict(zip(members, learn(problems, len(members))[0].tolist(), strict=True)), members)
     telling = {label: model for label, model in fitted.items() if shares[label] > _LEAST * sum(shares.values())}
-    own = learn_own(lambda histories, now: blended(telling, shares, histories, now)[0], newest, seed)
-    return Learned(shares, own, problems)
+    worth = learn_own(lambda histories, now: blended(telling, shares, histories, now)[0], newest, seed) if own else {}
+    return Learned(shares, worth, problems)
 
 
 def _footed(shares: dict[str, float], members: Mapping[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
-from .base import Capabilities, ModelConfig, Range, ageing, hyper
+from .base import Capabilities, ModelConfig, Range, Size, ageing, hyper
 from .support.fitting import training_matrix
 from .support.item_matrix import ItemModel, neighbours, power, scaled, sums
 from .support.newness import NEWNESS, boost
@@ -57,6 +57,14 @@ class EASE(ItemModel):
     name: ClassVar[str] = "ease"
     Config: ClassVar[type[ModelConfig]] = EASEConfig
     capabilities: ClassVar[Capabilities] = Capabilities(explains=True)
+
+    @classmethod
+    def cpu_seconds(cls, size: Size) -> float:
+        """A cube of the catalogue, or a small system for each of its items."""
+        products = 1e-7 * size.pairs
+        if size.items <= EASEConfig().exact_items:
+            return products + size.items**3 / 1.5e10
+        return products + size.items * (4e-4 if size.events < _LARGE and size.items <= _MANY_ITEMS else 1.6e-4)
 
     @classmethod
     def fit(

@@ -82,6 +82,7 @@ class NextItem(ItemModel):
     name: ClassVar[str] = "next-item"
     Config: ClassVar[type[ModelConfig]] = NextItemConfig
     capabilities: ClassVar[Capabilities] = Capabilities(explains=True, sequential=True)
+    settled: ClassVar[tuple[str, ...]] = (*ItemModel.settled, "order")
     config: NextItemConfig
 
     @classmethod

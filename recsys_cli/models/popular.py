@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
-from .base import Capabilities, Model, ModelConfig, Range, State, contains, hyper, top_k
+from .base import Capabilities, Model, ModelConfig, Range, Size, State, contains, hyper, top_k
 from .support.demand import popularity
 
 _ROWS = 1024
@@ -46,6 +46,10 @@ class Popular(Model):
     def __init__(self, config: ModelConfig, popularity: Float32) -> None:
         super().__init__(config, len(popularity))
         self.popularity = popularity
+
+    @classmethod
+    def cpu_seconds(cls, size: Size) -> float:
+        return 2e-7 * size.events
 
     @classmethod
     def fit(

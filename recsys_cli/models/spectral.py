@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
-from .base import Capabilities, ModelConfig, Range, State, ageing, hyper
+from .base import Capabilities, ModelConfig, Range, Size, State, ageing, hyper
 from .support.fitting import training_matrix
 from .support.item_matrix import power, scaled, sums
 from .support.newness import NEWNESS, boost
 from .support.svd import right_vectors
 from .support.vectors import VectorModel
+
+_LARGE = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ class Spectral(VectorModel):
     ) -> None:
         super().__init__(config, item_factors, trained)
         self.inward: Float32 = np.zeros(len(item_factors), np.float32) if inward is None else inward
+
+    @classmethod
+    def cpu_seconds(cls, size: Size) -> float:
+        """Six products with the histories, and the decompositions in between."""
+        k = float(np.clip(min(size.users, size.items) // 20, 4, 1024 if size.events < _LARGE else 256))
+        return 12e-9 * size.events * k + 12 * size.items * k**2 / 2.5e10
 
     @classmethod
     def fit(
@@ -105,5 +113,5 @@ class Spectral(VectorModel):
 def default_factors(seen: sp.csr_matrix) -> int:
     """A twentieth of the smaller side, within what memory and a minute allow."""
     smaller = min(int((np.diff(seen.indptr) > 0).sum()), int((np.bincount(seen.indices) > 0).sum()))
-    most = 1024 if seen.nnz < 3_000_000 else 256
+    most = 1024 if seen.nnz < _LARGE else 256
     return int(np.clip(smaller // 20, 4, most))

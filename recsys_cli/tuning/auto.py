@@ -1,17 +1,18 @@
-"""A model for those who name none: what this data size allows, tried in a time budget, the winner by validation."""
+"""A model for those who name none: what a budget of CPU seconds allows is tried, and validation chooses."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation import holdout
 from ..models import registry
+from ..models.base import Size
 from ..models.blend import Blend
 from ..progress import SILENT, Progress
 from ..schema import Dataset
-from .final_round import Final, last_round
+from .budget import Plan
+from .final_round import Final, Terms, last_round
 from .objective import sample
 from .shortlist import quick
 
@@ -46,32 +47,24 @@ def pick(
     fallback
         Taken where there is no future to judge by.
     budget
-        Seconds after which nothing more is tried.
+        CPU seconds; what is tried in them is known before anything is fitted, see `Plan`.
 
     Returns
     -------
     The winner. On more than some million events the families compete on a sample of customers.
     """
-    started = time.monotonic()
     split = holdout(data, window_days)
     if split is None:
-        progress.note(f"No future to judge models by: taking {fallback}.")
+        progress.note(f"There is no later part of time to judge models by, so {fallback} is trained.")
         return Picked(fallback, {})
     sampled = data.interactions.histories.n_events > _SAMPLE_ABOVE
+    whole = Size.of(data) if sampled else None
     if sampled:
         split = sample(split, _SAMPLE_EVENTS, seed)
-    final = last_round(
-        split,
-        {name: registry.get(name).Config().as_dict() for name in quick(data)},
-        metric,
-        seed=seed,
-        threads=threads,
-        deadline=started + budget,
-        ageing=True,
-        max_users=3000,
-        newest=not sampled,
-        progress=progress,
-    )
+    plan = Plan.of(quick(data), Size.of(split.train), budget, whole=whole)
+    plan.tell(progress, budget)
+    terms = Terms(metric, seed, threads, windows=plan.windows, ageing=True, max_users=3000, newest=not sampled)
+    final = last_round(split, {name: registry.get(name).Config().as_dict() for name in plan.names}, terms, progress)
     progress.note(f"Chosen by validation: {final.name}.")
     if not sampled:
         return Picked(final.name, final.config, final)

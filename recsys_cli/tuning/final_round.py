@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from ..errors import NotEnoughData
@@ -26,6 +26,7 @@ from ..models.blend import (
 from ..models.popular import Popular
 from ..models.support.vectors import VectorModel
 from ..progress import SILENT, Progress
+from ..splitting.usable_time import usable_time
 from .objective import Rung, aged
 
 _NEAR = 0.98  # a blend this near to the best single model is preferred: it leans on no one model's luck
@@ -33,9 +34,6 @@ _MEMBERS = 6
 _VECTORS = 60_000_000  # numbers in all item vectors of a member: to read them takes about 15 ms an answer
 _WORTH = 0.5  # of the best; a weaker model is not worth its time in a blend
 _RELEARN = 3_000_000  # events; beyond, a training takes the weights as they were learned here
-_SINGLES = 0.45  # of the time may go by before the last single model is begun: a blend takes two more fits of each
-_A_WINDOW = 1.25  # of the time of its fit, for learning a member's weight on one window
-_MAX_USERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -62,71 +60,85 @@ class Final:
     whole: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How a last round is held.
+
+    Parameters
+    ----------
+    metric
+        What is maximised, as "ndcg@10".
+    windows
+        Stretches of time before the hidden one that a blend learns its weights on; 0 for no blend.
+    ageing
+        Whether to find out, too, how fast histories age; a search has done so.
+    max_users
+        Customers who are asked.
+    newest
+        Whether a blend that wins learns its weights from the hidden days, too; for nothing where they are of a sample.
+    """
+
+    metric: str
+    seed: int = 42
+    threads: int = 0
+    windows: int = 2
+    ageing: bool = False
+    max_users: int = 20_000
+    newest: bool = True
+
+
+@dataclass
+class _Field:
+    """The finalists: fitted on the past, what to fit them by again, and what that took."""
+
+    models: dict[str, Model] = dataclass_field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = dataclass_field(default_factory=dict)
+    cost: dict[str, dict[str, float]] = dataclass_field(default_factory=dict)
+
+
 def last_round(
-    split: Split,
-    finalists: Mapping[str, Mapping[str, Any]],
-    metric: str,
-    *,
-    seed: int,
-    threads: int = 0,
-    deadline: float = float("inf"),
-    blend: bool = True,
-    ageing: bool = False,
-    max_users: int = _MAX_USERS,
-    newest: bool = True,
-    progress: Progress = SILENT,
+    split: Split, finalists: Mapping[str, Mapping[str, Any]], terms: Terms, progress: Progress = SILENT
 ) -> Final:
     """Fit, blend, judge, choose.
 
     Parameters
     ----------
     finalists
-        Model name to its hyperparameters, in the order they are to be fitted while time lasts.
-    deadline
-        `time.monotonic()` after which no more is begun; one finalist is always fitted. The more models are fitted, the
-        less time is left to blend them, and a blend of some is worth more than the next one of them.
-    blend
-        Whether a blend of them may win.
-    ageing
-        Whether to find out, too, how fast histories age; a search has done so.
-    newest
-        Whether a blend that wins learns its weights from the hidden days, too; for nothing where `split` is a sample.
+        Model name to its hyperparameters.
     """
-    models: dict[str, Model] = {}
-    cost: dict[str, dict[str, float]] = {}
-    configs: dict[str, dict[str, Any]] = {}
-    rung = Rung.of(split, seed) if ageing else None
-    began = time.monotonic()
-    singles_until = began + _SINGLES * (deadline - began) if blend else deadline
-    with progress.stage("Fitting finalists on the past", len(finalists)) as advance:
-        for name, values in finalists.items():
-            if models and time.monotonic() + max(c["fit_seconds"] for c in cost.values()) > singles_until:
-                break
-            cls = registry.get(name)
-            with measured() as spent:
-                models[name] = cls.fit(split.train, cls.Config.from_values(values), seed=seed, threads=threads)
-            configs[name] = dict(finalists[name])
-            if rung is not None and time.monotonic() < deadline:
-                models[name] = aged(models[name], rung, metric)
-                found = models[name].config
-                configs[name] |= {"tau_days": found.tau_days, "order_power": found.order_power}
-            cost[name] = spent
-            advance(1)
+    field = _fitted(split, finalists, terms, progress)
+    models, configs = field.models, field.configs
     made = None
-    if blend:
-        report = evaluate(models, split, seed=seed, max_users=min(max_users, 3000))
-        able = {name: config for name, config in configs.items() if quick_to_blend(models[name])}
-        members, windows = _members(report, able, metric, cost, deadline - time.monotonic())
-        made = _blended(split, members, windows, models, seed, threads, progress)
+    if terms.windows:
+        judges = Rung.of(split, terms.seed)
+        value = {name: judges.value(model, terms.metric) for name, model in models.items() if quick_to_blend(model)}
+        members = _members(value, configs, usable_time(split.train.interactions.histories))
+        made = _blended(split, members, terms, models, progress)
         if made is not None:
             models[Blend.name] = made.model
             configs[Blend.name] = _config(made.model, split)
-    report = evaluate(models, split, seed=seed, max_users=max_users, cost=cost, progress=progress)
-    name = winner(report, list(models), metric)
+    report = evaluate(models, split, seed=terms.seed, max_users=terms.max_users, cost=field.cost, progress=progress)
+    name = winner(report, list(models), terms.metric)
     whole = configs[name]
-    if newest and made is not None and name == Blend.name and _relearns(split):
-        whole = made.with_newest(split, seed)
+    if terms.newest and made is not None and name == Blend.name and _relearns(split):
+        whole = made.with_newest(split, terms.seed)
     return Final(name, configs[name], report, models[name], whole)
+
+
+def _fitted(split: Split, finalists: Mapping[str, Mapping[str, Any]], terms: Terms, progress: Progress) -> _Field:
+    field = _Field()
+    rung = Rung.of(split, terms.seed) if terms.ageing else None
+    with progress.stage("Fitting finalists on the past", len(finalists)) as advance:
+        for name, values in finalists.items():
+            cls = registry.get(name)
+            with measured() as spent:
+                model = cls.fit(split.train, cls.Config.from_values(values), seed=terms.seed, threads=terms.threads)
+            model = model if rung is None else aged(model, rung, terms.metric)
+            settled = cls.settled if rung is not None else ()
+            field.models[name], field.cost[name] = model, spent
+            field.configs[name] = {**values, **{key: getattr(model.config, key) for key in settled}}
+            advance(1)
+    return field
 
 
 def quick_to_blend(model: Model) -> bool:
@@ -148,33 +160,12 @@ def winner(report: Report, names: list[str], metric: str) -> str:
     return best if sure and value[Blend.name] < _NEAR * value[best] else Blend.name
 
 
-def _members(
-    report: Report, configs: Mapping[str, Any], metric: str, cost: Mapping[str, dict[str, float]], left: float
-) -> tuple[dict[str, Any], int]:
-    """The better models for whose weights there is time, with popularity over several times; and on how many windows.
-
-    Rather fewer windows than fewer members: what another model adds is more than what the weights gain.
-    """
-    value = {n: report.metrics[n][metric].value for n in configs if n in member_names() and n != Popular.name}
-    worth = [n for n in sorted(value, key=lambda n: -value[n])[:_MEMBERS] if value[n] > _WORTH * max(value.values())]
-    windows = BlendConfig().windows
-    chosen = _affordable(worth, cost, left, windows)
-    more = _affordable(worth, cost, left, 1)
-    if len(more) > len(chosen):
-        chosen, windows = more, 1
-    members = {name: {"model": name, "config": configs[name]} for name in chosen}
-    return (members | popularities() if members else {}), windows
-
-
-def _affordable(names: list[str], cost: Mapping[str, dict[str, float]], left: float, windows: int) -> list[str]:
-    """Those of some models, best first, that can be fitted once more for each window in the seconds left."""
-    chosen = []
-    for name in names:
-        price = _A_WINDOW * windows * cost[name]["fit_seconds"]
-        if price < left:  # one that is too dear must not take the time of those after it
-            chosen.append(name)
-            left -= price
-    return chosen
+def _members(value: Mapping[str, float], configs: Mapping[str, Any], timed: bool) -> dict[str, Any]:
+    """The better models by their metric, with popularity over several times."""
+    value = {name: found for name, found in value.items() if name in member_names() and name != Popular.name}
+    best = sorted(value, key=lambda name: -value[name])[:_MEMBERS]
+    members = {n: {"model": n, "config": configs[n]} for n in best if value[n] > _WORTH * max(value.values())}
+    return members | popularities(timed) if members else {}
 
 
 @dataclass(frozen=True)
@@ -194,21 +185,16 @@ class _Made:
 
 
 def _blended(
-    split: Split,
-    members: Mapping[str, Any],
-    windows: int,
-    models: Mapping[str, Model],
-    seed: int,
-    threads: int,
-    progress: Progress,
+    split: Split, members: Mapping[str, Any], terms: Terms, models: Mapping[str, Model], progress: Progress
 ) -> _Made | None:
     """The blend with weights learned on windows before the split; None where there is nothing to learn from."""
     if not members:
         return None
-    config = BlendConfig(windows=windows)
+    config, seed, threads = BlendConfig(windows=terms.windows), terms.seed, terms.threads
     try:
         with progress.stage("Learning weights of the blend", config.windows) as advance:
-            learned = learn_weights(split.train, members, config, seed, threads, advance)
+            later = terms.newest and _relearns(split)  # what own items are worth is then learned with the hidden days
+            learned = learn_weights(split.train, members, config, seed, threads, advance, own=not later)
     except NotEnoughData:
         progress.note("No blend: too few customers came back in earlier windows to learn its weights from.")
         return None

@@ -33,6 +33,11 @@ class Rung:
         task = Task.of(split, max_users=_USERS, seed=seed)
         return Rung(split.train, task, Popular.fit(split.train, PopularConfig()))
 
+    def value(self, model: Model, metric: str) -> float:
+        """Mean of the metric over the customers who are asked."""
+        lists = recommend(model, self.floor, self.task, 20)
+        return float(per_user(lists.items, self.task)[metric].mean())
+
 
 def rungs(splits: list[Split], seed: int) -> list[Rung]:
     """Rungs of these windows; where the data is large, one on a sample of the customers comes first."""
@@ -61,7 +66,7 @@ def climb(
     """
     for step in steps:
         model = cls.fit(step.train, config, seed=seed, threads=threads)
-        yield _value(model, step, metric), model
+        yield step.value(model, metric), model
 
 
 def aged(model: Model, rung: Rung, metric: str) -> Model:
@@ -74,13 +79,13 @@ def aged(model: Model, rung: Rung, metric: str) -> Model:
         return model
     every = max(1, len(rung.task.users) // _AGED_BY)
     rung = replace(rung, task=rung.task.rows(np.arange(0, len(rung.task.users), every)))
-    best, value = model, _value(model, rung, metric)
+    best, value = model, rung.value(model, metric)
 
     def attempt(tau_days: float, order_power: float) -> None:
         nonlocal best, value
         other = copy.copy(model)
         other.config = replace(model.config, tau_days=tau_days, order_power=order_power)
-        if (reached := _value(other, rung, metric)) > value:
+        if (reached := rung.value(other, metric)) > value:
             best, value = other, reached
 
     for days in _AGES:
@@ -89,8 +94,3 @@ def aged(model: Model, rung: Rung, metric: str) -> Model:
         for days in (best.config.tau_days, 0.0):
             attempt(days, power)
     return best
-
-
-def _value(model: Model, rung: Rung, metric: str) -> float:
-    lists = recommend(model, rung.floor, rung.task, 20)
-    return float(per_user(lists.items, rung.task)[metric].mean())

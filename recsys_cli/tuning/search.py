@@ -89,10 +89,10 @@ class Search:
         return "tune-" + hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
     def run(self, *, trials: int, deadline: float) -> None:
-        """Try until `trials` are finished in all, or `time.monotonic()` passes `deadline`."""
+        """Try until `trials` are finished in all, or `time.process_time()` passes `deadline`."""
         fresh = [m for m in self.models if not any(t.model == m for t in self.tried())]
         for number, model in enumerate(fresh, 1):
-            if time.monotonic() < deadline or not self.tried():
+            if time.process_time() < deadline or not self.tried():
                 spare = not trials or len(self.tried()) + 1 + len(fresh) - number < trials
                 self._try_known(model, deadline if spare else 0.0)
         workers = [threading.Thread(target=self._work, args=(trials, deadline)) for _ in range(self.jobs - 1)]
@@ -112,12 +112,12 @@ class Search:
         return found
 
     def _work(self, trials: int, deadline: float) -> None:
-        while time.monotonic() < deadline:
+        while time.process_time() < deadline:
             with self._lock:
                 done = self.tried()
                 if trials and len(done) >= trials:
                     return
-                model = self._next_model(done, deadline - time.monotonic())
+                model = self._next_model(done, deadline - time.process_time())
                 if model is None:
                     return
                 trial = self.study.ask()
@@ -145,9 +145,9 @@ class Search:
     def _try_known(self, model: str, deadline: float) -> None:
         """The known-good defaults, and, with time left, these with histories ageing as fast as they do in this shop."""
         config = registry.get(model).Config()
-        started = time.monotonic()
+        started = time.process_time()
         fitted = self._try_given(model, config)
-        if fitted is None or time.monotonic() + 2 * (time.monotonic() - started) > deadline:
+        if fitted is None or time.process_time() + 2 * (time.process_time() - started) > deadline:
             return
         found = aged(fitted, self.steps[0], self.metric).config
         if found is not fitted.config:
@@ -158,7 +158,7 @@ class Search:
         import optuna
 
         cls = registry.get(model)
-        started = time.monotonic()
+        started = time.process_time()
         values: list[float] = []
         settled, first = config, None
         steps = climb(cls, config, self.steps, self.metric, seed=self.seed, threads=self._threads)
@@ -177,7 +177,7 @@ class Search:
             return None
         space = {f"{model}.{k}": _distribution(r, getattr(cls.Config(), k)) for k, r in cls.Config.space().items()}
         params = {f"{model}.{k}": _inside(r, k, getattr(settled, k)) for k, r in cls.Config.space().items()}
-        seconds = time.monotonic() - started
+        seconds = time.process_time() - started
         attrs = {"model": model, "config": config.as_dict(), "seconds": seconds}
         whole = len(values) == len(self.steps)
         self.study.add_trial(
@@ -196,7 +196,7 @@ class Search:
     def _attempt(self, trial: optuna.Trial, model: str, config: ModelConfig) -> None:
         import optuna
 
-        started = time.monotonic()
+        started = time.process_time()
         values: list[float] = []
         pruned = False
         trial.set_user_attr("config", config.as_dict())
@@ -213,10 +213,10 @@ class Search:
             trial.set_user_attr("why", str(e))
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return
-        trial.set_user_attr("seconds", time.monotonic() - started)
+        trial.set_user_attr("seconds", time.process_time() - started)
         state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
         self.study.tell(trial, None if pruned else sum(values) / len(values), state=state)
-        attrs = {"model": model, "config": config.as_dict(), "seconds": time.monotonic() - started}
+        attrs = {"model": model, "config": config.as_dict(), "seconds": time.process_time() - started}
         self.watch(_tried(trial.number, attrs, tuple(values), not pruned))
 
     @property

@@ -10,12 +10,14 @@ from pathlib import Path
 from ..errors import NotEnoughData, UsageError
 from ..evaluation import Report, rolling
 from ..models import registry
+from ..models.base import Size
 from ..models.blend import Blend
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from ..splitting.holdout import FEW_USERS
+from .budget import Plan
 from .choice import Choice, save_choice
-from .final_round import Final, last_round
+from .final_round import Final, Terms, last_round
 from .objective import rungs
 from .search import Search, Tried
 from .shortlist import affordable
@@ -70,7 +72,7 @@ def tune(
     models
         Names that compete; empty takes all that can be tuned on data of this size.
     trials, timeout
-        Stop at this many trials in all (with those of earlier runs), or after so many seconds; 0 for no limit of
+        Stop at this many trials in all (with those of earlier runs), or after so many CPU seconds; 0 for no limit of
         that kind, both 0 for 40 trials.
     jobs
         Trials at a time.
@@ -87,7 +89,7 @@ def tune(
     names = tuple(name for name in models if name != Blend.name) or tunable(data)
     for name in models:
         registry.get(name)
-    started = time.monotonic()
+    started = time.process_time()
     windows = rolling(data, 1 + _WINDOWS, window_days)
     if len(windows) < 2:
         raise NotEnoughData(
@@ -105,18 +107,13 @@ def tune(
     if not finalists:
         raise NotEnoughData("No trial could be fitted.", "Ingest more events, or name other --models.")
     deadline = started + _FINAL_SHARE * timeout if timeout else float("inf")
-    if len(search.tried()) == before and time.monotonic() + _fit_seconds(next(iter(finalists.values()))) > deadline:
+    if len(search.tried()) == before and time.process_time() + _fit_seconds(next(iter(finalists.values()))) > deadline:
         # The top of an old table, unconfirmed, would take the place of a choice that was confirmed.
         raise UsageError("No time for a single trial: nothing was changed; give --timeout more seconds.")
-    final = last_round(
-        latest,
-        {name: tried.config for name, tried in finalists.items()},
-        metric,
-        seed=seed,
-        deadline=deadline,
-        blend=not models or Blend.name in models or len(models) > 1,
-        progress=progress,
-    )
+    blend = not models or Blend.name in models or len(models) > 1
+    plan = Plan.of(tuple(finalists), Size.of(latest.train), deadline - time.process_time(), blend=blend)
+    terms = Terms(metric, seed, windows=plan.windows)
+    final = last_round(latest, {name: finalists[name].config for name in plan.names}, terms, progress)
     choice = Choice(
         name=final.name,
         config=final.config,
@@ -124,7 +121,7 @@ def tune(
         score=finalists[final.name].score if final.name in finalists else 0.0,
         confirmed={n: found[metric].as_dict() for n, found in final.report.metrics.items()},
         trials=len(search.tried()),
-        seconds=round(time.monotonic() - started, 1),
+        seconds=round(time.process_time() - started, 1),
         importance=search.importance(next(iter(finalists)) if final.name == Blend.name else final.name),
         chosen_at=int(time.time()),
     )

@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("RECSYS_TEST_SECONDS", "3600"))
 def test_all_together(tmp_path: Path) -> None:
     shop = Shop(tmp_path, random.Random(8))
     shop.ingest(shop.new_file(2000))
-    shop.run("train", "--set", "factors=8", "--set", "iterations=5")
+    shop.run("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")
     shop.serve(workers=2)
     done: Counter[str] = Counter()
     troubles: list[str] = []
@@ -47,7 +47,7 @@ def test_all_together(tmp_path: Path) -> None:
     work: list[tuple[str, float, Callable[[], tuple[str, ...]]]] = [
         ("worker", 2, lambda: ("update-worker", "--once")),
         ("ingest", 5, lambda: ("ingest", str(shop.new_file()))),
-        ("train", 10, lambda: ("train", "--set", "factors=8", "--set", "iterations=5")),
+        ("train", 10, lambda: ("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")),
         ("delete", 8, lambda: ("gdpr", "delete", f"a{next(numbers) % 100}", "--yes")),
         ("status", 3, lambda: ("status",)),
         ("backup", 20, saved),

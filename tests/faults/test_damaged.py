@@ -24,7 +24,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Two versions; the second is served."""
     shop = Shop(tmp_path_factory.mktemp("shop"), random.Random(2))
     shop.ingest(shop.new_file(1500))
-    shop.run("train", "--set", "factors=8", "--set", "iterations=5")
+    shop.run("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")
     shop.ingest(shop.new_file(50))
     shop.run("update-worker", "--once")
     return shop

@@ -25,7 +25,7 @@ def two_versions(folder: Path) -> Shop:
     """A shop with two whole versions."""
     shop = Shop(folder, random.Random(2), said=deque())
     shop.ingest(shop.new_file(1500))
-    shop.run("train", "--set", "factors=8", "--set", "iterations=5")
+    shop.run("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")
     shop.ingest(shop.new_file(50))
     shop.run("update-worker", "--once")
     return shop

@@ -86,11 +86,11 @@ def check_at(shop: Shop, disk: Path, number: int, arguments: Callable[[], tuple[
 def test_full_at_any_point_it_says_so_and_goes_on_later(disk: Path) -> None:
     shop, rng = Shop(disk, random.Random(6)), random.Random(7)
     shop.ingest(shop.new_file(1500))
-    shop.run("train", "--set", "factors=8", "--set", "iterations=5")
+    shop.run("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")
     commands: dict[str, Callable[[], tuple[str, ...]]] = {
         "ingest": lambda: ("ingest", str(shop.new_file(500))),
         "worker": lambda: ("update-worker", "--once"),
-        "train": lambda: ("train", "--force", "--set", "factors=8", "--set", "iterations=5"),
+        "train": lambda: ("train", "--model", "als", "--force", "--set", "factors=8", "--set", "iterations=5"),
         "backup": lambda: ("backup", str(disk / f"saved-{rng.random()}")),
     }
     need = {"ingest": 2_500_000, "worker": 1_200_000, "train": 400_000, "backup": 1_500_000}

@@ -20,7 +20,7 @@ KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "4"))  # bench_faults.py asks fo
 def shop(tmp_path: Path) -> Shop:
     shop = Shop(tmp_path, random.Random(int(os.environ.get("RECSYS_TEST_SEED", "1"))))
     shop.ingest(shop.new_file(2000))
-    shop.run("train", "--set", "factors=8", "--set", "iterations=5")
+    shop.run("train", "--model", "als", "--set", "factors=8", "--set", "iterations=5")
     return shop
 
 
@@ -30,7 +30,7 @@ def commands(shop: Shop) -> dict[str, Callable[[], tuple[str, ...]]]:
     return {
         "ingest": lambda: ("ingest", str(shop.new_file())),
         "worker": lambda: ("update-worker", "--once"),
-        "train": lambda: ("train", "--force", "--set", "factors=8", "--set", "iterations=5"),
+        "train": lambda: ("train", "--model", "als", "--force", "--set", "factors=8", "--set", "iterations=5"),
         "rollback": lambda: ("models", "rollback"),
         "prune": lambda: ("models", "prune", "--keep", "2"),
         "backup": lambda: ("backup", str(shop.root / "backups" / f"saved-{next(saved)}")),

@@ -18,19 +18,32 @@ from recsys_cli.errors import DamagedState, NotEnoughData, UsageError
 from recsys_cli.evaluation import Report, holdout, time_split
 from recsys_cli.evaluation.report import Interval
 from recsys_cli.models import registry
+from recsys_cli.models.base import Size
 from recsys_cli.models.blend import BlendConfig, learn_weights, popularities
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
+from recsys_cli.progress import Progress
 from recsys_cli.schema import DAY
 from recsys_cli.tuning import final_round as final_round
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.auto import Picked, pick
+from recsys_cli.tuning.budget import Plan
 from recsys_cli.tuning.choice import FILE, FOLDER
-from recsys_cli.tuning.final_round import _members, last_round, winner
+from recsys_cli.tuning.final_round import Terms, last_round, winner
 from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.search import Tried
 from recsys_cli.tuning.tune import best_of_each, tune
 
 DATA = checkerboard(users=300)
+
+
+class Told(Progress):
+    """Keeps what is noted."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def test_finds_keeps_and_confirms(tmp_path: Path) -> None:
@@ -196,19 +209,37 @@ class TestAuto:
         assert pick(dataset([[(0, 1)]], 2)) == Picked("als", {})
 
 
-def test_a_dear_member_does_not_keep_the_others_out_of_the_blend() -> None:
-    value = {"ndcg@10": Interval(0.2, 0.1, 0.3)}
-    report = Report({}, {"ease": {"ndcg@10": Interval(0.3, 0.2, 0.4)}, "als": value, "rp3beta": value})
-    cost = {"ease": {"fit_seconds": 100.0}, "als": {"fit_seconds": 10.0}, "rp3beta": {"fit_seconds": 1.0}}
-    configs: dict[str, object] = {key: {} for key in cost}
-    chosen, windows = _members(report, configs, "ndcg@10", cost, 60.0)
-    assert {"als", "rp3beta", "popular-ever"} <= chosen.keys()
-    assert "ease" not in chosen
-    assert windows == 2
-    assert not _members(report, configs, "ndcg@10", cost, 1.0)[0]
-    chosen, windows = _members(report, configs, "ndcg@10", cost, 150.0)
-    assert {"ease", "als", "rp3beta"} <= chosen.keys()
-    assert windows == 1  # rather than a blend without the best
+class TestBudget:
+    """What is tried follows from the size of the data: the clock has no say."""
+
+    SIZE = Size(events=1_000_000, users=50_000, items=8_000, pairs=5e7)
+
+    def seconds(self, *names: str, windows: int) -> float:
+        return Plan.of(names, self.SIZE, 1e9, blend=windows > 0).seconds
+
+    def test_a_dear_model_does_not_keep_the_others_out(self) -> None:
+        names = ("rp3beta", "ease", "next-item")
+        plan = Plan.of(names, self.SIZE, 1.05 * self.seconds("rp3beta", "next-item", windows=2))
+        assert plan.names == ("rp3beta", "next-item")
+        assert plan.windows == 2
+        assert plan.left_out.keys() == {"ease"}
+
+    def test_rather_fewer_windows_than_fewer_models(self) -> None:
+        names = ("ease", "als", "rp3beta")
+        plan = Plan.of(names, self.SIZE, 0.85 * self.seconds(*names, windows=2))
+        assert (plan.names, plan.windows) == (names, 1)
+
+    def test_one_is_always_tried(self) -> None:
+        assert Plan.of(("ease", "als"), self.SIZE, 0.0).names == ("ease",)
+
+    def test_says_what_is_left_out_and_why(self) -> None:
+        told: list[str] = []
+        Plan.of(("popular", "als"), self.SIZE, 10.0).tell(Told(told), 10.0)
+        assert told[0].startswith("Left out to stay within 10 s of CPU time (train.budget): als (about ")
+
+    def test_two_choices_are_the_same(self) -> None:
+        small = checkerboard(users=120)
+        assert pick(small, window_days=60, threads=1).config == pick(small, window_days=60, threads=1).config
 
 
 @pytest.mark.parametrize("room", [15, 16])
@@ -217,13 +248,13 @@ def test_a_model_that_is_slow_to_score_is_in_no_blend(monkeypatch: pytest.Monkey
     assert split is not None
     members = final_round._members
 
-    def watched(report: Report, configs: dict[str, object], *rest: object) -> object:
-        asked.extend(configs)
-        return members(report, configs, *rest)
+    def watched(value: dict[str, float], *rest: object) -> object:
+        asked.extend(value)
+        return members(value, *rest)
 
     monkeypatch.setattr(final_round, "_members", watched)
     monkeypatch.setattr(final_round, "_VECTORS", room * DATA.interactions.n_items)
-    final = last_round(split, {"als": {"factors": 16}, "rp3beta": {}}, "ndcg@10", seed=42, threads=1)
+    final = last_round(split, {"als": {"factors": 16}, "rp3beta": {}}, Terms("ndcg@10", threads=1))
     assert ("als" in asked) is (room == 16)
     assert "als" in final.report.metrics  # it can win by itself
 
@@ -233,7 +264,7 @@ def test_weights_with_the_newest_days_are_those_a_training_would_learn() -> None
     split = holdout(DATA)
     assert split is not None
     configs = {"item-knn": {}, "rp3beta": {}}
-    final = last_round(split, configs, "ndcg@10", seed=42, threads=1)
+    final = last_round(split, configs, Terms("ndcg@10", threads=1))
     assert final.name == "blend"
     assert final.model.n_items == DATA.interactions.n_items
     assert all("weight" not in member for member in final.config["members"].values())

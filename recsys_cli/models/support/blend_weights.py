@@ -19,7 +19,8 @@ from ...splitting.holdout import Split
 from ...splitting.interactions import weigh
 from ..base import Model
 
-_TOP = 150  # candidates that each member names
+_TOP = 150  # candidates that each member names, at most
+_FEW, _SHARE = 50, 8  # and at least, where that many are more than an eighth of the catalogue
 _VALUES = 60_000_000  # scores of all members held at a time: 240 MB
 _ABSENT = np.float32(-1e9)
 _DEPTH = 10
@@ -117,7 +118,7 @@ def _joined(parts: list[Problem]) -> Problem:
 
 def _candidates(values: Float32, taken: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Problem:
     chosen = np.zeros(taken.shape, dtype=np.bool_)
-    top = min(_TOP, taken.shape[1])
+    top = min(int(np.clip(taken.shape[1] // _SHARE, _FEW, _TOP)), taken.shape[1])
     for member in values:
         open_to = np.where(taken, _ABSENT, member)
         np.put_along_axis(chosen, np.argpartition(-open_to, top - 1, axis=1)[:, :top], True, axis=1)
