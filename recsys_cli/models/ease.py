@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -11,13 +9,13 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32
 from .base import Capabilities, ModelConfig, Range, Size, ageing, hyper
 from .support.fitting import training_matrix
-from .support.item_matrix import ItemModel, neighbours, power, scaled, sums
+from .support.item_matrix import ItemModel, largest_of_rows, neighbours, power, scaled, sums
+from .support.local_regression import regress
 from .support.newness import NEWNESS, boost
 
 _LARGE, _MANY_ITEMS = 3_000_000, 50_000
@@ -134,56 +132,6 @@ def on_neighbours(rows: sp.csr_matrix, config: EASEConfig, threads: int) -> sp.c
     gram = scaled(near, power(own, config.neighbour_power), power(own, config.neighbour_power))
     gram = gram.maximum(gram.T).tocsr()
     gram.sort_indices()
-    chosen, count = _first_of_each(near, config.neighbours)
-    diagonal = own + _ridge(own, config)
-    weights = np.zeros(chosen.shape, dtype=np.float32)
-    batch = max(1, 3_000_000 // config.neighbours**2)
-
-    def solve(start: int) -> None:
-        some = slice(start, min(start + batch, n))
-        weights[some] = _regress(gram, diagonal, np.arange(some.start, some.stop), chosen[some])
-
-    # Small systems: BLAS's own threads would spend their time waiting for one another.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        list(pool.map(solve, range(0, n, batch)))
-    target = np.repeat(np.arange(n), count)
-    real = chosen >= 0
-    matrix = sp.csr_matrix((weights[real], (chosen[real], target)), shape=(n, n))
-    matrix.sort_indices()
-    return matrix
-
-
-def _first_of_each(near: sp.csr_matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Codes of the k largest entries of each row, -1 where short, shape (n, k); and how many each has."""
-    n = near.shape[0]
-    row = np.repeat(np.arange(n), np.diff(near.indptr))
-    order = np.lexsort((-near.data, row))
-    rank = np.arange(len(order)) - np.repeat(near.indptr[:-1].astype(np.int64), np.diff(near.indptr))
-    chosen = np.full((n, k), -1, dtype=np.int64)
-    keep = rank < k
-    chosen[row[keep], rank[keep]] = near.indices[order[keep]]
-    return chosen, (chosen >= 0).sum(axis=1)
-
-
-def _regress(
-    gram: sp.csr_matrix, diagonal: NDArray[np.float64], targets: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> Float32:
-    """Solve (G_NN + L_NN) w = G_Nj for a batch of targets j with neighbours N; padding solves to zero."""
-    b, k = chosen.shape
-    there = chosen >= 0
-    code = np.where(there, chosen, 0)
-    upper, lower = np.triu_indices(k, 1)
-    left = np.zeros((b, k, k), dtype=np.float32)
-    pairs = _lookup(gram, code[:, upper], code[:, lower]) * (there[:, upper] & there[:, lower])
-    left[:, upper, lower] = pairs
-    left[:, lower, upper] = pairs
-    place = np.arange(k)
-    left[:, place, place] = np.where(there, diagonal[code], 1.0)
-    right = _lookup(gram, code, np.broadcast_to(targets[:, None], (b, k))) * there
-    # What is too far apart to be in `gram` counts as nothing in common, so the matrix may not be quite positive.
-    return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
-
-
-def _lookup(gram: sp.csr_matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Float32:
-    """Entries of a sparse matrix, in the shape of `rows`."""
-    return np.asarray(gram[rows.ravel(), columns.ravel()], dtype=np.float32).reshape(rows.shape)
+    chosen = largest_of_rows(near, config.neighbours)
+    chosen.sort_indices()
+    return regress(gram, gram, own + _ridge(own, config), chosen, threads)

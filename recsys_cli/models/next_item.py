@@ -91,9 +91,7 @@ class NextItem(ItemModel):
     ) -> Self:
         n_items = data.interactions.n_items
         with progress.stage("Fitting next-item"):
-            histories = _kept(data.interactions.histories, n_items)
-            if not histories.n_events:
-                raise NotEnoughData("There is no purchase to learn from.", "Run recsys ingest FILE with purchases.")
+            histories = wanted_events(data.interactions.histories, n_items)
             config = _settled(histories, n_items, config, seed)
             matrix = _directed(histories, n_items, config)
             return cls(config, scaled(matrix, None, boost(data.interactions, config.newness)))
@@ -106,8 +104,14 @@ class NextItem(ItemModel):
         )
 
 
-def _kept(histories: Histories, n_items: int) -> Histories:
-    """What was wanted, once a moment: positive events of items that were not given back or disliked."""
+def wanted_events(histories: Histories, n_items: int) -> Histories:
+    """What was wanted, once a moment: positive events of items that were not given back or disliked.
+
+    Raises
+    ------
+    NotEnoughData
+        Nothing was.
+    """
     positive = histories.kind_weight[histories.kind] > 0
     if not positive.all():
         net = weigh(histories, n_items)
@@ -116,6 +120,8 @@ def _kept(histories: Histories, n_items: int) -> Histories:
     kept = histories.where(positive)
     once = np.zeros(kept.n_events, dtype=np.bool_)
     once[np.unique(moments(kept)[0] * n_items + kept.item, return_index=True)[1]] = True
+    if not once.any():
+        raise NotEnoughData("There is no purchase to learn from.", "Run recsys ingest FILE with purchases.")
     return kept.where(once)
 
 

@@ -17,6 +17,7 @@ from .item_knn import ItemKNN
 from .lightfm_model import LightFMModel
 from .lmf import LMF
 from .next_item import NextItem
+from .next_ridge import NextRidge
 from .popular import Popular
 from .rp3beta import RP3beta
 from .spectral import Spectral
@@ -30,6 +31,7 @@ MODELS: dict[str, type[Model]] = {
         Popular,
         ItemKNN,
         NextItem,
+        NextRidge,
         RP3beta,
         ALS,
         BPR,

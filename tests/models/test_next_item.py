@@ -11,6 +11,7 @@ from known import Row, dataset
 
 from recsys_cli.models import next_item
 from recsys_cli.models.next_item import NextItem, NextItemConfig
+from recsys_cli.models.next_ridge import NextRidge, NextRidgeConfig
 from recsys_cli.models.support.item_matrix import largest_of_rows
 from recsys_cli.schema import DAY, Dataset, Histories
 
@@ -105,7 +106,7 @@ def test_what_was_given_back_says_nothing() -> None:
         ("purchase", "refund"),
         np.array([1, -1], np.float32),
     )
-    kept = next_item._kept(back, 4)
+    kept = next_item.wanted_events(back, 4)
     assert kept.item.tolist() == [1, 2, 0, 1, 2, 0, 1, 2]
 
 
@@ -123,3 +124,36 @@ def test_largest_of_rows_is_a_sort() -> None:
             mine, all_of_them = np.sort(kept[row].data)[::-1], np.sort(matrix[row].data)[::-1]
             assert mine[:5].tolist() == all_of_them[:5].tolist()
             assert len(mine) == (np.sum(all_of_them >= mine[:5][-1]) if ties else min(5, len(all_of_them)))
+
+
+class TestRidge:
+    def test_is_the_regression(self) -> None:
+        """With room for all sources it is the closed form."""
+        rng = np.random.default_rng(1)
+        data = histories([rng.permutation(8)[: rng.integers(2, 7)].tolist() for _ in range(60)], 8)
+        config = NextRidgeConfig(lag=2.0, ridge=3.0, neighbours=8, popular=0.0)
+        model = NextRidge.fit(data, config, threads=1)
+        h = data.interactions.histories
+        sources, targets = np.zeros((h.n_events, 8)), np.zeros((h.n_events, 8))
+        for begin, end in zip(h.indptr[:-1], h.indptr[1:], strict=True):
+            for at in range(begin, end):
+                targets[at, h.item[at]] = 1
+                for before in range(begin, at):
+                    sources[at, h.item[before]] += math.exp(-(at - before - 1) / 2.0)
+        gram = sources.T @ sources
+        for target in range(8):
+            said = sources.T @ targets[:, target]
+            told = np.flatnonzero(said)
+            want = np.linalg.solve(gram[np.ix_(told, told)] + 3.0 * np.eye(len(told)), said[told])
+            column = np.asarray(model.matrix[:, [target]].todense()).ravel()
+            np.testing.assert_allclose(column[told], want, rtol=1e-3, atol=1e-5)
+            assert not np.delete(column, told).any()
+
+    def test_follows_a_chain(self) -> None:
+        data = chain()
+        model = NextRidge.fit(data, NextRidgeConfig(ridge=1.0), threads=1)
+        items, _ = model.recommend(Histories.of([[i] for i in range(29)], ts=9 * DAY), 1, 9 * DAY)
+        goes_on = np.isin(np.arange(29), data.interactions.histories.item) & np.isin(
+            np.arange(1, 30), data.interactions.histories.item
+        )
+        assert (items[goes_on, 0] == np.arange(1, 30)[goes_on]).mean() > 0.9
