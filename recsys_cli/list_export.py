@@ -15,6 +15,7 @@ from .durable_files import explain_os, fsync_file
 from .errors import UsageError
 from .identity import UserKeys
 from .progress import SILENT, Progress
+from .schema import IdMap
 from .serving.batch import find_rows
 from .serving.engine import Engine
 from .store import Store
@@ -57,7 +58,7 @@ def recommend_all(
         raise UsageError(f"{out} is neither Parquet nor CSV by its name.", "End it in .parquet or .csv.")
     with store.reading() as con:
         users, keys = user_ids(con, secret)
-    items = engine.items
+    items = IdMap(pa.array(engine.catalogue.named, pa.string()))
     draft = out.with_name(f".{out.name}.tmp")
     rows = 0
     try:

@@ -83,6 +83,7 @@ def guest_id(session_id: str) -> str:
 ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that we have no name for
 # What an answer says of an item besides its id, in this order.
 SHOWN = ("title", "category", "brand", "price", "img_url", "url")
+VARIANTS = "variants"  # column of a version's catalogue, where any item has a parent; see `Dataset`
 ONLY_HEARD = "only_heard"  # column of a version's catalogue, see `Dataset`
 
 Int32 = NDArray[np.int32]
@@ -261,6 +262,8 @@ class Dataset:
         seconds of the first event, null when none), `arrived` (epoch seconds at which it came into the shop's
         catalogue, null when that was loaded with many others), `only_heard` (nothing but events sent to the server
         name it, though the shop has a catalogue: such items are learned from, and not shown). Unknown values are null.
+        Where items have parents, a row is a product, available when any variant is; `variants` lists the ids of its
+        variants and whether they can be bought, the one that answers name first (see `store.products`).
     """
 
     interactions: Interactions

@@ -15,14 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..schema import ONLY_HEARD, SHOWN, Float32, Int32
+from ..schema import ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
 from .campaigns import InForce, in_force
 from .request import NO_FILTERS, Filters
 from .rules import NO_RULES, Rules
 
 _MASKS = 64  # filters whose result is kept
 _WORDS = ("category", "brand", "region")
-_OURS = ("arrived", ONLY_HEARD)  # columns that say nothing of the item to others
+_OURS = ("arrived", ONLY_HEARD, VARIANTS)  # columns that say nothing of the item to others
 
 
 _NUMBERS = itertools.count()
@@ -88,6 +88,8 @@ class Catalogue:
         self.table = bundle.catalogue
         self.ids: list[str] = self.table["item_id"].to_pylist()
         self.code_of: dict[str, int] = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        self._variants = self._variants_of_products()
+        self.named = self.ids if not self._variants else self._names()
         self._blob = memoryview(bundle.shelves["item_json"].data).cast("B")
         self._at = bundle.shelves["item_json_at"]
         self.available = self._flags("availability", True)
@@ -106,6 +108,22 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _variants_of_products(self) -> dict[int, dict[str, bool]]:
+        """The variants of each product that has any, and whether they can be bought; all are found by `code_of`."""
+        if VARIANTS not in self.table.column_names:
+            return {}
+        lists = self.table[VARIANTS].to_pylist()
+        found = {code: {v["item_id"]: v["buyable"] for v in each} for code, each in enumerate(lists) if each}
+        self.code_of.update((item_id, code) for code, each in found.items() for item_id in each)
+        return found
+
+    def _names(self) -> list[str]:
+        """What answers call each item: a product by its first variant that can be bought."""
+        named = list(self.ids)
+        for code, variants in self._variants.items():
+            named[code] = _first_buyable(variants)
+        return named
 
     def _flags(self, name: str, default: bool) -> NDArray[np.bool_]:
         if name not in self.table.column_names:
@@ -249,6 +267,8 @@ class Catalogue:
             if retired:
                 del self._new[item_id]
             return
+        if item_id in self._variants.get(code, ()):
+            columns, retired = self._change_variant(code, item_id, columns, retired)
         now = self._changed.setdefault(code, {}) | dict(columns)
         if retired is not None:
             now["retired_at"] = 1 if retired else None
@@ -262,9 +282,26 @@ class Catalogue:
         self.only_heard[code] = False  # the catalogue has it now
         for name in _WORDS:
             self.words[name].set(code, record.get(name))
-        members = {"item_id": item_id} | {name: record.get(name) for name in SHOWN}
+        members = {"item_id": self.named[code]} | {name: record.get(name) for name in SHOWN}
+        if code in self._variants:
+            members["parent_id"] = self.ids[code]
         self._json[code] = orjson.dumps(members)[1:-1]
         self._campaigns = None
+
+    def _change_variant(
+        self, code: int, item_id: str, columns: Mapping[str, Any], retired: bool | None
+    ) -> tuple[dict[str, Any], bool | None]:
+        """What a change of a variant changes of its product."""
+        variants = self._variants[code]
+        variants[item_id] = not retired and columns.get("availability", variants[item_id]) is not False
+        told = {k: v for k, v in columns.items() if k not in ("availability", "parent_id")}
+        mine = told if item_id == self.named[code] else {}
+        self.named[code] = self.named[code] if variants[self.named[code]] else _first_buyable(variants)
+        return mine | {"availability": any(variants.values())}, False if any(variants.values()) else None
+
+
+def _first_buyable(variants: Mapping[str, bool]) -> str:
+    return next((item_id for item_id, buyable in variants.items() if buyable), next(iter(variants)))
 
 
 class _Words:

@@ -457,7 +457,7 @@ class Engine:
     def _answer(self, picker: Picker, request: Request, *, known: bool, person: Person | None = None) -> Answer:
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
-        ids = self.catalogue.ids
+        ids = self.catalogue.named
         answer = Answer(
             codes,
             picker.scores[page],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from ..schema import ATTRIBUTES, PURCHASE
-from .reading import ONLY_HEARD_ITEMS
+from .products import ONLY_HEARD_ITEMS
 from .sql import identifier, literal
 
 ROBOT_A_DAY = 500  # events of one customer in one day; people do not click that much

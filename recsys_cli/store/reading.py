@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..identity import UserKeys
-from ..schema import ATTRIBUTES, ITEM_COLUMNS, ONLY_HEARD, Dataset, Histories, IdMap, Interactions, clock
+from ..schema import Dataset, Histories, IdMap, Interactions, clock
+from .products import catalogue, code_items
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
 _OWNER = "coalesce(user_id, chr(31) || session_id)"
@@ -106,9 +107,9 @@ def _read(
             FROM (SELECT DISTINCT {_OWNER} AS user_id FROM events JOIN kind_codes USING (event_type))
             WHERE user_id IS NOT NULL"""
     )
-    _code_items(con, item_order)
+    code_items(con, item_order)
     users, keys = _users(con, secret)
-    items = IdMap(_string_column(con, "SELECT item_id FROM item_codes ORDER BY code"))
+    items = IdMap(_string_column(con, "SELECT item_id FROM product_codes ORDER BY code"))
     histories, basket = _histories(con, len(users), kinds, weights)
     if not histories.n_events:
         raise NotEnoughData(
@@ -116,24 +117,8 @@ def _read(
         )
     interactions = Interactions(histories, users, items, basket, clock(histories.ts))
     return Snapshot(
-        Dataset(interactions, _catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
+        Dataset(interactions, catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
     )
-
-
-def _code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> None:
-    """Give every item of the store its code: those of `item_order` theirs, the others the next ones, by id."""
-    given = pa.array([], pa.string()) if item_order is None else item_order
-    con.register("given_order", pa.table({"item_id": given, "code": pa.array(np.arange(len(given), dtype=np.int32))}))
-    try:
-        con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE item_codes AS
-                SELECT item_id, code FROM given_order UNION ALL
-                SELECT item_id, ({len(given)} + row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS code
-                FROM (SELECT item_id FROM items UNION SELECT item_id FROM events)
-                WHERE item_id NOT IN (SELECT item_id FROM given_order)"""
-        )
-    finally:
-        con.unregister("given_order")
 
 
 def _users(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[IdMap, UserKeys]:
@@ -192,34 +177,6 @@ def _kind_weights(
     plain = np.array([weights[k] for k in kinds], dtype=np.float32)
     most = plain[np.unique(present)].max(initial=0)
     return plain / most if most > 0 else plain
-
-
-# Ids that no catalogue and no file has: anybody who can send the server an event can make one up.
-ONLY_HEARD_ITEMS = """SELECT item_id FROM events
-    WHERE item_id NOT IN (SELECT item_id FROM items) AND EXISTS (FROM items)
-    GROUP BY item_id
-    HAVING bool_and(coalesce(batch_id IN (SELECT batch_id FROM batches WHERE source = 'spool' AND bytes = 0), false))"""
-# When items came into the catalogue, but for those that came with many others at once: a catalogue that is loaded,
-# for the first time or in several files, is not all new.
-_ARRIVED = """WITH firsts AS (SELECT item_id, min(ts) AS ts FROM item_history GROUP BY item_id),
-    moments AS (SELECT ts, count(*) AS came, sum(count(*)) OVER (ORDER BY ts) - count(*)
-                       + (SELECT count(*) FROM items) - (SELECT count(*) FROM firsts) AS there
-                FROM firsts GROUP BY ts)
-    SELECT item_id, ts AS arrived FROM firsts JOIN moments USING (ts)
-    WHERE there > 0 AND came <= greatest(10, there // 4)"""
-
-
-def _catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    columns = ", ".join(f"i.{name}" for name in ITEM_COLUMNS if name != "item_id")
-    return con.sql(
-        f"""SELECT c.item_id, {columns}, i.{ATTRIBUTES}, i.retired_at, s.first_seen, a.arrived,
-                   h.item_id IS NOT NULL AS {ONLY_HEARD}
-            FROM item_codes c LEFT JOIN items i USING (item_id)
-            LEFT JOIN (SELECT item_id, min(ts) AS first_seen FROM events GROUP BY item_id) s USING (item_id)
-            LEFT JOIN ({_ARRIVED}) a USING (item_id)
-            LEFT JOIN ({ONLY_HEARD_ITEMS}) h USING (item_id)
-            ORDER BY c.code"""
-    ).to_arrow_table()
 
 
 def _string_column(con: duckdb.DuckDBPyConnection, query: str) -> pa.StringArray:
