@@ -251,6 +251,7 @@ class RuleSettings:
     consumables: bool = _s(False, "Show again what customers usually buy again, when its usual interval is over.")
     shown_limit: int = _s(0, "Do not show what was shown this often without a click; 0 for no limit.")
     shown_days: float = _s(7.0, "Days for which it is remembered what was shown.")
+    timezone: str = _s("UTC", "Time zone of the days in campaigns; when not set, that of ingest.timezone.")
     campaigns: tuple[Any, ...] = _s(
         (),
         "Tables [[rules.campaigns]]: action (boost, bury, pin, ban), one of item, category, brand, attribute "
@@ -374,6 +375,8 @@ def load(
     for name, value in (flags or {}).items():
         if value is not None:
             _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
+    if "rules.timezone" not in values and "ingest.timezone" in values:
+        values["rules.timezone"] = values["ingest.timezone"]
     return typing.cast(Settings, _build(Settings, values, ""))
 
 

@@ -41,7 +41,7 @@ def serve(
         # Not for a shop without any: it brings the whole engine along, which this process makes no use of.
         from ..serving.campaigns import read_campaigns
 
-        read_campaigns(run.settings.rules.campaigns)
+        read_campaigns(run.settings.rules.campaigns, run.settings.rules.timezone)
     secret = load_secret(run.settings.db)
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]

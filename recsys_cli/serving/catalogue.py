@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..schema import ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
+from ..schema import ATTRIBUTES, ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
 from .campaigns import InForce, in_force
 from .request import NO_FILTERS, Filters
 from .rules import NO_RULES, Rules
@@ -203,7 +203,8 @@ class Catalogue:
         if self._campaigns is None or now >= self._campaigns.until:
             self._all = None
             self._masks.clear()
-            self._campaigns = in_force(self._rules.campaigns, self.table, self.words, self.code_of, now)
+            changed = {code: c[ATTRIBUTES] for code, c in self._changed.items() if ATTRIBUTES in c}
+            self._campaigns = in_force(self._rules.campaigns, self.table, self.words, self.code_of, now, changed)
         return self._campaigns
 
     def _allowed_by_rules(self) -> NDArray[np.bool_]:
@@ -269,6 +270,10 @@ class Catalogue:
             return
         if item_id in self._variants.get(code, ()):
             columns, retired = self._change_variant(code, item_id, columns, retired)
+        if columns.get(ATTRIBUTES):  # those that are not named stay, as the worker has it
+            named = {**_members(self.record(code).get(ATTRIBUTES)), **_members(columns[ATTRIBUTES])}
+            kept = {name: value for name, value in named.items() if value is not None}
+            columns = {**columns, ATTRIBUTES: orjson.dumps(kept).decode()}
         now = self._changed.setdefault(code, {}) | dict(columns)
         if retired is not None:
             now["retired_at"] = 1 if retired else None
@@ -298,6 +303,11 @@ class Catalogue:
         mine = told if item_id == self.named[code] else {}
         self.named[code] = self.named[code] if variants[self.named[code]] else _first_buyable(variants)
         return mine | {"availability": any(variants.values())}, False if any(variants.values()) else None
+
+
+def _members(text: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(text) if text else {}
+    return found
 
 
 def _first_buyable(variants: Mapping[str, bool]) -> str:

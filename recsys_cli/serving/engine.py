@@ -136,9 +136,16 @@ class Engine:
 
     def catch_up(self) -> Iterator[None]:
         """Take what was heard since the last time, from the spool; yields between pieces of work."""
-        if self.overlay is None:
-            return
-        for lines in self.overlay.read():
+        if self.overlay is not None:
+            yield from self._take(self.overlay.read())
+
+    def take_over(self, before: Overlay) -> Iterator[None]:
+        """As `catch_up`, from what an overlay that this engine's `follows` knows; uses that up."""
+        assert self.overlay is not None
+        yield from self._take(self.overlay.take_over(before))
+
+    def _take(self, heard: Iterator[list[dict[str, Any]]]) -> Iterator[None]:
+        for lines in heard:
             for line in lines:
                 if line["t"] == "item":
                     columns = {name: line[name] for name in _CHANGING if name in line}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ class Heard:
     qty: float
 
 
+# An event and whose it is, a customer and the guest they turned out to be, or a line of another kind.
+Entry = tuple[Key, "Heard"] | tuple[Key, Key] | dict[str, Any]
+
+
 @dataclass
 class Overlay:
     """Reads the spool forward and remembers who did what. People are remembered by keyed hash only.
@@ -62,8 +67,11 @@ class Overlay:
         Those guests, and how much had been heard of each by then. What the version holds of them is given away for
         good: the next one to log in in the same session gets only what came after.
     shown
-        For each person, how often an item was shown since it was last clicked, and when last. No version holds that,
-        so it is taken from the start of what is left of the spool.
+        For each person, how often an item was shown since it was last clicked, and when last; who was shown something
+        lately comes last. No version holds that, so it is taken from the start of what is left of the spool.
+    recent
+        What came after `floor`, each with its segment and the offset after it: the overlay of the next version takes
+        from there what that version does not hold, instead of reading the spool again.
     """
 
     spool: Spool
@@ -77,6 +85,7 @@ class Overlay:
     gone: dict[Key, int] = field(default_factory=dict)
     shown: dict[Key, dict[str, tuple[int, int]]] = field(default_factory=dict)
     events: int = 0
+    recent: list[tuple[str, int, Entry]] = field(default_factory=list)
     _newest: list[int] = field(default_factory=list)
     _lags: list[float] = field(default_factory=list)
 
@@ -92,37 +101,64 @@ class Overlay:
         """Take what is new, a little at a time; yields the lines that are no events (changes of items)."""
         for chunk in self.spool.read(self.position):
             self.position[chunk.segment] = chunk.end
-            cut = min(max(self.floor.get(chunk.segment, 0) - chunk.start, 0), len(chunk.data))
+            floor = self.floor.get(chunk.segment, 0)
             others: list[dict[str, Any]] = []
-            for part, in_version in ((chunk.data[:cut], True), (chunk.data[cut:], False)):
-                for number, line in enumerate(_parsed(part)):
-                    if not self._take(line, in_version) and not in_version:
-                        others.append(line)
-                    if number % _PIECE == _PIECE - 1:
-                        yield others
-                        others = []
+            for number, (end, line) in enumerate(_parsed(chunk.data, chunk.start)):
+                entry = self._entry(line)
+                if end > floor:
+                    self.recent.append((chunk.segment, end, entry))
+                    others += self._take(entry)
+                    if "received_at" in line and len(self._lags) < 1000:
+                        self._lags.append(time.time() - line["received_at"])
+                if number % _PIECE == _PIECE - 1:
+                    yield others
+                    others = []
             yield others
 
-    def _take(self, line: dict[str, Any], in_version: bool) -> bool:
-        """Remember an event; False for other lines."""
+    def follows(self, before: Overlay) -> bool:
+        """Whether `take_over` can be used instead of reading the spool: nobody was forgotten, and time went forward."""
+        held = self.spool.segments()
+        return self.epoch == before.epoch and all(
+            self.floor.get(segment, 0) >= end for segment, end in before.floor.items() if segment in held
+        )
+
+    def take_over(self, before: Overlay) -> Iterator[list[dict[str, Any]]]:
+        """As `read`, from what the overlay of the version before knows, which is used up by it."""
+        for start in range(0, len(before.recent), _PIECE):
+            others: list[dict[str, Any]] = []
+            for segment, end, entry in before.recent[start : start + _PIECE]:
+                if end > self.floor.get(segment, 0):
+                    self.recent.append((segment, end, entry))
+                    others += self._take(entry)
+            yield others
+        self.position, self.shown, self._newest = before.position, before.shown, before._newest
+        self._forget_shown()
+
+    def _entry(self, line: dict[str, Any]) -> Entry:
+        """What a line says; what it says of shown items is remembered at once."""
         if line["t"] == "merge":
-            if not in_version:
-                self._merge(customer_key(self.secret, line["user_id"]), guest_key(self.secret, line["session_id"]))
-            return True
+            return customer_key(self.secret, line["user_id"]), guest_key(self.secret, line["session_id"])
         if line["t"] != "event":
-            return False
+            return line
         user_id = line.get("user_id")
         key = guest_key(self.secret, line["session_id"]) if user_id is None else customer_key(self.secret, user_id)
         heard = Heard(line["item_id"], line["ts"], line["event_type"], line.get("qty", 1))
         self._count_shown(key, heard)
-        if not in_version:
-            self._note_time(heard.ts)
-            if "received_at" in line and len(self._lags) < 1000:
-                self._lags.append(time.time() - line["received_at"])
-            self.events += 1
-            if heard.kind != IMPRESSION:
-                self.people.setdefault(key, []).append(heard)
-        return True
+        return key, heard
+
+    def _take(self, entry: Entry) -> list[dict[str, Any]]:
+        """Remember what no version holds yet; gives back a line of another kind."""
+        if isinstance(entry, dict):
+            return [entry]
+        key, what = entry
+        if not isinstance(what, Heard):
+            self._merge(key, what)
+            return []
+        self._note_time(what.ts)
+        self.events += 1
+        if what.kind != IMPRESSION:
+            self.people.setdefault(key, []).append(what)
+        return []
 
     def take_lags(self) -> list[float]:
         """Seconds from an event's receipt until it was taken, for some of those since the last time."""
@@ -154,11 +190,20 @@ class Overlay:
 
     def _count_shown(self, key: Key, heard: Heard) -> None:
         if heard.kind == IMPRESSION:
-            items = self.shown.setdefault(key, {})
+            items = self.shown[key] = self.shown.pop(key, {})  # to the end
             count, _ = items.get(heard.item_id, (0, 0))
             items[heard.item_id] = (count + 1, heard.ts)
         elif heard.kind in _ANSWERS_AN_IMPRESSION and key in self.shown:
             self.shown[key].pop(heard.item_id, None)
+
+    def _forget_shown(self) -> None:
+        """Drop those to whom nothing was shown for longer than it counts; they come first."""
+        since = time.time() - self.shown_days * DAY
+        for key in list(itertools.takewhile(lambda k: self._shown_last(k) < since, self.shown)):
+            del self.shown[key]
+
+    def _shown_last(self, key: Key) -> int:
+        return max((last for _, last in self.shown[key].values()), default=0)
 
     def shown_often(self, keys: list[Key], limit: int, now: int) -> list[str]:
         """Items shown to somebody at least `limit` times lately without a click."""
@@ -171,11 +216,14 @@ class Overlay:
         ]
 
 
-def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
+def _parsed(data: bytes, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines with the offsets after them."""
+    end = start
     for line in data.split(b"\n"):
+        end += len(line) + 1
         if not line or line.isspace():
             continue  # forgotten: see `Spool.blank`
         try:
-            yield orjson.loads(line)
+            yield end, orjson.loads(line)
         except orjson.JSONDecodeError:
             continue  # damaged on disk; the worker counts and reports those

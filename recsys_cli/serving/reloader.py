@@ -157,7 +157,7 @@ class Live:
             fresh = await asyncio.to_thread(self._open, name)
             self._pointer = name
             if fresh is not None:
-                self._take(fresh)
+                await self._take_over(fresh)
         elif engine is not None and engine.overlay is not None and self.spool.epoch() != engine.overlay.epoch:
             # Somebody was forgotten: what this process remembers of them goes with the old engine.
             self._others = {}
@@ -202,10 +202,22 @@ class Live:
         days = self.rules.settings.shown_days
         overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
         engine = Engine.open(version, self.secret, overlay, self.rules, self.choices)
-        for _ in engine.catch_up():
-            pass
+        before = self.engine.overlay if self.engine is not None else None
+        if before is None or not overlay.follows(before):
+            for _ in engine.catch_up():
+                pass
         overlay.take_lags()
         return engine
+
+    async def _take_over(self, engine: Engine) -> None:
+        """Serve the next version, with what the engine before it heard: a day of spool takes long to read again."""
+        async with self._reading:
+            before = self.engine.overlay if self.engine is not None else None
+            unread = engine.overlay is not None and not engine.overlay.position
+            if before is not None and engine.overlay is not None and unread and engine.overlay.follows(before):
+                for _ in engine.take_over(before):
+                    await asyncio.sleep(0)
+            self._take(engine)
 
     def _take(self, engine: Engine) -> None:
         self.engine = engine

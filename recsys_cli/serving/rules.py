@@ -45,7 +45,7 @@ class Rules:
         UsageError
             A campaign cannot be read.
         """
-        return Rules(settings, read_campaigns(settings.campaigns))
+        return Rules(settings, read_campaigns(settings.campaigns, settings.timezone))
 
     def with_changes(self, **changes: Any) -> Rules:
         """With other values of some settings; those that are None stay."""

@@ -13,9 +13,13 @@ import pyarrow as pa
 
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, ONLY_HEARD, VARIANTS
 
+# A shop has a catalogue when a file brought it, or when it names most of what happens: the first item that is sent to
+# the server of a shop whose items are known from events must not hide all others.
+_CATALOGUE = """(EXISTS (FROM batches WHERE kind = 'items' AND source <> 'spool' AND new > 0) OR
+    (SELECT 2 * count(*) FILTER (item_id IN (SELECT item_id FROM items)) >= count(*) FROM events))"""
 # Ids that no catalogue and no file has: anybody who can send the server an event can make one up.
-ONLY_HEARD_ITEMS = """SELECT item_id FROM events
-    WHERE item_id NOT IN (SELECT item_id FROM items) AND EXISTS (FROM items)
+ONLY_HEARD_ITEMS = f"""SELECT item_id FROM events
+    WHERE item_id NOT IN (SELECT item_id FROM items) AND EXISTS (FROM items) AND {_CATALOGUE}
     GROUP BY item_id
     HAVING bool_and(coalesce(batch_id IN (SELECT batch_id FROM batches WHERE source = 'spool' AND bytes = 0), false))"""
 # When items came into the catalogue, but for those that came with many others at once: a catalogue that is loaded,

@@ -199,7 +199,15 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
               GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place)))""",
         [int(time.time())],
     ).fetchall()
-    retired = int(gone[0][0])
+    # An item that only events name is taken out as well, and stays out: with a row that says so.
+    new = con.execute(
+        f"""INSERT INTO items (item_id, retired_at)
+            SELECT item_id, ? FROM spooled_items
+            WHERE {good} AND item_id NOT IN (SELECT item_id FROM items) AND item_id IN (SELECT item_id FROM events)
+            GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place))""",
+        [int(time.time())],
+    ).fetchall()
+    retired = int(gone[0][0]) + int(new[0][0])
     changes = merged.new + retired
     if changes:
         batch = open_batch(con, "spool", "items", "", 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recsys_cli.artifacts import Spool
+import orjson
+
+from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.serving import Engine, Filters, Request
 from recsys_cli.serving.live_events import Overlay
 
@@ -161,3 +163,58 @@ def test_consent_can_be_narrower_for_a_request(live: Live) -> None:
     assert {i[0] for i in ask("session").item_ids} == {"d"}
     assert ask("none").fallback
     assert not ask("none").known
+
+
+def test_the_next_version_takes_over_what_was_heard(shop: Any) -> None:
+    """As if the whole log had been read again, of which it reads nothing."""
+    spool, writer = Spool(shop.artifacts.spool_dir), SpoolWriter(shop.artifacts.spool_dir)
+
+    def hear(*lines: dict[str, Any]) -> None:
+        writer.append([orjson.dumps(line) for line in lines])
+
+    def made(floor: dict[str, int], before: Engine | None = None) -> Engine:
+        engine = Engine.open(shop.version, shop.secret, Overlay(spool, floor, shop.secret, 1e6))
+        assert engine.overlay is not None
+        taken = engine.catch_up() if before is None else engine.take_over(before.overlay)  # type: ignore[arg-type]
+        for _ in taken:
+            pass
+        return engine
+
+    hear(event("d0", "view", session_id="s"), *(event("c1", "impression", user_id="x") for _ in range(2)))
+    first = made({})
+    floor = spool.segments()
+    hear(
+        event("d1", "cart", session_id="s"),
+        event("c2", user_id="y"),
+        {"t": "item", "item_id": "t4", "price": 0.5, "ts": NOW},
+        {"t": "merge", "session_id": "s", "user_id": "x", "ts": NOW},
+        event("c1", "impression", user_id="x"),
+    )
+    for _ in first.catch_up():
+        pass
+    middle = dict.fromkeys(floor, sum(floor.values()) + 1)  # within the next line, which then counts as not held
+    for at in (floor, middle):
+        fresh, again = made(at), made(at, before=made({}))
+        one, other = fresh.overlay, again.overlay
+        assert one is not None
+        assert other is not None
+        assert (other.people, other.merged, other.gone, other.events) == (one.people, one.merged, one.gone, one.events)
+        assert (other.shown, other.position, other.recent) == (one.shown, one.position, one.recent)
+        assert again.catalogue.find("t4") == fresh.catalogue.find("t4")
+    fresh = made(floor, before=first)
+    assert fresh.overlay is not None
+    assert fresh.overlay.shown_often(fresh.people.find(Request(user_id="x")).keys, 3, NOW) == ["c1"]
+    hear(event("g0", user_id="z"))
+    for _ in fresh.catch_up():
+        pass
+    assert fresh.overlay.events == made(floor).overlay.events  # type: ignore[union-attr]
+
+
+def test_nothing_is_taken_over_from_a_later_version_or_after_an_erasure(shop: Any) -> None:
+    spool = Spool(shop.artifacts.spool_dir)
+    SpoolWriter(shop.artifacts.spool_dir).append([orjson.dumps(event("d0", user_id="x"))])
+    late, early = Overlay(spool, spool.segments(), shop.secret), Overlay(spool, {}, shop.secret)
+    assert late.follows(early)
+    assert not early.follows(late)
+    spool.new_epoch()
+    assert not Overlay(spool, spool.segments(), shop.secret).follows(early)

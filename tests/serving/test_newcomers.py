@@ -153,3 +153,22 @@ def test_the_item_that_gave_its_place_opens_the_next_page(shop: Any, heard: Hear
             explored += 1
             assert pages[1][0] == whole[9]
     assert explored
+
+
+def test_the_first_item_that_is_sent_hides_no_other(shop: Any, store: Store, heard: Heard) -> None:
+    """A shop whose items are known from what is sent to the server sends the first with a title."""
+    with store.writing() as con:
+        con.execute("DELETE FROM items")
+    sold = [event(f"heard{n}", event_type="purchase", user_id=f"x{u}") for n in range(3) for u in range(3)]
+    engine = heard(*sold, {"t": "item", "item_id": "heard0", "title": "Heard of", "ts": NOW})
+    assert {"heard0", "heard1", "heard2"} <= everywhere(engine, shop.secret)
+
+
+def test_an_item_known_from_events_alone_can_be_taken_out(shop: Any, store: Store, heard: Heard) -> None:
+    with store.writing() as con:
+        con.execute("DELETE FROM items")
+    heard(*(event("gone", event_type="purchase", user_id=f"x{u}") for u in range(3)))
+    engine = heard({"t": "item", "item_id": "gone", "retired": True, "ts": NOW})
+    assert "gone" not in everywhere(engine, shop.secret)
+    assert {"t0", "c0"} <= everywhere(engine, shop.secret)
+    assert "gone" in everywhere(heard({"t": "item", "item_id": "gone", "title": "Back", "ts": NOW + 9}), shop.secret)

@@ -158,7 +158,7 @@ def test_masks_follow_the_clock(ruled: Ruled, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("no table", "is no table"),
+        ("no table", "must be a table"),
         ({"action": "boost"}, "must name one of"),
         ({"action": "push", "item": "x"}, "the action 'push', which is not known"),
         ({"item": "x"}, "has no action"),
@@ -166,14 +166,48 @@ def test_masks_follow_the_clock(ruled: Ruled, monkeypatch: pytest.MonkeyPatch) -
         ({"action": "boost", "item": "x", "factor": 0.5}, "does not boost"),
         ({"action": "bury", "item": "x", "factor": 2}, "does not bury"),
         ({"action": "ban", "attribute": "red"}, "name=value"),
-        ({"action": "ban", "item": "x", "until": "soon"}, "is no day"),
+        ({"action": "ban", "item": "x", "until": "soon"}, "is not a day"),
         ({"action": "ban", "item": "x", "colour": "red"}, "'colour', which is not known"),
-        ({"action": "pin", "item": "x", "position": 0}, "position is not a number"),
+        ({"action": "pin", "item": "x", "position": 0}, "position must be a number"),
     ],
 )
 def test_mistakes_in_campaigns_are_told(table: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_campaigns((table,))
+
+
+def test_days_are_those_of_the_shop() -> None:
+    """The 30th of March 2026 has 23 hours in Berlin, and begins two hours before it does in Greenwich."""
+    campaign = Campaign.of(
+        {"action": "ban", "item": "x", "from": "2026-03-29", "until": "2026-03-29"}, 1, "Europe/Berlin"
+    )
+    at = lambda *when: datetime.datetime(*when, tzinfo=datetime.UTC).timestamp()  # noqa: E731
+    assert (campaign.start, campaign.end) == (at(2026, 3, 28, 23), at(2026, 3, 29, 22))
+    with pytest.raises(UsageError, match="no time zone 'Berlin'"):
+        Campaign.of({"action": "ban", "item": "x", "from": "2026-03-29"}, 1, "Berlin")
+
+
+def test_two_pins_on_one_place_are_told() -> None:
+    one = {"action": "pin", "item": "a", "position": 2, "until": "2026-11-30"}
+    with pytest.raises(UsageError, match="pin position 2 at the same time: a and b"):
+        read_campaigns((one, {"action": "pin", "item": "b", "position": 2, "from": "2026-11-30"}))
+    read_campaigns((one, {"action": "pin", "item": "b", "position": 2, "from": "2026-12-01"}))
+
+
+def test_campaigns_by_attribute_hear_of_changes(live: Any) -> None:
+    engine = live(campaigns=({"action": "ban", "attribute": "colour=red"},))
+    shown = lambda: set(engine.popular(Request(k=60)).item_ids)  # noqa: E731
+    assert "c0" in shown()
+    assert "c1" not in shown()
+    engine.hear(
+        {"t": "item", "item_id": "c0", "attributes": '{"colour":"red"}', "ts": 1},
+        {"t": "item", "item_id": "c1", "attributes": '{"colour":"blue","size":7}', "ts": 1},
+    )
+    assert "c0" not in shown()
+    assert "c1" in shown()
+    engine.hear({"t": "item", "item_id": "c1", "attributes": '{"size":8}', "ts": 2})
+    assert "c1" in shown()
+    assert engine.catalogue.find("c1")["attributes"] == '{"colour":"blue","size":8}'
 
 
 def test_bought_items_return_after_their_days(ruled: Ruled) -> None:
