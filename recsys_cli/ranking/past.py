@@ -17,7 +17,7 @@ from .opinions import FIRST, Opinions, candidates, ranks
 
 FIRST_DEPTH = 200  # candidates of the first stage
 OTHER_DEPTH = 40  # of each of its sources
-NEGATIVES = 150  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
+NEGATIVES = 75  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
 _CELLS = 4_000_000  # scores of one source held at a time
 
 

@@ -1,0 +1,142 @@
+"""The second stage: two kinds of trees over one set of features, and when they may be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CorruptArtifact
+from ..features import FEATURES
+from ..schema import Float32
+from .opinions import FIRST
+from .past import Block
+from .trees import Trees
+
+RANKER = "ranker"  # folder of a version
+NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
+_DOCUMENT = "ranker.json"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Trees with one objective.
+
+    Parameters
+    ----------
+    trees
+        The trees.
+    spread
+        Standard deviation of their scores over what they were learned from, by which they are divided.
+    """
+
+    trees: Trees
+    spread: float
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """A learned order of candidates. Not for several threads at a time.
+
+    Parameters
+    ----------
+    names
+        Features, in the order of the trees' columns.
+    heads
+        By objective; their scores are added, each over its spread.
+    verdicts
+        NEW and REPEAT to what the gate found, see `judging.Verdict`.
+    notes
+        What it was learned from, for the manifest and for people.
+    """
+
+    names: tuple[str, ...]
+    heads: Mapping[str, Head]
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def on(self, kind: str) -> bool:
+        """Whether the gate lets it order lists of this kind."""
+        return bool(self.verdicts.get(kind, {}).get("on"))
+
+    def scores(self, values: Float32) -> NDArray[np.float64]:
+        """Scores of candidates, higher is better, of features of shape (candidates, len(names))."""
+        total = np.zeros(len(values))
+        for head in self.heads.values():
+            total += head.trees.predict(values) / head.spread
+        return total
+
+    def order(self, block: Block, values: Float32 | None = None) -> tuple[NDArray[np.intp], Float32]:
+        """The candidates of each customer, best first.
+
+        Returns
+        -------
+        Positions in the block, customer after customer, and a score for each place: the customer's first-stage scores
+        of the same candidates, largest first. So lists keep the scale that rules, other sources and explanations
+        reckon with, and only the order is new.
+        """
+        score = self.scores(block.values(self.names) if values is None else values)
+        best = np.lexsort((block.item, -score, block.row))
+        worth = np.lexsort((-block.first, block.row))
+        return best, block.first[worth]
+
+    def contributions(self, values: Float32) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """What each feature adds to each candidate's score: names, and shape (candidates, len(names))."""
+        total = np.zeros((len(values), len(self.names)))
+        for head in self.heads.values():
+            total += head.trees.contributions(values)[:, :-1] / head.spread
+        return self.names, total
+
+    def save(self, path: Path) -> None:
+        """Write it into `path`, which is made."""
+        path.mkdir(mode=0o700)
+        for name, head in self.heads.items():
+            (path / f"{name}.txt").write_text(head.trees.text, encoding="utf-8")
+        document = {
+            "names": list(self.names),
+            "heads": {name: head.spread for name, head in self.heads.items()},
+            "verdicts": self.verdicts,
+            "notes": self.notes,
+        }
+        (path / _DOCUMENT).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Ranker:
+        """The ranker that `save` wrote.
+
+        Raises
+        ------
+        CorruptArtifact
+            It cannot be read, or needs a feature that this program does not have.
+        MissingLibrary
+            LightGBM is not installed.
+        """
+        try:
+            document = json.loads((path / _DOCUMENT).read_bytes())
+            names = tuple(document["names"])
+            heads = {
+                name: Head(Trees((path / f"{name}.txt").read_text(encoding="utf-8")), float(spread))
+                for name, spread in document["heads"].items()
+            }
+            unknown = [name for name in names if ":" not in name and name not in FEATURES]
+            if unknown or any(head.trees.width != len(names) or head.spread <= 0 for head in heads.values()):
+                raise ValueError("the trees do not fit the features")
+            return cls(names, heads, dict(document["verdicts"]), dict(document["notes"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            raise CorruptArtifact(f"The ranker {path} cannot be read.", "Run recsys train --ranker.") from e
+
+
+def words_of(name: str) -> str:
+    """What a feature or source is, for people."""
+    if name == f"score:{FIRST}":
+        return "the model's score"
+    if name == f"rank:{FIRST}":
+        return "its place in the model's list"
+    if name.startswith("score:"):
+        return f"the score of {name.removeprefix('score:')}"
+    return FEATURES[name].help.rstrip(".").split(", log")[0].split(";")[0]
