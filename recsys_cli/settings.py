@@ -78,6 +78,7 @@ class TrainSettings:
     seed: int = _s(42, "Seed of everything random.", high=2**32 - 1)
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
     budget: float = _s(600.0, "CPU seconds that --model auto may take: what it tries is known from the data's size.")
+    ranker: bool = _s(True, "Learn a ranker with every training, and use it where it is surely not worse.")
     keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.", low=1)
     keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 
@@ -230,6 +231,7 @@ class ServeSettings:
         "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
         high=0.5,
     )
+    ranker_ms: float = _s(10.0, "Milliseconds the ranker may take for a list; beyond, the model's order is served.")
     webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
 
 

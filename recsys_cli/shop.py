@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,9 @@ def open_engine(settings: Settings, damaged: Callable[[RecsysError], None] | Non
     shown = None
     if settings.rules.shown_limit:  # else the log need not be read
         shown = Overlay.of_what_was_shown(Spool(versions.spool_dir), secret, settings.rules.shown_days)
-    engine = Engine.open(version, secret, shown, rules=Rules.of(settings.rules), choices=choices)
+    # A command's first list takes longer than a server's, and must come out the same.
+    rules, patient = Rules.of(settings.rules), math.inf
+    engine = Engine.open(version, secret, shown, rules=rules, choices=choices, budget=patient)
     for _ in engine.catch_up():
         pass
     return engine

@@ -12,6 +12,8 @@ from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
 from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
 from .gdpr.records.journal import unfinished
+from .ranking import trees
+from .ranking.outcome import RANKER, told
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 
@@ -60,6 +62,7 @@ class Status:
                 "model": manifest["model"]["name"],
                 "last_ts": self.version.newest_ts,
                 "unseen_events": self.unseen,
+                "ranker": _ranker(self.version),
             }
         if self.erasures:
             shown["erasure"] = self.erasures
@@ -102,6 +105,16 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
     return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path))
+
+
+def _ranker(version: Version) -> str:
+    """Whether the version's ranker is on, and why not."""
+    found = version.manifest.get(RANKER) or {}
+    if found.get("on") and not trees.available():
+        return f"off: LightGBM is not installed. {trees.INSTALL}"
+    if found.get("on") and not version.intact(RANKER):
+        return "off: its files are not as published. Run recsys train --ranker."
+    return told(found)
 
 
 def _told(training: dict[str, Any]) -> str:

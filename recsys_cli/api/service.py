@@ -66,7 +66,8 @@ class Service:
                 _COUNTED[event].inc()
             log(event, **facts)
 
-        return Service(settings, Live(artifacts, secret, settings.poll, counted, rules), images, log)
+        live = Live(artifacts, secret, settings.poll, counted, rules, ranker_ms=settings.ranker_ms)
+        return Service(settings, live, images, log)
 
     def __post_init__(self) -> None:
         # Not divided by the workers: a client that keeps its connection meets the same one every time.

@@ -47,6 +47,7 @@ from .running import compared
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
+OPTIONAL = "ranker"  # folder that a version can be served without
 _LAST = "last-removed"
 _DRAFT = ".draft-"
 _TRAININGS = 2
@@ -82,17 +83,26 @@ class Version:
         CorruptArtifact
             When a file is missing, too short or changed.
         """
-        for name, entry in self.manifest["files"].items():
-            path = self.path / name
-            try:
-                whole = path.stat().st_size == entry["bytes"] and sha256_of(path) == entry["sha256"]
-            except OSError:
-                whole = False
-            if not whole:
+        for name in self.manifest["files"]:
+            # Without it lists are in the first stage's order: no reason to serve an older version.
+            if not name.startswith(f"{OPTIONAL}/") and not self._whole(name):
+                path = self.path / name
                 raise CorruptArtifact(
                     f"{path} is not what version {self.name} was published with.",
                     "Run recsys train, which publishes a whole one; until then the previous version is used.",
                 )
+
+    def intact(self, folder: str) -> bool:
+        """Whether all files of a folder are there and as published."""
+        names = [name for name in self.manifest["files"] if name.startswith(f"{folder}/")]
+        return bool(names) and all(map(self._whole, names))
+
+    def _whole(self, name: str) -> bool:
+        path, entry = self.path / name, self.manifest["files"][name]
+        try:
+            return bool(path.stat().st_size == entry["bytes"] and sha256_of(path) == entry["sha256"])
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)

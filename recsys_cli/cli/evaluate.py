@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ..errors import NoModel, UsageError
-from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
@@ -32,6 +32,9 @@ def evaluate(
         ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,
+    ranker: Annotated[
+        bool, typer.Option("--ranker", help="Compare the served model's order with that of a ranker learned now.")
+    ] = False,
     window_days: Annotated[float | None, typer.Option("--window-days", help="Days held out.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     db: DbOption = None,
@@ -43,6 +46,11 @@ def evaluate(
     if by is not None and by not in _BY:
         raise UsageError(f"There is no way '{by}' to hide the future.", f"Say --by {', '.join(_BY[:-1])} or {_BY[-1]}.")
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
+    if ranker:
+        if models or by or repeat:
+            raise UsageError("--ranker is about the served model.", "Leave --models, --by and --repeat out.")
+        _ranker(run)
+        return
     from ..artifacts import Artifacts
     from ..publishing.train import read_snapshot
     from ..store import Store
@@ -61,6 +69,17 @@ def evaluate(
         progress=run.progress,
     )
     run.emit(report.as_dict(), lambda out: out.print(leaderboard(report, full=True)))
+
+
+def _ranker(run: Run) -> None:
+    from ..artifacts import Artifacts
+    from ..publishing.ranker_training import judge_ranker
+    from ..store import Store
+    from .leaderboards import ranker_board
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    found = judge_ranker(store, Artifacts(run.settings.artifacts), run.settings, run.progress).as_dict()
+    run.emit(found, lambda out: out.print(ranker_board(found)))
 
 
 def split_names(values: list[str] | None) -> list[str]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..evaluation import Interval, Report
+from ..ranking.outcome import NEW, REPEAT, told
 from ..tuning.search import Tried
 
 _FIGURES = ("ndcg@10", "hr@10", "ndcg@20", "hr@20")  # with what stands beside them, 80 columns
@@ -111,3 +112,17 @@ def _give(found: Interval) -> str:
 
 def _number(cost: Mapping[str, float], key: str, digits: int) -> str:
     return f"{cost[key]:.{digits}f}" if key in cost else ""
+
+
+def ranker_board(found: Mapping[str, Any]) -> RenderableType:
+    """A ranker beside its first stage, list kind by list kind; `found` as in a manifest, see `ranking.outcome`."""
+    if not found["verdicts"]:
+        return Text(f"Ranker {told(found)}")
+    table = _table("Ranker, NDCG@10 over the same customers", ["lists of", "model", "ranker", "gain", "customers", ""])
+    words = {NEW: "new items", REPEAT: "new and own items"}
+    for kind, verdict in found["verdicts"].items():
+        gain = f"{verdict['gain']:+.4f} [{verdict['low']:+.4f}, {verdict['high']:+.4f}]"
+        values = [f"{verdict[name]:.4f}" for name in ("first", "ranked")]
+        on = "on" if kind in found["on"] else "off"
+        table.add_row(Text(words[kind]), *values, Text(gain), f"{verdict['users']:,}", on)
+    return table

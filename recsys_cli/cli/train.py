@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, key_values, start
+from ..errors import UsageError
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
 
 
 def train(
@@ -21,6 +22,9 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
     ] = None,
+    ranker: Annotated[
+        bool, typer.Option("--ranker", help="Learn only the order of candidates anew, for the served model.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Serve it even if it is worse than what is served.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
     db: DbOption = None,
@@ -31,10 +35,15 @@ def train(
     """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
     run = start(db, artifacts, config, as_json, train__seed=seed)
     run.give_way()
+    if ranker:
+        if model or set_ or force:
+            raise UsageError("--ranker learns the order for the served model.", "Leave --model, --set and --force out.")
+        _ranker_only(run)
+        return
     from ..artifacts import Artifacts
     from ..publishing.train import choose, train
     from ..store import Store
-    from .leaderboards import leaderboard
+    from .leaderboards import leaderboard, ranker_board
 
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -46,6 +55,7 @@ def train(
             out.print(leaderboard(done.report))
         else:
             out.print("Not judged: the data has no later part with customers who came back.")
+        out.print(ranker_board(done.second.as_dict()))
         if done.decision.promote or force:
             word = "Published" if done.decision.promote else f"{done.decision.reason} Published all the same:"
             out.print(f"{word} [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
@@ -62,6 +72,23 @@ def train(
         "metrics": done.report.as_dict() if done.report else None,
         "promoted": done.decision.promote or force,
         "gate": done.decision.as_dict(),
+        "ranker": done.second.as_dict(),
         "seconds": round(done.seconds, 2),
     }
     run.emit(result, render)
+
+
+def _ranker_only(run: Run) -> None:
+    from ..artifacts import Artifacts
+    from ..publishing.ranker_training import train_ranker
+    from ..store import Store
+    from .leaderboards import ranker_board
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    done = train_ranker(store, Artifacts(run.settings.artifacts), run.settings, run.progress)
+
+    def render(out: Console) -> None:
+        out.print(f"Published [bold]{done.version.name}[/] in {done.seconds:.1f} s.", highlight=False)
+        out.print(ranker_board(done.second.as_dict()))
+
+    run.emit({"version": done.version.name, "ranker": done.second.as_dict(), "seconds": round(done.seconds, 2)}, render)

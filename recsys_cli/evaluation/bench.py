@@ -141,12 +141,15 @@ class Bench:
         Of the candidate.
     served
         Whether anything is served.
+    past
+        The recipe's model on what was before the newest days.
     """
 
     split: Split
     report: Report
     recipe: Recipe
     served: bool
+    past: Model | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def of(
@@ -177,7 +180,7 @@ class Bench:
         report = evaluate(
             models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
         )
-        return Bench(split, report, replace(recipe, past=None), served is not None)
+        return Bench(split, report, replace(recipe, past=None), served is not None, models[recipe.name])
 
     def decide(self, model: Model, settings: Settings, progress: Progress = SILENT) -> Decision:
         """The gate's word on `model`, which is the recipe fitted on everything."""

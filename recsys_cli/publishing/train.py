@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ from ..features.item_table import ITEM_TABLE
 from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
+from ..ranking.learning import learn
+from ..ranking.outcome import RANKER, Outcome, off
+from ..ranking.ranker import Ranker
 from ..schema import Float32
 from ..serving.item_index import MEASURE_FROM, ItemIndex
 from ..settings import Settings
@@ -46,6 +50,7 @@ class Trained:
     report: Report | None
     decision: Decision
     seconds: float
+    second: Outcome
 
 
 def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> Recipe:
@@ -122,6 +127,7 @@ def train(
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
+    second = learn_order(bench, model, settings, progress)
     version = publish_version(
         artifacts,
         snapshot,
@@ -132,13 +138,25 @@ def train(
         erasures=erasures,
         progress=progress,
         promote=decision.promote or force,
+        ranker=second.ranker,
         notes={
             **(notes or {}),
+            RANKER: second.as_dict() | {"learned_at": int(time.time())},
             "recipe": recipe.as_dict(),
             "gate": {**decision.as_dict(), "forced": force and not decision.promote},
         },
     )
-    return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started)
+    return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started, second)
+
+
+def learn_order(bench: Bench | None, model: Model, settings: Settings, progress: Progress) -> Outcome:
+    """The second stage on `model`, judged and learned by what the bench hid and fitted."""
+    if not settings.train.ranker:
+        return off("It is turned off by the setting train.ranker.")
+    if bench is None or bench.past is None:
+        return off(UNJUDGED.reason)
+    train = settings.train
+    return learn(bench.split, bench.past, model, seed=train.seed, threads=train.threads, progress=progress)
 
 
 def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recipe:
@@ -212,6 +230,7 @@ def publish_version(
     progress: Progress = SILENT,
     promote: bool = True,
     notes: Mapping[str, Any] | None = None,
+    ranker: Ranker | None = None,
     base: Version | None = None,
     pointer: str | None = None,
 ) -> Version:
@@ -229,6 +248,8 @@ def publish_version(
         Make it the one that is served.
     notes
         More for the manifest.
+    ranker
+        The second stage; one that grows from `base` keeps that one's.
     base, pointer
         The version this one was grown from, and what `current` held when it was read: growing takes time, and what
         others publish meanwhile must not be replaced by something made from an older version.
@@ -243,6 +264,10 @@ def publish_version(
         previous = read_bundle(base.path).shelves if base is not None else None
         write_bundle(draft.path, make_bundle(snapshot, model, previous=previous))
         ItemTable.of(snapshot.data).save(draft.path / ITEM_TABLE)
+        if ranker is not None:
+            ranker.save(draft.path / RANKER)
+        elif base is not None and RANKER not in (notes or {}) and base.intact(RANKER):
+            shutil.copytree(base.file(RANKER), draft.path / RANKER)
         if vectors is not None:
             index = build_index(model, vectors, snapshot, like=base)
             index.save(draft.path / INDEX_FILE)
@@ -252,6 +277,7 @@ def publish_version(
                 raise Superseded(f"{artifacts.current_name()} was published meanwhile.", "Run the command again.")
             manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
             if base is not None:
+                manifest = {RANKER: base.manifest.get(RANKER)} | manifest
                 manifest |= {"parent": base.name, **still_learned(base.manifest)}
             secret = load_secret(settings.db)
             manifest = without(manifest, suppressed.drop_erased(draft.path, settings.db, secret, since=erasures))

@@ -14,8 +14,9 @@ from ..features import ItemTable
 from ..models.base import Model, contains
 from ..schema import Int32, Int64
 from ..splitting.holdout import Split, without
+from .outcome import NEW, REPEAT
 from .past import Block, blocks
-from .ranker import NEW, REPEAT, Ranker
+from .ranker import Ranker
 
 DEPTH = 10
 MARGIN = 0.01  # share of the first stage's NDCG@10 that the 95 % interval of the gain may reach below zero
@@ -108,7 +109,7 @@ def _verdict(first: NDArray[np.float64], ranked: NDArray[np.float64], seed: int)
     lead = Bootstrap(len(first), seed).interval(ranked - first)
     before, after = float(first.mean()), float(ranked.mean())
     on = lead.value > 0 and lead.low >= -MARGIN * before
-    word = "is surely not worse" if on else "is not surely as good" if lead.value > 0 else "is no better"
+    word = "is surely not worse" if on else "is not surely better" if lead.value > 0 else "is no better"
     reason = (
         f"With NDCG@10 {after:.4f} it {word} than the first stage ({before:.4f}; "
         f"gain {lead.low:+.4f} to {lead.high:+.4f}, {len(first)} customers)."

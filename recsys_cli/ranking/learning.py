@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset
 from ..splitting.holdout import Split, time_split
 from . import trees
-from .judging import Verdict, judge
+from .judging import judge
 from .opinions import names_of
+from .outcome import NEW, REPEAT, Outcome, off
 from .past import Lesson, lesson
-from .ranker import NEW, REPEAT, Head, Ranker
+from .ranker import Head, Ranker
 from .trees import Trees
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
@@ -45,45 +46,15 @@ _HEADS: Mapping[str, Mapping[str, Any]] = {
 _LEAF = 200  # rows in a leaf at least, with rows enough
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of learning.
-
-    Parameters
-    ----------
-    ranker
-        None when it is off for every kind of list.
-    reason
-        Why it is off, or what it gains, in a sentence.
-    verdicts
-        By kind of list; empty when nothing was learned.
-    seconds
-        What it took, of which `fitting` went into fitting the first stage at past moments.
-    """
-
-    ranker: Ranker | None
-    reason: str
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    seconds: float = 0.0
-    fitting: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {
-            "on": [kind for kind in (NEW, REPEAT) if self.ranker is not None and self.ranker.on(kind)],
-            "reason": self.reason,
-            "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
-            "seconds": round(self.seconds, 1),
-            "fitting_seconds": round(self.fitting, 1),
-        }
-
-
-def off(reason: str) -> Outcome:
-    """Nothing was learned, because of this."""
-    return Outcome(None, reason)
-
-
-def learn(split: Split, model: Model, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT) -> Outcome:
+def learn(
+    split: Split,
+    model: Model,
+    served: Model,
+    *,
+    seed: int = 42,
+    threads: int = 0,
+    progress: Progress = SILENT,
+) -> Outcome:
     """A ranker for a first stage.
 
     Learned at up to two moments before the newest days, judged on these, and then learned at all three.
@@ -94,6 +65,8 @@ def learn(split: Split, model: Model, *, seed: int = 42, threads: int = 0, progr
         The newest days, hidden; by time.
     model
         The first stage, fitted on the split's past; it is fitted again, as it is, at the moments before.
+    served
+        The first stage as it will be served: of its sources, those are used that the other has as well.
 
     Returns
     -------
@@ -105,7 +78,7 @@ def learn(split: Split, model: Model, *, seed: int = 42, threads: int = 0, progr
         return off(why_not)
     n_items = split.train.interactions.n_items
     most = int(np.clip(_SCORES // n_items, 500, _USERS))
-    names = (*names_of(model), *learned())
+    names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
     with progress.stage("Learning the order of candidates", 2 * MOMENTS) as advance:
         older, fitting = [], 0.0
         for number, past in enumerate(_before(split), 1):

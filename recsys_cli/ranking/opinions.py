@@ -101,24 +101,31 @@ def _mark(chosen: NDArray[np.bool_], scores: Float32, n: int) -> None:
     chosen[row, items[row, place]] = True
 
 
-def ranks(total: Float32, own: NDArray[np.bool_], row: Int64, rows: int) -> Float32:
-    """For each candidate, log(1 + how many that the customer does not own the first stage puts above it).
+def ranks(total: Float32, owned: NDArray[np.bool_], row: Int64, item: Int32) -> Float32:
+    """For each pair, log(1 + how many items that the customer does not own the first stage puts above it).
+
+    Of the whole catalogue, and own items are not counted: an item has the same rank in a list of new items, in one
+    with what was bought before, and on the page of a category.
 
     Parameters
     ----------
     total
-        The first stage's score of each candidate.
-    own
-        Which of them the customer owns. They are not counted, so that an item has the same rank in a list of new
-        items and in one with what was bought before.
-    row
-        Of each candidate, ascending.
+        The first stage's scores, float32 of shape (rows, n_items), 0 where it has no opinion.
+    owned
+        Same shape: what each customer owns.
+    row, item
+        The pairs.
     """
-    order = np.lexsort((own, -total, row))
-    fresh = ~own[order]
-    above: Int64 = np.cumsum(fresh) - fresh
-    begin = np.searchsorted(row, np.arange(rows))
-    base = np.concatenate([[0], np.cumsum(~own)])[begin]
-    out = np.empty(len(total), np.float32)
-    out[order] = np.log1p(above - base[row[order]])
-    return out
+    rows, n_items = total.shape
+    keys = _sortable(np.where(owned | (total == 0), np.float32(np.inf), -total))
+    keys.sort(axis=1)
+    # Rows one after the other, each in its own range of numbers: one search serves all.
+    line = (np.arange(rows, dtype=np.uint64)[:, None] << np.uint64(32) | keys).ravel()
+    asked = row.astype(np.uint64) << np.uint64(32) | _sortable(-total[row, item])
+    return np.asarray(np.log1p(np.searchsorted(line, asked) - row * n_items), dtype=np.float32)
+
+
+def _sortable(values: Float32) -> NDArray[np.uint32]:
+    """Whole numbers in the order of these floats."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31)).astype(np.uint32)

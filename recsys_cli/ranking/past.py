@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..features import ItemTable, People, matrix
 from ..models.base import Model
-from ..schema import Float32, Int32, Int64
+from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
 from .opinions import FIRST, Opinions, candidates, ranks
 
@@ -70,6 +70,12 @@ class Block:
     given: dict[str, Float32]
     people: People
 
+    def fresh(self) -> Block:
+        """Only what the customers do not own."""
+        keep = ~self.own
+        given = {name: column[keep] for name, column in self.given.items()}
+        return Block(self.row[keep], self.item[keep], self.own[keep], self.first[keep], given, self.people)
+
     def values(self, names: Sequence[str], keep: NDArray[np.bool_] | None = None) -> Float32:
         """Features of the pairs, or of those that `keep` marks."""
         if keep is None:
@@ -78,7 +84,22 @@ class Block:
         return matrix(self.people, self.row[keep], self.item[keep], names, given)
 
 
-def block_of(model: Model, people: People, owned: sp.csr_matrix, allowed: NDArray[np.bool_] | None = None) -> Block:
+def owned_by(histories: Histories, table: ItemTable) -> sp.csr_matrix:
+    """What each history has bought (in a shop that knows no purchases, what it has touched): binary, CSR."""
+    only = histories.where(histories.is_kind(PURCHASE)) if table.purchases else histories
+    ones = np.ones(only.n_events, dtype=np.float32)
+    matrix = sp.csr_matrix((ones, only.item, only.indptr), shape=(len(only), len(table)))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def block_of(
+    model: Model,
+    people: People,
+    owned: sp.csr_matrix,
+    allowed: NDArray[np.bool_] | None = None,
+    now: int | None = None,
+) -> Block:
     """The candidates of some histories.
 
     Parameters
@@ -87,15 +108,20 @@ def block_of(model: Model, people: People, owned: sp.csr_matrix, allowed: NDArra
         What each has bought, shape (rows, n_items).
     allowed
         Shape (n_items,): items that may be shown at all.
+    now
+        What the first stage is told the time is; default is the moment of the features.
     """
-    found = Opinions.of(model, people.histories, people.now)
+    found = Opinions.of(model, people.histories, people.now if now is None else now)
     mine = owned.toarray() > 0
     chosen = candidates(found, mine, allowed, first=FIRST_DEPTH, other=OTHER_DEPTH)
     place = np.nonzero(chosen)
-    row, item = place[0].astype(np.int64), place[1].astype(np.int32)
-    own, first = mine[row, item], found.total[row, item]
-    given = found.columns(row, item) | {f"rank:{FIRST}": ranks(first, own, row, people.rows)}
-    return Block(row, item, own, first, given, people)
+    return of_pairs(found, mine, people, place[0].astype(np.int64), place[1].astype(np.int32))
+
+
+def of_pairs(found: Opinions, mine: NDArray[np.bool_], people: People, row: Int64, item: Int32) -> Block:
+    """These pairs as candidates; `mine`, shape (rows, n_items), are the items that each customer owns."""
+    given = found.columns(row, item) | {f"rank:{FIRST}": ranks(found.total, mine, row, item)}
+    return Block(row, item, mine[row, item], found.total[row, item], given, people)
 
 
 def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]) -> None:
@@ -112,12 +138,12 @@ def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Cal
     each
         Called with the candidates and the users of a block.
     """
-    seen, histories = split.seen(), split.train.interactions.histories
-    step = int(np.clip(_CELLS // max(seen.shape[1], 1), 8, 512))
+    histories, n_items = split.train.interactions.histories, split.train.interactions.n_items
+    step = int(np.clip(_CELLS // max(n_items, 1), 8, 512))
     for start in range(0, len(users), step):
         some = users[start : start + step]
         people = People(histories.rows(some), table, split.now)
-        each(block_of(model, people, seen[some]), some)
+        each(block_of(model, people, owned_by(people.histories, table)), some)
 
 
 def lesson(

@@ -18,8 +18,6 @@ from .opinions import FIRST
 from .past import Block
 from .trees import Trees
 
-RANKER = "ranker"  # folder of a version
-NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
 _DOCUMENT = "ranker.json"
 
 

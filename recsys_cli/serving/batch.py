@@ -18,6 +18,7 @@ from .history import Distaste
 from .item_index import ItemIndex, LongFirst
 from .request import Batch
 from .rules import Picker
+from .second_stage import SecondStage
 from .sources import SOURCES
 
 _ROWS = 1024  # customers at a time
@@ -83,6 +84,7 @@ def recommend(
     *,
     repeat: bool = False,
     index: ItemIndex | None = None,
+    second: SecondStage | None = None,
 ) -> Batch:
     """The k best items of many customers.
 
@@ -96,13 +98,17 @@ def recommend(
         Keep what was already bought.
     index
         Over the model's vectors: spares scoring all items for everybody.
+    second
+        Where it is on for these lists.
     """
     bundle, histories = every.bundle, every.histories
     exclude = every.not_again(repeat)
     codes = np.full((len(every), k), -1, dtype=np.int32)
     scores = np.full((len(every), k), -np.inf, dtype=np.float32)
     if model.capabilities.personal:
-        if index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
+        if second is not None:
+            codes, scores = second.lists(model, histories, k, bundle.now, repeat=repeat, exclude=exclude, allowed=shown)
+        elif index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
             codes, scores = _by_index(model, index, histories, k, bundle.now, exclude, shown)
         else:
             once, answer = _alike(histories)

@@ -13,12 +13,12 @@ from ..artifacts import Version
 from ..artifacts.bundle import Bundle, read_bundle
 from ..artifacts.choices import Choices
 from ..errors import NotFound
-from ..features import FeatureStore, ItemTable
+from ..features import FeatureStore
 from ..identity import UserKeys
 from ..models import registry
 from ..models.base import Model
 from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
-from . import batch, exploration, list_builder, second_stage, sources
+from . import batch, exploration, list_builder, sources
 from .catalogue import Allowed, Catalogue
 from .explanations import Reasons
 from .exploration import Explorer
@@ -27,6 +27,7 @@ from .live_events import Overlay
 from .request import Answer, Batch, Filters, Request
 from .retrieval import Retrieval, Scored
 from .rules import NO_RULES, Picker, Rules, bought_lately
+from .second_stage import SecondStage, feature_store, followed_by
 from .sources import Found
 from .visitor import People, Person
 
@@ -61,8 +62,8 @@ class Engine:
         See `People`.
     manifest
         The version's; without it nothing counts as new.
-    table
-        Features of the version's items.
+    second
+        Features of the version's items, and the ranker.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Engine:
         rules: Rules = NO_RULES,
         choices: Choices | None = None,
         manifest: dict[str, Any] | None = None,
-        table: ItemTable | None = None,
+        second: SecondStage | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = model
@@ -86,7 +87,7 @@ class Engine:
         self.trained: str = ((manifest or {}).get("trained") or {}).get("version") or version
         self.overlay = overlay
         self.rules = rules
-        self.table = table
+        self.second = second or SecondStage()
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
         self.retrieval = Retrieval(bundle, model, index, self.catalogue)
@@ -104,6 +105,7 @@ class Engine:
         overlay: Overlay | None = None,
         rules: Rules = NO_RULES,
         choices: Choices | None = None,
+        budget: float = 10.0,
     ) -> Self:
         """The engine on a published version.
 
@@ -126,7 +128,7 @@ class Engine:
             rules=rules,
             choices=choices,
             manifest=version.manifest,
-            table=second_stage.open_table(version),
+            second=SecondStage.open(version, model, budget),
         )
 
     @property
@@ -150,7 +152,7 @@ class Engine:
                 if line["t"] == "item":
                     columns = {name: line[name] for name in _CHANGING if name in line}
                     self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
-                    second_stage.change(self.table, self.catalogue, line["item_id"])
+                    self.second.change(self.catalogue, line["item_id"])
             yield
 
     @cached_property
@@ -162,7 +164,7 @@ class Engine:
         NotFound
             The version is older than features.
         """
-        return second_stage.feature_store(self.table, self.catalogue, self.people, self.bundle.histories)
+        return feature_store(self.second.table, self.catalogue, self.people, self.bundle.histories)
 
     # -- lists for somebody -----------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class Engine:
         want = request.offset + request.k
         if not (rules.shape or self._has_campaigns or person.fresh or person.basket or person.disliked):
             picker = Picker(want, skip)
-            picker.take(self.retrieval.by_model(person, allowed, want + len(skip)), self.model.name, False)
+            picker.take(self._best(person, allowed, skip, want), self.model.name, False)
             if not picker.full:
                 self._fill(picker, allowed, person)
             self._explore(picker, person, request, rules, allowed)
@@ -187,6 +189,21 @@ class Engine:
         if person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
             return self._shaped(person, request, rules, allowed, skip)
         return self._shaped_once(person, request, rules, allowed, skip)
+
+    def _best(self, person: Person, allowed: Allowed, skip: set[int], want: int) -> Iterator[tuple[int, float]]:
+        """As `_candidates`, for lists that no rule orders; what comes below is only looked for when it is needed."""
+        ranked = self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+        if ranked is not None:
+            yield from zip(ranked[0].tolist(), ranked[1].tolist(), strict=True)
+        yield from self.retrieval.by_model(person, allowed, want + len(skip))
+
+    def _candidates(self, person: Person, allowed: Allowed, skip: set[int], depth: int) -> Scored:
+        """The model's best for somebody, in the ranker's order where it is on."""
+        ranked = self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+        if ranked is not None and len(ranked[0]) >= depth:
+            return ranked[0][:depth], ranked[1][:depth]
+        found = self.retrieval.candidates(person, allowed, depth)
+        return found if ranked is None else followed_by(ranked, found)
 
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """`_shaped`, remembered for whoever comes back to the same list: putting it in order takes most of the time."""
@@ -236,7 +253,7 @@ class Engine:
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
         depth = list_builder.depth(request, len(skip))
-        found = self.retrieval.candidates(person, allowed, depth)
+        found = self._candidates(person, allowed, skip, depth)
         factor = self.catalogue.campaigns().factor
         if len(found[0]) and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
@@ -293,7 +310,8 @@ class Engine:
         known = [i for i in dict.fromkeys(item_ids) if i in self.catalogue.code_of]
         codes = np.array(self.catalogue.codes(tuple(known)), dtype=np.int32)
         picker = Picker(len(codes), set())
-        scores = self.retrieval.scores_of(person, codes)
+        ranked = self.second.scores_of(person, codes, self.bundle, self.model, self.people.now)
+        scores = self.retrieval.scores_of(person, codes) if ranked is None else ranked
         order = np.lexsort((codes, -self._popular[codes], -scores, np.isin(codes, person.shunned)))
         for place in order.tolist():
             score = float(scores[place])
@@ -385,8 +403,10 @@ class Engine:
             return batch.of_lists(picked, len(keys), k)
         allowed = self.catalogue.allowed(Filters())
         every = batch.Everybody(self.bundle, keys, self.people.distaste)
-        index = self.retrieval.index
-        lists = batch.recommend(every, self.model, allowed.mask, self._shelf_order, k, repeat=repeat, index=index)
+        index, second = self.retrieval.index, self.second if self.second.on(repeat) else None
+        lists = batch.recommend(
+            every, self.model, allowed.mask, self._shelf_order, k, repeat=repeat, index=index, second=second
+        )
         if self._explores(self.rules, k):
             batch.explore(lists, every, self.model, self._explorer, allowed.mask, repeat=repeat)
         for row in np.flatnonzero(every.dislikes).tolist():

@@ -38,6 +38,8 @@ class Live:
         The shop's.
     also
         Called at every look.
+    ranker_ms
+        Milliseconds that the ranker may take for a list.
     """
 
     artifacts: Artifacts
@@ -56,6 +58,7 @@ class Live:
     also: Callable[[], None] | None = None
     _others: dict[str, Engine] = field(default_factory=dict)
     _wanted: frozenset[str] = frozenset()
+    ranker_ms: float = 10.0
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -201,7 +204,7 @@ class Live:
     def _engine_on(self, version: Version) -> Engine:
         days = self.rules.settings.shown_days
         overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
-        engine = Engine.open(version, self.secret, overlay, self.rules, self.choices)
+        engine = Engine.open(version, self.secret, overlay, self.rules, self.choices, self.ranker_ms)
         before = self.engine.overlay if self.engine is not None else None
         if before is None or not overlay.follows(before):
             for _ in engine.catch_up():

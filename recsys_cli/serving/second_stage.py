@@ -1,38 +1,252 @@
-"""Features, and the order that a ranker makes of them, for whoever asks."""
+"""Features, and the order that a ranker makes of candidates, for whoever asks."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from ..artifacts import Version
-from ..errors import NotFound
+from ..artifacts.bundle import Bundle
+from ..errors import CorruptArtifact, MissingLibrary, NotFound
 from ..features import FeatureStore, ItemTable
 from ..features.item_table import ITEM_TABLE
 from ..features.people import People as PeopleView
-from ..schema import Histories, Int32
-from .catalogue import Catalogue
+from ..models.base import Model
+from ..ranking.opinions import Opinions, names_of
+from ..ranking.outcome import NEW, RANKER, REPEAT
+from ..ranking.past import Block, block_of, of_pairs, owned_by
+from ..ranking.ranker import Ranker, words_of
+from ..schema import Float32, Histories, Int32, Int64
+from .catalogue import Allowed, Catalogue
 from .request import Request
-from .visitor import People
+from .retrieval import Scored
+from .visitor import People, Person
+
+_ROWS = 256  # customers ordered at a time
+_CELLS = 4_000_000  # scores of one source held at a time
 
 
-def open_table(version: Version) -> ItemTable | None:
-    """Features of a version's items; None for a version older than features.
+@dataclass
+class SecondStage:
+    """The ranker of one version, where it has one that can be used. Not for several threads at a time.
 
-    Raises
-    ------
-    CorruptArtifact
+    Parameters
+    ----------
+    table
+        Features of the version's items; None for a version older than features.
+    ranker
+        None where there is none, or none that can be used.
+    reason
+        Why it is off, or what the gate found, in a sentence.
+    budget
+        Milliseconds that ordering one list may take.
+    ordered, late
+        Lists that it has ordered, and those that were served in the first stage's order because time was up.
+    seconds
+        Of the last list that was ordered.
     """
-    path = version.path / ITEM_TABLE
-    return ItemTable.load(path) if path.is_dir() else None
+
+    table: ItemTable | None = None
+    ranker: Ranker | None = None
+    reason: str = "The served version has no ranker."
+    budget: float = 10.0
+    ordered: int = 0
+    late: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def open(cls, version: Version, model: Model, budget: float = 10.0) -> Self:
+        """What a version holds; a ranker that is damaged or cannot be used is left out, and the reason is told.
+
+        Raises
+        ------
+        CorruptArtifact
+            The features cannot be read.
+        """
+        path = version.path / ITEM_TABLE
+        table = ItemTable.load(path) if path.is_dir() else None
+        told = version.manifest.get(RANKER) or {}
+        reason = str(told.get("reason") or cls.reason)
+        if table is None or not any(name.startswith(f"{RANKER}/") for name in version.manifest["files"]):
+            return cls(table, None, reason, budget)
+        try:
+            if not version.intact(RANKER):
+                raise CorruptArtifact("The ranker's files are not as published.", "Run recsys train --ranker.")
+            ranker = Ranker.load(version.file(RANKER))
+        except (CorruptArtifact, MissingLibrary) as e:
+            return cls(table, None, f"{e.message} {e.hint}", budget)
+        missing = [name for name in ranker.names if ":" in name and name not in names_of(model)]
+        if missing:
+            return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
+        return cls(table, ranker, reason, budget)
+
+    def change(self, catalogue: Catalogue, item_id: str) -> None:
+        """Take a change of an item that the catalogue has heard of."""
+        code = catalogue.code_of.get(item_id)
+        if self.table is not None and code is not None:
+            self.table.change(code, float(catalogue.price[code]))
+
+    def kind(self, repeat: bool) -> str:
+        """What lists with or without repeats are: without purchases nothing is ever left out as bought."""
+        return REPEAT if repeat or (self.table is not None and not self.table.purchases) else NEW
+
+    def on(self, repeat: bool) -> bool:
+        """Whether it orders lists with or without repeats."""
+        return self.ranker is not None and self.ranker.on(self.kind(repeat))
+
+    # -- one list -----------------------------------------------------------------------------------------------------
+
+    def order(
+        self, person: Person, allowed: Allowed, bundle: Bundle, model: Model, now: int, skip: set[int]
+    ) -> Scored | None:
+        """The candidates for somebody, best first; None where the first stage's order is to be served.
+
+        Parameters
+        ----------
+        now
+            By the shop's clock.
+        skip
+            Items that will not be shown. A list without anything that was bought is one of new items.
+        """
+        if self.ranker is None or self.table is None or not len(person.past):
+            return None
+        begin = time.perf_counter()
+        histories = person.past.as_histories(bundle.histories)
+        owned = owned_by(histories, self.table)
+        kind = NEW if skip.issuperset(owned.indices.tolist()) else REPEAT
+        if not self.ranker.on(kind):
+            return None
+        kept = person.ranked
+        if kept is not None and kept[0] == (allowed.number, kind, now // 3600):
+            return kept[1], kept[2]
+        moment = max(bundle.now, int(person.past.ts.max()))
+        mask = allowed.mask.copy()
+        if kind == NEW:
+            mask[owned.indices] = False
+        block = block_of(model, PeopleView(histories, self.table, now), owned, mask, moment)
+        values = block.values(self.ranker.names)
+        if (time.perf_counter() - begin) * 1000 > self.budget:
+            self.late += 1
+            return None
+        best, scores = self.ranker.order(block, values)
+        codes = block.item[best]
+        person.ranked = ((allowed.number, kind, now // 3600), codes, scores)
+        self.ordered += 1
+        self.seconds = time.perf_counter() - begin
+        return codes, scores
+
+    def scores_of(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int) -> Float32 | None:
+        """Scores of given items, such that sorting by them is the ranker's order; None where it is off for them.
+
+        Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
+        """
+        if self.ranker is None or not len(person.past) or not len(codes):
+            return None
+        block = self.block(person, codes, bundle, model, now)
+        if not self.ranker.on(REPEAT if block.own.any() else NEW):
+            return None
+        known = block.first != 0
+        best, worth = self.ranker.order(block)
+        best = best[known[best]]
+        out = np.zeros(len(codes), np.float32)
+        out[best] = worth[worth != 0]
+        self.ordered += 1
+        return out
+
+    def block(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int) -> Block:
+        """Given items as candidates for somebody."""
+        assert self.table is not None
+        histories = person.past.as_histories(bundle.histories)
+        owned = owned_by(histories, self.table).toarray() > 0
+        found = Opinions.of(model, histories, max(bundle.now, int(person.past.ts.max())))
+        view = PeopleView(histories, self.table, now)
+        return of_pairs(found, owned, view, np.zeros(len(codes), np.int64), codes)
+
+    def why(
+        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int
+    ) -> list[list[dict[str, object]]]:
+        """For each item what moved it up or down most, strongest first: feature, in words, value and contribution."""
+        if self.ranker is None or not len(person.past) or not len(codes):
+            return [[] for _ in codes]
+        values = self.block(person, codes, bundle, model, now).values(self.ranker.names)
+        names, parts = self.ranker.contributions(values)
+        # What is the same for all of a list does not order it.
+        parts = parts - parts.mean(axis=0)
+        told: list[list[dict[str, object]]] = []
+        for row, part in zip(values, parts, strict=True):
+            strongest = np.argsort(-np.abs(part), kind="stable")[:3]
+            told.append(
+                [
+                    {
+                        "feature": names[place],
+                        "words": words_of(names[place]),
+                        "value": None if np.isnan(row[place]) else round(float(row[place]), 4),
+                        "contribution": round(float(part[place]), 4),
+                    }
+                    for place in strongest
+                    if part[place]
+                ]
+            )
+        return told
+
+    # -- lists for many -----------------------------------------------------------------------------------------------
+
+    def lists(
+        self,
+        model: Model,
+        histories: Histories,
+        k: int,
+        now: int,
+        *,
+        repeat: bool,
+        exclude: sp.csr_matrix,
+        allowed: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    ) -> tuple[Int32, Float32]:
+        """As `Model.recommend`, in the ranker's order; with `repeat` of lists with what was bought before."""
+        assert self.ranker is not None
+        assert self.table is not None
+        rows = len(histories)
+        codes = np.full((rows, k), -1, dtype=np.int32)
+        scores = np.full((rows, k), -np.inf, dtype=np.float32)
+        step = int(np.clip(_CELLS // len(self.table), 8, _ROWS))
+        for start in range(0, rows, step):
+            some = np.arange(start, min(start + step, rows))
+            view = PeopleView(histories.rows(some), self.table, now)
+            block = block_of(model, view, owned_by(view.histories, self.table), allowed)
+            if self.kind(repeat) == NEW:
+                block = block.fresh()
+            best, worth = self.ranker.order(block)
+            row, item = block.row, block.item[best]
+            open_to = ~contained(exclude[some], row, item)
+            row, item, worth = row[open_to], item[open_to], worth[open_to]
+            count = np.bincount(row, minlength=len(some))
+            place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+            keep = place < k
+            codes[some[row[keep]], place[keep]] = item[keep]
+            scores[some[row[keep]], place[keep]] = worth[keep]
+        return codes, scores
 
 
-def change(table: ItemTable | None, catalogue: Catalogue, item_id: str) -> None:
-    """Take a change of an item that the catalogue has heard of."""
-    code = catalogue.code_of.get(item_id)
-    if table is not None and code is not None:
-        table.change(code, float(catalogue.price[code]))
+def contained(matrix: sp.csr_matrix, row: Int64, item: Int32) -> NDArray[np.bool_]:
+    """Which of these places of a matrix have an entry."""
+    width = np.int64(matrix.shape[1])
+    held = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)) * width + matrix.indices
+    return np.isin(row * width + item, held)
+
+
+def followed_by(ranked: Scored, rest: Scored) -> Scored:
+    """The ranked candidates and, below them, what else the first stage has."""
+    codes, scores = rest
+    fresh = ~np.isin(codes, ranked[0])
+    least = ranked[1].min(initial=np.inf)
+    below = np.minimum(scores[fresh], least) if len(ranked[1]) else scores[fresh]
+    return np.concatenate([ranked[0], codes[fresh]]), np.concatenate([ranked[1], below]).astype(np.float32)
 
 
 def feature_store(table: ItemTable | None, catalogue: Catalogue, people: People, histories: Histories) -> FeatureStore:

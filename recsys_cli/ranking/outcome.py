@@ -1,0 +1,67 @@
+"""What came of learning a ranker: whether it is on, and why not. Light, for those who only read a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts.versions import OPTIONAL
+
+if TYPE_CHECKING:
+    from .judging import Verdict
+    from .ranker import Ranker
+
+RANKER = OPTIONAL  # folder of a version, and key of its manifest
+NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of learning.
+
+    Parameters
+    ----------
+    ranker
+        None when it is off for every kind of list.
+    reason
+        Why it is off, or what it gains, in a sentence.
+    verdicts
+        By kind of list; empty when nothing was learned.
+    seconds
+        What it took, of which `fitting` went into fitting the first stage at past moments.
+    """
+
+    ranker: Ranker | None
+    reason: str
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    seconds: float = 0.0
+    fitting: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "on": [kind for kind in (NEW, REPEAT) if self.ranker is not None and self.ranker.on(kind)],
+            "reason": self.reason,
+            "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
+            "seconds": round(self.seconds, 1),
+            "fitting_seconds": round(self.fitting, 1),
+        }
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """What a version's manifest says of its ranker, in a sentence or two; see `Outcome.as_dict`."""
+    words = {NEW: "of new items", REPEAT: "with repeats"}
+    on = [
+        f"{words[kind]} (NDCG@10 {verdict['first']:.4f} -> {verdict['ranked']:.4f})"
+        for kind, verdict in found.get("verdicts", {}).items()
+        if verdict["on"]
+    ]
+    if found.get("on") and on:
+        return f"on for lists {' and '.join(on)}"
+    return f"off: {found.get('reason', 'the version was made without one.')}"
+
+
+def off(reason: str) -> Outcome:
+    """Nothing was learned, because of this."""
+    return Outcome(None, reason)

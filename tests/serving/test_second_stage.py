@@ -1,0 +1,198 @@
+"""Lists in a ranker's order: one that puts cheap items first, so that the right answer is known."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys_cli.artifacts import Version
+from recsys_cli.features import learned
+from recsys_cli.ranking import trees
+from recsys_cli.ranking.outcome import NEW, RANKER, REPEAT
+from recsys_cli.ranking.ranker import Head, Ranker
+from recsys_cli.serving import Engine
+from recsys_cli.serving.request import Filters, Request
+from recsys_cli.serving.rules import Rules
+from recsys_cli.settings import RuleSettings
+
+pytest.importorskip("lightgbm")
+PLAIN = {"explore": False}
+
+
+def cheap_first(*kinds: str) -> Ranker:
+    """Orders by price alone, the cheapest first; one of the other features is there as well."""
+    names = ("score:first", "rank:first", *(name for name in learned() if name in ("price", "own_days", "orders")))
+    price = np.log(np.arange(1, 11, dtype=np.float32)).repeat(20)
+    values = np.zeros((len(price), len(names)), np.float32)
+    values[:, names.index("price")] = price
+    params = {"objective": "regression", "min_data_in_leaf": 1, "num_threads": 1, "deterministic": True}
+    text = trees.grow(values, -price, names, params, rounds=30)
+    return Ranker(names, {"order": Head(trees.Trees(text), 1.0)}, {kind: {"on": True} for kind in kinds})
+
+
+def with_ranker(shop: Any, ranker: Ranker) -> Version:
+    """The shop's version, published again with a ranker."""
+    from recsys_cli.artifacts.bundle import read_bundle
+    from recsys_cli.gdpr import suppression
+    from recsys_cli.models import registry
+    from recsys_cli.publishing.train import publish_version, read_snapshot
+    from recsys_cli.store import Store
+
+    snapshot = read_snapshot(Store(shop.settings.db, shop.settings.store), shop.settings)
+    return publish_version(
+        shop.artifacts,
+        snapshot,
+        registry.load(read_bundle(shop.version.path)),
+        kind="train",
+        metrics={},
+        settings=shop.settings,
+        erasures=suppression.mark(shop.settings.db),
+        ranker=ranker,
+        notes={RANKER: {"on": list(ranker.verdicts), "reason": "It is surely not worse.", "verdicts": {}}},
+    )
+
+
+def engine_of(shop: Any, version: Version, **settings: Any) -> Engine:
+    rules = Rules.of(RuleSettings(**(PLAIN | settings)))
+    return Engine.open(version, shop.secret, rules=rules, budget=np.inf)
+
+
+def prices(engine: Engine, answer: Any) -> list[float]:
+    own = [code for code, fallback in zip(answer.codes, answer.fallbacks, strict=True) if not fallback]
+    return [float(engine.catalogue.price[code]) for code in own]
+
+
+@pytest.fixture
+def ranked(shop: Any) -> Version:
+    return with_ranker(shop, cheap_first(NEW, REPEAT))
+
+
+def test_lists_are_in_its_order(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked)
+    before = engine_of(shop, shop.artifacts.open(shop.artifacts.names()[0])).recommend(Request(user_id="g1", k=4))
+    answer = engine.recommend(Request(user_id="g1", k=4))
+    assert prices(engine, answer) == sorted(prices(engine, answer))
+    assert set(answer.sources) == {engine.model.name}
+    assert answer.codes != before.codes
+    assert answer.scores == sorted(answer.scores, reverse=True)
+    assert (engine.second.ordered, engine.second.late) == (1, 0)
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_everybodys_lists_are_those_of_each(shop: Any, ranked: Version, repeat: bool) -> None:
+    engine = engine_of(shop, ranked)
+    lists = engine.recommend_batch(engine.bundle.keys, 8, repeat=repeat)
+    for row in range(0, len(engine.bundle.keys), 7):
+        person = engine.people.of_customer(engine.bundle.keys[row])
+        picker = engine._pick(person, Request(k=8, repeat=repeat))
+        assert lists.codes[row].tolist() == picker.codes
+
+
+def test_it_only_orders_what_the_gate_allows(shop: Any) -> None:
+    engine = engine_of(shop, with_ranker(shop, cheap_first(REPEAT)))
+    engine.recommend(Request(user_id="g1", k=4))
+    assert engine.second.ordered == 0
+    engine.recommend(Request(user_id="g1", k=4, repeat=True))
+    assert engine.second.ordered == 1
+
+
+def test_filters_and_rules_hold(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked, max_per_brand=1)
+    answer = engine.recommend(Request(user_id="g1", k=3, filters=Filters(category=("garden",), min_price=3)))
+    own = prices(engine, answer)
+    assert own == sorted(own)
+    assert min(own) >= 3
+    brands = engine.catalogue.words["brand"].code[answer.codes]
+    assert len(set(brands.tolist())) == len(answer.codes)
+
+
+def test_pages_do_not_overlap(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked)
+    whole = engine.recommend(Request(user_id="g1", k=12, repeat=True)).codes
+    pages = [engine.recommend(Request(user_id="g1", k=4, offset=at, repeat=True)).codes for at in (0, 4, 8)]
+    assert [code for page in pages for code in page] == whole
+
+
+def test_given_items_are_ordered(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked)
+    answer, unknown = engine.rank(Request(user_id="g1"), ["g9", "g2", "nothing", "g5", "g0"])
+    assert unknown == ["nothing"]
+    assert prices(engine, answer) == sorted(prices(engine, answer))
+    assert sorted(answer.item_ids) == ["g0", "g2", "g5", "g9"]
+
+
+def test_when_time_is_up_the_first_stages_order_is_served(shop: Any, ranked: Version) -> None:
+    slow = Engine.open(ranked, shop.secret, rules=Rules.of(RuleSettings(**PLAIN)), budget=0.0)
+    first = engine_of(shop, shop.artifacts.open(shop.artifacts.names()[0]))
+    request = Request(user_id="g1", k=6)
+    assert slow.recommend(request).codes == first.recommend(request).codes
+    assert slow.second.late == 1
+
+
+def test_reasons_say_what_moved_an_item(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked)
+    person = engine.people.find(Request(user_id="g1"))
+    codes = np.array(engine.catalogue.codes(("g0", "g9")), np.int32)
+    cheap, dear = engine.second.why(person, codes, engine.bundle, engine.model, engine.people.now)
+    assert [cheap[0]["feature"], dear[0]["feature"]] == ["price", "price"]
+    assert cheap[0]["contribution"] > 0 > dear[0]["contribution"]  # type: ignore[operator]
+    assert cheap[0]["words"] == "The price"
+
+
+class TestOff:
+    """What is served, and said, where the ranker cannot be used."""
+
+    def same_as_before(self, shop: Any, engine: Engine) -> bool:
+        first = engine_of(shop, shop.artifacts.open(shop.artifacts.names()[0]))
+        request = Request(user_id="g1", k=6)
+        return engine.recommend(request).codes == first.recommend(request).codes
+
+    @pytest.mark.parametrize("name", ["order.txt", "ranker.json"])
+    @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b[:-9] + b"something"])
+    def test_a_damaged_file(self, shop: Any, ranked: Version, name: str, damage: Any) -> None:
+        path = ranked.path / RANKER / name
+        path.write_bytes(damage(path.read_bytes()))
+        assert shop.artifacts.current().name == ranked.name  # no reason to serve an older version
+        engine = engine_of(shop, ranked)
+        assert engine.second.ranker is None
+        assert engine.second.reason == "The ranker's files are not as published. Run recsys train --ranker."
+        assert self.same_as_before(shop, engine)
+
+    def test_without_lightgbm(self, shop: Any, ranked: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lightgbm" else real(name))
+        trees._library.cache_clear()
+        try:
+            engine = engine_of(shop, ranked)
+        finally:
+            trees._library.cache_clear()
+        assert "pip install lightgbm" in engine.second.reason
+        assert self.same_as_before(shop, engine)
+
+    def test_a_version_without_one(self, shop: Any) -> None:
+        engine = engine_of(shop, shop.version)
+        assert engine.second.reason == "The served version has no ranker."
+
+
+def test_an_update_keeps_it(shop: Any, ranked: Version, tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    from recsys_cli.store import Store
+    from recsys_cli.store.merge import merge_events, transaction
+    from recsys_cli.updates.one_pass import run_pass
+
+    store = Store(shop.settings.db, shop.settings.store)
+    with store.writing() as con, transaction(con):
+        rows = [{"user_id": "g1", "item_id": "g9", "ts": 1_750_000_100, "order_id": "latest"}]
+        merge_events(con, pa.Table.from_pylist(rows))
+    run_pass(store, shop.artifacts, shop.settings)
+    version = shop.version
+    assert version.name != ranked.name
+    assert version.manifest[RANKER] == ranked.manifest[RANKER]
+    engine = engine_of(shop, version)
+    assert engine.second.ranker is not None
+    assert engine.features.compute_interaction("g1", "g9")["own_days"] > 0  # type: ignore[operator]
