@@ -14,8 +14,8 @@ from ..errors import NoModel
 from ..models import registry
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
+from ..schema import Dataset
 from ..settings import Settings
-from ..store import Snapshot
 from . import Report, Split, evaluate, holdout
 from .gate import SERVED, Decision, decide
 
@@ -153,7 +153,7 @@ class Bench:
 
     @staticmethod
     def of(
-        snapshot: Snapshot, settings: Settings, recipe: Recipe, served: Served | None, progress: Progress = SILENT
+        data: Dataset, settings: Settings, recipe: Recipe, served: Served | None, progress: Progress = SILENT
     ) -> Bench | None:
         """Fit on the past and score on the future.
 
@@ -165,7 +165,7 @@ class Bench:
         -------
         None when the data has no future to judge by: too few days, or nobody who came back.
         """
-        split = holdout(snapshot.data, settings.evaluation.window_days)
+        split = holdout(data, settings.evaluation.window_days)
         if split is None:
             return None
         recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ..artifacts import Artifacts, Version
+from ..artifacts import Artifacts, Version, suppressed
 from ..artifacts.bundle import read_bundle
 from ..errors import NotEnoughData
 from ..evaluation.bench import UNJUDGED, fitted
-from ..gdpr import suppression
 from ..models import registry
 from ..models.base import Model
 from ..progress import SILENT, Progress
@@ -42,7 +41,7 @@ def train_ranker(store: Store, artifacts: Artifacts, settings: Settings, progres
         Another version was published meanwhile.
     """
     started = time.monotonic()
-    erasures = suppression.mark(settings.db)
+    erasures = suppressed.mark(settings.db)
     pointer = artifacts.current_name()
     base = artifacts.current()
     snapshot, model, second = _learned(base, store, settings, progress)

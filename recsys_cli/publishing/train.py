@@ -122,7 +122,7 @@ def train(
     snapshot = read_snapshot(store, settings, progress, item_order=served.items if served else None)
     if recipe.name == AUTO:
         recipe = _picked(snapshot, settings, progress)
-    bench = Bench.of(snapshot, settings, recipe, served, progress)
+    bench = Bench.of(snapshot.data, settings, recipe, served, progress)
     recipe = replace(recipe, past=None)  # as large as the model that is fitted next
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)

@@ -36,8 +36,8 @@ def cheap_first(*kinds: str) -> Ranker:
 
 def with_ranker(shop: Any, ranker: Ranker) -> Version:
     """The shop's version, published again with a ranker."""
+    from recsys_cli.artifacts import suppressed
     from recsys_cli.artifacts.bundle import read_bundle
-    from recsys_cli.gdpr import suppression
     from recsys_cli.models import registry
     from recsys_cli.publishing.train import publish_version, read_snapshot
     from recsys_cli.store import Store
@@ -50,7 +50,7 @@ def with_ranker(shop: Any, ranker: Ranker) -> Version:
         kind="train",
         metrics={},
         settings=shop.settings,
-        erasures=suppression.mark(shop.settings.db),
+        erasures=suppressed.mark(shop.settings.db),
         ranker=ranker,
         notes={RANKER: {"on": list(ranker.verdicts), "reason": "It is surely not worse.", "verdicts": {}}},
     )
