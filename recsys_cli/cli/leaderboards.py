@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,11 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from ..evaluation import Interval, Report
+from ..experiments.charts import sparkline
 from ..ranking.outcome import NEW, REPEAT, told
 from ..tuning.search import Tried
 
-_FIGURES = ("ndcg@10", "hr@10", "ndcg@20", "hr@20")  # with what stands beside them, 80 columns
+_CURVE = 50  # trials shown, the newest
+_BAR = 16  # cells of the longest bar: with what stands beside it, 80 columns
+_SEGMENT_MODELS = 5
 _LISTS = {"coverage@10": "cover", "gini@10": "gini", "novelty@10": "novel", "diversity@10": "divers"}
+_METRICS_LEGEND = (
+    "ndcg: hits count more the higher they stand in the list; hr: share of customers with a hit. "
+    "± is half of the 95 % interval, and the light part of a bar."
+)
+_LISTS_LEGEND = (
+    "recall: share of what was wanted that the list has. mrr: 1 / rank of the first hit. cover: share of the catalogue "
+    "that somebody is shown. gini: 0 when all items are shown equally often, 1 when always the same. novel: the fewer "
+    "have had it, the higher, in bits. divers: how unlike the items of a list are, 0 to 1. filled: places that the "
+    "model left to popularity. fit and score in seconds, MB while fitting."
+)
 
 
 def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
@@ -22,7 +36,8 @@ def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
     order = sorted(report.metrics, key=lambda name: -report.metrics[name]["ndcg@10"].value)
     parts: list[RenderableType] = [_metrics(report, order)]
     if full:
-        parts += [_lists(report, order), _segments(report, order)] if report.segments else [_lists(report, order)]
+        parts += [_legend(_METRICS_LEGEND), _lists(report, order), _legend(_LISTS_LEGEND)]
+        parts += [_segments(report, order)] if report.segments else []
     if report.split.get("note"):
         parts.append(Text(report.split["note"], style="yellow"))
     return Group(*parts)
@@ -33,16 +48,29 @@ def _metrics(report: Report, order: list[str]) -> Table:
     how = f"last {split['window_days']:.0f} days" if split["by"] == "time" else f"split by {split['by']}"
     repeat = ", repeats count" if split["repeat"] else ", new items only"
     title = f"{split['users']:,} customers, {how}{repeat}, full catalogue"
-    table = _table(title, ["model", *_FIGURES, "ndcg@10 vs popular"])
+    table = _table(title, ["model", "ndcg@10", "", "hr@10", "vs popular"])
+    longest = max((report.metrics[name]["ndcg@10"].high for name in order), default=0.0)
     for name in order:
         found = report.metrics[name]
         gain = report.differences.get(name, {}).get("popular", {}).get("ndcg@10")
-        table.add_row(Text(name), *(_interval(found[f], f.endswith("@10")) for f in _FIGURES), _gain(gain))
+        bar = _bar(found["ndcg@10"], longest)
+        table.add_row(Text(name), _interval(found["ndcg@10"]), bar, _interval(found["hr@10"]), _gain(gain))
     return table
 
 
+def _bar(found: Interval, longest: float) -> Text:
+    """As long as the value is beside the longest, light where the interval leaves it open."""
+    cells = _BAR / longest if longest > 0 else 0.0
+    sure, open_to = round(max(found.low, 0) * cells), round(max(found.high, 0) * cells)
+    return Text("█" * sure + "░" * (open_to - sure) + " " * (_BAR - open_to))
+
+
+def _legend(text: str) -> Text:
+    return Text(text, style="dim")
+
+
 def _lists(report: Report, order: list[str]) -> Table:
-    columns = ["model", "recall", "mrr", *_LISTS.values(), "filled", "fit s", "score s", "MB"]
+    columns = ["model", "recall", "mrr", *_LISTS.values(), "filled", "fit", "score", "MB"]
     table = _table("At 10, the lists as a whole, and cost", columns)
     for name in order:
         lists, cost = report.lists.get(name, {}), report.cost.get(name, {})
@@ -56,7 +84,7 @@ def _lists(report: Report, order: list[str]) -> Table:
 
 def _segments(report: Report, order: list[str]) -> Table:
     """Segments down, models across: there are more of the former."""
-    shown = order[:6]
+    shown = order[:_SEGMENT_MODELS]
     names = list(dict.fromkeys(s for name in shown for s in report.segments.get(name, {})))
     table = _table("NDCG@10 by segment", ["segment", "customers", *shown])
     for part in names:
@@ -77,6 +105,15 @@ def trials(tried: Iterable[Tried], rows: int = 12) -> Table:
     return table
 
 
+def curve(tried: Sequence[Tried]) -> str:
+    """The best score after each trial, as a line of blocks; empty for fewer than two."""
+    finished = [t.score for t in tried if t.finished]
+    best = list(accumulate(finished, max))[-_CURVE:]
+    if len(best) < 2:
+        return ""
+    return f"Best of the trials so far: {sparkline(best)} {best[0]:.4f} to {best[-1]:.4f}"
+
+
 def settings_line(config: Mapping[str, Any]) -> str:
     """Hyperparameters on one line."""
     return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in config.items() if _short(v))
@@ -88,17 +125,17 @@ def _short(value: Any) -> bool:
 
 def _table(title: str, columns: list[str]) -> Table:
     table = Table(
-        title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1)
+        title=Text(title), title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 1, 0, 0)
     )
     for name in columns:
         wide = name == "hyperparameters"
-        left = name in ("model", "segment", "hyperparameters")
+        left = name in ("", "model", "segment", "hyperparameters")
         table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not wide)
     return table
 
 
-def _interval(found: Interval, whole: bool) -> str:
-    return f"{found.value:.4f} {_give(found)}" if whole else f"{found.value:.4f}"
+def _interval(found: Interval) -> str:
+    return f"{found.value:.4f} {_give(found)}"
 
 
 def _gain(found: Interval | None) -> str:

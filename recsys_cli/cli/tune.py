@@ -111,9 +111,11 @@ def _result(tuned: Tuned) -> dict[str, Any]:
 
 
 def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
-    from .leaderboards import leaderboard, settings_line, trials
+    from .leaderboards import curve, leaderboard, settings_line, trials
 
     out.print(trials(tuned.tried))
+    if line := curve(tuned.tried):
+        out.print(line, highlight=False)
     out.print("The best of each model, by the newest days, which no trial saw:")
     out.print(leaderboard(tuned.report))
     if tuned.earlier:

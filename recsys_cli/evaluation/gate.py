@@ -9,6 +9,7 @@ from .report import Interval, Report
 
 SERVED = "served"
 METRIC = "ndcg@10"
+_FOUR_TO_ONE = 0.84  # standard errors
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ def decide(
 ) -> Decision:
     """Let a candidate pass or keep it back.
 
-    It is kept back when it is worse than the served version or the floor: when the 95 % interval of the difference
-    lies below zero, or the difference itself is below `-margin` of the other's value (a wide interval excuses little).
+    It is kept back when it is worse than the served version or the floor, customer by customer: when the 95 % interval
+    of the difference lies below zero, or the difference is below `-margin` of the other's value and four to one is not
+    chance. Where few came back, a difference of a tenth is a matter of who they were.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def _worse(lead: Interval, theirs: Interval, margin: float) -> str:
     """How much worse, in words; empty when it is not."""
     if lead.high < 0:
         return f"surely below (by {-lead.high:.4f} to {-lead.low:.4f})"
-    if theirs.value > 0 and lead.value < -margin * theirs.value:
+    spread = (lead.high - lead.low) / (2 * 1.96)
+    if theirs.value > 0 and lead.value < -margin * theirs.value and lead.value + _FOUR_TO_ONE * spread < 0:
         return f"{-lead.value / theirs.value:.0%} below"
     return ""

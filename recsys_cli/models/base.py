@@ -118,6 +118,8 @@ class Capabilities:
         `explain` names what in a history speaks for an item.
     personal
         Scores depend on the history at all.
+    strangers
+        Who has no history gets scores, too.
     """
 
     vectors: bool = False
@@ -125,6 +127,7 @@ class Capabilities:
     cold_items: bool = False
     explains: bool = False
     personal: bool = True
+    strangers: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,10 @@ class Model(ABC):
     # Which axes of each array of `state` run over items; "indptr" for the row pointer of a sparse matrix over items.
     item_axes: ClassVar[Mapping[str, tuple[int, ...] | Literal["indptr"]]] = {}
 
+    members: Mapping[str, Model]  # the models that this one is made of, by label; none for most
+
     def __init__(self, config: ModelConfig, n_items: int) -> None:
+        self.members = {}
         self.config = config
         self.n_items = n_items
 

@@ -63,7 +63,7 @@ class Blend(Model):
 
     name: ClassVar[str] = "blend"
     Config: ClassVar[type[ModelConfig]] = BlendConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(cold_items=True, explains=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(cold_items=True, explains=True, strangers=True)
     config: BlendConfig
 
     def __init__(self, config: BlendConfig, n_items: int, members: Mapping[str, Model]) -> None:

@@ -39,7 +39,7 @@ class Popular(Model):
 
     name: ClassVar[str] = "popular"
     Config: ClassVar[type[ModelConfig]] = PopularConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(personal=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(personal=False, strangers=True)
     item_axes: ClassVar[dict[str, tuple[int, ...]]] = {"popularity": (0,)}
     config: PopularConfig
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..durable_files import private_dir
 from ..errors import RecsysError
 from ..models import registry
@@ -23,6 +25,8 @@ from .objective import Rung, aged, climb
 if TYPE_CHECKING:
     import optuna
 
+# What a fit at the edge of the search space may end in.
+_UNFIT = (RecsysError, np.linalg.LinAlgError, ArithmeticError, MemoryError)
 _HOPELESS = 0.6  # a model whose best is below this share of the best of all gets no more trials
 _MIN_TRIALS = 2  # before a model may be called hopeless
 
@@ -168,7 +172,7 @@ class Search:
                 settled, first = fitted.config, fitted if first is None else first
                 if value < _HOPELESS * max((t.values[0] for t in self.tried()), default=0.0):
                     break
-        except RecsysError as e:
+        except _UNFIT as e:  # a dead end among the hyperparameters; the search goes on
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=optuna.trial.TrialState.FAIL, user_attrs={"model": model, "why": str(e)}
@@ -209,7 +213,7 @@ class Search:
                 if rung + 1 < len(self.steps) and trial.should_prune():
                     pruned = True
                     break
-        except RecsysError as e:
+        except _UNFIT as e:  # a dead end among the hyperparameters; the search goes on
             trial.set_user_attr("why", str(e))
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return

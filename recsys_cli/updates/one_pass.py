@@ -19,7 +19,7 @@ from ..store import Store
 from ..store.reading import spool_position, watermark
 from ..store.spool_import import Taken
 from .drain import drain, drain_served, remove_old_segments
-from .retrain_triggers import FIRST_EVENTS, Attempt, reason
+from .retrain_triggers import FIRST_EVENTS, Attempt, reason, uncured
 
 LOCK = ".worker.lock"
 
@@ -238,7 +238,7 @@ def _freshen(
         why = reason(version, folded.watch, last, settings.update) if settings.update.retrain else ""
         if not why:
             return Pass("published", version.name, **growth)
-        training = _train(artifacts, settings, why, after, progress)
+        training = replace(_train(artifacts, settings, why, after, progress), uncured=uncured(why, last))
         served = training.version if training.promoted else version.name
         return Pass("published", served, training=training, **growth)
 

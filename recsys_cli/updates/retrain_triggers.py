@@ -11,6 +11,8 @@ from ..schema import DAY
 from ..settings import UpdateSettings
 from .drift import Watch
 
+_MOVED = ("the distribution of ", "the lead over popularity ")  # how reasons begin that a look at the newest days gives
+_LONGEST = 6  # times that a pause is doubled at most
 FIRST_EVENTS = 1000  # with fewer, the first training is left to the owner
 
 
@@ -30,6 +32,8 @@ class Attempt:
         Whether that is served.
     verdict
         The gate's sentence.
+    uncured
+        Trainings one after the other for what the newest days looked like, which they did not change.
     """
 
     last_ts: int
@@ -39,6 +43,7 @@ class Attempt:
     version: str
     promoted: bool
     verdict: str
+    uncured: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,9 +67,17 @@ def reason(version: Version, watch: Watch | None, last: Attempt | None, settings
         return f"there are {growth['events']:.0%} more events than at the last training"
     if 0 < settings.retrain_items <= growth["items"]:
         return f"there are {growth['items']:.0%} more items than at the last training"
-    if watch is None or days < settings.check_days:
+    # What the last training did not cure the next one will not either: a noisy shop would train every day.
+    pause = settings.check_days * 2 ** min(last.uncured if last else 0, _LONGEST)
+    if watch is None or days < pause:
         return ""
     return _moved(watch, version, settings)
+
+
+def uncured(why: str, last: Attempt | None) -> int:
+    """`Attempt.uncured` of a training for this reason, done after `last`; forgotten one by one with other reasons."""
+    before = last.uncured if last else 0
+    return before + 1 if why.startswith(_MOVED) else max(before - 1, 0)
 
 
 def _moved(watch: Watch, version: Version, settings: UpdateSettings) -> str:

@@ -22,7 +22,7 @@ from recsys_cli.store.merge import merge_events, transaction
 from recsys_cli.updates import recorded_pass
 from recsys_cli.updates.drift import Watch, psi
 from recsys_cli.updates.loop import attempt
-from recsys_cli.updates.retrain_triggers import Attempt, reason
+from recsys_cli.updates.retrain_triggers import Attempt, reason, uncured
 
 Line = Callable[..., bytes]
 T0, DAY = 1_700_000_000, 86_400
@@ -148,6 +148,19 @@ def test_what_was_refused_is_not_made_again_from_the_same_data() -> None:
     assert reason(version(T0 + 8 * DAY, 1310), None, refused, settings) == ""
     assert reason(version(T0 + 14 * DAY, 1310), None, refused, settings)
     assert reason(version(T0 + 8 * DAY, 1560), None, refused, settings)
+
+
+def test_what_a_training_did_not_cure_waits_with_growing_pauses() -> None:
+    """A noisy shop, whose lead over popularity is low on every day, is not trained every day."""
+    settings, last, trained = UpdateSettings(retrain_days=0), None, []
+    for day in range(1, 31):
+        newest = T0 + day * DAY
+        said = reason(version(newest), Watch(newest, {}, lead=1.0), last, settings)
+        if said:
+            trained.append(day)
+            last = Attempt(newest, 1000, 100, said, "v000009", True, "", uncured(said, last))
+    assert trained == [1, 3, 7, 15]
+    assert uncured("there are 20% more events than at the last training", last) == 3
 
 
 def test_every_reason_can_be_switched_off() -> None:
