@@ -222,6 +222,14 @@ class ServeSettings:
         "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit. "
         "The owner's key has none.",
     )
+    event_rate: float = _s(
+        2000.0,
+        "Events a second that each process takes with one key, a tenth from one address with a page's key; 0 for no "
+        "limit. The owner's key has none.",
+    )
+    session_events: int = _s(5000, "Events an hour that each process takes of one session or customer; 0 for no limit.")
+    max_spool: int = _s(500_000_000, "Bytes of events that may wait for the update worker; beyond, none are taken.")
+    max_spool_days: float = _s(30.0, "Days that events may wait for the update worker; beyond, none are taken.")
     poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
     log_share: float = _s(
         1.0, "Share of answered lists that are logged, 0 to 1; those of experiments always are.", high=1

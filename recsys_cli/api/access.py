@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import time
 from collections import OrderedDict
@@ -66,13 +67,32 @@ class NoKey(Refused):
 
 
 class TooMany(Refused):
-    """More requests than are taken from one caller."""
+    """More than is taken from one caller, of one person, or in all."""
 
     code, http_status = "too_many", 429
 
-    def __init__(self, seconds: float) -> None:
-        self.retry_after = max(1, round(seconds))
-        super().__init__("Too many requests.", f"Wait {self.retry_after} s, or raise serve.rate_limit.")
+    def __init__(self, seconds: float, what: str = "Too many requests.", setting: str = "serve.rate_limit") -> None:
+        self.retry_after = max(1, math.ceil(seconds))
+        super().__init__(what, f"Wait {self.retry_after} s, or raise {setting}.")
+
+
+class Buckets:
+    """Token buckets by name; the names used longest ago are forgotten, which only ever gives somebody more."""
+
+    def __init__(self, names: int) -> None:
+        self._names = names
+        self._left: OrderedDict[object, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: object, rate: float, most: float, count: float = 1.0) -> float:
+        """Take `count` of what refills at `rate` a second up to `most`; the seconds to wait when there are too few."""
+        now = time.monotonic()
+        left, then = self._left.pop(name, (most, now))
+        left = min(most, left + (now - then) * rate)
+        short = count - left
+        self._left[name] = (left if short > 0 else left - count, now)
+        if len(self._left) > self._names:
+            self._left.popitem(last=False)
+        return max(short, 0.0) / rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +105,16 @@ class Caller:
         What the caller may do; empty for strangers.
     signing
         Secret of a page's key, with which a customer's id must be signed.
+    name
+        Of the key; empty for the owner's and for none.
+    address
+        For counting.
     """
 
     scopes: frozenset[str] = frozenset()
     signing: str = ""
+    name: str = ""
+    address: str = ""
 
     def check(self, needed: str) -> None:
         """Stop a caller who may not do this.
@@ -156,7 +182,7 @@ class Access:
         self.origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         self._proxies = tuple(proxies)
         self._rate = rate
-        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets = Buckets(_BUCKETS)
 
     def caller(self, peer: str, headers: Mapping[bytes, bytes]) -> Caller:
         """Who asks.
@@ -178,7 +204,8 @@ class Access:
                 raise NoKey("This is not a valid key.", "Make one with recsys keys add.")
             if key.created_at:
                 self._spend(f"key {key.name}", self._rate)
-            return Caller(frozenset(key.scopes), key.signing)
+            name = key.name if key.created_at else ""
+            return Caller(frozenset(key.scopes), key.signing, name, self.address(peer, headers))
         address = self.address(peer, headers)
         if not self.keys.exists and _is_loopback(peer):
             if address != peer:
@@ -210,16 +237,8 @@ class Access:
     def _spend(self, caller: str, rate: float) -> None:
         if not rate:
             return
-        now = time.monotonic()
-        most = max(rate * _BURST, 1.0)
-        left, then = self._tokens.pop(caller, (most, now))
-        left = min(most, left + (now - then) * rate)
-        if left < 1:
-            self._tokens[caller] = (left, now)
-            raise TooMany((1 - left) / rate)
-        self._tokens[caller] = (left - 1, now)
-        if len(self._tokens) > _BUCKETS:
-            self._tokens.popitem(last=False)
+        if seconds := self._buckets.take(caller, rate, max(rate * _BURST, 1.0)):
+            raise TooMany(seconds)
 
     def cors(self, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         """Headers that let a page of a configured origin read the answer, and no other page."""

@@ -106,6 +106,8 @@ async def answer(route: Route, service: Service, scope: Scope, receive: Receive,
             reply = await reply
     except RecsysError as e:
         reply = Reply.error(e)
+        if isinstance(e, TooMany):
+            reply.headers.append((b"retry-after", str(e.retry_after).encode()))
         if isinstance(e, TooSlow | TooLarge | Busy):
             # The rest of the body may still come: this connection is good for nothing else.
             reply.headers.append((b"connection", b"close"))

@@ -26,10 +26,11 @@ async def take_events(service: Service, call: Call) -> Reply:
     events = read_events(call.body)
     for user_id in {event["user_id"] for event in events if "user_id" in event}:
         call.caller.names(user_id, call.query["user_token"])
+    service.limits.check(call.caller, events)
     now = round(time.time(), 3)
     kept = [event | {"received_at": now} for event in events if _may_keep(service, event, call.query["consent"])]
     if kept:
-        await service.sink.append(kept)
+        await service.write(kept)
     for event in kept:
         prometheus.EVENTS.labels(event["event_type"]).inc()
     refused = len(events) - len(kept)
@@ -75,7 +76,7 @@ async def merge_session(service: Service, call: Call) -> Reply:
     profile, live = service.live.ready().people.may_use(user_id, "full", session_id)
     merged = profile and live  # what a guest wants nobody to use is no part of a profile either
     if merged:
-        await service.sink.append([line])
+        await service.write([line])
     return Reply.of({"merged": merged, "request_id": call.request_id}, 202)
 
 
@@ -96,7 +97,7 @@ async def delete_item(service: Service, call: Call) -> Reply:
     item_id = call.path["item_id"]
     _must_exist(service, item_id)
     line = {"t": "item", "op": "delete", "item_id": item_id, "ts": int(time.time()), "retired": True}
-    await service.sink.append([line])
+    await service.write([line])
     return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
 
 
@@ -111,7 +112,7 @@ def _must_exist(service: Service, item_id: str) -> None:
 async def _write_item(service: Service, call: Call, op: str) -> Reply:
     item_id = read_id(call.path["item_id"], "The item_id in the path")
     columns = read_item(call.body)
-    await service.sink.append([{"t": "item", "op": op, "item_id": item_id, "ts": int(time.time()), **columns}])
+    await service.write([{"t": "item", "op": op, "item_id": item_id, "ts": int(time.time()), **columns}])
     return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
 
 

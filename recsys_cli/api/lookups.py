@@ -32,10 +32,12 @@ def show_user(service: Service, call: Call) -> Reply:
 
 
 def health(service: Service, call: Call) -> Reply:
-    """The process lives, and how the update worker does; its trouble is not the server's, so the status stays ok."""
+    """The process lives; whether events are taken, and how the update worker does. Trouble of theirs leaves the lists
+    as they are, so the status stays ok."""
     worker = worker_health.read(service.live.artifacts.root)
+    events = service.spool_error or service.limits.full or "ok"
     if not worker.passes:
-        return Reply(b'{"status":"ok","worker":null}')
+        return Reply.of({"status": "ok", "events": events, "worker": None})
     shown = {
         "last_pass_at": int(worker.ended_at),
         "outcome": worker.outcome,
@@ -43,7 +45,7 @@ def health(service: Service, call: Call) -> Reply:
         "lag_seconds": round(worker.lag_seconds, 1),
         "backlog_bytes": worker.backlog_bytes,
     }
-    return Reply.of({"status": "ok", "worker": shown})
+    return Reply.of({"status": "ok", "events": events, "worker": shown})
 
 
 def ready(service: Service, call: Call) -> Reply:

@@ -143,6 +143,7 @@ EVENTS: Schema = {
 HEALTH: Schema = obj(
     {
         "status": {"const": "ok"},
+        "events": {"type": "string", "description": "ok, or why events are not taken: a full disk, say."},
         "worker": {
             "anyOf": [
                 {"type": "null"},

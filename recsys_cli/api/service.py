@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 from ..artifacts import Artifacts, SpoolWriter, running, worker_state
 from ..artifacts.keys import KeyRing
 from ..artifacts.served_log import ServedLog
+from ..errors import RecsysError
 from ..serving.arms import Comparison
 from ..serving.reloader import Live, Log
 from ..serving.rules import Rules
 from ..settings import ServeSettings
 from . import prometheus
 from .access import Access, read_proxies
+from .event_limits import EventLimits
 from .events import EventSink
 
 _STATES_EVERY = 1.0  # seconds
@@ -53,6 +56,8 @@ class Service:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
+    limits: EventLimits = field(init=False)
+    spool_error: str = ""
     buffered: int = 0  # bytes of bodies that have not arrived whole
 
     @staticmethod
@@ -77,6 +82,7 @@ class Service:
         self.live.also = self._also
         self.served = ServedLog(SpoolWriter(self.live.artifacts.served_dir), self.settings.log_share)
         # What was answered is on disk before anybody is told that it was seen.
+        self.limits = EventLimits(self.settings)
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
         self.comparison = Comparison((), self.live.other, self.settings.holdout)
 
@@ -91,6 +97,24 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sink.close()
         await asyncio.to_thread(self.served.close)
+
+    async def write(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Return once the lines are on disk; that they cannot be is logged once, and shown by /health.
+
+        Raises
+        ------
+        StoreError
+        """
+        try:
+            await self.sink.append(lines)
+        except RecsysError as e:
+            if e.message != self.spool_error:
+                self.log("events_not_written", error=e.message)
+            self.spool_error = e.message
+            raise
+        if self.spool_error:
+            self.log("events_written_again")
+            self.spool_error = ""
 
     def _written(self) -> None:
         # Whoever asks this process next sees the event, without waiting for the next look.
@@ -126,7 +150,9 @@ class Service:
             prometheus.VERSION_AGE.set(self.live.created_at)
             prometheus.WORKER_AGE.set(time.time() - self.live.created_at)
             if self.live.engine.overlay is not None:
-                prometheus.BACKLOG.set(self.live.spool.backlog(self.live.engine.overlay.floor))
+                waiting, since = self.live.spool.waiting(self.live.engine.overlay.floor)
+                prometheus.BACKLOG.set(waiting)
+                self.limits.note_waiting(waiting, time.time() - since)
         worker = worker_state.read(self.live.artifacts.root)
         prometheus.WORKER_PASS.set(worker.ended_at)
         prometheus.WORKER_FAILURES.set(worker.failures)

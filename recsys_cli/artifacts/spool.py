@@ -102,6 +102,14 @@ class Spool:
         """Bytes that a reader at `position` has not read."""
         return sum(max(size - position.get(name, 0), 0) for name, size in self.segments().items())
 
+    def waiting(self, position: Position) -> tuple[int, float]:
+        """Bytes that a reader at `position` has not read, and since when (epoch seconds) the first of them may wait."""
+        left = {name: size - position.get(name, 0) for name, size in self.segments().items()}
+        names = [name for name, size in left.items() if size > 0]
+        first = names[0].partition("-")[0] if names else ""
+        since = int(first) / 1000 if first.isdigit() else time.time()
+        return sum(left[name] for name in names), since
+
     def epoch(self) -> str:
         """Changes whenever lines were blanked; readers then drop what they remember and read again."""
         try:

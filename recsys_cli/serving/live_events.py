@@ -17,6 +17,7 @@ from ..identity import pseudonym, user_key
 from ..schema import CART, CLICK, DAY, IMPRESSION, PURCHASE, guest_id
 
 _WITNESSES = 100  # events that must be later before the clock is
+MOST_REMEMBERED = 1000  # events of one person since the version, and items shown to them; half of what may be held
 _PIECE = 200  # lines taken at a time: about a millisecond
 _ANSWERS_AN_IMPRESSION = (CLICK, CART, PURCHASE)
 
@@ -68,7 +69,10 @@ class Overlay:
         good: the next one to log in in the same session gets only what came after.
     shown
         For each person, how often an item was shown since it was last clicked, and when last; who was shown something
-        lately comes last. No version holds that, so it is taken from the start of what is left of the spool.
+        lately comes last. No version holds that, so it is taken from the start of what is left of the spool. The items
+        shown last, `MOST_REMEMBERED` at most.
+    forgotten
+        How many of somebody's events are too many to be remembered here; the worker takes all of them.
     recent
         What came after `floor`, each with its segment and the offset after it: the overlay of the next version takes
         from there what that version does not hold, instead of reading the spool again.
@@ -84,6 +88,7 @@ class Overlay:
     merged: dict[Key, list[Key]] = field(default_factory=dict)
     gone: dict[Key, int] = field(default_factory=dict)
     shown: dict[Key, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    forgotten: dict[Key, int] = field(default_factory=dict)
     events: int = 0
     recent: list[tuple[str, int, Entry]] = field(default_factory=list)
     _newest: list[int] = field(default_factory=list)
@@ -157,8 +162,16 @@ class Overlay:
         self._note_time(what.ts)
         self.events += 1
         if what.kind != IMPRESSION:
-            self.people.setdefault(key, []).append(what)
+            self._remember(key, what)
         return []
+
+    def _remember(self, key: Key, heard: Heard) -> None:
+        events = self.people.setdefault(key, [])
+        events.append(heard)
+        if len(events) >= 2 * MOST_REMEMBERED:
+            # A robot's visit must neither grow without bound nor be gone through whole at every answer.
+            del events[:-MOST_REMEMBERED]
+            self.forgotten[key] = self.forgotten.get(key, 0) + MOST_REMEMBERED
 
     def take_lags(self) -> list[float]:
         """Seconds from an event's receipt until it was taken, for some of those since the last time."""
@@ -186,13 +199,16 @@ class Overlay:
 
     def heard_of(self, key: Key) -> int:
         """How much was heard of somebody; grows with everything that is, also when a guest's past is given away."""
-        return len(self.people.get(key, ())) + len(self.merged.get(key, ())) + self.gone.get(key, 0)
+        remembered = len(self.people.get(key, ())) + self.forgotten.get(key, 0)
+        return remembered + len(self.merged.get(key, ())) + self.gone.get(key, 0)
 
     def _count_shown(self, key: Key, heard: Heard) -> None:
         if heard.kind == IMPRESSION:
             items = self.shown[key] = self.shown.pop(key, {})  # to the end
-            count, _ = items.get(heard.item_id, (0, 0))
+            count, _ = items.pop(heard.item_id, (0, 0))  # so that what was shown last stands last
             items[heard.item_id] = (count + 1, heard.ts)
+            if len(items) > MOST_REMEMBERED:
+                del items[next(iter(items))]
         elif heard.kind in _ANSWERS_AN_IMPRESSION and key in self.shown:
             self.shown[key].pop(heard.item_id, None)
 

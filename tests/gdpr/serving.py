@@ -40,11 +40,17 @@ class Server:
         with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             return json.loads(reply.read())
 
-    def post(self, path: str, body: Any, header: str = "", secret: str = SECRET) -> tuple[int, Any]:
+    def post(
+        self, path: str, body: Any, header: str = "", secret: str = SECRET, stamp: int = 0, signed_for: str = ""
+    ) -> tuple[int, Any]:
         data = json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "X-API-Key": self.key}
         if header:
-            digest = hmac.new(secret.encode(), data, hashlib.sha256).digest()
+            signed = data
+            if "recsys" in header.lower():  # ours covers the time and the route
+                headers["X-Recsys-Timestamp"] = str(stamp or int(time.time()))
+                signed = f"{headers['X-Recsys-Timestamp']}\n{signed_for or path}\n".encode() + data
+            digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
             headers[header] = base64.b64encode(digest).decode()
         request = urllib.request.Request(self.url + path, data, headers)
         try:
