@@ -205,7 +205,8 @@ def _worker(p: Patient) -> list[Finding]:
         sentence = f"{_bytes(p.spool_bytes)} of events that the server received are not in the database yet."
         full = p.spool_bytes > p.settings.serve.max_spool
         sentence += " That is more than serve.max_spool: the server takes no more events." if full else ""
-        found.append(Finding("spool_waiting", BROKEN if full else WARNING, sentence, "Run, or put into cron: recsys update-worker --once"))
+        hint = "Run, or put into cron: recsys update-worker --once"
+        found.append(Finding("spool_waiting", BROKEN if full else WARNING, sentence, hint))
     return found
 
 
