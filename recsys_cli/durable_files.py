@@ -132,6 +132,18 @@ def being_written(path: Path) -> bool:
     return False
 
 
+# What an operating system says of a file that is not there or not whole. Everything else (no permission, descriptors or
+# memory used up) says something about us, and must never make a file pass for damaged.
+_DAMAGED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of reading a file that should be there says that the file is not whole."""
+    return not isinstance(error, MemoryError) and not (
+        isinstance(error, OSError) and error.errno is not None and error.errno not in _DAMAGED
+    )
+
+
 def explain_os(error: OSError, path: Path) -> RecsysError:
     """An operating system's refusal as one of our sentences."""
     reason = os.strerror(error.errno) if error.errno else str(error)
@@ -195,6 +207,13 @@ class StateFile(Generic[T]):
             raise DamagedState(self.path, self.without) from None
         return value
 
+    def read_or_empty(self) -> T:
+        """As `read`, for what the next writer writes again whole: damage counts as nothing there."""
+        try:
+            return self.read()
+        except DamagedState:
+            return self.empty()
+
     def write(self, value: T) -> None:
         """Replace the document, on disk."""
         data = msgspec.to_builtins(value)
@@ -238,10 +257,16 @@ class Watched(Generic[T]):
     value: T = field(init=False)
     error: RecsysError | None = field(init=False, default=None)
     _seen: tuple[int, int, int] | None = field(init=False, default=None)
+    _spare: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
         self._seen = self._stamp()
         self.value = self.file.read()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
 
     def refresh(self) -> bool:
         """Look again, at the price of one `stat` when nothing has changed; whether `value` is new. Never raises."""
@@ -249,7 +274,7 @@ class Watched(Generic[T]):
             seen = self._stamp()
             if seen == self._seen:
                 return False
-            value = self.file.read()
+            value = self._read()
         except DamagedState as e:
             self._seen, self.error = seen, e  # it stays damaged until it is written again
             return False
@@ -258,6 +283,17 @@ class Watched(Generic[T]):
             return False  # descriptors used up, perhaps: the next look tries again
         self._seen, self.error, self.value = seen, None, value
         return True
+
+    def _read(self) -> T:
+        """Read with a descriptor kept for it: who has used up the others must not keep a revoked key alive."""
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
+        try:
+            return self.file.read()
+        finally:
+            with suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -360,6 +396,8 @@ def sweep_drafts(parent: Path, prefix: str) -> None:
         except OSError:
             continue  # renamed or removed since it was listed, or not ours to read
         try:
+            if os.fstat(lock).st_uid != os.geteuid():
+                continue  # anybody may make a folder of that name in a place that is everybody's
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
         except BlockingIOError:

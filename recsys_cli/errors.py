@@ -104,6 +104,18 @@ class CorruptArtifact(ArtifactError):
     code = "corrupt_artifact"
 
 
+class NewerVersion(CorruptArtifact):
+    """A version that a newer recsys wrote: nothing is wrong with it, and it cannot be used here."""
+
+    code = "newer_version"
+
+
+class NotReady(ArtifactError):
+    """A server that answers, but no longer keeps up: a loop of it has failed again and again."""
+
+    code = "not_ready"
+
+
 class Superseded(ArtifactError):
     """Another version was published while this one was being made from the one before."""
 

@@ -50,13 +50,16 @@ def load_secret(db: Path, *, create: bool = False) -> str:
         secret = path.read_bytes().strip()
     except FileNotFoundError:
         raise StoreError(
-            f"The key file {path} is missing.",
-            "Restore it from a backup; without it nobody can be found in the versions.",
+            f"The key file {path} is missing: without it no customer can be found in the versions.",
+            f"Copy store/shop.duckdb.key from a backup to {path}. Without a backup, move the database and the versions "
+            "away and ingest the exports again.",
         ) from None
     except OSError as e:
         raise explain_os(e, path) from None
     if not re.fullmatch(rb"[0-9a-f]{64}", secret):
-        raise StoreError(f"The key file {path} is damaged.", "Restore it from a backup.")
+        raise StoreError(
+            f"The key file {path} is damaged.", f"Copy store/shop.duckdb.key from a backup to {path}."
+        )
     return secret.decode()
 
 

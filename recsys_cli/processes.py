@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -42,6 +43,32 @@ def own_environment(**more: str) -> dict[str, str]:
     if entries:
         clean["PYTHONPATH"] = os.pathsep.join(entries)
     return clean | more
+
+
+def become_owner(*places: Path) -> str:
+    """Where root runs a command on somebody's state, go on as that somebody: root's files would shut them out.
+
+    Parameters
+    ----------
+    places
+        Where the state is, or is to be; the first one that exists tells whose it is.
+
+    Returns
+    -------
+    The user's name or number; empty when nothing changed.
+    """
+    owner = next((place.stat() for place in places if place.exists()), None)
+    if os.geteuid() != 0 or owner is None or owner.st_uid == 0:
+        return ""
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+        os.initgroups(name, owner.st_gid)
+    except KeyError:
+        name = str(owner.st_uid)
+        os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
+    return name
 
 
 def die_with_parent(by: signal.Signals, parent: int = 0) -> None:

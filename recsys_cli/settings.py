@@ -365,7 +365,7 @@ def load(
     flags
         Dotted setting name to value; None values were not given on the command line.
     config
-        The TOML file; default is `$RECSYS_CONFIG`, else `recsys.toml` where the command is run, if there is one.
+        The TOML file; see `settings_file`.
     environ
         Default is the process's environment.
 
@@ -377,7 +377,8 @@ def load(
     environ = os.environ if environ is None else environ
     rows = {row.name: row for row in table()}
     values: dict[str, Any] = {}
-    for name, value in _from_toml(config, environ).items():
+    given = (flags or {}).get("db")
+    for name, value in _from_toml(config, environ, given).items():
         _put(values, _row(rows, name, "recsys.toml"), value, "recsys.toml")
     for row in rows.values():
         if environ.get(row.env):  # an empty variable is what a compose file makes of one that is not set
@@ -387,7 +388,27 @@ def load(
             _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
     if "rules.timezone" not in values and "ingest.timezone" in values:
         values["rules.timezone"] = values["ingest.timezone"]
+    if given is not None and "artifacts" not in values:
+        values["artifacts"] = Path(given).parent / table_default("artifacts")
+    for name in ("db", "artifacts"):
+        path = values.get(name, table_default(name))
+        # What belongs to a database stands beside it, and not beside a link to it; so does the proof of an erasure.
+        if path.is_symlink():
+            values[name] = path.resolve()
     return typing.cast(Settings, _build(Settings, values, ""))
+
+
+def table_default(name: str) -> Any:
+    """The default of a setting by its dotted name."""
+    return next(row.default for row in table() if row.name == name)
+
+
+def settings_file(config: Path | None, db: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Where the settings are read from: `config`, else `$RECSYS_CONFIG`, else `recsys.toml` beside the database that
+    was named on the command line, else `recsys.toml` in the working directory."""
+    environ = os.environ if environ is None else environ
+    named = config or (Path(environ["RECSYS_CONFIG"]) if environ.get("RECSYS_CONFIG") else None)
+    return named or (Path(db).parent if db is not None else Path()) / "recsys.toml"
 
 
 def as_values(settings: Settings) -> dict[str, Any]:
@@ -439,13 +460,13 @@ def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
     raise UsageError(f"'{name}' in {where} is not a setting.", hint)
 
 
-def _from_toml(config: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    named = config or (Path(environ["RECSYS_CONFIG"]) if environ.get("RECSYS_CONFIG") else None)
-    path = named or Path("recsys.toml")
+def _from_toml(config: Path | None, environ: Mapping[str, str], db: Path | None) -> dict[str, Any]:
+    named = config is not None or bool(environ.get("RECSYS_CONFIG"))
+    path = settings_file(config, db, environ)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        if named is None:
+        if not named:
             return {}
         raise UsageError(f"There is no settings file {path}.", "Name one that exists with --config.") from None
     except OSError as e:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
-from .errors import CorruptArtifact, NoModel, RecsysError, StoreMissing
+from .errors import NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
 from .ranking import trees
 from .ranking.outcome import RANKER, told
@@ -40,6 +40,8 @@ class Status:
         Newest model that the gate refused, and why; empty when the newest training is served.
     erasures
         Those that were interrupted, or whose proof has failed, as a sentence; empty when there are none.
+    busy
+        Why the database could not be looked at: nobody is waited for.
     """
 
     store: StoreSummary | None
@@ -50,6 +52,7 @@ class Status:
     worker: Health | None = None
     kept_back: str = ""
     erasures: str = ""
+    busy: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -64,6 +67,8 @@ class Status:
                 "unseen_events": self.unseen,
                 "ranker": _ranker(self.version),
             }
+        if self.busy:
+            shown["database"] = self.busy
         if self.erasures:
             shown["erasure"] = self.erasures
         if self.kept_back:
@@ -82,7 +87,7 @@ class Status:
 
 
 def status(store: Store, artifacts: Artifacts) -> Status:
-    """Look at everything without changing anything.
+    """Look at everything without changing anything and without waiting for anybody.
 
     Raises
     ------
@@ -91,20 +96,23 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     """
     damaged: list[str] = []
     version = None
-    with contextlib.suppress(NoModel, CorruptArtifact):
+    with contextlib.suppress(NoModel):
         version = artifacts.current(damaged=lambda e: damaged.append(e.message))
-    held, position = None, {}
+    held, position, busy = None, {}, ""
     try:
-        with store.reading() as con:
+        with store.impatient().reading() as con:
             held, position = summary(con), spool_position(con)
     except StoreMissing:
         if version is None:
             raise
+    except StoreBusy as e:
+        busy = f"{e.message} What it holds was not looked at."
+        position = dict(version.manifest["spool"]) if version else {}
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)
     worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
-    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path))
+    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy)
 
 
 def _ranker(version: Version) -> str:

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"__main__"},
             {"cli"},
             {"demo", "list_export", "shop", "status"},
-            {"api", "doctor", "backup"},
+            {"api", "doctor", "backup", "restore"},
             {"updates"},
             {"gdpr", "publishing", "ingest", "experiments"},
             {"serving", "tuning"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 
 from ..artifacts import worker_state as worker_health
-from ..errors import NotFound
+from ..errors import NotFound, NotReady
+from ..supervisor import reasons
 from . import prometheus
 from .call import Call, Reply
 from .service import Service
@@ -50,7 +51,10 @@ def health(service: Service, call: Call) -> Reply:
 
 def ready(service: Service, call: Call) -> Reply:
     """A version is loaded and answers can be given."""
-    return Reply.of({"status": "ready", "version": service.live.ready().version})
+    version = service.live.ready().version
+    if wrong := reasons(service.live.loops):
+        raise NotReady(" ".join(wrong), "See the server's log.")
+    return Reply.of({"status": "ready", "version": version})
 
 
 def show_status(service: Service, call: Call) -> Reply:

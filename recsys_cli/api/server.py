@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..artifacts.versions import METRICS_DRAFT
+from ..durable_files import draft_dir, sweep_drafts
 from ..errors import CorruptArtifact, UsageError
 from ..processes import own_command, own_environment
 from ..settings import RuleSettings, ServeSettings
@@ -98,8 +99,11 @@ def serve(plan: ServePlan, sock: socket.socket) -> None:
     if plan.settings.workers == 1:
         _become_worker(plan, sock)
     log_to_stderr()
-    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
-        _Supervisor(plan, sock, Path(folder)).run()
+    # Beside the versions, where no cleaner of temporary files takes it away from a server that runs for months, and
+    # where the next server or worker finds what a killed one left.
+    sweep_drafts(plan.artifacts, METRICS_DRAFT)
+    with draft_dir(plan.artifacts, METRICS_DRAFT) as folder:
+        _Supervisor(plan, sock, folder).run()
 
 
 def _command(sock: socket.socket, watch: str) -> list[str]:

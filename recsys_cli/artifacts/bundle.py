@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..durable_files import explain_os, is_damage
 from ..errors import CorruptArtifact
 from ..identity import UserKeys
 from ..schema import Histories, IdMap
@@ -150,6 +151,8 @@ def read_bundle(path: Path) -> Bundle:
             shelves=_load_arrays(path / "shelves"),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as e:
+        if isinstance(e, OSError) and not is_damage(e):
+            raise explain_os(e, path) from e
         raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..durable_files import sha256_of
-from ..errors import CorruptArtifact
+from ..errors import CorruptArtifact, NewerVersion
 from ..identity import UserKeys, find_key, sha256_column
 from ..progress import SILENT, Progress
 from ..schema import Histories
@@ -64,6 +64,8 @@ def forget(
             try:
                 version = artifacts.open(name)
                 held = read_bundle(version.path)
+            except NewerVersion:
+                raise  # it cannot be rewritten here, and is too good to be removed
             except CorruptArtifact as e:
                 progress.note(f"{e.message} It is removed.")
                 _discard(artifacts, name)

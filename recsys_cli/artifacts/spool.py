@@ -1,9 +1,10 @@
 """The log of what the server received: append-only segments of JSON lines that are on disk before they count.
 
-Each server process appends to segments of its own, so writers never meet. A line is an object with a `t`: `event`
-(columns of EVENT_COLUMNS), `item` (a change of the catalogue), or another word that its readers know. Readers keep a
-`Position`, the offset reached in each segment; the update worker stores its own in the database, in the transaction
-that takes the events, and each version's manifest says which position its histories include.
+Each server process appends to segments of its own, so writers never meet. A line is an object with a `t` that says
+which of the types below it is; `read_lines` is the one reader of their content, and sets aside what is none.
+
+Readers keep a `Position`, the offset reached in each segment; the update worker stores its own in the database, in the
+transaction that takes the events, and each version's manifest says which position its histories include.
 
 Lines never move: a person is forgotten by overwriting their lines with blanks (`blank`), which readers skip, and by a
 new `epoch`, at which readers drop what they remember and read again.
@@ -20,9 +21,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
 
 from ..durable_files import cut_torn_tail, explain_os, fsync_dir, open_private, private_dir, write_all, write_atomic
 from ..errors import RecsysError, StoreError
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, PURCHASE
 
 Position = dict[str, int]  # segment name -> bytes read
 
@@ -43,6 +48,86 @@ class Chunk:
     def lines(self) -> list[bytes]:
         """The lines that are not blanked."""
         return [line for line in self.data.split(b"\n") if line and not line.isspace()]
+
+
+# -- what a line says -------------------------------------------------------------------------------------------------
+
+Id = Annotated[str, msgspec.Meta(min_length=1)]
+Time = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class EventLine(msgspec.Struct, tag_field="t", tag="event", frozen=True, gc=False):
+    """Something that a customer or a guest did; more columns of EVENT_COLUMNS may stand in the line."""
+
+    item_id: Id
+    ts: Time
+    user_id: str | None = None
+    session_id: str | None = None
+    event_type: str = PURCHASE
+    qty: float = 1
+    received_at: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.user_id or self.session_id):
+            raise ValueError("nobody did it")
+
+
+class MergeLine(msgspec.Struct, tag_field="t", tag="merge", frozen=True, gc=False):
+    """The guest of a session turned out to be a customer."""
+
+    session_id: Id
+    user_id: Id
+    ts: Time
+
+
+_KINDS: dict[str, Any] = {"VARCHAR": str, "DOUBLE": float, "BOOLEAN": bool, "BIGINT": Time}
+_ITEM_FIELDS = {**ITEM_COLUMNS, ATTRIBUTES: "VARCHAR"}
+_GIVEN = tuple(name for name in _ITEM_FIELDS if name != "item_id")
+
+ItemLine: Any = msgspec.defstruct(
+    "ItemLine",
+    [
+        ("item_id", Id),
+        ("ts", Time | None, None),
+        ("retired", bool | None, None),
+        *((n, _KINDS[_ITEM_FIELDS[n]] | None | msgspec.UnsetType, msgspec.UNSET) for n in _GIVEN),
+    ],
+    tag_field="t",
+    tag="item",
+    frozen=True,
+)
+"""A change of the catalogue: some of ITEM_COLUMNS and the attributes; see `changes`."""
+
+Line = EventLine | MergeLine | Any
+_decode = msgspec.json.Decoder(EventLine | MergeLine | ItemLine).decode
+
+
+def changes(line: Any) -> dict[str, Any]:
+    """The columns that an ItemLine changes, with their new values; None takes a value away."""
+    return {name: value for name in _GIVEN if (value := getattr(line, name)) is not msgspec.UNSET}
+
+
+def read_lines(data: bytes, start: int = 0) -> Iterator[tuple[int, Line | None]]:
+    """What whole lines say, each with the offset after it; None for a line that is not ours, nothing for a blanked one.
+
+    A bit that fell over on disk, a line of a newer recsys, `[]` or bytes that are no text: none of it may stop a
+    server or a worker. The worker keeps such lines among the rejected rows, with their reason.
+
+    Parameters
+    ----------
+    start
+        The offset of `data` in its segment.
+    """
+    end = start
+    for line in data.split(b"\n"):
+        end += len(line) + 1
+        if not line or line.isspace():
+            continue
+        try:
+            said = _decode(line)
+        except (ValueError, RecursionError):  # msgspec's errors and those of the types are ValueErrors
+            said = None
+        yield end, said
 
 
 class Spool:
@@ -111,11 +196,16 @@ class Spool:
         return sum(left[name] for name in names), since
 
     def epoch(self) -> str:
-        """Changes whenever lines were blanked; readers then drop what they remember and read again."""
+        """Changes whenever lines were blanked; readers then drop what they remember and read again.
+
+        The file is only looked at, since a server whose descriptors are used up cannot open it: it is written by
+        replacing it, so another epoch is another file.
+        """
         try:
-            return (self.path / "epoch").read_text(encoding="latin-1")  # any other text is another epoch
+            found = (self.path / "epoch").stat()
         except FileNotFoundError:
             return ""
+        return f"{found.st_ino}-{found.st_mtime_ns}"
 
     def blank(self, belongs: Callable[[bytes], bool], rest: Callable[[bytes], bytes | None] | None = None) -> int:
         """Overwrite with blanks, on disk, every whole line for which `belongs` is true; return how many.
@@ -232,6 +322,7 @@ class SpoolWriter:
     _fd: int = -1
     _size: int = 0
     _opened: float = 0.0
+    _began: bool = False
 
     def append(self, lines: list[bytes]) -> None:
         """Return once all lines, JSON without line breaks, are on disk.
@@ -282,6 +373,10 @@ class SpoolWriter:
         if full or not self._in_place():
             self._close()
         while self._fd < 0:
+            if self._began and not self.path.parent.is_dir():
+                # Made again here, it would take what nobody reads: the versions and the worker are elsewhere now.
+                raise StoreError(f"{self.path.parent} is gone, and events are not taken.", "Move it back to its place.")
+            self._began = True
             private_dir(self.path.parent)
             private_dir(self.path)
             self._name = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
@@ -305,6 +400,8 @@ class SpoolWriter:
         if self._fd >= 0:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._size)
+                if not self._size:
+                    (self.path / self._name).unlink()  # a disk that is full for an hour must not make a file a request
             self._close()
 
     def _close(self) -> None:

@@ -20,7 +20,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,6 +32,7 @@ from ..durable_files import (
     explain_os,
     fsync_dir,
     fsync_file,
+    is_damage,
     locked,
     private_dir,
     sha256_of,
@@ -39,7 +40,7 @@ from ..durable_files import (
     sweep_writes,
     write_atomic,
 )
-from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound, StoreBusy
+from ..errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, StoreBusy
 from .choices import FILE as CHOICES
 from .keys import FILE as KEYS
 from .running import FILE as EXPERIMENTS
@@ -50,6 +51,7 @@ MANIFEST = "manifest.json"
 OPTIONAL = "ranker"  # folder that a version can be served without
 _LAST = "last-removed"
 _DRAFT = ".draft-"
+METRICS_DRAFT = ".metrics-"  # folders in which the processes of one server add up what they count
 _TRAININGS = 2
 _NAME = re.compile(r"v(\d{6,})(?:-r(\d+))?")
 
@@ -82,6 +84,8 @@ class Version:
         ------
         CorruptArtifact
             When a file is missing, too short or changed.
+        StoreError
+            A file cannot be read, which is no damage: no permission, or descriptors used up.
         """
         for name in self.manifest["files"]:
             # Without it lists are in the first stage's order: no reason to serve an older version.
@@ -101,7 +105,9 @@ class Version:
         path, entry = self.path / name, self.manifest["files"][name]
         try:
             return bool(path.stat().st_size == entry["bytes"] and sha256_of(path) == entry["sha256"])
-        except OSError:
+        except OSError as e:
+            if not is_damage(e):
+                raise explain_os(e, path) from None
             return False
 
 
@@ -142,7 +148,11 @@ class Artifacts:
             name, _, check = (self.root / "current").read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError):
+        except UnicodeDecodeError:
+            return ""
+        except OSError as e:
+            if not is_damage(e):
+                raise explain_os(e, self.root / "current") from None
             return ""
         # Checked, because one flipped bit can turn the pointer into the name of another version.
         return name if _NAME.fullmatch(name) and check == _digest(name.encode())[:16] else ""
@@ -184,6 +194,8 @@ class Artifacts:
         """
         tell = damaged or (lambda e: None)
         pointed = self.current_name()
+        if pointed is None and not self.names():
+            raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
         while pointed:
             try:
                 return self.open(pointed, verify=verify)
@@ -195,11 +207,11 @@ class Artifacts:
                 if pointed == before:  # else it was replaced since we read its name
                     tell(CorruptArtifact(e.message, "Run recsys train."))
                     break
-        if pointed is None:
-            raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
         if not pointed:
-            tell(CorruptArtifact(f"The pointer {self.root / 'current'} is damaged.", "Run recsys train."))
-        return self._newest_whole(pointed, verify, tell)
+            what = "is missing" if pointed is None else "is damaged"
+            hint = "The next pass of recsys update-worker writes it again."
+            tell(CorruptArtifact(f"The pointer {self.root / 'current'} {what}.", hint))
+        return self._newest_whole(pointed or "", verify, tell)
 
     def _newest_whole(self, pointed: str, verify: bool, tell: Callable[[CorruptArtifact], None]) -> Version:
         """The newest whole version older than the one pointed to; of all when the pointer itself is damaged.
@@ -325,7 +337,8 @@ class Artifacts:
 
         The current one and its parent are always kept, and so is the newest version of each of the last two
         trainings: an update a minute would else soon leave nothing to go back to from a bad one. So are those that a
-        running experiment compares.
+        running experiment compares, those that a newer recsys wrote, and the last one from before the data collapsed
+        to less than half.
 
         Parameters
         ----------
@@ -336,19 +349,35 @@ class Artifacts:
         """
         names, current = self.names(), self.current_name()
         manifests = {name: self._manifest(name) for name in names}
+        newer = {name for name in names if self._is_newer(name)}
         oldest = time.time() - days * 86_400 if days else 0.0
         spared = {current} | {n for n in names[-max(keep, 1) :] if manifests[n].get("created_at", 0) >= oldest}
         newest = {training: n for n in names if (training := _training(n, manifests[n]))}
         spared.update(list(newest.values())[-_TRAININGS:])
-        spared |= compared(self.root)
+        spared |= compared(self.root) | newer | _before_collapse(manifests, current)
         parent = manifests.get(current or "", {}).get("parent") or ""
         gone = [n for n in names if n not in spared and _order(n)[0] != _order(parent)[0]]
         for name in gone:
             self.remove(name)
         return gone
 
+    def before_collapse(self, served: Version) -> Version | None:
+        """The newest version that knows more than twice the events of the served one, if there is one."""
+        manifests = {name: self._manifest(name) for name in self.names()}
+        found = _before_collapse(manifests | {served.name: served.manifest}, served.name)
+        return next((Version(self.versions_dir / name, manifests[name]) for name in found), None)
+
+    def _is_newer(self, name: str) -> bool:
+        try:
+            _read_manifest(self.versions_dir / name)
+        except NewerVersion:
+            return True
+        except CorruptArtifact:
+            return False
+        return False
+
     def _manifest(self, name: str) -> dict[str, Any]:
-        """The manifest, empty when it is damaged."""
+        """The manifest, empty when it is damaged or a newer recsys wrote it."""
         try:
             return _read_manifest(self.versions_dir / name)
         except CorruptArtifact:
@@ -387,6 +416,18 @@ def _training(name: str, manifest: dict[str, Any]) -> int:
     return _order(str(manifest.get("trained", {}).get("version", name)))[0]
 
 
+def _before_collapse(manifests: Mapping[str, dict[str, Any]], current: str | None) -> set[str]:
+    """The newest version that knows more than twice the events of the current one; empty when there is none.
+
+    Events do not go away by the thousand by themselves: a wrong database, a failed import. Until somebody has looked,
+    the last good version stays.
+    """
+    held = {name: int(m["data"].get("events", 0)) for name, m in manifests.items() if "data" in m}
+    if current not in held:
+        return set()
+    return set([name for name, events in held.items() if events > 2 * held[current]][-1:])
+
+
 def _order(name: str) -> tuple[int, int]:
     match = _NAME.fullmatch(name)
     return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
@@ -407,14 +448,18 @@ def _dump_manifest(manifest: dict[str, Any]) -> bytes:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = None
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        manifest = None
+    except OSError as e:
+        if not is_damage(e):
+            raise explain_os(e, path / MANIFEST) from None
+    except (ValueError, RecursionError):
+        pass  # told below
     if not isinstance(manifest, dict) or manifest.pop("checksum", "") != _digest(_canonical(manifest)):
         raise CorruptArtifact(f"The manifest of {path} cannot be read.", "Run recsys train.")
     if manifest.get("format", 0) > FORMAT:
-        raise ArtifactError(
+        raise NewerVersion(
             f"{path} was written by a newer recsys (format {manifest['format']}, this one reads {FORMAT}).",
             "Upgrade recsys.",
         )

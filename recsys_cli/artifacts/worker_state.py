@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..durable_files import StateFile
-from ..errors import DamagedState
 
 FILE = "worker.json"
 
@@ -79,10 +78,7 @@ def read(root: Path) -> Health:
     A damaged file counts as none: the worker writes another with its next pass, and files of the watched folder that
     it looks at again are known by their content.
     """
-    try:
-        return file(root).read()
-    except DamagedState:
-        return Health()
+    return file(root).read_or_empty()
 
 
 def write(root: Path, health: Health) -> None:

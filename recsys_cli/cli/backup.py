@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..settings import settings_file
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 
 if TYPE_CHECKING:
     from ..backup import Backup
-
-_SETTINGS = Path("recsys.toml")
 
 
 def backup(
@@ -32,7 +31,7 @@ def backup(
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
-    made = backup(store, published, directory, settings_file=config or _SETTINGS, progress=run.progress)
+    made = backup(store, published, directory, settings_file=settings_file(config, db), progress=run.progress)
     text = f"Backed up {made.files:,} files, {made.bytes / 1e6:,.1f} MB, to {made.path}."
     root = run.settings.artifacts
     if not root.is_dir():
@@ -57,9 +56,9 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a backup back; whoever was erased since stays erased, what was received since is taken in again."""
-    run = start(db, artifacts, config, as_json)
+    run = start(db, artifacts, config, as_json, same_shop=False)
     from ..artifacts import Artifacts
-    from ..backup import restore
+    from ..restore import restore
     from ..store import Store
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -70,7 +69,7 @@ def restore(
         run.settings,
         directory,
         replace=replace,
-        settings_file=config or _SETTINGS,
+        settings_file=settings_file(config, db),
         progress=run.progress,
     )
     text = sentence(done)

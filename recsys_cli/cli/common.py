@@ -20,8 +20,9 @@ from rich.progress import Progress as RichBars
 
 from ..durable_files import explain_os
 from ..errors import UsageError
+from ..processes import become_owner
 from ..progress import Progress
-from ..settings import Settings, load, misspelt
+from ..settings import Settings, load, misspelt, settings_file
 from .safe_output import PlainConsole, plain_json, printable_json
 
 STATE = "State"
@@ -30,10 +31,13 @@ DbOption = Annotated[
 ]
 ArtifactsOption = Annotated[
     Path | None,
-    typer.Option("--artifacts", help="Directory of versions. [default: model_artifacts]", rich_help_panel=STATE),
+    typer.Option(
+        "--artifacts", help="Directory of versions. [default: model_artifacts, beside --db]", rich_help_panel=STATE
+    ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings file. [default: recsys.toml]", rich_help_panel=STATE)
+    Path | None,
+    typer.Option("--config", help="Settings file. [default: recsys.toml, beside --db]", rich_help_panel=STATE),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
@@ -70,14 +74,39 @@ class Run:
             render(self.out)
 
 
-def start(db: Path | None, artifacts: Path | None, config: Path | None, as_json: bool = False, **flags: Any) -> Run:
-    """Read the settings; `flags` are by setting name with `__` for the dot, None where not given."""
+def start(
+    db: Path | None,
+    artifacts: Path | None,
+    config: Path | None,
+    as_json: bool = False,
+    *,
+    same_shop: bool = True,
+    **flags: Any,
+) -> Run:
+    """Read the settings; `flags` are by setting name with `__` for the dot, None where not given.
+
+    Parameters
+    ----------
+    same_shop
+        Refuse a database and versions of different shops; False for commands that are to sort that out.
+    """
     named = {name.replace("__", "."): value for name, value in flags.items()}
     settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
     _check_places(settings)
+    if same_shop and (settings.artifacts / "shop.json").exists():
+        from ..artifacts.shop_id import refuse_other_shop
+
+        refuse_other_shop(settings.db, settings.artifacts)
     # Wrapped at words where a person reads it; one line for logs and scripts.
+    if user := become_owner(settings.db, settings.artifacts, settings.db.absolute().parent):
+        owned = f"Running as {user}, who owns {settings.db if settings.db.exists() else settings.artifacts}."
+        PlainConsole(stderr=True).print(owned, highlight=False, markup=False)
     out = PlainConsole(soft_wrap=not sys.stdout.isatty())
     err = PlainConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
+    here = Path("recsys.toml")
+    if db is not None and here.is_file() and settings_file(config, db).resolve() != here.resolve():
+        text = f"{here.resolve()} is not read: --db names a database in another folder. Add --config to read it."
+        err.print(text, highlight=False, markup=False)
     for sentence in misspelt():
         err.print(sentence, highlight=False, markup=False)
     return Run(settings, as_json, out, err)

@@ -18,10 +18,10 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with the shop's data and set-up, worst first, and what mends it."""
-    run = start(db, artifacts, config, as_json)
+    run = start(db, artifacts, config, as_json, same_shop=False)
     from ..doctor.diagnosis import diagnose
 
-    found = diagnose(run.settings, waiting=run.waiting)
+    found = diagnose(run.settings)
 
     def render(out: Console) -> None:
         for finding in found.findings:

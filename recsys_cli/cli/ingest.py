@@ -115,11 +115,13 @@ def ingest(
         rejected(run, export=export, clear=clear, reason=reason, limit=limit)
         return
     from .. import ingest as ingesting
+    from ..artifacts.shop_id import refuse_missing_half
     from ..ingest.columns import KINDS
     from ..ingest.formats import Hints
 
     if type_ is not None and type_ not in KINDS:
         raise UsageError(f"--type {type_} is none that we know.", f"Use {', '.join(KINDS)}.")
+    refuse_missing_half(run.settings.db, run.settings.artifacts)
     request = ingesting.Request(
         kind=type_,
         preset=preset,

@@ -46,7 +46,7 @@ def report(
     folder = Artifacts(run.settings.artifacts)
     with run.progress.stage("Joining what was seen with what was bought"):
         found = sales_report.make_report(store, folder, run.settings, days)
-    findings = diagnose(run.settings, waiting=run.waiting).findings
+    findings = diagnose(run.settings).findings
     found["feed"]["findings"] = [finding.as_dict() for finding in findings]
     if out is not None:
         from ..durable_files import write_atomic

@@ -30,6 +30,7 @@ def serve(
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
     from ..artifacts.keys import keys_wanted, make_owner_key, read_keys
+    from ..artifacts.shop_id import expect_same_shop
     from ..identity import load_secret
 
     settings = run.settings.serve
@@ -42,6 +43,7 @@ def serve(
         from ..serving.campaigns import read_campaigns
 
         read_campaigns(run.settings.rules.campaigns, run.settings.rules.timezone)
+    expect_same_shop(run.settings.db, run.settings.artifacts)
     secret = load_secret(run.settings.db)
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]

@@ -18,7 +18,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show what the database holds, which version is served, and what it has not seen yet."""
-    run = start(db, artifacts, config, as_json)
+    run = start(db, artifacts, config, as_json, same_shop=False)
     from ..artifacts import Artifacts
     from ..status import status
     from ..store import Store

@@ -38,24 +38,17 @@ def update_worker(
     run.give_way()
     from ..artifacts import Artifacts
     from ..store import Store
-    from ..updates import AnotherWorker, alone, expect_work, loop, recorded_pass
+    from ..updates import AnotherWorker, alone, expect_work, loop, run_once
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
-    expect_work(store, published, run.settings)
     try:
+        if once:
+            _show(run, run_once(store, published, run.settings, run.progress))
+            return
+        expect_work(store, published, run.settings)
         with alone(published):
-            if once:
-                _show(run, recorded_pass(store, published, run.settings, run.progress))
-                return
-            loop(
-                store,
-                published,
-                run.settings,
-                run.progress,
-                done=lambda done: _log(run, done),
-                failed=lambda e: run.progress.note(f"The pass failed: {e}"),
-            )
+            loop(store, published, run.settings, run.progress, done=lambda done: _log(run, done))
     except AnotherWorker as e:
         _say(run, e)
 

@@ -5,14 +5,13 @@ A server never opens the database: it notes an order on disk, and the worker car
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..artifacts import Artifacts
 from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, Asked, drop, waiting
-from ..durable_files import private_dir, write_atomic
+from ..durable_files import StateFile
 from ..errors import ErasureIncomplete, NotFound
 from ..identity import state_dir
 from ..progress import SILENT, Progress
@@ -63,21 +62,16 @@ def run(
     counts = {
         "erasures_finished": len(resumed.done), "requests": answered, "erasures_unfinished": len(failed)
     }  # fmt: skip
-    if watermark and _last(settings) != dict(watermark):
+    if watermark and _seen(settings).read_or_empty() != dict(watermark):
         counts["consents"] = sync_consent(store, artifacts, settings)
-        private_dir(state_dir(settings.db))
-        write_atomic(state_dir(settings.db) / _STATE, json.dumps(dict(watermark)).encode())
+        _seen(settings).write(dict(watermark))
     if retention.due(settings):
         counts |= retention.expire(store, artifacts, settings, progress)
     return Done({kind: n for kind, n in counts.items() if n}, tuple(failed))
 
 
-def _last(settings: Settings) -> dict[str, int]:
-    try:
-        found: dict[str, int] = json.loads((state_dir(settings.db) / _STATE).read_bytes())
-    except FileNotFoundError:
-        return {}
-    return found
+def _seen(settings: Settings) -> StateFile[dict[str, int]]:
+    return StateFile(state_dir(settings.db) / _STATE, dict[str, int], dict)
 
 
 def answer_all(

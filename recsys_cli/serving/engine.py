@@ -12,12 +12,13 @@ import numpy as np
 from ..artifacts import Version
 from ..artifacts.bundle import Bundle, read_bundle
 from ..artifacts.choices import Choices
+from ..artifacts.spool import changes
 from ..errors import NotFound
 from ..features import FeatureStore
 from ..identity import UserKeys
 from ..models import registry
 from ..models.base import Model
-from ..schema import ATTRIBUTES, ITEM_COLUMNS, IdMap, Int32
+from ..schema import IdMap, Int32
 from . import batch, exploration, list_builder, sources
 from .catalogue import Allowed, Catalogue
 from .explanations import Reasons
@@ -36,7 +37,6 @@ FILLERS = ("popular", "catalogue")
 _PAGE_KEPT = 100  # places of a list that is remembered
 _DISLIKED = 20  # disliked items whose like are pushed down
 _RULES_KEPT = 256  # requests' own rules that are kept ready
-_CHANGING = (*(name for name in ITEM_COLUMNS if name != "item_id"), ATTRIBUTES)
 
 
 class Engine:
@@ -136,6 +136,11 @@ class Engine:
         """Item ids by code."""
         return self.bundle.items()
 
+    @property
+    def set_aside(self) -> int:
+        """Lines of the spool that are not ours, since the version."""
+        return self.overlay.set_aside if self.overlay else 0
+
     def catch_up(self) -> Iterator[None]:
         """Take what was heard since the last time, from the spool; yields between pieces of work."""
         if self.overlay is not None:
@@ -146,13 +151,11 @@ class Engine:
         assert self.overlay is not None
         yield from self._take(self.overlay.take_over(before))
 
-    def _take(self, heard: Iterator[list[dict[str, Any]]]) -> Iterator[None]:
+    def _take(self, heard: Iterator[list[Any]]) -> Iterator[None]:
         for lines in heard:
             for line in lines:
-                if line["t"] == "item":
-                    columns = {name: line[name] for name in _CHANGING if name in line}
-                    self.catalogue.change(line["item_id"], columns, retired=line.get("retired", False))
-                    self.second.change(self.catalogue, line["item_id"])
+                self.catalogue.change(line.item_id, changes(line), retired=bool(line.retired))
+                self.second.change(self.catalogue, line.item_id)
             yield
 
     @cached_property

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import orjson
-
 from ..artifacts import Position, Spool
+from ..artifacts.spool import EventLine, MergeLine, read_lines
 from ..identity import pseudonym, user_key
 from ..schema import CART, CLICK, DAY, IMPRESSION, PURCHASE, guest_id
 
@@ -45,7 +44,7 @@ class Heard:
 
 
 # An event and whose it is, a customer and the guest they turned out to be, or a line of another kind.
-Entry = tuple[Key, "Heard"] | tuple[Key, Key] | dict[str, Any]
+Entry = Any  # of a customer or guest and what they did, two keys of whom became whom, or a change of an item
 
 
 @dataclass
@@ -76,6 +75,8 @@ class Overlay:
     recent
         What came after `floor`, each with its segment and the offset after it: the overlay of the next version takes
         from there what that version does not hold, instead of reading the spool again.
+    events, set_aside
+        Lines taken since the version, and lines that are not ours.
     """
 
     spool: Spool
@@ -91,6 +92,7 @@ class Overlay:
     forgotten: dict[Key, int] = field(default_factory=dict)
     events: int = 0
     recent: list[tuple[str, int, Entry]] = field(default_factory=list)
+    set_aside: int = 0
     _newest: list[int] = field(default_factory=list)
     _lags: list[float] = field(default_factory=list)
 
@@ -102,19 +104,22 @@ class Overlay:
         """One that only remembers what was shown, to whoever goes by the version alone; see `read`."""
         return cls(spool, dict.fromkeys(spool.segments(), sys.maxsize), secret, shown_days)
 
-    def read(self) -> Iterator[list[dict[str, Any]]]:
-        """Take what is new, a little at a time; yields the lines that are no events (changes of items)."""
+    def read(self) -> Iterator[list[Any]]:
+        """Take what is new, a little at a time; yields the changes of items, as `spool.ItemLine`."""
         for chunk in self.spool.read(self.position):
             self.position[chunk.segment] = chunk.end
             floor = self.floor.get(chunk.segment, 0)
-            others: list[dict[str, Any]] = []
-            for number, (end, line) in enumerate(_parsed(chunk.data, chunk.start)):
+            others: list[Any] = []
+            for number, (end, line) in enumerate(read_lines(chunk.data, chunk.start)):
+                if line is None:
+                    self.set_aside += end > floor
+                    continue
                 entry = self._entry(line)
                 if end > floor:
                     self.recent.append((chunk.segment, end, entry))
                     others += self._take(entry)
-                    if "received_at" in line and len(self._lags) < 1000:
-                        self._lags.append(time.time() - line["received_at"])
+                    if isinstance(line, EventLine) and line.received_at is not None and len(self._lags) < 1000:
+                        self._lags.append(time.time() - line.received_at)
                 if number % _PIECE == _PIECE - 1:
                     yield others
                     others = []
@@ -127,10 +132,10 @@ class Overlay:
             self.floor.get(segment, 0) >= end for segment, end in before.floor.items() if segment in held
         )
 
-    def take_over(self, before: Overlay) -> Iterator[list[dict[str, Any]]]:
+    def take_over(self, before: Overlay) -> Iterator[list[Any]]:
         """As `read`, from what the overlay of the version before knows, which is used up by it."""
         for start in range(0, len(before.recent), _PIECE):
-            others: list[dict[str, Any]] = []
+            others: list[Any] = []
             for segment, end, entry in before.recent[start : start + _PIECE]:
                 if end > self.floor.get(segment, 0):
                     self.recent.append((segment, end, entry))
@@ -139,21 +144,21 @@ class Overlay:
         self.position, self.shown, self._newest = before.position, before.shown, before._newest
         self._forget_shown()
 
-    def _entry(self, line: dict[str, Any]) -> Entry:
+    def _entry(self, line: Any) -> Entry:
         """What a line says; what it says of shown items is remembered at once."""
-        if line["t"] == "merge":
-            return customer_key(self.secret, line["user_id"]), guest_key(self.secret, line["session_id"])
-        if line["t"] != "event":
+        if isinstance(line, MergeLine):
+            return customer_key(self.secret, line.user_id), guest_key(self.secret, line.session_id)
+        if not isinstance(line, EventLine):
             return line
-        user_id = line.get("user_id")
-        key = guest_key(self.secret, line["session_id"]) if user_id is None else customer_key(self.secret, user_id)
-        heard = Heard(line["item_id"], line["ts"], line["event_type"], line.get("qty", 1))
+        user = line.user_id
+        key = customer_key(self.secret, user) if user else guest_key(self.secret, line.session_id or "")
+        heard = Heard(line.item_id, line.ts, line.event_type, line.qty)
         self._count_shown(key, heard)
         return key, heard
 
-    def _take(self, entry: Entry) -> list[dict[str, Any]]:
-        """Remember what no version holds yet; gives back a line of another kind."""
-        if isinstance(entry, dict):
+    def _take(self, entry: Entry) -> list[Any]:
+        """Remember what no version holds yet; gives back a change of an item."""
+        if not isinstance(entry, tuple):
             return [entry]
         key, what = entry
         if not isinstance(what, Heard):
@@ -230,16 +235,3 @@ class Overlay:
             for item_id, (count, last) in self.shown.get(key, {}).items()
             if count >= limit and last >= since
         ]
-
-
-def _parsed(data: bytes, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines with the offsets after them."""
-    end = start
-    for line in data.split(b"\n"):
-        end += len(line) + 1
-        if not line or line.isspace():
-            continue  # forgotten: see `Spool.blank`
-        try:
-            yield end, orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue  # damaged on disk; the worker counts and reports those

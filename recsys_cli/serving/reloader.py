@@ -11,7 +11,8 @@ from typing import Any
 
 from ..artifacts import Artifacts, Spool, Version
 from ..artifacts.choices import Choices
-from ..errors import CorruptArtifact, NoModel, NotFound, RecsysError
+from ..errors import CorruptArtifact, NoModel, NotFound
+from ..supervisor import Supervisor
 from .engine import Engine
 from .live_events import Overlay
 from .rules import NO_RULES, Rules
@@ -40,6 +41,11 @@ class Live:
         Called at every look.
     ranker_ms
         Milliseconds that the ranker may take for a list.
+
+    Attributes
+    ----------
+    loops
+        What keeps this up to date; `supervisor.reasons` of them says why `/ready` must not say yes.
     """
 
     artifacts: Artifacts
@@ -55,6 +61,7 @@ class Live:
     _pointer: str | None = None
     _tidied: float = 0.0
     choices: Choices = field(init=False)
+    loops: tuple[Supervisor, ...] = field(init=False)
     also: Callable[[], None] | None = None
     _others: dict[str, Engine] = field(default_factory=dict)
     _wanted: frozenset[str] = frozenset()
@@ -63,6 +70,12 @@ class Live:
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
+        # A look at the decisions is never put off for long: who takes a key back may rely on one second.
+        self.loops = (
+            Supervisor("look-out for choices and keys", self.poll, longest=self.poll),
+            Supervisor("look-out for new versions", self.poll, longest=10.0),
+            Supervisor("reader of received events", self.poll, longest=5.0),
+        )
         self.choices = Choices(self.artifacts.root, self.secret)
         self.choices.refresh()
 
@@ -129,30 +142,31 @@ class Live:
         self._take(engine)
 
     async def run(self) -> None:
-        """Keep up until `stop`."""
-        while not self._stop.is_set():
-            try:
-                await self.look()
-                if self.also is not None:
-                    self.also()
-                if time.monotonic() - self._tidied > _TIDY_SECONDS:
-                    gc.collect()
-                    self._tidy()
-            except (RecsysError, OSError) as e:
-                # What is being served stays; the next look tries again.
-                self.log("look_failed", error=str(e))
-            try:
-                await asyncio.wait_for(self._stop.wait(), self.poll)
-            except TimeoutError:
-                continue
+        """Keep up until `stop`: each part by itself, so that no trouble of one keeps another from its work."""
+        steps = (self._look_for_decisions, self._look_for_versions, self._look_for_events)
+        await asyncio.gather(*(s.run_async(step, self._stop) for s, step in zip(self.loops, steps, strict=True)))
 
     def stop(self) -> None:
         """End `run`."""
         self._stop.set()
 
     async def look(self) -> None:
-        """Take what is new: another current version, a spool in which somebody was forgotten, or events."""
+        """Take all that is new, once."""
+        await self._look_for_decisions()
+        await self._look_for_versions()
+        await self._look_for_events()
+
+    async def _look_for_decisions(self) -> None:
+        """What people chose and which keys there are; counts and garbage besides."""
         self.choices.refresh()
+        if self.also is not None:
+            self.also()
+        if time.monotonic() - self._tidied > _TIDY_SECONDS:
+            gc.collect()
+            self._tidy()
+
+    async def _look_for_versions(self) -> None:
+        """Another current version, or a spool in which somebody was forgotten."""
         await self._load_wanted()
         name = self.artifacts.current_name()
         engine = self.engine
@@ -166,16 +180,22 @@ class Live:
             self._others = {}
             again = await asyncio.to_thread(self.artifacts.open, engine.version, verify=False)
             self._take(await asyncio.to_thread(self._build, again))
-        else:
-            await self.catch_up()
+
+    async def _look_for_events(self) -> None:
+        await self.catch_up()
 
     async def catch_up(self) -> None:
         """Take new lines of the spool, a little at a time so that nobody waits long."""
         # Two readers at once would take the same lines twice.
         async with self._reading:
             for engine in (self.engine, *self._others.values()):
-                for _ in engine.catch_up() if engine is not None else ():
+                if engine is None:
+                    continue
+                before = engine.set_aside
+                for _ in engine.catch_up():
                     await asyncio.sleep(0)
+                if engine.set_aside > before:
+                    self.log("lines_set_aside", version=engine.version, lines=engine.set_aside - before)
 
     def _open(self, name: str) -> Engine | None:
         """The engine on the version pointed to; None when it is damaged, and what is served stays."""

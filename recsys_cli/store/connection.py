@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -94,6 +95,10 @@ class Store:
                     return
             with self.writing():
                 pass  # an older recsys wrote it: it takes the steps it lacks, and then we read
+
+    def impatient(self) -> Store:
+        """The same database for a look that must not wait: `StoreBusy` at once when somebody writes."""
+        return Store(self.path, replace(self.settings, lock_timeout=0.0))
 
     @contextmanager
     def writing(self, files: Sequence[Path] = ()) -> Iterator[duckdb.DuckDBPyConnection]:

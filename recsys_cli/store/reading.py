@@ -188,6 +188,12 @@ def spool_position(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(con.execute("SELECT segment, bytes FROM spool_position").fetchall())
 
 
+def state_of(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """A small fact by its name; empty when it was never noted. See `merge.set_state`."""
+    row = con.execute("SELECT value FROM state WHERE name = ?", [name]).fetchone()
+    return str(row[0]) if row else ""
+
+
 def watermark(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How far the store has come, in a moment: equal watermarks mean that nothing came in between.
 

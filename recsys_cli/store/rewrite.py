@@ -57,11 +57,23 @@ def rewrite(store: Store, *, compression: str = "") -> None:
 
 
 def sweep_rewriting(store: Store) -> None:
-    """Remove what a killed rewriting left behind, and DuckDB's spill files. Under the store's lock."""
+    """Remove what a killed rewriting or restore left behind, and DuckDB's spill files. Under the store's lock."""
+    sweep_restoring(store.path)  # an erasure would find the person in there
     fresh = store.path.with_name(store.path.name + FRESH)
     for path in (fresh, _wal(fresh)):
         path.unlink(missing_ok=True)
     shutil.rmtree(store.spill_path, ignore_errors=True)
+
+
+def restoring_path(db: Path) -> Path:
+    """Where a restore writes the database that is about to take the place of `db`."""
+    return db.with_name(f".{db.name}.restoring")
+
+
+def sweep_restoring(db: Path) -> None:
+    """Remove what a killed restore left. Under the store's lock, or inside `updates.alone`: a restore holds both."""
+    for path in (restoring_path(db), _wal(restoring_path(db))):
+        path.unlink(missing_ok=True)
 
 
 def _wal(path: Path) -> Path:

@@ -20,6 +20,13 @@ LINES = pa.schema([("segment", pa.string()), ("place", pa.int64()), ("line", pa.
 _EVENT = {"t": "VARCHAR", **EVENT_COLUMNS}
 _ITEM = {"t": "VARCHAR", **ITEM_COLUMNS, ATTRIBUTES: "VARCHAR", "ts": "BIGINT", "retired": "BOOLEAN"}
 _MERGE = {"t": "VARCHAR", "session_id": "VARCHAR", "user_id": "VARCHAR", "ts": "BIGINT"}
+# The fields that decide where a line goes, and their JSON types, which are those of `artifacts.spool`'s line types.
+_TEXT, _WHOLE = "('NULL', 'VARCHAR')", "('NULL', 'BIGINT', 'UBIGINT')"
+_DECIDING = {"item_id": _TEXT, "ts": _WHOLE, "user_id": _TEXT, "session_id": _TEXT}
+_WRONG = " ".join(
+    f"WHEN coalesce(types[{place}], 'NULL') NOT IN {kinds} THEN 'bad {name}'"
+    for place, (name, kinds) in enumerate(_DECIDING.items(), 1)
+)
 
 
 @dataclass(frozen=True)
@@ -100,18 +107,25 @@ def take_lines(
 def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
     """Split the lines into tables of events, items and bad lines."""
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE spooled AS
+        f"""CREATE OR REPLACE TEMP TABLE spooled AS
            SELECT segment, place, line,
-                  CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line ->> '$.t' END AS t
+                  CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line ->> '$.t' END AS t,
+                  CASE WHEN json_valid(line)
+                       THEN json_type(line, [{', '.join(f"'$.{name}'" for name in _DECIDING)}]) END AS types
            FROM offered_lines WHERE trim(line) <> ''"""
     )
+    # A value of another type would be cast, and taken here though servers set its line aside.
+    con.execute(f"UPDATE spooled SET t = CASE {_WRONG} ELSE t END")
     con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_events AS {_parsed(_EVENT, 'event')}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_items AS {_parsed(_ITEM, 'item')}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE spooled_merges AS {_parsed(_MERGE, 'merge')}")
     known = ", ".join(f"'{t}'" for t in ("event", "item", "merge"))
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE spooled_bad AS
-           SELECT segment, place, 'not an event or item' AS reason, t AS detail, line FROM spooled
+           SELECT segment, place,
+                  CASE WHEN t LIKE 'bad %' THEN 'field missing or of the wrong type'
+                       ELSE 'not an event or item' END AS reason,
+                  regexp_replace(t, '^bad ', '') AS detail, line FROM spooled
            WHERE t IS NULL OR t NOT IN ({known})
            UNION ALL
            SELECT segment, place, 'field missing or of the wrong type',
@@ -121,7 +135,10 @@ def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
               OR (coalesce(user_id, '') = '' AND coalesce(session_id, '') = '')
            UNION ALL
            SELECT segment, place, 'field missing or of the wrong type', 'item_id', line FROM spooled_items
-           WHERE coalesce(item_id, '') = ''"""
+           WHERE coalesce(item_id, '') = ''
+           UNION ALL
+           SELECT segment, place, 'field missing or of the wrong type', 'merge', line FROM spooled_merges
+           WHERE coalesce(session_id, '') = '' OR coalesce(user_id, '') = '' OR ts IS NULL"""
     )
 
 
@@ -153,6 +170,10 @@ def _events(con: duckdb.DuckDBPyConnection, reached: Mapping[str, int], user: st
             FROM spooled_events
             WHERE coalesce(item_id, '') <> '' AND ts IS NOT NULL
               AND (coalesce(spooled_events.user_id, '') <> '' OR coalesce(session_id, '') <> '')
+            -- An order's line that is sent twice is one line, in whichever pass the second comes.
+            QUALIFY coalesce(event_id, '') <> '' OR coalesce(order_id, '') = ''
+                 OR row_number() OVER (PARTITION BY order_id, spooled_events.user_id, session_id, item_id, ts,
+                                       event_type, qty ORDER BY segment, place) = 1
             ORDER BY segment, place"""
     )
     if refused:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..artifacts import Artifacts, Version
 from ..artifacts.bundle import read_bundle
-from ..errors import ArtifactError, CorruptArtifact, NoModel, NotFound
+from ..errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound
 from ..evaluation.bench import fitted
 
 METRIC = "ndcg@10"
@@ -95,6 +95,8 @@ def _whole(artifacts: Artifacts, name: str) -> bool:
 def _entry(artifacts: Artifacts, name: str, current: bool) -> Entry:
     try:
         version = artifacts.open(name, verify=False)
+    except NewerVersion:
+        return Entry(name, current, kind="of a newer recsys", damaged=True)
     except CorruptArtifact:
         return Entry(name, current, damaged=True)
     m = version.manifest
@@ -188,8 +190,10 @@ def rollback(artifacts: Artifacts, *, model: bool = False) -> tuple[str, Version
     """
     with artifacts.exclusive():
         pointed = artifacts.current_name()
-        if pointed is None:
+        if pointed is None and not artifacts.names():
             raise NoModel(f"No model has been trained yet in {artifacts.root}.", "Run recsys train.")
+        if not pointed:
+            pointed = artifacts.current().name  # what servers take while the pointer is lost
         for name in _earlier(artifacts, pointed, model):
             try:
                 version = artifacts.open(name)

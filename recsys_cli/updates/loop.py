@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,52 +20,85 @@ from ..ingest.watch import Folder
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
-from .one_pass import Pass, TooLarge, Unfinished, look, run_pass
+from ..supervisor import Supervisor
+from .failures import Failures, attempt_of, explained, run_owner_command, tell_owner
+from .one_pass import AnotherWorker, Pass, alone, expect_work, look, partial_pass
 from .owner_figures import refresh
 from .retrain_triggers import Attempt
 
-_COMMAND_SECONDS = 60
+_LONGEST_PAUSE = 300.0  # seconds between two tries of passes that fail
 
 
 def recorded_pass(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Pass:
-    """A pass whose outcome, good or bad, is written to the health file; errors are passed on."""
-    before = worker_state.read(artifacts.root)
+    """A pass whose outcome, good or bad, is written to the health file and told to the owner.
+
+    Raises
+    ------
+    RecsysError
+        Whatever went wrong, foreseen or not; recorded, and everything that could be done all the same was done.
+    """
     started = time.time()
-    lag, folder = 0.0, _folder(settings, before)
+    failures = Failures()
+    before, after, lag = worker_state.Health(), {}, 0.0
+    done: Pass | None = None
+    with failures.kept():
+        before = worker_state.read(artifacts.root)
     try:
-        lag = _lag(store, artifacts, before, started)
-        done = run_pass(store, artifacts, settings, progress, folder=folder, last=attempt(before))
-    except Unfinished as e:
-        # What it did is kept: a training that is forgotten would be made again every minute.
-        kept = _outcome(store, artifacts, before, folder, e.done) | {"outcome": "failed"}
-        times = {"started_at": started, "ended_at": time.time(), "lag_seconds": lag}
-        _fail(artifacts, before.failed(message=str(e), **kept, **times))
-        _tell(settings.update.on_failure, str(e), progress)
-        raise
-    except RecsysError as e:
-        tried = {"training": e.attempt.as_dict()} if isinstance(e, TooLarge) else {}
-        times = {"started_at": started, "ended_at": time.time(), "lag_seconds": lag}
-        _fail(artifacts, before.failed(message=str(e), **times, **tried))
-        _tell(settings.update.on_failure, str(e), progress)
-        raise
-    for alert in refresh(store, artifacts, settings, progress):
-        _tell(settings.update.on_alert, alert, progress, "RECSYS_ALERT")
-    worker_state.write(
-        artifacts.root,
-        before.succeeded(
-            started_at=started,
-            ended_at=time.time(),
-            lag_seconds=lag,
-            **_outcome(store, artifacts, before, folder, done),
-        ),
-    )
+        with failures.kept():
+            lag = _lag(store, artifacts, before, started)
+        folder = _folder(settings, before)
+        done = partial_pass(store, artifacts, settings, failures, progress, folder=folder, last=attempt(before))
+        with failures.kept():
+            after = _outcome(store, artifacts, before, folder, done)
+        with failures.kept():
+            for alert in refresh(store, artifacts, settings, progress):
+                run_owner_command(settings.update.on_alert, alert, progress, RECSYS_ALERT=alert)
+    except Exception as e:  # noqa: BLE001 - recorded below, and raised
+        failures.append(explained(e))
+    after |= {"started_at": started, "ended_at": time.time(), "lag_seconds": lag}
+    if failures or done is None:
+        error = failures.combined()
+        if (tried := attempt_of(failures)) is not None:
+            after["training"] = tried.as_dict()
+        failed = before.failed(**(after | {"outcome": "failed", "message": str(error)}))
+        # Where that cannot be written, this is the first failure every time: better told too often than never.
+        count = failed.failures if _written(artifacts, failed) else 1
+        tell_owner(settings.update.on_failure, progress, failure=str(error), failures=count)
+        raise error
+    worker_state.write(artifacts.root, before.succeeded(**after))
+    tell_owner(settings.update.on_failure, progress, failure="", failures=before.failures)
     return done
+
+
+def run_once(store: Store, artifacts: Artifacts, settings: Settings, progress: Progress = SILENT) -> Pass:
+    """`recorded_pass` in the worker's place; not to get that place is a failure that the owner hears of as well.
+
+    Raises
+    ------
+    AnotherWorker
+        One is at work already.
+    RecsysError
+    """
+    inside = False
+    try:
+        expect_work(store, artifacts, settings)
+        with alone(artifacts):
+            inside = True
+            return recorded_pass(store, artifacts, settings, progress)
+    except AnotherWorker:
+        raise
+    except Exception as e:
+        if inside:
+            raise
+        error = explained(e)
+        tell_owner(settings.update.on_failure, progress, failure=str(error), failures=1)
+        raise error from None
 
 
 def _outcome(
     store: Store, artifacts: Artifacts, before: worker_state.Health, folder: Folder | None, done: Pass
 ) -> dict[str, Any]:
-    """What a pass did, as fields of `health.Health`."""
+    """What a pass did, as fields of `worker_state.Health`."""
     return {
         "outcome": done.outcome,
         "version": done.version,
@@ -87,7 +118,9 @@ def _folder(settings: Settings, before: worker_state.Health) -> Folder | None:
     if not settings.ingest.folder:
         return None
     path = Path(settings.ingest.folder)
-    seen = {name: (m[0], m[1], m[2]) for name, m in before.seen.items() if (path / name).exists()}
+    # All of them while the folder is away (an unmounted share), or they would be looked at again when it is back.
+    there = path.is_dir()
+    seen = {name: (m[0], m[1], m[2]) for name, m in before.seen.items() if not there or (path / name).exists()}
     return Folder(path, seen)
 
 
@@ -98,22 +131,23 @@ def loop(
     progress: Progress,
     *,
     done: Callable[[Pass], None],
-    failed: Callable[[RecsysError], None],
 ) -> None:
-    """Pass after pass, `update.interval` seconds from start to start, until SIGTERM or SIGINT.
+    """Pass after pass, `update.interval` seconds from start to start, until SIGTERM or SIGINT. Inside `alone`.
 
-    A pass that is under way when the signal comes is finished first. One that fails is reported and the next one
-    tried: whatever was wrong (a full disk, a long import) may be over by then.
+    A pass that is under way when the signal comes is finished first. One that fails is logged and the next one tried:
+    whatever was wrong (a full disk, a long import) may be over by then.
     """
-    with _stoppable() as stop:
-        while not stop.is_set():
-            started = time.monotonic()
-            try:
-                done(recorded_pass(store, artifacts, settings, progress))
-            except RecsysError as e:
-                failed(e)
+    interval = settings.update.interval
+    supervisor = Supervisor("update worker", interval, longest=max(interval, _LONGEST_PAUSE))
+
+    def step() -> None:
+        try:
+            done(recorded_pass(store, artifacts, settings, progress))
+        finally:
             _give_memory_back()
-            stop.wait(max(settings.update.interval - (time.monotonic() - started), 0.05))
+
+    with _stoppable() as stop:
+        supervisor.run(step, stop)
 
 
 def _give_memory_back() -> None:
@@ -124,33 +158,13 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _fail(artifacts: Artifacts, after: worker_state.Health) -> None:
+def _written(artifacts: Artifacts, after: worker_state.Health) -> bool:
     """Write the health of a failed pass, unless that is what cannot be done: a full disk must not hide itself."""
     try:
         worker_state.write(artifacts.root, after)
-    except RecsysError:
-        return
-
-
-def _tell(command: str, message: str, progress: Progress, variable: str = "RECSYS_FAILURE") -> None:
-    """Run the owner's command with the message in its environment and on its standard input."""
-    if not command:
-        return
-    try:
-        done = subprocess.run(
-            command,
-            shell=True,  # it is the owner's own command line, from the owner's own settings
-            input=message + "\n",
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            env={**os.environ, variable: message},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        progress.note(f"The owner's command took more than {_COMMAND_SECONDS} s and was stopped: {command}")
-        return
-    if done.returncode:
-        progress.note(f"The owner's command ended with exit code {done.returncode}: {command}")
+    except (RecsysError, OSError):
+        return False
+    return True
 
 
 @contextmanager

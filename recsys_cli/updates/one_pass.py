@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ..artifacts import Artifacts, Position, Spool
-from ..durable_files import locked, private_dir
-from ..errors import ErasureIncomplete, MemoryExceeded, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
+from ..artifacts import Artifacts, Position, Spool, orders, worker_state
+from ..artifacts.shop_id import expect_same_shop, has_owner
+from ..artifacts.versions import METRICS_DRAFT
+from ..durable_files import locked, private_dir, sweep_drafts, sweep_writes
+from ..errors import MemoryExceeded, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..gdpr import carry_out
-from ..gdpr.rights.erase import together
 from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
-from ..store.reading import spool_position, watermark
+from ..store.merge import set_state
+from ..store.reading import spool_position, state_of, watermark
 from ..store.spool_import import Taken
 from .drain import drain, drain_served, remove_old_segments
+from .failures import Failures, TooLarge
+from .leftovers import sweep_backups, sweep_restores
 from .retrain_triggers import FIRST_EVENTS, Attempt, reason, uncured
 
 LOCK = ".worker.lock"
+_HAS_VERSIONS = "has versions"  # name of a fact in the store
 
 
 class AnotherWorker(RecsysError):
@@ -62,52 +67,29 @@ class Pass:
     training: Attempt | None = None
 
 
-class Unfinished(ErasureIncomplete):
-    """A pass that did all the rest, and could not finish an erasure.
-
-    Parameters
-    ----------
-    done
-        What it did.
-    failed
-        Why not.
-    """
-
-    def __init__(self, done: Pass, failed: Sequence[ErasureIncomplete]) -> None:
-        said = together(failed)
-        super().__init__(said.message, said.hint)
-        self.done = done
-
-
-class TooLarge(MemoryExceeded):
-    """A training took more memory than it may.
-
-    Parameters
-    ----------
-    attempt
-        Kept, so that the next pass does not try the same again from the same data.
-    """
-
-    def __init__(self, why: MemoryExceeded, attempt: Attempt) -> None:
-        super().__init__(why.message, why.hint)
-        self.attempt = attempt
-
-
 @contextmanager
-def alone(artifacts: Artifacts) -> Iterator[None]:
+def alone(
+    artifacts: Artifacts, *, timeout: float = 0.0, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the worker's place for these artifacts.
+
+    Parameters
+    ----------
+    timeout, waiting
+        See `durable_files.locked`; a worker does not wait for another.
 
     Raises
     ------
     AnotherWorker
-        At once, when another process holds it.
+        When another process holds it.
     """
 
     def busy(who: str) -> RecsysError:
         return AnotherWorker(f"An update worker is already running on {artifacts.root} ({who}); leaving it to it.")
 
     private_dir(artifacts.root)
-    with locked(artifacts.root / LOCK, timeout=0, busy=busy):
+    told = (lambda who: waiting(f"Waiting for the update worker ({who}) …")) if waiting else None
+    with locked(artifacts.root / LOCK, timeout=timeout, busy=busy, waiting=told):
         yield
 
 
@@ -117,10 +99,18 @@ def expect_work(store: Store, artifacts: Artifacts, settings: Settings) -> None:
     Raises
     ------
     StoreMissing
-        There is no database, no version, nothing received and no watched folder.
+        There is no database, no version, nothing received and no watched folder; or there are versions and no database.
+    OtherShop, NoModel
+        The versions are another shop's; or the shop's own are not where they were.
     StoreError
         The database is none, and there are no artifacts to note that failure in.
     """
+    expect_same_shop(settings.db, artifacts.root)
+    if not has_owner(artifacts.root) and store.exists() and has_versions(store):
+        raise NoModel(
+            f"{artifacts.root} does not hold the versions of {store.path}.",
+            "Name their directory with --artifacts (or RECSYS_ARTIFACTS) or restore it; recsys train begins a new one.",
+        )
     if artifacts.root.is_dir() and (artifacts.names() or Spool(artifacts.spool_dir).segments()):
         return
     if not look(store)[1] and not settings.ingest.folder:
@@ -152,39 +142,72 @@ def run_pass(
 
     Raises
     ------
-    StoreBusy, StoreError, ArtifactError
-    Unfinished
-        An erasure failed; everything else was done.
+    RecsysError
+        Of what went wrong; everything that could be done all the same was done.
     """
-    started = time.monotonic()
-    _tidy(artifacts)
-    if folder is not None:
-        _take_files(settings, folder, progress)
-    spool = Spool(artifacts.spool_dir)
-    position, mark = look(store)
-    taken = Taken()
-    if spool.backlog(position):
-        with progress.stage("Taking in what the server received"):
-            taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
-        position, mark = look(store)
-    if store.exists():
-        drain_served(store, Spool(artifacts.served_dir))
-    people = carry_out.run(store, artifacts, settings, mark, progress)
-    if people.counts:
-        position, mark = look(store)
-    done = _freshen(store, artifacts, settings, mark, last, progress)
-    removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
-    done = replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
-    if people.failed:
-        raise Unfinished(done, people.failed)
+    failures = Failures()
+    done = partial_pass(store, artifacts, settings, failures, progress, folder=folder, last=last)
+    if failures:
+        raise failures.combined()
     return done
 
 
-def _tidy(artifacts: Artifacts) -> None:
+def partial_pass(
+    store: Store,
+    artifacts: Artifacts,
+    settings: Settings,
+    failures: Failures,
+    progress: Progress = SILENT,
+    *,
+    folder: Folder | None = None,
+    last: Attempt | None = None,
+) -> Pass:
+    """`run_pass`, in which whatever fails is added to `failures` and the rest is done all the same.
+
+    Raises
+    ------
+    StoreBusy, ArtifactError, StoreMissing
+        Nothing could be done.
+    """
+    started = time.monotonic()
+    expect_same_shop(settings.db, artifacts.root)
+    with failures.kept():
+        _tidy(artifacts, settings)
+    if folder is not None:
+        with failures.kept():
+            _take_files(settings, folder, progress)
+    spool = Spool(artifacts.spool_dir)
+    position, mark = look(store)
+    taken, removed = Taken(), []
+    if spool.backlog(position):
+        with failures.kept(), progress.stage("Taking in what the server received"):
+            taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
+    with failures.kept():
+        if store.exists():
+            drain_served(store, Spool(artifacts.served_dir))
+    with failures.kept():
+        people = carry_out.run(store, artifacts, settings, look(store)[1], progress)
+        failures += people.failed
+    for wrong in orders.damaged(artifacts.root):
+        failures.append(wrong)
+    done = Pass("failed", artifacts.current_name() or None)
+    with failures.kept():
+        position, mark = look(store)
+        done = _freshen(store, artifacts, settings, mark, last, progress)
+    with failures.kept():
+        _note_versions(store, artifacts)
+    with failures.kept():
+        removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
+    return replace(done, taken=taken, removed=len(removed), seconds=round(time.monotonic() - started, 3))
+
+
+def _tidy(artifacts: Artifacts, settings: Settings) -> None:
     """Remove what killed processes left behind; publishing does so as well, but there may be nothing to publish."""
-    for litter in artifacts.root.glob(".worker.json.*.tmp"):
-        litter.unlink(missing_ok=True)
-    if any(artifacts.versions_dir.glob(".d*")):
+    sweep_writes(artifacts.root, worker_state.FILE)
+    sweep_drafts(artifacts.root, METRICS_DRAFT)
+    sweep_restores(settings.db, artifacts)
+    sweep_backups(settings.db)
+    if any(artifacts.versions_dir.glob(".d*")) or any(artifacts.root.glob(".*.tmp")):
         with artifacts.exclusive():
             pass  # entering sweeps
 
@@ -196,6 +219,19 @@ def _take_files(settings: Settings, folder: Folder, progress: Progress) -> None:
             progress.note(f"{outcome.file} was set aside as {outcome.moved_to}: {outcome.error}")
         else:
             progress.note(f"Took {outcome.file} in.")
+
+
+def has_versions(store: Store) -> bool:
+    """Whether versions were made from this database, as far as a worker has seen."""
+    with store.reading() as con:
+        return state_of(con, _HAS_VERSIONS) == "yes"
+
+
+def _note_versions(store: Store, artifacts: Artifacts) -> None:
+    """From now on the database knows that it has versions: a worker that finds none is looking in the wrong place."""
+    if artifacts.names() and store.exists() and not has_versions(store):
+        with store.writing() as con:
+            set_state(con, {_HAS_VERSIONS: "yes"})
 
 
 def look(store: Store) -> tuple[Position, dict[str, int]]:
@@ -223,6 +259,12 @@ def _freshen(
         except NoModel as e:
             return _first(store, artifacts, settings, mark, e, last, progress)
         whole = base.name == pointer
+        if not pointer:  # lost or damaged: servers that start meanwhile must find their way as well
+            with artifacts.exclusive(waiting=progress.note):
+                if not artifacts.current_name():
+                    artifacts.point_to(base.name)
+            progress.note(f"{artifacts.root / 'current'} was missing or damaged; it names {base.name} again.")
+            continue
         if not mark or (whole and base.manifest["data"].get("watermark") == mark):
             return Pass("nothing new", base.name)
         from .fold_in import fold  # loads what a pass with nothing new does not need
@@ -253,16 +295,25 @@ def _first(
     progress: Progress,
 ) -> Pass:
     """The first training, once there is enough to learn from; before that, the drain was all there was to do."""
-    if last is not None and mark.get("events", 0) < last.events * (1 + settings.update.retrain_share):
+    lost = bool(artifacts.names())  # there were versions, and none of them can be served any more
+    failed = last is not None and not last.version
+    if last is not None and mark.get("events", 0) < last.events * (1 + settings.update.retrain_share) and failed:
+        if lost:
+            raise none
         progress.note(f"{none} {last.verdict}")  # it failed, and would fail again
         return Pass("drained", None)
     if not settings.update.retrain or mark.get("events", 0) < FIRST_EVENTS:
+        if lost:
+            raise none
         progress.note(str(none))
         return Pass("drained", None)
     try:
         known = {"last_ts": 0, "events": mark.get("events", 0), "items": mark.get("items", 0)}
-        training = _train(artifacts, settings, "there was no model yet", known, progress)
+        why = "no version could be served any more" if lost else "there was no model yet"
+        training = _train(artifacts, settings, why, known, progress)
     except NotEnoughData as e:
+        if lost:
+            raise none from e
         progress.note(str(e))
         return Pass("drained", None)
     return Pass("published", training.version, new_events=training.events, new_items=training.items, training=training)

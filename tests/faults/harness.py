@@ -44,6 +44,8 @@ class Ledger:
         Event ids of files whose ingest said yes.
     offered
         Event ids of all files.
+    erased
+        Event ids of people whose erasure was asked for.
     answers
         HTTP statuses of the server's answers, by count; "lost" where there was none.
     complaints
@@ -54,6 +56,7 @@ class Ledger:
     acknowledged: set[str] = field(default_factory=set)
     ingested: set[str] = field(default_factory=set)
     offered: set[str] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
@@ -84,10 +87,12 @@ class Shop:
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A command in a process group of its own."""
+        watched = self.root / "watched"
+        folder = {"RECSYS_INGEST_FOLDER": str(watched), "RECSYS_INGEST_QUIET_SECONDS": "0"} if watched.is_dir() else {}
         return subprocess.Popen(
             [sys.executable, "-m", "recsys_cli", *args],
             cwd=self.root,
-            env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)},
+            env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)} | folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -117,6 +122,26 @@ class Shop:
             lines.append(f"{user},{item},{T0 + DAY * day + n},{event}")
         path.write_text("\n".join(lines) + "\n")
         return path
+
+    def into_watched(self) -> Path:
+        """A new export, moved into the watched folder."""
+        folder = self.root / "watched"
+        folder.mkdir(exist_ok=True)
+        path = self.new_file()
+        return path.rename(folder / path.name)
+
+    def somebody_to_forget(self) -> str:
+        """A new customer with events in the store, whose id the ledger knows as erased from now on."""
+        self._files += 1
+        user = f"gone-customer-{self._files}"
+        path = self.root / f"{user}.csv"
+        events = [f"gone{self._files}-{n}" for n in range(5)]
+        rows = [f"{user},a-item{n},{T0 + DAY * n},{event}" for n, event in enumerate(events)]
+        path.write_text("\n".join(["user_id,item_id,ts,event_id", *rows]) + "\n")
+        self.run("ingest", str(path))
+        path.unlink()  # or it would be somebody's original
+        self.ledger.erased |= set(events)
+        return user
 
     def ingest(self, path: Path) -> None:
         """Ingest a file to its end and note it in the ledger."""

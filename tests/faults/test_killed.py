@@ -27,12 +27,16 @@ def shop(tmp_path: Path) -> Shop:
 def commands(shop: Shop) -> dict[str, Callable[[], tuple[str, ...]]]:
     """What is killed, by name; each makes its arguments."""
     saved = iter(range(1_000_000))
+    shop.run("backup", str(shop.root / "backups" / "first"))
     return {
         "ingest": lambda: ("ingest", str(shop.new_file())),
         "worker": lambda: ("update-worker", "--once"),
         "train": lambda: ("train", "--model", "als", "--force", "--set", "factors=8", "--set", "iterations=5"),
         "rollback": lambda: ("models", "rollback"),
         "prune": lambda: ("models", "prune", "--keep", "2"),
+        "watch": lambda: (shop.into_watched(), ("update-worker", "--once"))[1],
+        "delete": lambda: ("gdpr", "delete", shop.somebody_to_forget(), "--yes"),
+        "restore": lambda: ("restore", str(shop.root / "backups" / "first"), "--replace"),
         "backup": lambda: ("backup", str(shop.root / "backups" / f"saved-{next(saved)}")),
     }
 
@@ -59,9 +63,14 @@ def torment(shop: Shop, kills: int) -> Counter[str]:
 
 def settle(shop: Shop) -> None:
     """What the owner and cron would do next, without faults."""
+    shop.run("restore", str(shop.root / "backups" / "first"), "--replace")
     for path in sorted((shop.root / "exports").iterdir()):
         shop.ingest(path)
     shop.run("update-worker", "--once")
+    shop.run("gdpr", "resume")
+    shop.run("update-worker", "--once")
+    taken = {path.stem.split("-")[1] for path in (shop.root / "watched").glob("*.csv")}
+    shop.ledger.ingested |= {e for e in shop.ledger.offered if e.split("-")[0].removeprefix("file") in taken}
     shop.run("backup", str(shop.root / "backups" / "last"))
     shop.run("models", "show")
 
@@ -79,6 +88,7 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(shop: Shop) -> None:
     twice = {event: n for event, n in found.items() if n > 1}
     assert not twice, report
     assert not (ledger.acknowledged | ledger.ingested) - found.keys(), report
+    assert not found.keys() & ledger.erased, report
     assert not found.keys() - (ledger.posted | ledger.offered), report
     assert set(ledger.answers) <= {"200", "202"}, f"{report} {ledger.complaints}"
     assert ledger.ingested == ledger.offered

@@ -13,11 +13,12 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
 from recsys_cli.artifacts.bundle import read_bundle
-from recsys_cli.backup import backup, check, restore
+from recsys_cli.backup import backup
 from recsys_cli.durable_files import sha256_of
 from recsys_cli.errors import InputError, UsageError
 from recsys_cli.gdpr import erase
 from recsys_cli.identity import find_key, load_secret, secret_path, state_dir, user_key
+from recsys_cli.restore import check, restore
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
 from recsys_cli.updates import run_pass
@@ -146,7 +147,7 @@ def test_a_restore_that_was_killed_is_completed_by_the_next(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import recsys_cli.backup as module
+    import recsys_cli.restore as module
 
     before = events(shop)
     made = backup(shop, artifacts, tmp_path / "saved")

@@ -124,7 +124,7 @@ def test_a_version_published_meanwhile_is_not_replaced_by_older_work(
 ) -> None:
     train()
     writer.append([line(user_id="u", item_id="a1", ts=T0)])
-    import recsys_cli.updates.folding as worker
+    import recsys_cli.updates.fold_in as worker
 
     plain, raced = worker.read_bundle, []
 
@@ -231,7 +231,7 @@ def test_what_killed_processes_left_is_gone_after_an_idle_pass(
     train()
     for name in (".draft-1-abc", ".doomed-v000009-abc"):
         (artifacts.versions_dir / name).mkdir()
-    (artifacts.root / ".worker.json.0a.tmp").touch()
+    (artifacts.root / ".worker.json.0a1b2c3d.tmp").touch()
     assert run_pass(shop, artifacts, values).outcome == "nothing new"
     assert not [p for p in artifacts.root.rglob(".*") if p.name not in (".lock", ".worker.lock")]
 

@@ -7,16 +7,14 @@ after it was taken in if that is later. A shop that loads its history learns of 
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ...artifacts import Artifacts
 from ...artifacts.choices import FILE as CHOICES
 from ...artifacts.choices import change, restricted
 from ...artifacts.forgetting import forget, trim
-from ...durable_files import private_dir, write_atomic
+from ...durable_files import StateFile
 from ...identity import load_secret, state_dir
 from ...progress import SILENT, Progress
 from ...schema import DAY
@@ -41,21 +39,20 @@ class Told:
 
     @staticmethod
     def read(settings: Settings) -> Told:
-        try:
-            found: dict[str, Any] = json.loads((state_dir(settings.db) / _STATE).read_bytes())
-        except FileNotFoundError:
-            return Told()
-        return Told(int(found.get("at", 0)), int(found.get("announced_at", 0)))
+        return _told(settings).read_or_empty()
 
     def keep(self, settings: Settings) -> None:
-        private_dir(state_dir(settings.db))
-        held = {"at": self.at, "announced_at": self.announced_at}
-        write_atomic(state_dir(settings.db) / _STATE, json.dumps(held).encode())
+        _told(settings).write(self)
+
+
+def _told(settings: Settings) -> StateFile[Told]:
+    return StateFile(state_dir(settings.db) / _STATE, Told, Told)  # lost, old rows are announced once more
 
 
 def due(settings: Settings, now: float | None = None) -> bool:
     """Whether a day has passed since the last time."""
-    return (time.time() if now is None else now) - Told.read(settings).at >= DAY
+    at, last = time.time() if now is None else now, Told.read(settings).at
+    return at - last >= DAY or last > at + DAY  # a clock that was wrong once must not end this for good
 
 
 def expire(
