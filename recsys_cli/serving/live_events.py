@@ -44,7 +44,7 @@ class Heard:
 
 
 # An event and whose it is, a customer and the guest they turned out to be, or a line of another kind.
-Entry = Any  # of a customer or guest and what they did, two keys of whom became whom, or a change of an item
+Entry = Any
 
 
 @dataclass
