@@ -134,7 +134,7 @@ class TestWatched:
         assert watched.value == Thing("first")
 
     def test_keys_hold_and_the_door_stays_shut_while_their_file_is_damaged(self, tmp_path: Path) -> None:
-        key = keys.add_key(tmp_path, "page", ["serve"])
+        key, _ = keys.add_key(tmp_path, "page", ["serve"])
         ring = keys.KeyRing(tmp_path)
         (tmp_path / keys.FILE).write_text('[{"name"')
         ring.refresh()
