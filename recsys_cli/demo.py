@@ -135,7 +135,9 @@ def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
     here = replace(settings, db=shop.db, artifacts=shop.artifacts)
     ingested = ingest(here, sample_files(), progress=progress)
     artifacts = Artifacts(shop.artifacts)
-    trained = train(store, artifacts, settings, choose(settings, None, {}), progress)
+    # Without a ranker, which takes as long as all the rest: recsys train --ranker adds it to a shop that is kept.
+    quick = replace(settings, train=replace(settings.train, ranker=False))
+    trained = train(store, artifacts, quick, choose(settings, None, {}), progress)
     engine = Engine.open(trained.version, load_secret(shop.db))
     with store.reading() as con:
         user = customer_with(con, purchases=15)

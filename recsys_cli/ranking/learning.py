@@ -149,7 +149,7 @@ def _grown(names: Sequence[str], lessons: Sequence[Lesson], seed: int) -> Ranker
     for name, own in _HEADS.items():
         params = {**_PARAMS, "objective": own["objective"], "seed": seed, "min_data_in_leaf": leaf, "num_threads": 1}
         groups = rows.groups if own["objective"] == "lambdarank" else None
-        text = trees.grow(values, rows.label, kept, params, rounds=own["rounds"], groups=groups)
+        text = trees.grow(values, rows.label, params, rounds=own["rounds"], groups=groups)
         grown = Trees(text)
         spread = float(grown.predict(values).std())
         if spread > 0:

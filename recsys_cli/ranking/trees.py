@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from ..models.support import openmp
 from ..schema import Float32
 
 INSTALL = "Install it with: pip install lightgbm"
-_FLOAT32, _RAW, _CONTRIBUTIONS = 0, 1, 3
+_FLOAT32, _INT32 = 0, 2  # types of arrays
+_RAW, _CONTRIBUTIONS = 1, 3  # what is asked for
 _ONE_THREAD = b"num_threads=1"
 
 
@@ -124,15 +125,13 @@ class Trees:
             ctypes.byref(length),
             out.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
         )
-        if code:
-            raise RuntimeError(f"LightGBM: {self._error()}")
+        _check(code)
         return out
 
 
 def grow(
     values: Float32,
     labels: NDArray[np.floating],
-    names: Sequence[str],
     params: Mapping[str, Any],
     *,
     rounds: int,
@@ -145,6 +144,8 @@ def grow(
     ----------
     values
         float32, shape (rows, features), NaN where not known.
+    params
+        LightGBM's, by their names.
     groups
         Rows of each customer, for objectives that compare within one.
     weights
@@ -154,26 +155,63 @@ def grow(
     ------
     MissingLibrary
     """
-    if not available():
-        raise MissingLibrary("The ranker needs LightGBM, which is not installed.", INSTALL)
-    openmp.provide()
-    import lightgbm
+    library = _library()
+    said = " ".join(f"{name}={value}" for name, value in {"verbosity": -1, **params}.items()).encode()
+    table, booster = ctypes.c_void_p(), ctypes.c_void_p()
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    fields: dict[bytes, tuple[NDArray[Any], Any, int]] = {b"label": (labels, np.float32, _FLOAT32)}
+    fields |= {} if weights is None else {b"weight": (weights, np.float32, _FLOAT32)}
+    fields |= {} if groups is None else {b"group": (groups, np.int32, _INT32)}
+    try:
+        _check(
+            library.LGBM_DatasetCreateFromMat(
+                values.ctypes.data_as(ctypes.c_void_p),
+                ctypes.c_int(_FLOAT32),
+                ctypes.c_int32(values.shape[0]),
+                ctypes.c_int32(values.shape[1]),
+                ctypes.c_int(1),
+                ctypes.c_char_p(said),
+                None,
+                ctypes.byref(table),
+            )
+        )
+        for name, (column, kind, code) in fields.items():
+            held = np.ascontiguousarray(column, dtype=kind)
+            address, length = held.ctypes.data_as(ctypes.c_void_p), ctypes.c_int(len(held))
+            _check(library.LGBM_DatasetSetField(table, ctypes.c_char_p(name), address, length, ctypes.c_int(code)))
+        _check(library.LGBM_BoosterCreate(table, ctypes.c_char_p(said), ctypes.byref(booster)))
+        finished = ctypes.c_int()
+        for _ in range(rounds):
+            _check(library.LGBM_BoosterUpdateOneIter(booster, ctypes.byref(finished)))
+            if finished.value:
+                break
+        return _text_of(booster)
+    finally:
+        if booster.value:
+            library.LGBM_BoosterFree(booster)
+        if table.value:
+            library.LGBM_DatasetFree(table)
 
-    # Names are free text in our columns, and LightGBM refuses some signs in its own.
-    plain = [f"f{number}" for number in range(len(names))]
-    table = lightgbm.Dataset(
-        values,
-        labels,
-        group=groups,
-        weight=weights,
-        feature_name=plain,
-        params={"max_bin": params.get("max_bin", 63), "verbosity": -1, "feature_pre_filter": False},
-        free_raw_data=True,
-    )
-    booster = lightgbm.train({"verbosity": -1, **params}, table, num_boost_round=rounds)
-    text: str = booster.model_to_string()
-    # The parameters name paths and threads of whoever trained; nobody needs them to ask the trees.
-    return text.split("\nparameters:\n")[0] + "\n"
+
+def _text_of(booster: ctypes.c_void_p) -> str:
+    """The model as text, without the parameters it was grown with."""
+    library, size = _library(), 1 << 20
+    while True:
+        buffer, needed = ctypes.create_string_buffer(size), ctypes.c_int64()
+        none, every = ctypes.c_int(0), ctypes.c_int(-1)
+        _check(
+            library.LGBM_BoosterSaveModelToString(
+                booster, none, every, none, ctypes.c_int64(size), ctypes.byref(needed), buffer
+            )
+        )
+        if needed.value <= size:
+            return buffer.value.decode().split("\nparameters:\n")[0] + "\n"
+        size = int(needed.value)
+
+
+def _check(code: int) -> None:
+    if code:
+        raise RuntimeError(f"LightGBM: {(_library().LGBM_GetLastError() or b'').decode(errors='replace')}")
 
 
 def importance(text: str) -> dict[int, float]:

@@ -27,7 +27,7 @@ def made(rows: int = 400, seed: int = 0) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return grow(*made(), ["a", "score:first", "c with spaces"], PARAMS, rounds=10)
+    return grow(*made(), PARAMS, rounds=10)
 
 
 def test_they_answer_as_lightgbm_itself(text: str) -> None:
@@ -57,7 +57,7 @@ def test_gain_is_told_by_feature(text: str) -> None:
 
 
 def test_the_same_rows_give_the_same_text() -> None:
-    assert grow(*made(), "abc", PARAMS, rounds=5) == grow(*made(), "abc", PARAMS, rounds=5)
+    assert grow(*made(), PARAMS, rounds=5) == grow(*made(), PARAMS, rounds=5)
 
 
 def test_nothing_of_where_it_was_grown_is_in_it(text: str) -> None:
@@ -76,7 +76,7 @@ def test_without_lightgbm_it_says_what_to_install(text: str, monkeypatch: pytest
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lightgbm" else real(name))
     trees._library.cache_clear()
     try:
-        for use in (lambda: Trees(text), lambda: grow(*made(), "abc", PARAMS, rounds=1)):
+        for use in (lambda: Trees(text), lambda: grow(*made(), PARAMS, rounds=1)):
             with pytest.raises(MissingLibrary, match="pip install lightgbm"):
                 use()
     finally:

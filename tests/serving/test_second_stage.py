@@ -30,7 +30,7 @@ def cheap_first(*kinds: str) -> Ranker:
     values = np.zeros((len(price), len(names)), np.float32)
     values[:, names.index("price")] = price
     params = {"objective": "regression", "min_data_in_leaf": 1, "num_threads": 1, "deterministic": True}
-    text = trees.grow(values, -price, names, params, rounds=30)
+    text = trees.grow(values, -price, params, rounds=30)
     return Ranker(names, {"order": Head(trees.Trees(text), 1.0)}, {kind: {"on": True} for kind in kinds})
 
 
