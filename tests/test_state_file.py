@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +123,24 @@ class TestWatched:
         (tmp_path / "thing.json").write_text("[]")
         with pytest.raises(DamagedState):
             Watched(file_at(tmp_path / "thing.json"))
+
+    def test_a_change_is_seen_when_all_descriptors_are_used_up(self, tmp_path: Path) -> None:
+        file = file_at(tmp_path / "thing.json")
+        file.write(Thing("first"))
+        watched, taken = Watched(file), []
+        file.write(Thing("second"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            assert watched.refresh()
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert watched.value == Thing("second")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_a_file_that_may_not_be_read_is_tried_again(self, tmp_path: Path) -> None:

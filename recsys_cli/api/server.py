@@ -19,10 +19,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..artifacts.versions import METRICS_DRAFT
-from ..durable_files import draft_dir, sweep_drafts
+from ..durable_files import draft_dir, private_dir, sweep_drafts
 from ..errors import CorruptArtifact, UsageError
 from ..processes import own_command, own_environment
 from ..settings import RuleSettings, ServeSettings
+from ..supervisor import Supervisor
 from .log import log, log_to_stderr
 
 if TYPE_CHECKING:
@@ -199,13 +200,15 @@ class _Supervisor:
         self._metrics = metrics
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
         self._stopping = False
+        self._starting = Supervisor("starting of server processes", interval=_DIED_TOO_SOON, longest=30.0)
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        for _ in range(self._plan.settings.workers):
-            self._start()
-        while self._workers:
+        while self._workers or not self._stopping:
+            self._fill()
+            if not self._workers:
+                continue
             pid, status = os.wait()
             process, started = self._workers.pop(pid, (None, 0.0))
             if process is None:
@@ -216,11 +219,17 @@ class _Supervisor:
                 log("worker_died", worker=pid, exit_code=process.returncode)
                 if time.monotonic() - started < _DIED_TOO_SOON:
                     time.sleep(_DIED_TOO_SOON)  # one that cannot start must not spin
+
+    def _fill(self) -> None:
+        """Start workers until there are as many as wanted, for as long as the system has no room for another."""
+        while not self._stopping and len(self._workers) < self._plan.settings.workers:
+            with self._starting.turn():
                 self._start()
+            if self._starting.state.failures:
+                time.sleep(self._starting.pause())
 
     def _start(self) -> None:
-        if self._stopping:
-            return
+        private_dir(self._metrics)  # if somebody has removed it
         process = subprocess.Popen(
             _command(self._sock, "watched"),
             stdin=subprocess.PIPE,

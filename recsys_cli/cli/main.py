@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import orjson
@@ -15,6 +16,7 @@ import typer
 import typer.main
 
 from .. import __version__
+from ..durable_files import explain_os
 from ..errors import RecsysError, UsageError
 from . import (
     backup,
@@ -128,7 +130,7 @@ def main() -> None:
         sys.exit(0)
     except OSError as e:
         if not _output_fails():
-            raise
+            _say(explain_os(e, Path(e.filename or "A file")))
         _drop_output()
         _say(RecsysError(f"The output could not be written: {os.strerror(e.errno or 0)}.", "Send it elsewhere."))
 

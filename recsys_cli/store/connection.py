@@ -29,6 +29,7 @@ from .sql import literals
 _HELD = ("Could not set lock on file", "Conflicting lock")
 _DAMAGED = ("not a valid DuckDB", "Corrupt database file", "Could not read enough bytes", "Failed to deserialize")
 _MAGIC, _MAGIC_AT = b"DUCK", 8  # where every database of DuckDB has it
+_ABORTED = "Current transaction is aborted"
 _SQLITE = "sqlite_scanner"  # the extension that DuckDB looks for when it meets a file of SQLite
 
 
@@ -281,6 +282,9 @@ class Store:
             return StoreError(f"The disk of {self.path} is full.", "Free some space and run this again.")
         if any(sign in text for sign in (*_DAMAGED, _SQLITE)):
             return self._no_database()
+        if isinstance(e, duckdb.InternalException) or _ABORTED in text:
+            # The second is all that is said of the damage that the statement before ran into.
+            return StoreError(f"The database {self.path} is damaged: {_first_line(e)}.", "Restore it from a backup.")
         if isinstance(e, (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)):
             reason = _first_line(e)
             return StoreError(f"The database {self.path} cannot be used: {reason}.", "Check the path and its disk.")

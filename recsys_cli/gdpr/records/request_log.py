@@ -7,7 +7,6 @@ within the first, and the shop must be able to show that it answered.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from calendar import monthrange
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...artifacts.orders import ERASE, ERASE_SHOP, EXPORT, waiting
-from ...durable_files import open_private, private_dir, write_atomic
+from ...durable_files import append_lines, private_dir, write_atomic
 from ...errors import UsageError
 from ...identity import state_dir
 
@@ -184,12 +183,4 @@ def _append(db: Path, requests: Sequence[Request]) -> None:
     if not requests:
         return
     path = private_dir(state_dir(db)) / FILE
-    fd = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-    try:
-        size = os.fstat(fd).st_size
-        torn = size and os.pread(fd, 1, size - 1) != b"\n"  # by a killed process; the next line must not stick to it
-        lines = b"".join(json.dumps(asdict(request)).encode() + b"\n" for request in requests)
-        os.write(fd, (b"\n" if torn else b"") + lines)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    append_lines(path, [json.dumps(asdict(request)).encode() for request in requests])
