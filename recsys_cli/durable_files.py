@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -404,6 +405,19 @@ def sweep_drafts(parent: Path, prefix: str) -> None:
             continue  # its writer lives
         finally:
             os.close(lock)
+
+
+def scratch(db: Path) -> tuple[Path, str]:
+    """Where commands put what goes again with them, beside the database: folder and prefix for `draft_dir`.
+
+    It may hold customers' data: erasures sweep and search it.
+    """
+    return db.parent, f".{db.name}.scratch-"
+
+
+def scratch_elsewhere() -> tuple[Path, str]:
+    """The same for trials, which leave nothing beside a database, not even a folder."""
+    return Path(tempfile.gettempdir()), f"recsys-scratch-{os.getuid()}-"
 
 
 def sweep_writes(folder: Path, name: str = "*") -> None:

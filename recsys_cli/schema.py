@@ -84,6 +84,7 @@ ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that 
 # What an answer says of an item besides its id, in this order.
 SHOWN = ("title", "category", "brand", "price", "img_url", "url")
 VARIANTS = "variants"  # column of a version's catalogue, where any item has a parent; see `Dataset`
+FEW = -1.0  # stands for a count of customers that is too small to be told, see `settings.PrivacySettings`
 ONLY_HEARD = "only_heard"  # column of a version's catalogue, see `Dataset`
 
 Int32 = NDArray[np.int32]

@@ -12,6 +12,7 @@ from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
 from .errors import NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
+from .gdpr.records.retention import announced
 from .ranking import trees
 from .ranking.outcome import RANKER, told
 from .store import Store
@@ -38,6 +39,8 @@ class Status:
         The update worker's last pass; None when it has never run.
     kept_back
         Newest model that the gate refused, and why; empty when the newest training is served.
+    retention
+        From when on events that are too old are erased; empty when none are.
     erasures
         Those that were interrupted, or whose proof has failed, as a sentence; empty when there are none.
     busy
@@ -53,6 +56,7 @@ class Status:
     kept_back: str = ""
     erasures: str = ""
     busy: str = ""
+    retention: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -71,6 +75,8 @@ class Status:
             shown["database"] = self.busy
         if self.erasures:
             shown["erasure"] = self.erasures
+        if self.retention:
+            shown["retention"] = self.retention
         if self.kept_back:
             shown["kept back"] = self.kept_back
         if self.worker is not None:
@@ -112,7 +118,10 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     backlog = Spool(artifacts.spool_dir).backlog(position)
     worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
-    return Status(held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy)
+    return Status(
+        held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy,
+        announced(store.path),
+    )  # fmt: skip
 
 
 def _ranker(version: Version) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,20 @@ from ..errors import CorruptArtifact, NewerVersion
 from ..identity import UserKeys, find_key, sha256_column
 from ..progress import SILENT, Progress
 from ..schema import Histories
-from .bundle import Bundle, read_bundle, write_histories, write_shelves
+from .bundle import Bundle, read_bundle, write_histories
 from .choices import HASHED, barred
 from .versions import Artifacts, Version
 
-HISTORIES, SHELVES = "histories", "shelves"
-# The shelves of a version as they are without the people who go, see `publishing.shelves.rebuilt`.
-Reshelve = Callable[[Bundle], Mapping[str, NDArray[Any]]]
+HISTORIES = "histories"
+
+
+class Reshelve(Protocol):
+    """Writes these folders of a version into its draft as they are without the people who go; see
+    `publishing.reshelving`."""
+
+    folders: tuple[str, ...]
+
+    def __call__(self, bundle: Bundle, draft: Path) -> None: ...
 
 
 def forget(
@@ -207,10 +214,10 @@ def _replace(
     Returns its name.
     """
     with artifacts.draft() as draft:
-        _link(version, draft.path, (HISTORIES, SHELVES) if reshelve else (HISTORIES,))
+        _link(version, draft.path, (HISTORIES, *(reshelve.folders if reshelve else ())))
         kept = _write_without(draft.path, held, rows)
         if reshelve:
-            write_shelves(draft.path, reshelve(held))
+            reshelve(held, draft.path)
         parent = version.manifest.get("parent")
         manifest = version.manifest
         if lost is not None:

@@ -121,7 +121,7 @@ def delete(
                 run.waiting(f"{person.asked[0]} is customer {user}, by the attribute {attribute} of the profile.")
         _ask(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
     done = erase(store, versions, run.settings, asked, run.progress, handling=handling)
-    retrained = _retrain(store, versions, run, [one.receipt for one in done.done]) if retrain and done.done else None
+    retrained = _retrain(store, versions, run) if retrain and done.erased else None
     run.emit(_erasure(done) | {"retrained": retrained}, lambda console: _say_erased(console, done, retrained))
     if done.failed:
         raise together(done.failed)
@@ -491,13 +491,13 @@ def _check_language(lang: str) -> None:
         raise UsageError(f"There is no text in '{lang}'.", "Choose --lang en or --lang de.")
 
 
-def _retrain(store: Store, artifacts: Artifacts, run: Run, receipts: Sequence[Path]) -> str:
+def _retrain(store: Store, artifacts: Artifacts, run: Run) -> str:
     """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
     from ..gdpr.records.receipts import note_retrained
     from ..publishing.train import retrain
 
     version = retrain(store, artifacts, run.settings, run.progress)
-    note_retrained(receipts, version.name)
+    note_retrained(run.settings.db, version.name)
     return version.name
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import sys
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
-from ..durable_files import private_dir
+from ..durable_files import draft_dir, open_private, scratch, scratch_elsewhere, sweep_drafts
 from ..errors import InputError, RecsysError, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
 from .rejected_command import rejected
@@ -207,17 +207,17 @@ def _show(out: Console, lines: list[RenderableType]) -> None:
 def _from_stdin(run: Run, request: Request) -> None:
     """Put what comes in aside first: finding out its format needs a second look, which a pipe does not give."""
     # Beside the database, which has room for what is to go into it; a trial makes no directory.
-    folder = None if request.dry_run else private_dir(run.settings.db.parent)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".stdin-")
-    try:
-        with open(handle, "wb") as f:  # noqa: PTH123 (a handle, not a path)
-            shutil.copyfileobj(sys.stdin.buffer, f, 1 << 22)
-        _take(run, [Path(name)], replace(request, label="standard input"))
-    except RecsysError as e:
-        e.message, e.hint = (text.replace(name, "standard input") for text in (e.message, e.hint))
-        raise
-    finally:
-        Path(name).unlink(missing_ok=True)
+    place = scratch_elsewhere() if request.dry_run else scratch(run.settings.db)
+    sweep_drafts(*place)
+    with draft_dir(*place) as folder:
+        path = folder / "stdin"
+        try:
+            with open(open_private(path, os.O_WRONLY | os.O_CREAT), "wb") as f:  # noqa: PTH123 (a handle, not a path)
+                shutil.copyfileobj(sys.stdin.buffer, f, 1 << 22)
+            _take(run, [path], replace(request, label="standard input"))
+        except RecsysError as e:
+            e.message, e.hint = (text.replace(str(path), "standard input") for text in (e.message, e.hint))
+            raise
 
 
 def _expanded(files: list[str]) -> list[Path]:

@@ -18,7 +18,11 @@ def rejected(run: Run, *, export: Path | None, clear: bool, reason: str | None, 
     from ..ingest import repairs
 
     if export is not None:
+        from ..gdpr.records.written_exports import remember_list
+
         written = repairs.export(run.settings, export, reason=reason, waiting=run.waiting)
+        for path in written:  # an erasure names it: who is erased later stays in it
+            remember_list(run.settings.db, path)
         run.emit({"exported": {str(p): n for p, n in written.items()}}, lambda out: _show_export(out, written))
     elif clear:
         count = repairs.clear(run.settings, reason=reason, waiting=run.waiting)

@@ -8,6 +8,7 @@ import stat
 from ..artifacts import Version
 from ..errors import CorruptArtifact, NewerVersion
 from ..evaluation.bench import fitted
+from ..gdpr.records import journal, retention
 from ..identity import secret_path
 from ..schema import DAY
 from . import settings_checks
@@ -17,7 +18,7 @@ from .findings import BROKEN, HINT, WARNING, Finding
 
 def check(p: Patient) -> list[Finding]:
     """All of them."""
-    looks = (_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _model, _collapse, _worker)
+    looks = (_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _collapse, _worker)
     return [finding for look in looks for finding in look(p)]
 
 
@@ -74,6 +75,21 @@ def _space(p: Patient) -> list[Finding]:
         f"{_bytes(free)} are free on the disk of {p.settings.db}; training, erasing and backups need {_bytes(need)}."
     )
     return [Finding("disk_space", severity, sentence, "Free some space, or move the state with --db and --artifacts.")]
+
+
+def _erasures(p: Patient) -> list[Finding]:
+    """Erasures that are not finished, and rows that are about to be erased for their age."""
+    found = []
+    if held := journal.unfinished(p.settings.db):
+        stuck = [plan for plan in held if plan.failures]
+        count = "1 erasure is" if len(held) == 1 else f"{len(held)} erasures are"
+        sentence = f"{count} unfinished" + (f": traces are left in {stuck[0].left[0]}." if stuck else ".")
+        todo = "Run: recsys gdpr resume" + (f"; or recsys gdpr accept {stuck[0].request} --note TEXT" if stuck else "")
+        found.append(Finding("erasures", BROKEN if stuck else WARNING, sentence, todo))
+    if soon := retention.announced(p.settings.db):
+        todo = "To keep them, change retention.events_days or retention.guests_days."
+        found.append(Finding("retention", WARNING, f"{soon[0].upper()}{soon[1:]}.", todo))
+    return found
 
 
 def _leftovers(p: Patient) -> list[Finding]:

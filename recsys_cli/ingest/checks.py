@@ -255,7 +255,10 @@ def _past(c: Context) -> str:
     A time that cannot be read, or never was, is no proof that they have come back: such a row would be rejected for it,
     and kept with the name of somebody erased until the shop mends it.
     """
-    return f"coalesce(CASE WHEN ts <= {_latest(c)} THEN ts - {c.slack} END, 0)" if "ts" in c.has else "0"
+    if "ts" not in c.has:
+        return "0"
+    ahead = f"CASE WHEN regexp_full_match(t_ts::VARCHAR, '[0-9.]+') THEN 0 ELSE {c.slack} END" if c.slack else "0"
+    return f"coalesce(CASE WHEN ts <= {_latest(c)} THEN ts - {ahead} END, 0)"
 
 
 _MAKERS: tuple[Callable[[Context], list[Check]], ...] = (

@@ -6,7 +6,6 @@ A kill at any moment leaves the store as it was before the file, or with all of 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import duckdb
 
 from ..artifacts import suppressed
-from ..durable_files import sha256_of
+from ..durable_files import draft_dir, scratch_elsewhere, sha256_of, sweep_drafts
 from ..errors import InputError
 from ..identity import load_secret
 from ..progress import SILENT, Progress
@@ -124,8 +123,9 @@ def _database(settings: Settings, dry_run: bool) -> Iterator[Path]:
     if not dry_run or Store(settings.db, settings.store).exists():
         yield settings.db
         return
-    with tempfile.TemporaryDirectory(prefix="recsys-trial-") as folder:
-        yield Path(folder) / "recsys.duckdb"
+    sweep_drafts(*scratch_elsewhere())
+    with draft_dir(*scratch_elsewhere()) as folder:
+        yield folder / "recsys.duckdb"
 
 
 def _look(settings: Settings, path: Path, request: Request, progress: Progress) -> tuple[Source, Understanding]:

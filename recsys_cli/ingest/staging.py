@@ -272,7 +272,9 @@ class _Stage:
         if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
             unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
             self.notes.append(f"Times are read as {unit.get(habit.divisor, 'nanoseconds')}.")
-        self._local = self._local or "local" in habit.has
+        self._local = (
+            self._local or bool(habit.has & {"local", "named", "compact"}) or ("iso" in habit.has and habit.bare)
+        )
         if "local" in habit.has and self.text_types[name] == "VARCHAR":
             self.date_order = habit.order
             order = "day, month, year" if habit.order == "dmy" else "month, day, year"

@@ -17,8 +17,10 @@ PAIR_SHRINKAGE = 5.0  # orders by which a pair's lift is drawn towards 1
 SUBSTITUTE = 0.25  # share of orders with both among customers with both, below which like items replace each other
 
 
-def together(data: Dataset) -> dict[str, NDArray[Any]]:
+def together(data: Dataset, least: int = 1) -> dict[str, NDArray[Any]]:
     """What is bought in the same order, by lift with shrinkage: (pairs + s) / (expected pairs + s).
+
+    A pair counts when orders of at least `least` different customers have it: else it would show one's basket.
 
     Two items of one category that the same customers buy, but hardly ever in one order, stand in for each other and
     are left out.
@@ -32,13 +34,14 @@ def together(data: Dataset) -> dict[str, NDArray[Any]]:
     item = np.full((n, TOGETHER), -1, dtype=np.int32)
     count = np.zeros((n, TOGETHER), dtype=np.int32)
     lift = np.zeros((n, TOGETHER), dtype=np.float32)
-    baskets = _baskets(data.interactions)
+    baskets, owner = _baskets(data.interactions)
     sold = np.bincount(baskets.indices, minlength=n).astype(np.float64)
     total = max(baskets.shape[0], 1)
     size = np.diff(baskets.indptr)
     # Orders of one thing count for how often it is sold, and say nothing else.
-    baskets = baskets[(size > 1) & (size <= LARGE_BASKET)]
-    columns = baskets.tocsc()
+    some = (size > 1) & (size <= LARGE_BASKET)
+    baskets, owner = baskets[some], owner[some]
+    columns, again = baskets.tocsc(), _bought_again(baskets, owner)
     for start in range(0, n, 4096):
         stop = min(start + 4096, n)
         pairs = (columns[:, start:stop].T @ baskets).tocoo()
@@ -46,7 +49,9 @@ def together(data: Dataset) -> dict[str, NDArray[Any]]:
         row, col, both = pairs.row[keep] + start, pairs.col[keep], pairs.data[keep]
         expected = sold[row] * sold[col] / total
         score = (both + PAIR_SHRINKAGE) / (expected + PAIR_SHRINKAGE)
-        keep = (score > 1) & (both > 1)
+        keep = (score > 1) & (both >= max(least, 2))
+        if least > 1:
+            keep[keep] = both[keep] - _repeats(again, owner, start, stop, row[keep], col[keep]) >= least
         _fill_rows(row[keep], col[keep], both[keep], score[keep], item, count, lift)
     _drop_substitutes(data, item, count, lift)
     return {"together_item": item, "together_count": count, "together_lift": lift}
@@ -114,8 +119,36 @@ def _fill_rows(
     lift[row[keep], rank[keep]] = score[keep]
 
 
-def _baskets(data: Interactions) -> sp.csr_matrix:
-    """Orders as rows, items as columns, 1 where bought; without order numbers, a customer's day is an order."""
+def _bought_again(baskets: sp.csr_matrix, owner: Int32) -> sp.csr_matrix:
+    """The same orders, with only the items that their customer has in more than one order."""
+    entries = baskets.tocoo()
+    key = owner[entries.row].astype(np.int64) * baskets.shape[1] + entries.col
+    _, place, count = np.unique(key, return_inverse=True, return_counts=True)
+    keep = count[place] > 1
+    return sp.csr_matrix((entries.data[keep], (entries.row[keep], entries.col[keep])), shape=baskets.shape)
+
+
+def _repeats(
+    again: sp.csr_matrix, owner: Int32, start: int, stop: int, row: NDArray[Any], col: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Of each pair (row, col) with `start <= row < stop`: its orders beyond the first of each customer."""
+    n, entries = again.shape[1], again[:, start:stop].tocoo()
+    size = np.diff(again.indptr)[entries.row]
+    first = np.repeat(again.indptr[entries.row] - np.cumsum(size) + size, size)
+    other = again.indices[first + np.arange(int(size.sum()))].astype(np.int64)
+    pair = np.repeat(entries.col.astype(np.int64), size) * n + other
+    block = (stop - start) * n
+    seen, count = np.unique(np.repeat(owner[entries.row].astype(np.int64), size) * block + pair, return_counts=True)
+    pairs, place = np.unique(seen % block, return_inverse=True)
+    extra = np.bincount(place, weights=count - 1, minlength=len(pairs)).astype(np.int64)
+    wanted = (row - start).astype(np.int64) * n + col
+    at = np.minimum(np.searchsorted(pairs, wanted), max(len(pairs) - 1, 0))
+    return np.where(pairs[at] == wanted, extra[at], 0) if len(pairs) else np.zeros(len(row), np.int64)
+
+
+def _baskets(data: Interactions) -> tuple[sp.csr_matrix, Int32]:
+    """Orders as rows, items as columns, 1 where bought; without order numbers, a customer's day is an order. And whose
+    each order is."""
     h = data.histories
     bought = h.is_kind("purchase")
     if not bought.any():
@@ -129,4 +162,6 @@ def _baskets(data: Interactions) -> sp.csr_matrix:
     shape = (int(row.max()) + 1 if len(row) else 0, data.n_items)
     matrix = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, item)), shape=shape)
     matrix.data[:] = 1  # two of a thing in one order are one line of it
-    return matrix
+    owner = np.zeros(shape[0], dtype=np.int32)
+    owner[row] = h.row_of_event[bought]
+    return matrix, owner

@@ -1,35 +1,41 @@
-"""The shelves of versions that are there, made again from what the store holds now: after an erasure, no count, pair or
-trend of any version tells what the person did, whichever version is served later."""
+"""Shelves and counts of versions that are there, made again from what the store holds now: after an erasure no count,
+pair or trend of any version tells what the person did, whichever version is served later."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from ..artifacts.bundle import Bundle
+from ..artifacts.bundle import Bundle, write_shelves
 from ..errors import NotEnoughData
+from ..features import ItemTable
+from ..features.item_table import ITEM_TABLE
 from ..identity import load_secret
 from ..models import registry
 from ..schema import Dataset, Histories, IdMap, Interactions
 from ..settings import Settings
 from ..store import Snapshot, Store
-from .shelves import Shelves, build_shelves
+from .shelves import build_shelves
 from .train import leave_out
 
 
 @dataclass
 class Reshelving:
-    """Call it with a version's content for its shelves; the store is read once, with the first of them."""
+    """Writes the folders `folders` of a version into a draft of it; the store is read once, for the first of them."""
 
     store: Store
     settings: Settings
+    folders: tuple[str, ...] = ("shelves", ITEM_TABLE)
     _held: Interactions | None = field(default=None, init=False)
     _read: bool = field(default=False, init=False)
 
-    def __call__(self, bundle: Bundle) -> Shelves:
+    def __call__(self, bundle: Bundle, draft: Path) -> None:
         data = Dataset(self._interactions(bundle), bundle.catalogue)
-        return build_shelves(data, registry.load(bundle))
+        least = self.settings.privacy.min_customers
+        write_shelves(draft, build_shelves(data, registry.load(bundle), least=least))
+        ItemTable.of(data).save(draft / ITEM_TABLE)
 
     def _interactions(self, bundle: Bundle) -> Interactions:
         """Events of the store up to the version's newest, under the version's item codes."""

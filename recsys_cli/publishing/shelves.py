@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..models.base import Model
 from ..models.support.demand import WEEK, busy_weeks, customers, different, drawn, popularity
-from ..schema import DAY, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions, clock
+from ..schema import DAY, FEW, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions, clock
 from .items_json import render_items
 from .pairs import together
 
@@ -29,7 +29,9 @@ _TAU_EVENTS = 1_000_000
 _REPEATERS = 5  # customers who bought an item again, from which on it has a usual interval
 
 
-def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray[Any]] | None = None) -> Shelves:
+def build_shelves(
+    data: Dataset, model: Model, *, least: int, previous: Mapping[str, NDArray[Any]] | None = None
+) -> Shelves:
     """All shelves of a version.
 
     Parameters
@@ -38,6 +40,8 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         What the version is made of; item codes as in its catalogue.
     model
         The version's model.
+    least
+        Different customers whom a pair, a trend or a count must come from; see `settings.PrivacySettings`.
     previous
         Shelves of the version that this one grows from: what a day's events cannot change is taken from there, the
         window of popularity and the intervals between purchases.
@@ -54,7 +58,8 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         first_seen int64 (n_items,), new_order int32
             Epoch seconds of first offer (or first event), 0 unknown; codes of the last `NEW_DAYS` days, newest first.
         sold_lately, sold_week, sold_usual float32 (n_items,)
-            Different customers in the last 30 days, in the last 7, and in an average week of the four before.
+            Different customers in the last 30 days, in the last 7, and in an average week of the four before; `FEW`
+            where there are fewer than `least`, and 0 for the average.
         sold_until int64 (2,)
             Epoch seconds at which those windows end, and whether they count purchases (1) or, in a shop that has
             none, whatever else is liked (0).
@@ -69,7 +74,7 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
     popular = popularity(data.interactions, tau).astype(np.float32)
     sales = Sales.of(data.interactions)
     week, usual = sales.weekly()
-    trending = on_the_rise(sales, popular)
+    trending = on_the_rise(sales, popular, max(least, _TRENDING))
     first = first_offered(data)
     return {
         "item_json": blob,
@@ -81,13 +86,18 @@ def build_shelves(data: Dataset, model: Model, *, previous: Mapping[str, NDArray
         "trending_order": _order(trending, trending > 0),
         "first_seen": first,
         "new_order": _order(first, first > data.interactions.end - NEW_DAYS * DAY),
-        "sold_lately": sales.customers(30, 0),
-        "sold_week": week,
-        "sold_usual": usual,
+        "sold_lately": _told(sales.customers(30, 0), least),
+        "sold_week": _told(week, least),
+        "sold_usual": np.where(sales.customers(5 * TREND_DAYS, TREND_DAYS) < least, 0, usual).astype(np.float32),
         "sold_until": np.array([sales.until, sales.purchases], dtype=np.int64),
         "interval_days": _known_intervals(data.interactions, previous),
-        **together(data),
+        **together(data, least),
     }
+
+
+def _told(count: Float32, least: int) -> Float32:
+    """Counts of customers, `FEW` where they are too few to be told."""
+    return np.where((count > 0) & (count < least), FEW, count).astype(np.float32)
 
 
 def _known_tau(previous: Mapping[str, NDArray[Any]] | None) -> float:
@@ -193,7 +203,7 @@ class Sales:
         return self.customers(TREND_DAYS, 0), np.mean(before, axis=0).astype(np.float32)
 
 
-def on_the_rise(sales: Sales, popular: Float32) -> Float32:
+def on_the_rise(sales: Sales, popular: Float32, least: int = _TRENDING) -> Float32:
     """Customers of the last week beyond those that the weeks before foretell, in standard deviations; (n_items,).
 
     What is foretold is an item's share of the four weeks before, drawn towards its popularity, of the last week's
@@ -205,7 +215,7 @@ def on_the_rise(sales: Sales, popular: Float32) -> Float32:
         return np.zeros(len(week), dtype=np.float32)
     foretold = drawn(month, popular / popular.sum()) * week.sum()
     rise = (week - foretold - 1) / np.sqrt(foretold + 1)
-    return np.where(week >= _TRENDING, rise, 0).astype(np.float32)
+    return np.where(week >= least, rise, 0).astype(np.float32)
 
 
 def intervals(data: Interactions) -> Float32:

@@ -262,7 +262,7 @@ def publish_version(
     with progress.stage("Publishing"), artifacts.draft() as draft:
         vectors = model.item_vectors()
         previous = read_bundle(base.path).shelves if base is not None else None
-        write_bundle(draft.path, make_bundle(snapshot, model, previous=previous))
+        write_bundle(draft.path, make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous))
         ItemTable.of(snapshot.data).save(draft.path / ITEM_TABLE)
         if ranker is not None:
             ranker.save(draft.path / RANKER)
@@ -304,10 +304,12 @@ def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Ver
     return ItemIndex.build(vectors, model.user_vectors(histories.rows(some), snapshot.data.interactions.end))
 
 
-def make_bundle(snapshot: Snapshot, model: Model, *, previous: Mapping[str, NDArray[Any]] | None = None) -> Bundle:
+def make_bundle(
+    snapshot: Snapshot, model: Model, least: int, *, previous: Mapping[str, NDArray[Any]] | None = None
+) -> Bundle:
     """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves.
 
-    `previous` are the shelves of the version that the model was grown from; see `build_shelves`.
+    For `least`, and for `previous`, the shelves of the version that the model was grown from, see `build_shelves`.
     """
     data = snapshot.data
     keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
@@ -321,7 +323,7 @@ def make_bundle(snapshot: Snapshot, model: Model, *, previous: Mapping[str, NDAr
         keys=keys,
         histories=histories,
         now=data.interactions.end,
-        shelves=build_shelves(data, model, previous=previous),
+        shelves=build_shelves(data, model, least=least, previous=previous),
     )
 
 

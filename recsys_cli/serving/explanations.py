@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..schema import DAY, PURCHASE, Histories
+from ..schema import DAY, FEW, PURCHASE, Histories
 from . import sources
 from .visitor import Person
 
@@ -103,6 +103,8 @@ class Reasons:
             return (
                 f"{'Bought' if self._of_purchases else 'Viewed'} before, not {self._when(30, 'in the last 30 days')}."
             )
+        if count == FEW:
+            return f"{'Bought' if self._of_purchases else 'Viewed'} {self._when(30, 'in the last 30 days')}."
         return f"{self._by(count)} {self._when(30, 'in the last 30 days')}."
 
     def _trending(self, code: int) -> str:

@@ -13,6 +13,7 @@ from ..artifacts.versions import METRICS_DRAFT
 from ..durable_files import locked, private_dir, sweep_drafts, sweep_writes
 from ..errors import MemoryExceeded, NoModel, NotEnoughData, RecsysError, StoreMissing, Superseded
 from ..gdpr import carry_out
+from ..gdpr.records.receipts import note_retrained, retrain_by
 from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -195,6 +196,8 @@ def partial_pass(
         position, mark = look(store)
         done = _freshen(store, artifacts, settings, mark, last, progress)
     with failures.kept():
+        done = _forget_learned(artifacts, settings, done, progress)
+    with failures.kept():
         _note_versions(store, artifacts)
     with failures.kept():
         removed = remove_old_segments(spool, position, settings.update.keep_spool_hours)
@@ -283,6 +286,26 @@ def _freshen(
         training = replace(_train(artifacts, settings, why, after, progress), uncured=uncured(why, last))
         served = training.version if training.promoted else version.name
         return Pass("published", served, training=training, **growth)
+
+
+def _forget_learned(artifacts: Artifacts, settings: Settings, done: Pass, progress: Progress) -> Pass:
+    """The training by which erased people must be trained away, when it is due; the gate has no say in it."""
+    due = retrain_by(artifacts, settings)
+    if due is None or time.time() < due:
+        return done
+    from ..evaluation.bench import Served
+    from .training_process import train_apart
+
+    served = Served.of(artifacts)
+    assert served is not None  # or there would be nothing learned
+    progress.note("Training again: what was learned from erased people must go by now.")
+    try:
+        version = train_apart(settings, served.recipe, "", artifacts, progress, forgetting=True)
+    except NotEnoughData as e:
+        progress.note(str(e))
+        return done
+    note_retrained(settings.db, version.name)
+    return replace(done, outcome="published", version=version.name)
 
 
 def _first(

@@ -31,8 +31,21 @@ from ..store import Store
 _LOOK_SECONDS = 0.05
 
 
-def train_apart(settings: Settings, recipe: Recipe, reason: str, artifacts: Artifacts, progress: Progress) -> Version:
+def train_apart(
+    settings: Settings,
+    recipe: Recipe,
+    reason: str,
+    artifacts: Artifacts,
+    progress: Progress,
+    *,
+    forgetting: bool = False,
+) -> Version:
     """Train and publish; the gate decides whether it is served. Returns the version, served or not.
+
+    Parameters
+    ----------
+    forgetting
+        Train away what was learned from erased people, see `publishing.train.retrain`.
 
     Raises
     ------
@@ -41,7 +54,7 @@ def train_apart(settings: Settings, recipe: Recipe, reason: str, artifacts: Arti
     StoreMissing, NotEnoughData
     """
     limit = bytes_of(settings.update.memory)
-    plan = {"settings": as_values(settings), "recipe": recipe.as_dict(), "reason": reason}
+    plan = {"settings": as_values(settings), "recipe": recipe.as_dict(), "reason": reason, "forgetting": forgetting}
     with subprocess.Popen(
         own_command(__name__),
         stdin=subprocess.PIPE,
@@ -159,7 +172,7 @@ def _tell(word: dict[str, Any]) -> None:
 
 
 def _train(plan: dict[str, Any]) -> None:
-    from ..publishing.train import choose, train
+    from ..publishing.train import choose, retrain, train
     from ..tuning.auto import AUTO
 
     settings = from_values(plan["settings"])
@@ -169,6 +182,9 @@ def _train(plan: dict[str, Any]) -> None:
     progress = _Told()
     store = Store(settings.db, settings.store, waiting=progress.note)
     artifacts = Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
+    if plan["forgetting"]:
+        _tell({"version": retrain(store, artifacts, settings, progress).name})
+        return
     name, config = plan["recipe"]["name"], plan["recipe"]["config"]
     recipe = choose(settings, AUTO, {}) if name == AUTO else Recipe.of(name, config)
     done = train(store, artifacts, settings, recipe, progress, notes={"reason": plan["reason"]})

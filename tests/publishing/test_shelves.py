@@ -57,6 +57,28 @@ def test_pairs_are_of_one_order() -> None:
     assert together(data)["together_count"][0, 0] == 6
 
 
+def test_a_pair_of_too_few_customers_is_not_told() -> None:
+    """Every pair by hand: orders with both, and the different customers of those orders."""
+    rng = np.random.default_rng(3)
+    rows = [(u, int(i), o % 90, 100 * u + o) for u in range(12) for o in range(8)
+            for i in rng.choice(9, size=rng.integers(1, 4), replace=False)]  # fmt: skip
+    rows += [(12, i, o, 5000 + o) for o in range(9) for i in (9, 10)]  # one customer's weekly basket
+    whose: dict[tuple[int, int], set[int]] = {}
+    for order in {r[3] for r in rows}:
+        lines = [r for r in rows if r[3] == order]
+        for a in lines:
+            for b in lines:
+                whose.setdefault((a[1], b[1]), set()).add(a[0])
+    data = shop(rows, 11, [f"c{n}" for n in range(11)])
+    told = {least: together(data, least)["together_item"] for least in (1, 3, 5)}
+    assert 10 in told[1][9]
+    for least in (3, 5):
+        kept = {(i, int(j)) for i in range(11) for j in told[least][i] if j >= 0}
+        every = {(i, int(j)) for i in range(11) for j in told[1][i] if j >= 0}
+        assert kept == {pair for pair in every if len(whose[pair]) >= least}
+        assert kept
+
+
 def test_chance_is_no_pair() -> None:
     rng = np.random.default_rng(1)
     rows = [(u, int(i), u, u) for u in range(600) for i in rng.choice(10, 2, replace=False)]

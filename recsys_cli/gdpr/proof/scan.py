@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...durable_files import scratch_elsewhere
 from ...store.personal_data import cell
 from ..person import Person
 from .containers import columns_of, fields_of, names_people, object_at
@@ -197,11 +198,13 @@ class Search:
 
 
 def state_roots(db: Path, artifacts: Path) -> list[Path]:
-    """Everything that is ours: the database with all that is named after it, and the artifacts directory."""
+    """Everything that is ours: the database with all that is named after it, the artifacts directory, and trials in the
+    folder for temporary files."""
     folder = db.parent if str(db.parent) else Path()
     beside = [p for p in folder.glob("*") if p.name.startswith(db.name)] if folder.is_dir() else []
     hidden = list(folder.glob(f".{db.name}*")) if folder.is_dir() else []
-    return [*sorted(beside), *sorted(hidden), artifacts]
+    trials = [p for place, prefix in (scratch_elsewhere(),) for p in place.glob(f"{prefix}*")]
+    return [*sorted(beside), *sorted(hidden), artifacts, *sorted(trials)]
 
 
 def _files(roots: Iterable[Path]) -> Iterator[Path]:

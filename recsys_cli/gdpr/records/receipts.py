@@ -80,11 +80,14 @@ def made(
     return _files(private_dir(private_dir(state_dir(settings.db)) / FOLDER) / f"{plan.request}.json", document)
 
 
-def note_retrained(paths: Sequence[Path], version: str) -> None:
+def note_retrained(db: Path, version: str) -> None:
     """Change receipts to say that the model has been trained again since."""
-    for path in paths:
+    for path in (state_dir(db) / FOLDER).glob("*.json"):
         document = json.loads(path.read_bytes())
-        document["retained"] = [kept for kept in document["retained"] if kept["what"] != LEARNED]
+        kept = [kept for kept in document["retained"] if kept["what"] != LEARNED]
+        if len(kept) == len(document["retained"]):
+            continue
+        document["retained"] = kept
         document["model"] = f"trained again as {version}; no older version is kept"
         write_many(_files(path, document))
 

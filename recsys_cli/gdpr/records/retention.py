@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ...artifacts import Artifacts
 from ...artifacts.choices import FILE as CHOICES
@@ -24,6 +25,7 @@ from ...store.merge import transaction
 from ...store.retention import Cutoffs, count_old, delete_old, newest, old_guests
 from ...store.rewrite import rewrite
 from . import receipts, request_log, written_exports
+from .receipts import iso
 
 NOTICE_DAYS = 14
 _STATE = "retention.json"
@@ -32,26 +34,19 @@ _EVENTS = {"events", "guest_events"}
 
 @dataclass(frozen=True)
 class Told:
-    """What the worker remembers: when it last looked, and when it announced rows that are too old (0: not yet)."""
+    """When the worker last looked, and when it announced rows that are too old (0: not yet); epoch seconds."""
 
     at: int = 0
     announced_at: int = 0
 
-    @staticmethod
-    def read(settings: Settings) -> Told:
-        return _told(settings).read_or_empty()
 
-    def keep(self, settings: Settings) -> None:
-        _told(settings).write(self)
-
-
-def _told(settings: Settings) -> StateFile[Told]:
-    return StateFile(state_dir(settings.db) / _STATE, Told, Told)  # lost, old rows are announced once more
+def _state(db: Path) -> StateFile[Told]:
+    return StateFile(state_dir(db) / _STATE, Told, Told)  # lost, old rows are announced once more
 
 
 def due(settings: Settings, now: float | None = None) -> bool:
     """Whether a day has passed since the last time."""
-    at, last = time.time() if now is None else now, Told.read(settings).at
+    at, last = time.time() if now is None else now, _state(settings.db).read_or_empty().at
     return at - last >= DAY or last > at + DAY  # a clock that was wrong once must not end this for good
 
 
@@ -76,7 +71,7 @@ def expire(
     StoreBusy, StoreError
     """
     at = time.time() if now is None else now
-    told = replace(Told.read(settings), at=int(at))
+    told = replace(_state(settings.db).read_or_empty(), at=int(at))
     counts: dict[str, int] = {}
     cutoffs, old = _old(store, artifacts, settings, at, 0 if at_once else NOTICE_DAYS)
     if not at_once and not told.announced_at and set(old) & _EVENTS:
@@ -95,15 +90,15 @@ def expire(
     if counts:
         request = request_log.open_request(settings.db, "retention", 0)
         request_log.close_requests(settings.db, {request: "done"})
-    told.keep(settings)
+    _state(settings.db).write(told)
     return counts
 
 
-def announced(settings: Settings) -> str:
-    """What the shop must know of rows that are about to be erased for their age; empty when nothing is."""
-    told = Told.read(settings)
+def announced(db: Path) -> str:
+    """From when on events that are too old are erased, while the shop can still change that; else empty."""
+    told = _state(db).read_or_empty()
     ends = told.announced_at + NOTICE_DAYS * DAY
-    return f"from {receipts.iso(ends)[:10]} on: {_limits(settings.retention)}" if told.at < ends else ""
+    return f"events older than the shop keeps them are erased from {iso(ends)[:10]} on" if told.at < ends else ""
 
 
 def announcement(settings: Settings, old: dict[str, int], at: int) -> str:
@@ -111,7 +106,7 @@ def announcement(settings: Settings, old: dict[str, int], at: int) -> str:
     rows = sum(n for kind, n in old.items() if kind in _EVENTS)
     return (
         f"{rows:,} events are older than the shop keeps them ({_limits(settings.retention)}). They are erased after "
-        f"{receipts.iso(at + NOTICE_DAYS * DAY)[:10]}; to keep them, change retention.events_days or .guests_days."
+        f"{iso(at + NOTICE_DAYS * DAY)[:10]}; to keep them, change retention.events_days or .guests_days."
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ...artifacts import Artifacts, suppressed
 from ...artifacts.forgetting import forget
 from ...artifacts.orders import ERASE, EXPORT, Asked, drop, waiting
-from ...durable_files import write_many
+from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, write_many
 from ...errors import ErasureIncomplete, StoreMissing, UsageError
 from ...identity import UserKeys
 from ...progress import SILENT, Progress
@@ -255,6 +255,8 @@ class _Work:
         with self.progress.stage("Looking for everything held"):
             cases = self._cases(plans)
         people, lists = [case.person for case in cases], written_exports.lists_left(db)
+        for place in (scratch(db), scratch_elsewhere()):  # of killed imports
+            sweep_drafts(*place)
         written_exports.forget_lists(db, [name for p in people for name in p.names])
         self._erase([case for case in cases if case.plan.begun or case.person.known])
         end_choices(self.artifacts, self.settings, self.secret, people)
