@@ -36,6 +36,7 @@ from . import (
     train,
     tune,
     update_worker,
+    widget,
 )
 from .help_text import asked, tidied
 from .safe_output import plain, plain_json, printable_json
@@ -86,6 +87,7 @@ app.command("similar")(recommend.similar)
 app.add_typer(features.features)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
+app.command("widget")(widget.widget)
 app.command("report")(report.report)
 app.add_typer(experiment.experiment)
 app.command("status")(status.status)

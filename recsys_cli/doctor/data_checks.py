@@ -198,9 +198,13 @@ def _completeness(c: CatalogueFigures) -> list[Finding]:
             found.append(
                 Finding(f"no_{what}", severity, sentence, f"Export it as {column}, and ingest the catalogue again.")
             )
+    if c.available and c.without["url"] == c.available:
+        sentence = "No item for sale has a link: cards of the carousel lead nowhere."
+        way = "Ingest the catalogue with a url column, or give the carousel data-link: /product/{item_id}."
+        found.append(Finding("no_link", WARNING, sentence, way))
     if c.same_title > 0.2 * max(c.available, 1):
         sentence = f"{c.same_title:,} items share their title with another: variants, probably."
-        found.append(Finding("same_title", HINT, sentence, "Recommendations may show several variants of one product."))
+        found.append(Finding("same_title", HINT, sentence, "Give variants of one product a common parent_id."))
     return found
 
 

@@ -239,6 +239,18 @@ def test_refresh_asks_again(start: Start, page: Page, browser: Any) -> None:
     assert card_ids(after) == ids(server.get("/session/s1", k=4)) != card_ids(before)
 
 
+def test_it_speaks_the_language_of_the_page(embedded: Any, page: Page, browser: Any) -> None:
+    page.show(
+        browser,
+        snippet(embedded, **{"for": "popular", "k": 2, "lang": "de-AT", "link": "/p/{handle}?id={id}"}),
+        snippet(embedded, **{"for": "new", "k": 2, "lang": "fr"}),
+    )
+    german, other = carousels(browser, 2)
+    assert (german["heading"], other["heading"]) == ("Gerade beliebt", "New in")
+    item = ids(embedded.get("/popular", k=1))[0]
+    assert german["cards"][0]["href"].endswith(f"/p/{item}?id={item}")
+
+
 def test_a_fallback_is_called_what_it_is(embedded: Any, page: Page, browser: Any) -> None:
     server = embedded
     own = {"title": "Für Sie", "title_fallback": "Beliebt", "lang": "de", "currency": "EUR"}

@@ -40,7 +40,7 @@ HEAVY = (
 GIVEN = {"user": "u3", "users": "u3", "item": "i3", "version": "v000001", "first": "v000001", "second": "v000001"}
 QUICK = {"--trials": "1", "--timeout": "1", "--models": "popular", "--model": "popular"}
 SERVERS = {"serve"}  # run until they are stopped; tested under tests/serving and tests/api
-NO_STATE = {"demo"}  # brings its own
+NO_STATE = {"demo", "widget"}  # brings its own; needs none
 
 
 @dataclass(frozen=True)

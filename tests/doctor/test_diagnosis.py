@@ -42,8 +42,9 @@ def shop(settings: Settings) -> Shop:
                            1, 'purchase', 'o' || i // 2 FROM range(3400) t(i)"""
             )
             con.execute(
-                """INSERT INTO items (item_id, title, category, price, img_url)
-                   SELECT 'i' || i, 'Item ' || i, 'c', 3.5, 'https://shop.example.org/' || i FROM range(40) t(i)"""
+                """INSERT INTO items (item_id, title, category, price, img_url, url)
+                   SELECT 'i' || i, 'Item ' || i, 'c', 3.5, 'https://shop.example.org/' || i,
+                          'https://shop.example.org/' || i FROM range(40) t(i)"""
             )
             for query in spoil:
                 con.execute(query)
@@ -93,6 +94,7 @@ SPOILT = {
     "SELECT 'n' || i, 'N' || i, 'c', 1, 'u' FROM range(60) t(i)",
     "no_price": "UPDATE items SET price = NULL",
     "no_picture": "UPDATE items SET img_url = ''",
+    "no_link": "UPDATE items SET url = NULL",
     "no_title": "UPDATE items SET title = NULL",
     "same_title": "UPDATE items SET title = 'Shirt'",
     "no_catalogue": "DELETE FROM items",

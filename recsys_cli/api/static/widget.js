@@ -10,16 +10,31 @@
 (() => {
   'use strict';
 
-  const TEXTS = {
-    recommend: 'Recommended for you',
-    'similar-items': 'Similar items',
-    'bought-together': 'Often bought together',
-    session: 'Picked from your visit',
-    popular: 'Popular now',
-    trending: 'Trending',
-    new: 'New in',
+  const WORDS = {
+    en: {
+      recommend: 'Recommended for you',
+      'similar-items': 'Similar items',
+      'bought-together': 'Often bought together',
+      session: 'Picked from your visit',
+      popular: 'Popular now',
+      trending: 'Trending',
+      new: 'New in',
+      previous: 'Previous',
+      next: 'Next',
+    },
+    de: {
+      recommend: 'Für Sie empfohlen',
+      'similar-items': 'Ähnliche Artikel',
+      'bought-together': 'Oft zusammen gekauft',
+      session: 'Passend zu Ihrem Besuch',
+      popular: 'Gerade beliebt',
+      trending: 'Im Trend',
+      new: 'Neu eingetroffen',
+      previous: 'Zurück',
+      next: 'Weiter',
+    },
   };
-  const FALLBACK = 'Popular now';
+  const KINDS = ['recommend', 'similar-items', 'bought-together', 'session', 'popular', 'trending', 'new'];
   const NEEDS = { 'similar-items': 'item', 'bought-together': 'item', session: 'session' };
   const CONSENTS = ['none', 'session', 'full'];
   const KNOWN = [
@@ -177,7 +192,7 @@
     }
 
     frame() {
-      const { previous = 'Previous', next = 'Next' } = this.options;
+      const { previous = this.words().previous, next = this.words().next } = this.options;
       this.box = make('div', 'root');
       this.box.lang = this.lang();
       const section = make('section');
@@ -209,13 +224,18 @@
       return this.options.lang || this.anchor.closest('[lang]')?.lang || navigator.language || 'en';
     }
 
+    /** Our own words in the page's language, English where we do not speak it. */
+    words() {
+      return WORDS[this.lang().toLowerCase().split('-')[0]] || WORDS.en;
+    }
+
     title(answer) {
       const { for: kind, title, titleFallback } = this.options;
       const personal = kind === 'recommend' || kind === 'session';
       const shelf = kind === 'popular' || kind === 'new';
       // What sells anyway must not pass for what was chosen for this person.
-      if (answer && !shelf && (answer.fallback || (personal && !answer.known))) return titleFallback || FALLBACK;
-      return title || TEXTS[kind];
+      if (answer && !shelf && (answer.fallback || (personal && !answer.known))) return titleFallback || this.words().popular;
+      return title || this.words()[kind];
     }
 
     count() {
@@ -281,7 +301,7 @@
       try {
         const { for: kind } = this.options;
         this.check();
-        if (!TEXTS[kind]) throw new Error(`data-for="${kind}" is none of ${Object.keys(TEXTS).join(', ')}`);
+        if (!KINDS.includes(kind)) throw new Error(`data-for="${kind}" is none of ${KINDS.join(', ')}`);
         if (NEEDS[kind] && !this.options[NEEDS[kind]]) throw new Error(`"${kind}" needs data-${NEEDS[kind]}`);
         answer = await this.ask();
       } catch (error) {
@@ -312,6 +332,9 @@
       this.show(answer.items.map((item, number) => this.card(item, number + 1)));
       this.list.scrollTo({ left: 0, behavior: 'instant' });
       this.observe();
+      if (!this.list.querySelector('a')) {
+        this.once('no item of this list has a link: give the items a url, or the script data-link="/product/{item_id}"');
+      }
       this.host.dispatchEvent(new CustomEvent('recsys:answer', { detail: answer, bubbles: true }));
       return answer;
     }
@@ -344,8 +367,10 @@
       if (typeof this.options.href === 'function') return this.options.href(item);
       const own = item.url && safe(item.url, document.baseURI);
       if (own) return own;
-      const template = this.options.link;
-      return template ? safe(template.split('{item_id}').join(encodeURIComponent(item.item_id)), document.baseURI) : null;
+      const { item_id, parent_id } = item;
+      const values = { item_id, id: item_id, parent_id: parent_id ?? item_id, handle: parent_id ?? item_id };
+      const fill = (all, name) => (Object.hasOwn(values, name) ? encodeURIComponent(values[name]) : all);
+      return this.options.link ? safe(this.options.link.replace(/\{(\w+)\}/g, fill), document.baseURI) : null;
     }
 
     card(item, position) {
@@ -520,7 +545,7 @@
     if (!element.dataset.for) {
       // Without any of our attributes the script is there for window.recsys alone.
       const meant = wrong.length || KNOWN.some((name) => element.hasAttribute(`data-${name}`));
-      if (meant) warn(`data-for is missing; it is one of ${Object.keys(TEXTS).join(', ')}`);
+      if (meant) warn(`data-for is missing; it is one of ${KINDS.join(', ')}`);
       return;
     }
     element.recsysMounted = true;
