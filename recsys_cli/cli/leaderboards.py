@@ -45,9 +45,12 @@ def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
 
 def _metrics(report: Report, order: list[str]) -> Table:
     split = report.split
-    how = f"last {split['window_days']:.0f} days" if split["by"] == "time" else f"split by {split['by']}"
-    repeat = ", repeats count" if split["repeat"] else ", new items only"
-    title = f"{split['users']:,} customers, {how}{repeat}, full catalogue"
+    who, by = "customers", split["by"]
+    how = f"last {split['window_days']:.0f} days" if by == "time" else f"split by {by}"
+    repeat = ", repeats count" if split["repeat"] or by == "next" else ", new items only"
+    if by == "next":
+        who, how = "next items", "each after what came before it"
+    title = f"{split['users']:,} {who}, {how}{repeat}, full catalogue"
     table = _table(title, ["model", "ndcg@10", "", "hr@10", "vs popular"])
     longest = max((report.metrics[name]["ndcg@10"].high for name in order), default=0.0)
     for name in order:

