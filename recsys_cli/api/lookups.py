@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from ..artifacts import running
 from ..artifacts import worker_state as worker_health
 from ..errors import NotFound, NotReady
 from ..supervisor import reasons
@@ -77,6 +78,12 @@ def show_status(service: Service, call: Call) -> Reply:
         "lead": manifest["metrics"].get("differences", {}).get(name, {}).get("popular", {}),
     }
     return Reply.of(shown)
+
+
+def show_report(service: Service, call: Call) -> Reply:
+    """What the lists sold: the figures that the update worker made last, as `recsys report --json` has them, and how
+    experiments go; `made_at` is null until then. They name nobody."""
+    return Reply.of(running.report_file(service.live.artifacts.root).read() or {"made_at": None})
 
 
 def show_metrics(service: Service, call: Call) -> Reply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -87,6 +87,28 @@ def observe_answer(route: str, source: str, version: str, fallback: bool) -> Non
     _bound_answer(route, source, version).inc()
     if fallback:
         FALLBACKS.labels(route).inc()
+
+
+MOST_PLACES = 50  # labels of placement and arm together; what is beyond, the least seen, is counted as "other"
+
+
+def observe_report(report: dict[str, Any]) -> None:
+    """Take over the sums of a report; see `experiments.sales_report`."""
+    sums: dict[tuple[str, str], list[float]] = {}
+    for row in report.get("rows", ()):
+        arm = f"{row['experiment']} {row['arm']}".strip()
+        one = sums.setdefault((row["placement"], arm), [0.0] * 4)
+        for place, name in enumerate(("seen", "clicks", "orders", "revenue")):
+            one[place] += row[name]
+    ordered = sorted(sums.items(), key=lambda pair: -pair[1][0])
+    rest = [sum(values) for values in zip(*(v for _, v in ordered[MOST_PLACES:]), strict=True)]
+    shown = [*ordered[:MOST_PLACES], *([(("other", ""), rest)] if rest else [])]
+    for place, gauge in enumerate((SEEN, CLICKS, ORDERS, REVENUE)):
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            gauge.clear()  # placements that are no more
+        for (placement, arm), values in shown:
+            gauge.labels(placement, arm).set(values[place])
+    STOPPED.set(sum(one["state"] == "stopped" for one in report.get("experiments", ())))
 
 
 def render() -> bytes:

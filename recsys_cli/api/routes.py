@@ -201,6 +201,14 @@ _LOOKUPS = (
     Route("GET", "/status", lookups.show_status, "What is served", scope="admin", answer=schemas.STATUS, errors=(503,)),
     Route(
         "GET",
+        "/report",
+        lookups.show_report,
+        "What the lists sold",
+        scope="admin",
+        answer={"type": "object"},
+    ),
+    Route(
+        "GET",
         "/metrics",
         lookups.show_metrics,
         "Metrics for Prometheus",

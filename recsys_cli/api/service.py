@@ -53,6 +53,7 @@ class Service:
     served: ServedLog = field(init=False)
     comparison: Comparison = field(init=False)
     _compared: tuple[int, int] = (0, 0)
+    _figures: tuple[int, int] = (0, 0)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
@@ -134,9 +135,17 @@ class Service:
         if time.monotonic() - self._states_at >= _STATES_EVERY:
             self.gauges()
 
+    def _look_at_figures(self) -> None:
+        """Pass on to Prometheus what the worker counted, once for each time it did."""
+        file = running.report_file(self.live.artifacts.root)
+        seen = running.stamp(file.path)
+        if seen != self._figures:
+            self._figures = seen
+            prometheus.observe_report(file.read())
+
     def _look_at_experiments(self) -> None:
         """Take up what was started or stopped (one `stat` when nothing was)."""
-        seen = running.stamp(self.live.artifacts.root)
+        seen = running.stamp(self.live.artifacts.root / running.FILE)
         if seen != self._compared:
             active = running.read(self.live.artifacts.root).active()
             self.comparison = Comparison(active, self.live.other, self.settings.holdout)
@@ -153,6 +162,7 @@ class Service:
                 waiting, since = self.live.spool.waiting(self.live.engine.overlay.floor)
                 prometheus.BACKLOG.set(waiting)
                 self.limits.note_waiting(waiting, time.time() - since)
+        self._look_at_figures()
         worker = worker_state.read(self.live.artifacts.root)
         prometheus.WORKER_PASS.set(worker.ended_at)
         prometheus.WORKER_FAILURES.set(worker.failures)

@@ -103,10 +103,10 @@ def read(root: Path) -> Running:
     return _file(root).read()
 
 
-def stamp(root: Path) -> tuple[int, int]:
-    """Changes whenever the file does."""
+def stamp(path: Path) -> tuple[int, int]:
+    """Changes whenever the file does; zeros while there is none."""
     try:
-        now = (root / FILE).stat()
+        now = path.stat()
     except OSError:
         return 0, 0
     return now.st_ino, now.st_mtime_ns

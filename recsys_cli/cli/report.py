@@ -39,7 +39,7 @@ def report(
         return
     from ..artifacts import Artifacts
     from ..doctor.diagnosis import diagnose
-    from ..experiments import report_page, sales_report
+    from ..experiments import report_page, sales_report, verdicts
     from ..store import Store
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -48,10 +48,11 @@ def report(
         found = sales_report.make_report(store, folder, run.settings, days)
     findings = diagnose(run.settings).findings
     found["feed"]["findings"] = [finding.as_dict() for finding in findings]
+    found["experiments"] = [v.as_dict() for v in verdicts.all_of(store, folder, run.settings)]
     if out is not None:
         from ..durable_files import write_atomic
 
-        write_atomic(out, report_page.page(found).encode())
+        write_atomic(out, report_page.page(found, found["experiments"]).encode())
         found["page"] = str(out)
     run.emit(found, lambda console: _render(console, found))
 
@@ -92,6 +93,8 @@ def _render(out: Console, found: dict[str, Any]) -> None:
         served = "served" if newest["served"] else "kept back"
         told = f"{values[-1]:.4f}{popular} ({newest['version']}, {served})"
         out.print(Text(f"NDCG@10 of trainings {sparkline(values)}  {told}"))
+    for one in found["experiments"]:
+        out.print(Text.assemble((f"{one['name']} ({one['state']}): ", "bold"), one["sentence"]))
     _feed(out, found)
 
 

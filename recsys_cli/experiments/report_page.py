@@ -226,12 +226,16 @@ def _feed(report: dict[str, Any]) -> str:
     return parts
 
 
+def _days(n: float) -> str:
+    return "day" if n == 1 else f"{n:g} days"
+
+
 def _counted(report: dict[str, Any]) -> str:
     w, t = report["windows"], report["totals"]
     notes = [
         "An item counts as seen when half of its card was on the screen for a second.",
         "A purchase is owed to one list at most: the one its request_id names, else the last that the same customer "
-        f"or visit clicked in the {w['click_days']:g} days before, or saw in the {w['seen_days']:g} days before.",
+        f"or visit clicked in the {_days(w['click_days'])} before, or saw in the {_days(w['seen_days'])} before.",
         "Sales owed to lists are what followed a look, not what would not have been sold otherwise: that is told by an "
         "experiment with a hold-out.",
     ]

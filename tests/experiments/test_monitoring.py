@@ -45,3 +45,17 @@ def test_the_dashboard_is_json_with_panels() -> None:
 def test_every_metric_that_is_asked_for_is_served(kind: str) -> None:
     asked = set(METRIC.findall(monitoring.text(kind)))
     assert asked - served() == set()
+
+
+def test_places_are_bounded_and_summed() -> None:
+    """A shop that names a placement after every page must not fill Prometheus."""
+    rows = [
+        {"placement": f"p{n}", "experiment": "", "arm": "", "seen": n, "clicks": 1, "orders": 0, "revenue": 0.5}
+        for n in range(prometheus.MOST_PLACES + 10)
+    ]
+    prometheus.observe_report({"rows": [*rows, {**rows[-1], "arm": "a", "experiment": "t"}], "experiments": []})
+    lines = [line for line in prometheus.render().decode().splitlines() if line.startswith("recsys_lists_clicks{")]
+    assert len(lines) == prometheus.MOST_PLACES + 1
+    assert sum(float(line.split()[-1]) for line in lines) == len(rows) + 1
+    assert any('arm="t a"' in line for line in lines)
+    prometheus.observe_report({})

@@ -1,20 +1,24 @@
 /* How the recommender is, from what the server tells of itself; nobody's id is in it. */
 
+import { owner } from './owner.js';
 import { ask, make, tell } from './page.js';
 
 const EVERY = 3000; // ms
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 const FEW = 20; // answers below which the last seconds say nothing, and all since the start are taken
+const ENOUGH = 100; // answers from which on a share or the slowest of a hundred mean something
 const LISTS = new Set(['/recommend', '/session/{session_id}', '/similar-items', '/bought-together', '/popular', '/trending', '/new', '/rank']);
 const WORD = { good: 'Fine', warn: 'Look', bad: 'Act', none: '' };
 
 /** Show the state in `main` until the function it returns is called. */
 export function dashboard(main) {
   const summary = make('p', { class: 'lead', role: 'status', text: 'Asking the server…' });
+  const sold = make('div', { class: 'stack' });
   const tiles = make('div', { class: 'tiles' });
   const charts = make('div', { class: 'tiles charts' });
-  main.append(make('h1', { text: 'Dashboard' }), summary, tiles, charts);
+  main.append(make('h1', { text: 'Does it sell more?' }), sold, make('h1', { class: 'second', text: 'How the server is' }), summary, tiles, charts);
+  const count = owner(sold);
   let last = null;
   let timer = 0;
   let gone = false;
@@ -23,6 +27,7 @@ export function dashboard(main) {
     clearTimeout(timer);
     if (document.visibilityState === 'visible') {
       const now = await read();
+      await count().catch((error) => { now.error ??= error; });
       if (gone) return;
       const shown = describe(now, last);
       if (now.metrics) last = now;
@@ -225,13 +230,14 @@ function traffic(now, last) {
     {
       name: 'Time to answer', value: slow === null ? '–' : duration(half),
       sub: slow === null ? 'no lists yet' : `half are faster; 99 of 100 within ${duration(slow)}, ${enough ? 'now' : 'since the start'}`,
-      state: slow === null ? 'none' : slow > 0.25 ? 'bad' : slow > 0.05 ? 'warn' : 'good',
-      help: slow > 0.05 && 'Slow: is something else using the processor? More processes: recsys serve --workers 2.',
+      // Of a few answers the slowest is the one that had to wake everything up.
+      state: slow === null || total < ENOUGH ? 'none' : slow > 0.25 ? 'bad' : slow > 0.05 ? 'warn' : 'good',
+      help: total >= ENOUGH && slow > 0.05 && 'Slow: is something else using the processor? More processes: recsys serve --workers 2.',
     },
     {
-      name: 'Fallback share', value: asked ? percent(stood) : '–',
-      sub: asked ? `of personal lists are only popular items; ${number(fallbacks)} of all ${number(total)} lists` : 'no personal lists yet',
-      state: !asked ? 'none' : stood > 0.6 && asked >= FEW ? 'warn' : 'good',
+      name: 'Only popular items', value: asked ? percent(stood) : '–',
+      sub: asked ? `of ${many(asked, 'personal list')} had nothing better${asked < FEW ? ': too few to tell' : ''}; ${number(fallbacks)} of all ${number(total)}` : 'no personal lists yet',
+      state: asked < FEW ? 'none' : stood > 0.6 ? 'warn' : 'good',
       help: stood > 0.6 && asked >= FEW && 'Most visitors are strangers here: do pages send user_id or session_id, and post views to /events?',
     },
     {

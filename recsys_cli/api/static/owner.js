@@ -1,0 +1,203 @@
+/* What the owner asks: does it sell more? From the report that the update worker makes; nobody's id is in it. */
+
+import { bars, funnel, line, spark, whiskers } from './charts.js';
+import { ask, make } from './page.js';
+
+const RANGES = [7, 28, 90];
+const number = (value, digits = 0) => new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value);
+const money = (value) =>
+  value === null ? '–' : new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+const percent = (share, digits = 1) => (share === null ? '–' : `${number(share * 100, digits)} %`);
+const SUMS = ['lists', 'items', 'fallbacks', 'seen', 'clicks', 'carts', 'orders', 'revenue', 'refunds'];
+
+/** Sums of rows, with the shares that follow from them. */
+export function total(rows) {
+  const sums = Object.fromEntries(SUMS.map((name) => [name, rows.reduce((all, row) => all + row[name], 0)]));
+  const share = (part, whole) => (whole ? part / whole : null);
+  return {
+    ...sums,
+    ctr: share(sums.clicks, sums.seen),
+    per_thousand_seen: sums.seen ? (1000 * sums.revenue) / sums.seen : null,
+    fallback_share: share(sums.fallbacks, sums.items),
+  };
+}
+
+/** Rows by a name, each with its sums and what it earned every day, the most money first. */
+export function grouped(rows, key, days) {
+  const groups = new Map();
+  for (const row of rows) {
+    const name = key(row);
+    if (name) groups.set(name, [...(groups.get(name) ?? []), row]);
+  }
+  return [...groups]
+    .map(([name, mine]) => ({
+      name,
+      ...total(mine),
+      daily: days.map((day) => mine.reduce((all, row) => (row.day === day ? all + row.revenue : all), 0)),
+    }))
+    .sort((a, b) => b.revenue - a.revenue || b.seen - a.seen);
+}
+
+/** Show the figures in `place`; asks for them now and whenever the function it returns is called. */
+export function owner(place) {
+  let days = 28;
+  let report = null;
+  const show = () => {
+    if (!report) place.replaceChildren(nothing());
+    else place.replaceChildren(choice(), ...sections(report, days));
+  };
+  const choice = () => {
+    const group = make('div', { class: 'ranges', role: 'group', 'aria-label': 'Days' });
+    for (const one of RANGES) {
+      const button = make('button', { type: 'button', 'aria-pressed': String(one === days), text: `${one} days` });
+      button.addEventListener('click', () => {
+        days = one;
+        show();
+        place.querySelector('.ranges [aria-pressed=true]').focus();
+      });
+      group.append(button);
+    }
+    group.append(make('span', { class: 'small-note', text: `Counted ${when(report.made_at)}, up to ${report.until}` }));
+    return group;
+  };
+  return async () => {
+    const fresh = await ask('report');
+    if (place.firstChild && fresh.made_at === (report?.made_at ?? null)) return;
+    report = fresh.made_at === null ? null : fresh;
+    show();
+  };
+}
+
+const when = (at) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ');
+
+function nothing() {
+  return make('p', {
+    class: 'lead',
+    text: 'What lists sold is counted by recsys update-worker, which has not run yet. recsys report tells the same in a terminal.',
+  });
+}
+
+function sections(report, days) {
+  const daily = report.daily.slice(-days);
+  const first = daily[0]?.day ?? '';
+  const rows = report.rows.filter((row) => row.day >= first);
+  const dates = daily.map((row) => row.day);
+  return [
+    head(report, daily), sales(daily), rates(daily), placements(rows, dates), experiments(report.experiments ?? [], rows, dates),
+    products(report.exposure), versions(report.quality),
+  ].filter(Boolean);
+}
+
+function head(report, daily) {
+  const sums = total(daily);
+  const shop = daily.reduce((all, row) => all + row.shop_revenue, 0);
+  const orders = daily.reduce((all, row) => all + row.shop_orders, 0);
+  const { buyers, buyers_touched: found } = report.totals;
+  const words = !sums.seen
+    ? 'Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.'
+    : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the shop sold` : ''}.`;
+  const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${report.days} days found something in a list that they then bought.` : '';
+  const tiles = [
+    ['Sales owed to lists', money(sums.revenue), `of ${money(shop)} in the shop, refunds taken off`, 'revenue'],
+    ['Orders with an item from a list', number(sums.orders), `of ${number(orders)}`, 'orders'],
+    ['Sales per 1,000 items seen', money(sums.per_thousand_seen), `${number(sums.seen)} items seen`, 'per_thousand_seen'],
+    ['Clicked of what was seen', percent(sums.ctr), `${number(sums.clicks)} clicks`, 'ctr'],
+  ];
+  return make('section', { 'aria-label': 'In money' },
+    make('p', { class: 'lead said', text: words + told }),
+    make('div', { class: 'tiles' }, tiles.map(([name, value, sub, field]) =>
+      make('section', { class: 'tile', 'aria-label': name, title: `In recsys report --json: ${field}` },
+        make('header', {}, make('h2', { text: name })), make('p', { class: 'value', text: value }), make('p', { class: 'sub', text: sub })))));
+}
+
+const card = (title, ...children) => make('section', { class: 'tile', 'aria-label': title }, make('header', {}, make('h2', { text: title })), ...children);
+
+function sales(daily) {
+  const labels = daily.map((row) => row.day.slice(5));
+  const sums = total(daily);
+  const tell = (n) => (n < 0 ? `${money(sums.revenue)} in ${daily.length} days` : `${daily[n].day}: ${money(daily[n].revenue)} of ${money(daily[n].shop_revenue)}`);
+  const key = make('p', { class: 'legend' },
+    make('span', { class: 'strong', text: 'owed to lists' }), make('span', { class: 'pale', text: 'the whole shop' }));
+  return card('Sales by day', key, bars('Sales by day', labels, daily.map((r) => r.revenue), daily.map((r) => r.shop_revenue), tell));
+}
+
+function rates(daily) {
+  const labels = daily.map((row) => row.day.slice(5));
+  const of = (name) => daily.map((row) => (row[name] === null ? null : 100 * row[name]));
+  const sums = total(daily);
+  return make('div', { class: 'tiles charts' },
+    card('Clicked of what was seen, %', line('Clicked of what was seen', labels, of('ctr'), `${percent(sums.ctr)} over all`)),
+    card('Only popular items, for want of better, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
+}
+
+/** A table that scrolls in its box; columns are [heading, cell of a row, whether it is text]. */
+function table(title, rows, columns) {
+  const head = make('tr', {}, columns.map(([name, , text]) => make('th', { scope: 'col', class: text ? 'text' : null, text: name })));
+  const body = rows.map((row) => make('tr', {}, columns.map(([, cell, text]) => {
+    const value = cell(row);
+    const slot = make('td', { class: text ? 'text' : null });
+    slot.append(value);
+    return slot;
+  })));
+  return card(title, make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': title },
+    make('table', {}, make('thead', {}, head), make('tbody', {}, body))));
+}
+
+const FIGURES = [
+  ['Lists', (r) => number(r.lists)], ['Items seen', (r) => number(r.seen)], ['Clicked', (r) => percent(r.ctr)], ['Orders', (r) => number(r.orders)],
+  ['Sales', (r) => money(r.revenue)], ['per 1,000 seen', (r) => money(r.per_thousand_seen)],
+];
+
+function placements(rows, dates) {
+  const groups = grouped(rows, (row) => row.placement, dates);
+  if (!groups.length) return null;
+  return table('By placement', groups, [['Placement', (r) => r.name, true], ...FIGURES, ['by day', (r) => spark(r.daily, `Sales by day, ${r.name}`)]]);
+}
+
+function experiments(found, rows, dates) {
+  const parts = found.map((one) => {
+    const history = one.history ?? [];
+    const chart = history.length > 1
+      ? funnel(`${one.measure}, by day`, history.map((h) => h.day.slice(5)), history, 'The band is what it can be; it narrows with every visitor.')
+      : null;
+    return card(`Experiment ${one.name}`, make('p', { class: 'value small-value', text: one.sentence }),
+      make('p', { class: 'sub', text: `${one.state}, ${number(one.days, 1)} days; a: ${one.arms[0]}, b: ${one.arms[1]}${one.reason ? `; ${one.reason}` : ''}` }), chart);
+  });
+  const arms = grouped(rows, (row) => (row.experiment ? `${row.experiment} ${row.arm}`.trim() : ''), dates)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (arms.length) parts.push(table('By arm', arms, [['Experiment and arm', (r) => r.name, true], ...FIGURES]));
+  return parts.length ? make('div', { class: 'stack' }, parts) : null;
+}
+
+function products(exposure) {
+  const name = ['Product', (r) => r.title ?? r.item_id, true];
+  const seen = ['Seen', (r) => number(r.seen)];
+  const parts = [];
+  if (exposure.top.length) {
+    parts.push(table('Sell best in lists', exposure.top, [name, seen, ['Clicks', (r) => number(r.clicks)], ['Sold', (r) => number(r.units)], ['Sales', (r) => money(r.revenue)]]));
+  }
+  if (exposure.ignored.length) parts.push(table('Seen and never clicked', exposure.ignored, [name, seen]));
+  if (exposure.for_sale) {
+    const missing = exposure.never_shown.map((r) => r.title ?? r.item_id).join(', ');
+    parts.push(card('Catalogue', make('p', { class: 'value', text: `${percent(exposure.coverage ?? 0, 0)} was in a list` }),
+      make('p', { class: 'sub', text: `${number(exposure.shown)} of ${number(exposure.for_sale)} items for sale${missing ? `; never shown: ${missing}${exposure.never_shown_count > exposure.never_shown.length ? ' …' : ''}` : ''}` })));
+  }
+  return parts.length ? make('div', { class: 'tiles charts' }, parts) : null;
+}
+
+function versions(quality) {
+  const judged = quality.filter((v) => v.quality);
+  if (!judged.length) return null;
+  const key = make('p', { class: 'legend' },
+    make('span', { class: 'strong', text: 'the model, with its 95 % interval' }), make('span', { class: 'floor', text: 'popular items alone' }));
+  const newest = judged.at(-1);
+  const said = `newest ${newest.version}: ${number(newest.quality.value, 3)}`;
+  const plot = whiskers('Quality of each training', judged.map((v) => v.version), judged.map((v) => v.quality), judged.map((v) => v.popular?.value ?? null), said);
+  const rows = judged.slice(-8).reverse();
+  return make('div', { class: 'stack' },
+    card('Quality of each training (NDCG@10 on days it had not seen)', key, plot),
+    table('What changed, and why', rows, [
+      ['Version', (v) => v.version, true], ['Made', (v) => when(v.created_at).slice(0, 10), true], ['Model', (v) => v.model, true],
+      ['NDCG@10', (v) => number(v.quality.value, 4)], ['Served', (v) => (v.served ? 'yes' : 'kept back'), true], ['Why', (v) => v.reason || '–', true],
+    ]));
+}
