@@ -18,6 +18,7 @@ from .service import Service
 PUBLIC = b"public, max-age=30"
 MAX_RANKED = 1000
 _LOGGED = 200  # items of one answer
+_LONGEST_PLACEMENT = 60
 _FILTERS = tuple(Filters.__dataclass_fields__)
 _RULES = (
     "max_per_category",
@@ -89,7 +90,7 @@ def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown
         answer.sources[:_LOGGED],
         sum(answer.fallbacks),
         seconds=time.perf_counter() - started,
-        placement=call.query.get("placement") or "",
+        placement=(call.query.get("placement") or "")[:_LONGEST_PLACEMENT],
         experiment=shown.experiment,
         arm=shown.arm,
         teams=shown.teams,

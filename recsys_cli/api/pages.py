@@ -38,6 +38,8 @@ class Page:
 PAGES: Mapping[str, Page] = {
     "/": Page("page.html", "text/html; charset=utf-8"),
     "/widget.js": Page("widget.js", _JS, "public, max-age=300"),
+    "/widget.react.js": Page("widget.react.js", _JS, "public, max-age=300"),
+    "/widget.react.d.ts": Page("widget.react.d.ts", "text/plain; charset=utf-8", "public, max-age=300"),
     "/static/page.js": Page("page.js", _JS),
     "/static/storefront.js": Page("storefront.js", _JS),
     "/static/dashboard.js": Page("dashboard.js", _JS),

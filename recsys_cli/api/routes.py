@@ -30,6 +30,9 @@ _RULES = (
     Param("bought_days", "float", "Days for which bought items are left out; 0 for ever.", None, 0, 1e5),
     Param("shown_limit", "int", "Leave out what was shown this often without a click.", None, 0, 10_000),
 )
+_PLACEMENT = Param(
+    "placement", "str", "Where the list stands on your pages (home, basket): reports tell placements apart."
+)
 _EXPLAIN = Param("explain", "bool", "Say why, for every item.", False)
 _TOKEN = Param(
     "user_token",
@@ -46,8 +49,8 @@ _CONSENT = Param(
 _ITEM = Param("item_id", "str", "The item's id.", required=True)
 _BASKET = Param("items", "ids", "A basket.", ())
 _REPEAT = Param("repeat", "bool", "Keep what was already bought.", False)
-_PERSONAL = (_BASKET, *_PAGE, *_FILTERS, _REPEAT, *_RULES, _EXPLAIN, _CONSENT)
-_SHELF = (*_PAGE, *_FILTERS, _EXPLAIN)
+_PERSONAL = (_BASKET, *_PAGE, *_FILTERS, _REPEAT, *_RULES, _PLACEMENT, _EXPLAIN, _CONSENT)
+_SHELF = (*_PAGE, *_FILTERS, _PLACEMENT, _EXPLAIN)
 _TAKEN = schemas.obj({"accepted": schemas.INTEGER, "request_id": schemas.TEXT})
 
 _LISTS = (

@@ -135,12 +135,12 @@ _SUMS: tuple[Column, ...] = (
 
 def _placements(report: dict[str, Any]) -> str:
     line: Column = ("by day", lambda r: charts.spark(r["daily_revenue"], f"Sales by day, {r['placement']}"), False)
-    parts = "<h2>By placement</h2>" + _table(report["placements"], [("", _named("placement"), True), *_SUMS, line])
+    parts = "<h2>By placement</h2>" + _table(report["placements"], [("Placement", _named("placement"), True), *_SUMS, line])
     if len(report["versions"]) > 1:
-        parts += "<h2>By version</h2>" + _table(report["versions"], [("", _named("version"), True), *_SUMS])
+        parts += "<h2>By version</h2>" + _table(report["versions"], [("Version", _named("version"), True), *_SUMS])
     if report["sources"]:
         parts += "<h2>By what proposed the item</h2>" + _table(
-            report["sources"], [("", _named("source"), True), *_SUMS[1:]]
+            report["sources"], [("Source", _named("source"), True), *_SUMS[1:]]
         )
     return parts
 
@@ -160,7 +160,7 @@ def _experiments(experiments: Sequence[dict[str, Any]]) -> str:
 
 def _products(report: dict[str, Any]) -> str:
     exposure = report["exposure"]
-    name: Column = ("", lambda r: escape(r["title"] or r["item_id"]), True)
+    name: Column = ("Product", lambda r: escape(r["title"] or r["item_id"]), True)
     seen: Column = ("Seen", lambda r: count(r["seen"]), False)
     parts = "<h2>Products</h2><div class=two>"
     if exposure["top"]:
@@ -194,7 +194,7 @@ def _quality(report: dict[str, Any]) -> str:
         '<span><i style="background:var(--second)"></i>popular items alone</span></p>'
     )
     columns: list[Column] = [
-        ("", _named("version"), True),
+        ("Version", _named("version"), True),
         ("Model", _named("model"), True),
         ("NDCG@10", lambda v: f"{v['quality']['value']:.4f}", False),
         ("Popular", lambda v: f"{v['popular']['value']:.4f}" if v["popular"] else "–", False),

@@ -139,7 +139,7 @@ function table(title, rows, columns) {
     slot.append(value);
     return slot;
   })));
-  return card(title, make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': title },
+  return card(title, make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, table` },
     make('table', {}, make('thead', {}, head), make('tbody', {}, body))));
 }
 

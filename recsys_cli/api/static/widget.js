@@ -39,9 +39,11 @@
   const CONSENTS = ['none', 'session', 'full'];
   const KNOWN = [
     'for', 'user', 'session', 'item', 'items', 'category', 'exclude', 'k', 'link', 'title', 'title-fallback', 'previous',
-    'next', 'lang', 'currency', 'consent', 'key', 'token', 'into',
+    'next', 'lang', 'currency', 'consent', 'key', 'token', 'into', 'dismiss', 'endless', 'duplicates', 'placement',
   ];
   const MOST = 200; // items in a list
+  const SPARE = 30; // items asked for beyond what is shown, where other carousels of the page may show the same
+  const DEEPEST = 2000; // places that the server looks down
   const PATIENCE = 8000; // ms until a server that does not answer counts as down
   const SEEN_SHARE = 0.5; // of a card, for
   const SEEN_MS = 1000; // so long: then it was really seen
@@ -92,6 +94,10 @@
     .why { margin-top: .4rem; padding: .45rem .6rem; border-radius: .5rem; background: var(--calm); font-size: .8125rem;
       line-height: 1.35; overflow-wrap: anywhere; }
     .why b { display: block; font-weight: 650; color: var(--accent); }
+    li { position: relative; }
+    button.dismiss { position: absolute; inset: .4rem .4rem auto auto; width: 2rem; height: 2rem; z-index: 1;
+      background: Canvas; color: CanvasText; font-size: 1.1rem; line-height: 1; }
+    button.dismiss::before { all: unset; content: '×'; }
     .waiting .title, .waiting .price { border-radius: .25rem; background: var(--calm); }
     .waiting .price { width: 40%; }
     @media (prefers-reduced-motion: no-preference) {
@@ -175,6 +181,8 @@
       this.queue = [];
       this.reported = new Set();
       this.said = new Set();
+      this.dismissed = new Set();
+      this.page = null; // where an endless list goes on; null while it is asking, or at its end
       this.loaded = new Set(); // addresses of pictures that came: shown again without a blink
       this.shown = '';
       this.host = document.createElement('recsys-carousel');
@@ -282,16 +290,32 @@
     }
 
     question() {
-      const { for: kind, user, session, item, items, category, consent, why, exclude } = this.options;
+      const { for: kind, user, session, item, items, category, consent, why, exclude, placement } = this.options;
       const personal = kind === 'recommend' || kind === 'session';
       const url = new URL(kind === 'session' ? 'recommend' : kind, this.base);
-      const given = { k: this.count(), category, exclude };
+      const given = { k: Math.min(this.count() + this.spare(), MOST), category, exclude, placement };
       if (personal) Object.assign(given, { session_id: session, items, consent });
       if (kind === 'recommend' && user) Object.assign(given, { user_id: user, user_token: this.options.token });
       if (!personal && NEEDS[kind]) given.item_id = item;
       if (why) given.explain = 'true';
       for (const [name, value] of Object.entries(given)) if (value) url.searchParams.set(name, value);
       return url;
+    }
+
+    /** Items of other carousels of this page: none is shown twice, unless data-duplicates says so. */
+    elsewhere() {
+      const found = new Set(this.dismissed);
+      if (this.options.duplicates === undefined) {
+        for (const other of carousels) {
+          if (other !== this) for (const item of other.answer?.items ?? []) found.add(item.item_id);
+        }
+      }
+      return found;
+    }
+
+    spare() {
+      const others = this.options.duplicates === undefined && carousels.size > 1;
+      return Math.min((others ? SPARE : 0) + this.dismissed.size, SPARE);
     }
 
     /** Ask and show; resolves to the answer, or null when there is none. Never throws. */
@@ -313,13 +337,16 @@
         return null;
       }
       if (turn !== this.asked) return null; // a later question is on its way
+      const taken = this.elsewhere();
+      const asked = answer.items.length;
+      answer.items = answer.items.filter((item) => !taken.has(item.item_id)).slice(0, this.count());
       if (!answer.items.length) {
         this.answer = answer;
         this.shown = '';
         this.host.remove();
         // A script that is told of failures looks for itself.
-        const asked = `${this.options.for}, ${this.question().search.slice(1)}`;
-        if (typeof this.options.onerror !== 'function') this.once(`nothing to show (${asked})`);
+        const about = `${this.options.for}, ${this.question().search.slice(1)}`;
+        if (typeof this.options.onerror !== 'function') this.once(`nothing to show (${about})`);
         return answer;
       }
       const face = JSON.stringify([this.title(answer), this.options.why, answer.items.map(({ score, ...rest }) => rest)]);
@@ -329,7 +356,8 @@
       this.answer = answer;
       this.heading.textContent = this.title(answer);
       this.watch?.disconnect();
-      this.show(answer.items.map((item, number) => this.card(item, number + 1)));
+      this.show(answer.items.map((item, number) => this.card(item, number + 1, answer.request_id)));
+      this.page = this.options.endless === undefined ? null : asked;
       this.list.scrollTo({ left: 0, behavior: 'instant' });
       this.observe();
       if (!this.list.querySelector('a')) {
@@ -339,12 +367,33 @@
       return answer;
     }
 
-    async ask() {
+    /** The next page of an endless list, without what is shown already. */
+    async more() {
+      const offset = this.page;
+      const turn = this.asked;
+      if (offset === null || offset >= DEEPEST) return;
+      this.page = null; // while it is asking
+      const answer = await this.ask(offset).catch(() => null);
+      if (!answer || turn !== this.asked) return;
+      const shown = this.elsewhere();
+      for (const item of this.answer.items) shown.add(item.item_id);
+      const fresh = answer.items.filter((item) => !shown.has(item.item_id));
+      const first = this.answer.items.length;
+      this.answer.items.push(...fresh);
+      this.list.append(...fresh.map((item, number) => this.card(item, first + number + 1, answer.request_id)));
+      this.observe();
+      if (answer.items.length) this.page = offset + answer.items.length;
+      this.ends();
+    }
+
+    async ask(offset = 0) {
       const stop = new AbortController();
       const timer = setTimeout(() => stop.abort(), PATIENCE);
       try {
         const key = this.options.key;
-        const reply = await fetch(this.question(), {
+        const question = this.question();
+        if (offset) question.searchParams.set('offset', offset);
+        const reply = await fetch(question, {
           credentials: 'omit',
           signal: stop.signal,
           headers: key ? { 'X-API-Key': key } : {},
@@ -373,17 +422,16 @@
       return this.options.link ? safe(this.options.link.replace(/\{(\w+)\}/g, fill), document.baseURI) : null;
     }
 
-    card(item, position) {
+    card(item, position, request_id) {
       const title = item.title || item.item_id;
       const cost = price(item.price, this.options.currency, this.lang());
       const href = this.href(item);
       const card = make(href ? 'a' : 'div', 'card');
       if (href) {
         card.setAttribute('href', href);
-        card.setAttribute('aria-label', cost ? `${title}, ${cost}` : title);
         // auxclick: the middle button opens a tab, and is a click to the shop all the same.
         for (const kind of ['click', 'auxclick']) {
-          card.addEventListener(kind, (event) => event.button < 2 && this.report('click', item, position, true));
+          card.addEventListener(kind, (event) => event.button < 2 && this.clicked(event, item, position, request_id));
         }
       }
       card.append(this.picture(item, title), make('div', 'title', title), make('div', 'price', cost));
@@ -395,9 +443,38 @@
       const entry = make('li');
       entry.part = 'card';
       entry.dataset.item = item.item_id;
-      entry.recsys = { item, position };
+      entry.recsys = { item, position, request_id };
       entry.append(card);
+      if (this.options.dismiss !== undefined) entry.append(this.dismissal(entry, title));
       return entry;
+    }
+
+    /** Tell the page, which may go on by itself (preventDefault), and the server. */
+    clicked(event, item, position, request_id) {
+      const detail = { item, position, request_id };
+      const told = new CustomEvent('recsys-click', { detail, bubbles: true, composed: true, cancelable: true });
+      if (!this.host.dispatchEvent(told)) event.preventDefault();
+      this.report('click', item, position, request_id, true);
+    }
+
+    /** A button that takes an item away for good, as far as this page and, with consent, the shop are concerned. */
+    dismissal(entry, title) {
+      const { item, position, request_id } = entry.recsys;
+      const button = make('button', 'dismiss');
+      button.type = 'button';
+      const label = this.options.dismiss || 'Not interested';
+      button.setAttribute('aria-label', `${label}: ${title}`);
+      button.title = label;
+      button.addEventListener('click', () => {
+        const next = entry.nextElementSibling ?? entry.previousElementSibling;
+        next?.querySelector('button, a')?.focus();
+        this.dismissed.add(item.item_id);
+        this.answer.items = this.answer.items.filter((one) => one.item_id !== item.item_id);
+        entry.remove();
+        this.report('dislike', item, position, request_id, true);
+        this.ends();
+      });
+      return button;
     }
 
     picture(item, title) {
@@ -414,7 +491,7 @@
         const image = make('img');
         image.loading = this.loaded.has(source) ? 'eager' : 'lazy';
         image.decoding = 'async';
-        image.alt = title;
+        image.alt = ''; // the title stands beside it, and is read once
         const here = () => {
           image.className = 'here';
           letter.hidden = true;
@@ -449,6 +526,7 @@
       // Not `disabled`: a button that loses the keyboard's focus at the end of the list throws its user out of it.
       this.buttons.firstChild.setAttribute('aria-disabled', String(left < 2));
       this.buttons.lastChild.setAttribute('aria-disabled', String(left + clientWidth > scrollWidth - 2));
+      if (left + 2 * clientWidth > scrollWidth) this.more();
     }
 
     key(event) {
@@ -469,6 +547,7 @@
     }
 
     observe() {
+      this.watch?.disconnect();
       if (!this.who()) return;
       const timers = new Map();
       this.watch = new IntersectionObserver(
@@ -479,7 +558,10 @@
             const look = () => {
               // In a tab behind others nobody sees anything.
               if (document.visibilityState !== 'visible') timers.set(target, setTimeout(look, SEEN_MS));
-              else if (target.isConnected) this.report('impression', target.recsys.item, target.recsys.position);
+              else if (target.isConnected) {
+                const { item, position, request_id } = target.recsys;
+                this.report('impression', item, position, request_id);
+              }
             };
             timers.set(target, setTimeout(look, SEEN_MS));
           }
@@ -489,10 +571,9 @@
       for (const entry of this.list.children) this.watch.observe(entry);
     }
 
-    report(kind, item, position, now = false) {
+    report(kind, item, position, request_id, now = false) {
       const who = this.who();
       if (!who) return;
-      const request_id = this.answer.request_id;
       const once = JSON.stringify([kind, request_id, item.item_id]);
       if (kind === 'impression' && this.reported.has(once)) return;
       this.reported.add(once);
