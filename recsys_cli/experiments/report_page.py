@@ -135,7 +135,8 @@ _SUMS: tuple[Column, ...] = (
 
 def _placements(report: dict[str, Any]) -> str:
     line: Column = ("by day", lambda r: charts.spark(r["daily_revenue"], f"Sales by day, {r['placement']}"), False)
-    parts = "<h2>By placement</h2>" + _table(report["placements"], [("Placement", _named("placement"), True), *_SUMS, line])
+    named: Column = ("Placement", _named("placement"), True)
+    parts = "<h2>By placement</h2>" + _table(report["placements"], [named, *_SUMS, line])
     if len(report["versions"]) > 1:
         parts += "<h2>By version</h2>" + _table(report["versions"], [("Version", _named("version"), True), *_SUMS])
     if report["sources"]:

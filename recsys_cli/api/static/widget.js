@@ -467,7 +467,7 @@
       button.title = label;
       button.addEventListener('click', () => {
         const next = entry.nextElementSibling ?? entry.previousElementSibling;
-        next?.querySelector('button, a')?.focus();
+        next?.querySelector('button.dismiss')?.focus();
         this.dismissed.add(item.item_id);
         this.answer.items = this.answer.items.filter((one) => one.item_id !== item.item_id);
         entry.remove();
