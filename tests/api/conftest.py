@@ -49,6 +49,9 @@ class Server:
         self.log = log
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RECSYS_")}
         state = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
+        config = (cwd or log.parent) / "recsys.toml"
+        if config.exists():  # which a shop in another folder is not run by, unless it is named
+            state += ["--config", str(config)]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "recsys_cli", "serve", "--port", "0", *state, *args],
