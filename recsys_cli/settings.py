@@ -101,6 +101,7 @@ class UpdateSettings:
     retrain_days: float = _s(7.0, "Retrain when the newest event is this many days newer than at training; 0 never.")
     retrain_share: float = _s(0.2, "Retrain when events have grown by this share since training; 0 never.")
     retrain_items: float = _s(0.1, "Retrain when items have grown by this share since training; 0 never.")
+    ranker_days: float = _s(1.0, "Learn the order of candidates again after this many days of events; 0 never.")
     retrain_drift: float = _s(0.25, "Retrain when the PSI of items, categories, prices or activity is this; 0 never.")
     retrain_quality: float = _s(0.25, "Retrain when the lead over popularity has fallen by this share; 0 never.")
     check_days: float = _s(1.0, "Days of events between two looks at drift and quality.")

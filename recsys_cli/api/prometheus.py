@@ -34,6 +34,8 @@ LAG = Histogram(
     "Time from an event's acknowledgement to its effect in a process.",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5),
 )
+RANKER_SECONDS = Histogram("recsys_ranker_seconds", "Time the ranker took for a list.", buckets=_BUCKETS)
+RANKER_LATE = Counter("recsys_ranker_late", "Lists in the model's order because the ranker's time was up.")
 SWAPS = Counter("recsys_version_swaps", "Versions taken into service, over all processes.")
 REFUSED = Counter("recsys_versions_refused", "Damaged versions refused, over all processes.")
 # States that are one for all processes: as whoever looked last saw it. The least or greatest of all would be the zero

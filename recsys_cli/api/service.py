@@ -158,6 +158,10 @@ class Service:
         if self.live.engine is not None:
             prometheus.VERSION_AGE.set(self.live.created_at)
             prometheus.WORKER_AGE.set(time.time() - self.live.created_at)
+            times, late = self.live.engine.second.take_counts()
+            for seconds in times:
+                prometheus.RANKER_SECONDS.observe(seconds)
+            prometheus.RANKER_LATE.inc(late)
             if self.live.engine.overlay is not None:
                 waiting, since = self.live.spool.waiting(self.live.engine.overlay.floor)
                 prometheus.BACKLOG.set(waiting)

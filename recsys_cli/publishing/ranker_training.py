@@ -58,7 +58,7 @@ def train_ranker(store: Store, artifacts: Artifacts, settings: Settings, progres
         notes={
             "trained": fitted(base),
             "watch": base.manifest.get("watch"),
-            RANKER: second.as_dict() | {"learned_at": int(time.time())},
+            RANKER: second.as_dict(until=snapshot.data.interactions.end),
         },
         base=base,
         pointer=pointer,

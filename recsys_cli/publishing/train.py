@@ -141,7 +141,7 @@ def train(
         ranker=second.ranker,
         notes={
             **(notes or {}),
-            RANKER: second.as_dict() | {"learned_at": int(time.time())},
+            RANKER: second.as_dict(until=snapshot.data.interactions.end),
             "recipe": recipe.as_dict(),
             "gate": {**decision.as_dict(), "forced": force and not decision.promote},
         },

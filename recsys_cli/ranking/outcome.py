@@ -38,9 +38,10 @@ class Outcome:
     seconds: float = 0.0
     fitting: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+    def as_dict(self, until: int = 0) -> dict[str, Any]:
+        """For the manifest; `until` is the shop's time (epoch seconds) at which it was learned."""
         return {
+            "until": until,
             "on": [kind for kind in (NEW, REPEAT) if self.ranker is not None and self.ranker.on(kind)],
             "reason": self.reason,
             "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
@@ -60,6 +61,17 @@ def told(found: Mapping[str, Any]) -> str:
     if found.get("on") and on:
         return f"on for lists {' and '.join(on)}"
     return f"off: {found.get('reason', 'the version was made without one.')}"
+
+
+def due(found: Mapping[str, Any] | None, now: int, days: float) -> str:
+    """Why the order should be learned again at `now`, by what a manifest says; empty when it should not.
+
+    Where the gate could not even ask anybody, or there is no LightGBM, the next training is early enough.
+    """
+    age = (now - (found or {}).get("until", 0)) / 86_400
+    if not found or not found.get("verdicts") or not 0 < days <= age:
+        return ""
+    return f"the order of candidates was learned {age:.1f} days ago by the shop's clock"
 
 
 def off(reason: str) -> Outcome:

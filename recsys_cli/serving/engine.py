@@ -503,6 +503,8 @@ class Engine:
             answer.reasons = [reasons.of(code, source) for code, source in pairs]
             allowed, unknown = self.catalogue.allowed(request.filters), self.catalogue.unknown(request.filters)
             answer.stages = picker.stages(allowed.count, len(self.catalogue), unknown)
+            if person is not None:
+                self.second.tell(answer, person, self.bundle, self.model, self.people.now)
         return answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -24,12 +24,13 @@ from ..ranking.past import Block, block_of, of_pairs, owned_by
 from ..ranking.ranker import Ranker, words_of
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
-from .request import Request
+from .request import Answer, Request
 from .retrieval import Scored
 from .visitor import People, Person
 
 _ROWS = 256  # customers ordered at a time
 _CELLS = 4_000_000  # scores of one source held at a time
+_TIMES = 1000  # of lists whose time is remembered until it is asked for
 
 
 @dataclass
@@ -59,6 +60,7 @@ class SecondStage:
     ordered: int = 0
     late: int = 0
     seconds: float = 0.0
+    _times: list[float] = field(default_factory=list)
 
     @classmethod
     def open(cls, version: Version, model: Model, budget: float = 10.0) -> Self:
@@ -139,7 +141,15 @@ class SecondStage:
         person.ranked = ((allowed.number, kind, now // 3600), codes, scores)
         self.ordered += 1
         self.seconds = time.perf_counter() - begin
+        if len(self._times) < _TIMES:
+            self._times.append(self.seconds)
         return codes, scores
+
+    def take_counts(self) -> tuple[list[float], int]:
+        """Since the last time: seconds that ordering took, for some of the lists, and for how many time was up."""
+        counts = self._times, self.late
+        self._times, self.late = [], 0
+        return counts
 
     def scores_of(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int) -> Float32 | None:
         """Scores of given items, such that sorting by them is the ranker's order; None where it is off for them.
@@ -194,6 +204,19 @@ class SecondStage:
                 ]
             )
         return told
+
+    def tell(self, answer: Answer, person: Person, bundle: Bundle, model: Model, now: int) -> None:
+        """Say in an answer's reasons what moved each item, and in its stages whether and how fast it was ordered."""
+        ordered = self.ranker is not None and person.ranked is not None
+        stage = {"stage": "ranker", "ordered": ordered, "ms": round(self.seconds * 1000, 2), "why": self.reason}
+        answer.stages.append(stage)
+        if not ordered:
+            return
+        told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, model, now)
+        for place, (source, parts) in enumerate(zip(answer.sources, told, strict=True)):
+            if source == model.name and parts:
+                up = float(str(parts[0]["contribution"])) > 0
+                answer.reasons[place] += f" Moved {'up' if up else 'down'} most by: {parts[0]['words']}."
 
     # -- lists for many -----------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from ..artifacts import Artifacts, Position, Spool, orders, worker_state
+from ..artifacts import Artifacts, Position, Spool, Version, orders, worker_state
 from ..artifacts.shop_id import expect_same_shop, has_owner
 from ..artifacts.versions import METRICS_DRAFT
 from ..durable_files import locked, private_dir, sweep_drafts, sweep_writes
@@ -16,6 +17,8 @@ from ..gdpr import carry_out
 from ..gdpr.records.receipts import note_retrained, retrain_by
 from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
+from ..ranking.outcome import RANKER, due
+from ..schema import DAY
 from ..settings import Settings
 from ..store import Store
 from ..store.merge import set_state
@@ -282,7 +285,7 @@ def _freshen(
         growth = {"new_events": after["events"] - before["events"], "new_items": after["items"] - before["items"]}
         why = reason(version, folded.watch, last, settings.update) if settings.update.retrain else ""
         if not why:
-            return Pass("published", version.name, **growth)
+            return Pass("published", _with_newer_order(version, artifacts, settings, progress), **growth)
         training = replace(_train(artifacts, settings, why, after, progress), uncured=uncured(why, last))
         served = training.version if training.promoted else version.name
         return Pass("published", served, training=training, **growth)
@@ -306,6 +309,27 @@ def _forget_learned(artifacts: Artifacts, settings: Settings, done: Pass, progre
         return done
     note_retrained(settings.db, version.name)
     return replace(done, outcome="published", version=version.name)
+
+
+_tried: dict[Path, int] = {}  # by the shop's clock: what takes too much memory is not tried again in every pass
+
+
+def _with_newer_order(version: Version, artifacts: Artifacts, settings: Settings, progress: Progress) -> str:
+    """The name of the version served after the order of candidates was learned again, when that is due."""
+    now, tried = int(version.manifest["data"]["last_ts"]), _tried.get(artifacts.root, 0)
+    why = due(version.manifest.get(RANKER), now, settings.update.ranker_days)
+    wanted = settings.train.ranker and settings.update.retrain
+    if not (why and wanted) or now - tried < settings.update.ranker_days * DAY:
+        return version.name
+    from .training_process import train_apart
+
+    _tried[artifacts.root] = now
+    progress.note(f"Learning the order again: {why}.")
+    try:
+        return train_apart(settings, None, why, artifacts, progress).name
+    except (MemoryExceeded, NotEnoughData, Superseded) as e:
+        progress.note(str(e))
+        return version.name
 
 
 def _first(

@@ -13,7 +13,7 @@ from recsys_cli.models.base import Model
 from recsys_cli.ranking import learning, trees
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import ranks
-from recsys_cli.ranking.outcome import NEW, REPEAT, Outcome, told
+from recsys_cli.ranking.outcome import NEW, REPEAT, Outcome, due, told
 from recsys_cli.ranking.past import NEGATIVES, lesson
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
@@ -150,3 +150,12 @@ class TestOff:
     def test_with_a_short_past(self) -> None:
         found = outcome(shop(priced=True), days=100)[2]
         assert found.reason == "There is no second window of time to learn from."
+
+
+def test_the_worker_learns_the_order_again_by_its_own_rule() -> None:
+    found = {"verdicts": {"new": {"on": True}}, "until": 1_000_000}
+    assert due(found, 1_000_000 + 86_400, 1.0) == "the order of candidates was learned 1.0 days ago by the shop's clock"
+    assert due(found, 1_000_000 + 86_000, 1.0) == ""
+    assert due(found, 9_000_000, 0.0) == ""  # turned off
+    assert due({"reason": "LightGBM is not installed.", "verdicts": {}}, 9_000_000, 1.0) == ""
+    assert due(None, 9_000_000, 1.0) == ""
