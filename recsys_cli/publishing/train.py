@@ -27,7 +27,7 @@ from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..ranking.learning import learn
-from ..ranking.outcome import RANKER, Outcome, off
+from ..ranking.outcome import PENDING, RANKER, Outcome, off
 from ..ranking.ranker import Ranker
 from ..schema import Float32
 from ..serving.item_index import MEASURE_FROM, ItemIndex
@@ -195,6 +195,9 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     manifest = artifacts.current(verify=False).manifest
     learned = manifest.get("recipe") or manifest.get("trained", {}).get("recipe") or manifest["model"]
     recipe = Recipe.of(learned["name"], learned["config"])
+    # What the ranker learned goes as well; the worker's next pass learns another.
+    before = manifest.get(RANKER) or {}
+    again = off("It is learned again by the update worker.").as_dict() | {PENDING: bool(before.get("verdicts"))}
     erasures = suppressed.mark(settings.db)
     # No item order is handed on: an item that only the erased ever touched is not in the store any more.
     snapshot = read_snapshot(store, settings, progress)
@@ -209,7 +212,7 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
         settings=settings,
         erasures=erasures,
         progress=progress,
-        notes={"recipe": recipe.as_dict()},
+        notes={"recipe": recipe.as_dict(), RANKER: again},
     )
     with artifacts.exclusive(waiting=progress.note):
         for name in artifacts.names():

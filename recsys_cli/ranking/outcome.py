@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .ranker import Ranker
 
 RANKER = OPTIONAL  # folder of a version, and key of its manifest
+PENDING = "pending"  # in a manifest: a ranker was there, and is to be learned again
 NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
 
 
@@ -69,8 +70,10 @@ def due(found: Mapping[str, Any] | None, now: int, days: float) -> str:
     Where the gate could not even ask anybody, or there is no LightGBM, the next training is early enough.
     """
     age = (now - (found or {}).get("until", 0)) / 86_400
-    if not found or not found.get("verdicts") or not 0 < days <= age:
+    if not found or not (found.get("verdicts") or found.get(PENDING)) or not 0 < days <= age:
         return ""
+    if found.get(PENDING):
+        return "the model was trained again without one"
     return f"the order of candidates was learned {age:.1f} days ago by the shop's clock"
 
 

@@ -32,29 +32,22 @@ _LOOK_SECONDS = 0.05
 
 
 def train_apart(
-<<<<<<< HEAD
     settings: Settings,
-    recipe: Recipe,
+    recipe: Recipe | None,
     reason: str,
     artifacts: Artifacts,
     progress: Progress,
     *,
     forgetting: bool = False,
-=======
-    settings: Settings, recipe: Recipe | None, reason: str, artifacts: Artifacts, progress: Progress
->>>>>>> 50ec534 (The worker learns the order again by its own rule; explained lists say what moved an item; the ranker's time in the metrics)
 ) -> Version:
     """Train and publish; the gate decides whether it is served. Returns the version, served or not.
 
     Parameters
     ----------
-<<<<<<< HEAD
-    forgetting
-        Train away what was learned from erased people, see `publishing.train.retrain`.
-=======
     recipe
         None learns only the order of candidates, for the served model.
->>>>>>> 50ec534 (The worker learns the order again by its own rule; explained lists say what moved an item; the ranker's time in the metrics)
+    forgetting
+        Train away what was learned from erased people, see `publishing.train.retrain`.
 
     Raises
     ------
@@ -63,11 +56,8 @@ def train_apart(
     StoreMissing, NotEnoughData
     """
     limit = bytes_of(settings.update.memory)
-<<<<<<< HEAD
-    plan = {"settings": as_values(settings), "recipe": recipe.as_dict(), "reason": reason, "forgetting": forgetting}
-=======
-    plan = {"settings": as_values(settings), "recipe": recipe and recipe.as_dict(), "reason": reason}
->>>>>>> 50ec534 (The worker learns the order again by its own rule; explained lists say what moved an item; the ranker's time in the metrics)
+    asked = recipe and recipe.as_dict()
+    plan = {"settings": as_values(settings), "recipe": asked, "reason": reason, "forgetting": forgetting}
     with subprocess.Popen(
         own_command(__name__),
         stdin=subprocess.PIPE,
@@ -185,12 +175,8 @@ def _tell(word: dict[str, Any]) -> None:
 
 
 def _train(plan: dict[str, Any]) -> None:
-<<<<<<< HEAD
-    from ..publishing.train import choose, retrain, train
-=======
     from ..publishing.ranker_training import train_ranker
-    from ..publishing.train import choose, train
->>>>>>> 50ec534 (The worker learns the order again by its own rule; explained lists say what moved an item; the ranker's time in the metrics)
+    from ..publishing.train import choose, retrain, train
     from ..tuning.auto import AUTO
 
     settings = from_values(plan["settings"])
@@ -200,13 +186,11 @@ def _train(plan: dict[str, Any]) -> None:
     progress = _Told()
     store = Store(settings.db, settings.store, waiting=progress.note)
     artifacts = Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
-<<<<<<< HEAD
     if plan["forgetting"]:
         _tell({"version": retrain(store, artifacts, settings, progress).name})
-=======
+        return
     if plan["recipe"] is None:
         _tell({"version": train_ranker(store, artifacts, settings, progress).version.name})
->>>>>>> 50ec534 (The worker learns the order again by its own rule; explained lists say what moved an item; the ranker's time in the metrics)
         return
     name, config = plan["recipe"]["name"], plan["recipe"]["config"]
     recipe = choose(settings, AUTO, {}) if name == AUTO else Recipe.of(name, config)

@@ -159,3 +159,4 @@ def test_the_worker_learns_the_order_again_by_its_own_rule() -> None:
     assert due(found, 9_000_000, 0.0) == ""  # turned off
     assert due({"reason": "LightGBM is not installed.", "verdicts": {}}, 9_000_000, 1.0) == ""
     assert due(None, 9_000_000, 1.0) == ""
+    assert due({"verdicts": {}, "pending": True, "until": 0}, 9_000_000, 1.0)  # after an erasure
