@@ -428,25 +428,35 @@ def retention(
 
 @gdpr.command("notice")
 def notice(
-    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    lang: LangOption = "en",
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h)); Markdown."""
+    """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h), 21(4)); Markdown."""
     from ..gdpr.records.notices import notice as draft
 
     run = start(db, artifacts, config, as_json)
-    text = draft(run.settings, _state(run)[1])
+    _check_language(lang)
+    text = draft(run.settings, _state(run)[1], lang)
     run.emit({"markdown": text}, lambda out: _write(text))
 
 
 @gdpr.command("records")
 def records(
-    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    lang: LangOption = "en",
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Draft, from the settings, of the entry in the record of processing activities (article 30); Markdown."""
     from ..gdpr.records.notices import records as draft
 
     run = start(db, artifacts, config, as_json)
-    text = draft(run.settings, _state(run)[1])
+    _check_language(lang)
+    text = draft(run.settings, _state(run)[1], lang)
     run.emit({"markdown": text}, lambda out: _write(text))
 
 
@@ -463,9 +473,11 @@ def log(
     held = with_waiting(run.settings.db, run.settings.artifacts)
 
     def render(console: Console) -> None:
-        table = Table("request", "kind", "people", "received", "due", "outcome", box=None)
+        table = Table("request", "kind", "people", "received", "due", "outcome", "reference", "by", "checked", box=None)
         for r in held:
-            table.add_row(r.id, r.kind, str(r.people), iso(r.received_at)[:10], iso(r.due_at)[:10], r.outcome or "open")
+            dates = iso(r.received_at)[:10], iso(r.due_at)[:10]
+            handled = r.outcome or "open", r.reference, r.by, r.identity
+            table.add_row(r.id, r.kind, str(r.people), *dates, *handled)
         console.print(table if held else "No request yet.")
 
     run.emit([asdict(r) for r in held], render)

@@ -15,6 +15,7 @@ from recsys_cli.errors import InputError, NotFound, UsageError
 from recsys_cli.gdpr import erase, export, verify
 from recsys_cli.gdpr.people_file import read_list
 from recsys_cli.gdpr.records import request_log
+from recsys_cli.gdpr.records.notices import notice, records
 from recsys_cli.gdpr.records.retention import NOTICE_DAYS, announced, due, expire
 from recsys_cli.gdpr.rights.consent import decide
 from recsys_cli.gdpr.rights.export import write
@@ -46,6 +47,18 @@ def test_an_export_is_readable_by_people_and_programs(shop: Shop, tmp_path: Path
     assert document["versions"]
     with pytest.raises(NotFound, match=f"Did you mean {LONG}"):
         export(shop.store, shop.artifacts, shop.settings, [LONG.upper()])
+
+
+@pytest.mark.parametrize(("language", "bought"), [("en", "bought"), ("de", "gekauft")])
+def test_the_page_is_in_plain_words(shop: Shop, tmp_path: Path, language: str, bought: str) -> None:
+    write(export(shop.store, shop.artifacts, shop.settings, [LONG]), tmp_path / "x", shop.settings, language=language)
+    page = (tmp_path / "x" / "index.html").read_text()
+    assert f"<td>{bought}</td>" in page
+    assert ">Thing " in page
+    assert "730" in page
+    assert "[" in page  # what only the shop knows is marked
+    for column in ("event_type", "user_id", "item_id", "order_id", "session_id", "{"):
+        assert column not in page.split("</style>")[1]
 
 
 def test_a_folder_is_one_persons(shop: Shop, tmp_path: Path) -> None:
@@ -168,6 +181,16 @@ def test_the_log_tells_what_was_asked_and_never_by_whom(shop: Shop, recsys) -> N
     said = json.loads(recsys("gdpr", "log", "--json", *shop.flags()).stdout)
     assert (said[1]["reference"], said[1]["by"], said[1]["identity"]) == ("T-9", "kb", "by passport")
     assert LONG not in (shop.settings.db.with_name("shop.duckdb.gdpr") / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_drafts_say_what_is_set_and_mark_what_only_the_shop_knows(shop: Shop, language: str) -> None:
+    for text in (notice(shop.settings, shop.artifacts, language), records(shop.settings, shop.artifacts, language)):
+        assert "730 " in text
+        assert "400 " in text
+        assert "purchase" in text
+        assert "{" not in text
+        assert text.count("[") >= 5
 
 
 @pytest.mark.parametrize(

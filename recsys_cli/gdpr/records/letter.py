@@ -8,26 +8,28 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...settings import Settings
+from .receipts import iso
 from .written_exports import CONTENTS, DATA, PAGE, TABLES
 
-_WORDS = {
-    "profile": ("Your profile", "What the shop has told the recommender about you."),
-    "choices": ("Your choices", "What you have decided about the use of your data."),
-    "events": ("What you did", "Products you bought, put in the basket or looked at."),
-    "received": ("Just received", "What the shop's pages have reported and has not been filed yet."),
-    "rejected_rows": ("Not taken in", "Lines about you that could not be read and wait for the shop to mend them."),
-    "sessions": ("Your visits", "Numbers of visits that were yours."),
-    "sources": ("Where it came from", "Files and feeds that the data was taken from."),
-    "versions": ("Models", "Models that hold your history, under a number only the shop can tell is yours."),
-    "recommended_now": ("Recommended now", "What would be recommended to you at this moment, and why."),
-    "other_tables": ("Other", "Other rows about you."),
-    "retention": ("How long", "How long data of each kind is kept."),
-    "experiments": ("Experiments", "Which variant of the shop's experiments you see."),
-}
 _SHOWN = 200  # rows of a table on the page; the files hold all
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; font-size: 14px; width: 100%; table-layout: fixed }
+th, td { text-align: left; padding: .25rem .5rem .25rem 0; border-bottom: 1px solid #ddd; vertical-align: top;
+         overflow-wrap: anywhere }
+h2 { margin-top: 2rem } .note { color: #555 }
+@media print { body { margin: 0; max-width: none } tr { break-inside: avoid } }
+"""
+
+
+def words(language: str) -> dict[str, Any]:
+    """What papers say, in English or German."""
+    found: dict[str, Any] = json.loads((Path(__file__).with_name("words.json")).read_bytes())[language]
+    return found
 
 
 def folder_of(document: Mapping[str, Any], data: bytes, settings: Settings, language: str) -> dict[str, bytes]:
@@ -45,7 +47,7 @@ def folder_of(document: Mapping[str, Any], data: bytes, settings: Settings, lang
         rows = rows_of(document.get(name))
         if rows:
             contents[f"{name}.csv"] = _csv(rows).encode()
-    contents[PAGE] = _page(document).encode()
+    contents[PAGE] = _page(document, settings, words(language), language).encode()
     listed = {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in contents.items()}
     manifest = {"made_at": document["made_at"], "counts": document["counts"], "files": listed}
     contents[CONTENTS] = json.dumps(manifest, indent=1).encode()
@@ -75,50 +77,69 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t") else value
 
 
-def _page(document: Mapping[str, Any]) -> str:
+def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, Any], language: str) -> str:
     about = html.escape(", ".join(document["asked_for"]))
-    parts = "".join(_section(name, document[name]) for name in _WORDS if document.get(name))
+    parts = "".join(_section(name, rows_of(document.get(name)), said) for name in said["sections"])
+    told = {
+        "logic": said["logic"],
+        "sources": ", ".join(document.get("sources", ())) or "-",
+        "kept": kept_in_words(settings, said),
+    }
+    facts = "".join(f"<h2>{title}</h2><p>{html.escape(text.format(**told))}</p>" for title, text in said["facts"])
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Your data</title>
+<html lang="{language}"><head><meta charset="utf-8"><title>{said["title"]}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto }}
-th, td {{ text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd; vertical-align: top }}
-h2 {{ margin-top: 2rem }} .note {{ color: #555 }}
-</style></head><body>
-<h1>Everything the shop's recommender holds about {about}</h1>
-<p>Made on {html.escape(document["made_at"])}. The same is in <a href="{DATA}">{DATA}</a> and the CSV files beside
-this page, which other programs can read. Nothing here was given to anyone else by the recommender: it runs on the
-shop's own computer.</p>
-<p>You may ask the shop to correct this data, to erase it, to stop using it, or to stop using it for
-recommendations.</p>
-{parts}
+<style>{_STYLE}</style></head><body>
+<h1>{said["title"]}</h1>
+<p>{said["about"]} {about}. {said["made"]} {_day(document["made_at"], language)}. {said["same"]}</p>
+{parts}{facts}
 </body></html>
 """
 
 
-def _section(name: str, part: Any) -> str:
-    title, words = _WORDS[name]
-    rows = rows_of(part)
-    if rows:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_text(row.get(c)))}</td>" for c in columns) + "</tr>"
-            for row in rows[:_SHOWN]
-        )
-        more = f'<p class="note">And {len(rows) - _SHOWN} more in the file.</p>' if len(rows) > _SHOWN else ""
-        shown = f"<table><tr>{head}</tr>{body}</table>{more}"
-    elif isinstance(part, Mapping):
-        shown = _list([f"{k}: {_text(v)}" for k, v in part.items()])
-    else:
-        shown = _list([_text(v) for v in part])
-    return f'<h2>{title}</h2><p class="note">{words}</p>{shown}'
+def kept_in_words(settings: Settings, said: Mapping[str, Any]) -> str:
+    """How long data of each kind is kept, as one sentence."""
+    rules, kept = settings.retention, said["kept"]
+    days = (("events", rules.events_days), ("guests", rules.guests_days), ("rejected", rules.rejected_days))
+    told = [kept[k].format(n=kept["days"].format(n=f"{n:g}") if n else kept["unlimited"]) for k, n in days]
+    return "; ".join(told) + "."
 
 
-def _list(texts: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
+def _section(name: str, rows: Sequence[dict[str, Any]], said: Mapping[str, Any]) -> str:
+    if not rows:
+        return ""
+    title, note = said["sections"][name]
+    shown = [_plain(row, said) for row in rows[:_SHOWN]]
+    columns = list(dict.fromkeys(key for row in shown for key in row))
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(row.get(c, ''))}</td>" for c in columns) + "</tr>" for row in shown
+    )
+    more = f'<p class="note">{said["more"].format(n=len(rows) - _SHOWN)}</p>' if len(rows) > _SHOWN else ""
+    return f'<h2>{title}</h2><p class="note">{note}</p><table><tr>{head}</tr>{body}</table>{more}'
+
+
+def _plain(row: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, str]:
+    """A row in words: products by their titles, times as dates, and nothing of how we keep it."""
+    names, values = said["columns"], said["values"]
+    row = dict(row)
+    for nested in ("attributes", "raw"):  # of a profile, and of a line of a file: the shop's own names
+        inner = row.pop(nested, None)
+        row |= {f" {key}": value for key, value in (inner if isinstance(inner, dict) else {}).items()}
+    if row.get("title"):
+        row.pop("item_id", None)
+    if isinstance(row.get("ts"), int) and "time" not in row:
+        row["time"] = iso(row["ts"])
+    found = {}
+    for key in [k for k in names if k in row] + [k for k in row if k.startswith(" ")]:
+        text = _text(row[key])
+        found[names.get(key, key.strip())] = text[:16].replace("T", " ") if key == "time" else values.get(text, text)
+    return {key: text for key, text in found.items() if text}
+
+
+def _day(time: str, language: str) -> str:
+    year, month, day = time[:10].split("-")
+    return f"{day}.{month}.{year}" if language == "de" else f"{year}-{month}-{day}"
 
 
 def _text(value: Any) -> str:
