@@ -33,6 +33,17 @@ def show_user(service: Service, call: Call) -> Reply:
     return Reply.of({"user_id": call.path["user_id"], "history": history, "version": engine.version})
 
 
+def show_features(service: Service, call: Call) -> Reply:
+    """Features of an item and, with a customer, of both: what rankers go by, as of now."""
+    engine = service.live.ready()
+    user_id, item_id, store = call.query["user_id"], call.query["item_id"], engine.features
+    shown = {"item_id": item_id, "version": engine.version, "item": store.get_item_features(item_id)}
+    if user_id is not None:
+        shown["customer"] = store.get_user_features(user_id)
+        shown["pair"] = store.compute_interaction(user_id, item_id)
+    return Reply.of(shown)
+
+
 def health(service: Service, call: Call) -> Reply:
     """The process lives; whether events are taken, and how the update worker does. Trouble of theirs leaves the lists
     as they are, so the status stays ok."""

@@ -191,6 +191,16 @@ _LOOKUPS = (
         answer=schemas.PROFILE,
         errors=(404, 503),
     ),
+    Route(
+        "GET",
+        "/features",
+        lookups.show_features,
+        "Features of an item and a customer",
+        scope="admin",
+        params=(_ITEM, Param("user_id", "str", "The customer.")),
+        answer=schemas.FEATURES,
+        errors=(404, 503),
+    ),
     Route("GET", "/health", lookups.health, "Alive", scope="", answer=schemas.HEALTH),
     Route(
         "GET",

@@ -108,6 +108,12 @@ PROFILE = obj(
     }
 )
 
+_VALUES = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+FEATURES = obj(
+    {"item_id": TEXT, "version": TEXT, "item": _VALUES, "customer": _VALUES, "pair": _VALUES},
+    ("item_id", "version", "item"),
+)
+
 EVENT = obj(
     {
         "user_id": {**ID, "type": ["string", "null"], "description": "The customer."},

@@ -102,6 +102,16 @@ def test_the_documentation_fetches_nothing_from_elsewhere(server: Any) -> None:
     assert "/recommend" in server.get("/openapi.json")["paths"]
 
 
+def test_features_of_an_item_and_a_customer(server: Any) -> None:
+    item = server.get("/features", item_id="t0")
+    assert set(item) == {"item_id", "version", "item"}
+    both = server.get("/features", item_id="t0", user_id="t4")
+    assert both["item"] == item["item"]
+    assert both["customer"]["orders"] > 0
+    assert both["pair"]["own_days"] > 0
+    assert both["pair"]["own_interval"] is None
+
+
 def test_profiles(server: Any) -> None:
     body = server.get("/users/t4", n=2)
     assert len(body["history"]) == 2
