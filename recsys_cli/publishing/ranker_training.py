@@ -17,7 +17,8 @@ from ..ranking.outcome import RANKER, Outcome
 from ..settings import Settings
 from ..splitting.holdout import holdout
 from ..store import Snapshot, Store
-from .train import publish_version, read_snapshot
+from .train import read_snapshot
+from .version import Release, publish_version
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,23 @@ def train_ranker(store: Store, artifacts: Artifacts, settings: Settings, progres
     snapshot, model, second = _learned(base, store, settings, progress)
     version = publish_version(
         artifacts,
-        snapshot,
-        model,
-        kind="update",
-        metrics=base.manifest["metrics"],
-        settings=settings,
-        erasures=erasures,
-        progress=progress,
-        ranker=second.ranker,
-        notes={
-            "trained": fitted(base),
-            "watch": base.manifest.get("watch"),
-            RANKER: second.as_dict(until=snapshot.data.interactions.end),
-        },
-        base=base,
-        pointer=pointer,
+        settings,
+        Release(
+            snapshot,
+            model,
+            kind="update",
+            metrics=base.manifest["metrics"],
+            erasures=erasures,
+            ranker=second.ranker,
+            notes={
+                "trained": fitted(base),
+                "watch": base.manifest.get("watch"),
+                RANKER: second.as_dict(until=snapshot.data.interactions.end),
+            },
+            base=base,
+            pointer=pointer,
+        ),
+        progress,
     )
     return Reordered(version, second, time.monotonic() - started)
 

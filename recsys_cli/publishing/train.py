@@ -1,8 +1,7 @@
-"""Store to model to published version: what `recsys train` does, and how every version is put together."""
+"""Store to model to published version: what `recsys train` does."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,34 +10,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from ..artifacts import Artifacts, Version, suppressed
-from ..artifacts.bundle import Bundle, read_bundle, sort_by_key, write_bundle
 from ..artifacts.choices import HASHED, barred
-from ..artifacts.forgetting import drop_barred, still_learned, without
-from ..errors import Superseded, UsageError
+from ..errors import UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
-from ..features import ItemTable
-from ..features.item_table import ITEM_TABLE
 from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..ranking.learning import learn
 from ..ranking.outcome import PENDING, RANKER, Outcome, off
-from ..ranking.ranker import Ranker
-from ..schema import Float32
-from ..serving.item_index import MEASURE_FROM, ItemIndex
 from ..settings import Settings
 from ..store import Snapshot, Store
 from ..tuning import load_choice
 from ..tuning.auto import AUTO, pick
 from ..tuning.final_round import Final
-from .shelves import build_shelves
-
-INDEX_FILE = "index.faiss"
+from .version import Release, publish_version
 
 
 @dataclass(frozen=True)
@@ -130,21 +119,23 @@ def train(
     second = learn_order(bench, model, settings, progress)
     version = publish_version(
         artifacts,
-        snapshot,
-        model,
-        kind="train",
-        metrics=bench.report.as_dict() if bench else {},
-        settings=settings,
-        erasures=erasures,
-        progress=progress,
-        promote=decision.promote or force,
-        ranker=second.ranker,
-        notes={
-            **(notes or {}),
-            RANKER: second.as_dict(until=snapshot.data.interactions.end),
-            "recipe": recipe.as_dict(),
-            "gate": {**decision.as_dict(), "forced": force and not decision.promote},
-        },
+        settings,
+        Release(
+            snapshot,
+            model,
+            kind="train",
+            metrics=bench.report.as_dict() if bench else {},
+            erasures=erasures,
+            promote=decision.promote or force,
+            ranker=second.ranker,
+            notes={
+                **(notes or {}),
+                RANKER: second.as_dict(until=snapshot.data.interactions.end),
+                "recipe": recipe.as_dict(),
+                "gate": {**decision.as_dict(), "forced": force and not decision.promote},
+            },
+        ),
+        progress,
     )
     return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started, second)
 
@@ -205,149 +196,12 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
         model = recipe.fit(snapshot.data, settings, progress)
     version = publish_version(
         artifacts,
-        snapshot,
-        model,
-        kind="train",
-        metrics={},
-        settings=settings,
-        erasures=erasures,
-        progress=progress,
-        notes={"recipe": recipe.as_dict(), RANKER: again},
+        settings,
+        Release(snapshot, model, kind="train", erasures=erasures, notes={"recipe": recipe.as_dict(), RANKER: again}),
+        progress,
     )
     with artifacts.exclusive(waiting=progress.note):
         for name in artifacts.names():
             if name != artifacts.current_name():
                 artifacts.remove(name)
     return version
-
-
-def publish_version(
-    artifacts: Artifacts,
-    snapshot: Snapshot,
-    model: Model,
-    *,
-    kind: str,
-    metrics: Mapping[str, Any],
-    settings: Settings,
-    erasures: int,
-    progress: Progress = SILENT,
-    promote: bool = True,
-    notes: Mapping[str, Any] | None = None,
-    ranker: Ranker | None = None,
-    base: Version | None = None,
-    pointer: str | None = None,
-) -> Version:
-    """Write, seal and publish a version of `model` with the customers and items of `snapshot`.
-
-    Parameters
-    ----------
-    kind
-        "train" or "update".
-    metrics
-        For the manifest: how the model was judged.
-    erasures
-        `suppressed.mark` from before `snapshot` was read: who was erased since is left out.
-    promote
-        Make it the one that is served.
-    notes
-        More for the manifest.
-    ranker
-        The second stage; one that grows from `base` keeps that one's.
-    base, pointer
-        The version this one was grown from, and what `current` held when it was read: growing takes time, and what
-        others publish meanwhile must not be replaced by something made from an older version.
-
-    Raises
-    ------
-    Superseded
-        `current` is no longer `pointer`; nothing was published.
-    """
-    with progress.stage("Publishing"), artifacts.draft() as draft:
-        vectors = model.item_vectors()
-        previous = read_bundle(base.path).shelves if base is not None else None
-        write_bundle(draft.path, make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous))
-        ItemTable.of(snapshot.data).save(draft.path / ITEM_TABLE)
-        if ranker is not None:
-            ranker.save(draft.path / RANKER)
-        elif base is not None and RANKER not in (notes or {}) and base.intact(RANKER):
-            shutil.copytree(base.file(RANKER), draft.path / RANKER)
-        if vectors is not None:
-            index = build_index(model, vectors, snapshot, like=base)
-            index.save(draft.path / INDEX_FILE)
-            notes = {"index": index.figures, **(notes or {})}
-        with artifacts.exclusive(waiting=progress.note):
-            if base is not None and artifacts.current_name() != pointer:
-                raise Superseded(f"{artifacts.current_name()} was published meanwhile.", "Run the command again.")
-            manifest = _manifest(artifacts, snapshot, model, kind, metrics) | dict(notes or {})
-            if base is not None:
-                manifest = {RANKER: base.manifest.get(RANKER)} | manifest
-                manifest |= {"parent": base.name, **still_learned(base.manifest)}
-            secret = load_secret(settings.db)
-            manifest = without(manifest, suppressed.drop_erased(draft.path, settings.db, secret, since=erasures))
-            drop_barred(draft.path, artifacts.root, secret)
-            version = artifacts.publish(draft, manifest, promote=promote)
-            artifacts.prune(settings.train.keep, days=settings.train.keep_days)
-    return version
-
-
-def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Version | None = None) -> ItemIndex:
-    """The index over a model's vectors, of the kind that is fastest for some of these customers.
-
-    Parameters
-    ----------
-    like
-        A version whose model this one was grown from: its kind of index is kept instead of being chosen anew.
-    """
-    if like is not None and like.file(INDEX_FILE).exists():
-        return ItemIndex.build(vectors, like=ItemIndex.load(like.file(INDEX_FILE)))
-    if len(vectors) < MEASURE_FROM:
-        return ItemIndex.build(vectors)
-    histories = snapshot.data.interactions.histories
-    some = np.linspace(0, len(histories) - 1, min(len(histories), 512)).astype(np.int64)
-    return ItemIndex.build(vectors, model.user_vectors(histories.rows(some), snapshot.data.interactions.end))
-
-
-def make_bundle(
-    snapshot: Snapshot, model: Model, least: int, *, previous: Mapping[str, NDArray[Any]] | None = None
-) -> Bundle:
-    """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves.
-
-    For `least`, and for `previous`, the shelves of the version that the model was grown from, see `build_shelves`.
-    """
-    data = snapshot.data
-    keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
-    state = model.state()
-    return Bundle(
-        model_name=model.name,
-        model_config=model.config.as_dict(),
-        model_arrays=state.arrays,
-        model_meta=state.meta,
-        catalogue=data.catalogue,
-        keys=keys,
-        histories=histories,
-        now=data.interactions.end,
-        shelves=build_shelves(data, model, least=least, previous=previous),
-    )
-
-
-def _manifest(
-    artifacts: Artifacts, snapshot: Snapshot, model: Model, kind: str, metrics: Mapping[str, Any]
-) -> dict[str, Any]:
-    seen = snapshot.data.interactions
-    return {
-        "kind": kind,
-        "parent": artifacts.current_name() or None,
-        "model": {"name": model.name, "config": model.config.as_dict()},
-        "metrics": dict(metrics),
-        "data": {
-            "events": seen.histories.n_events,
-            "users": seen.n_users,
-            "items": seen.n_items,
-            "first_ts": int(seen.histories.ts.min()),
-            "last_ts": seen.end,
-            "newest_ts": int(seen.histories.ts.max()),
-            "store_events": snapshot.events,
-            "watermark": snapshot.watermark,
-        },
-        "spool": snapshot.spool,
-    }

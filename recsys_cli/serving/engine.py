@@ -23,7 +23,7 @@ from . import batch, exploration, list_builder, sources
 from .catalogue import Allowed, Catalogue
 from .explanations import Reasons
 from .exploration import Explorer
-from .item_index import ItemIndex
+from .item_index import INDEX_FILE, ItemIndex
 from .live_events import Overlay
 from .request import Answer, Batch, Filters, Request
 from .retrieval import Retrieval, Scored
@@ -32,7 +32,6 @@ from .second_stage import SecondStage, feature_store, followed_by
 from .sources import Found
 from .visitor import People, Person
 
-INDEX_FILE = "index.faiss"
 FILLERS = ("popular", "catalogue")
 _PAGE_KEPT = 100  # places of a list that is remembered
 _DISLIKED = 20  # disliked items whose like are pushed down

@@ -12,7 +12,8 @@ from ..identity import load_secret
 from ..models import registry
 from ..models.base import Model
 from ..progress import SILENT, Progress
-from ..publishing.train import leave_out, publish_version
+from ..publishing.train import leave_out
+from ..publishing.version import Release, publish_version
 from ..schema import DAY
 from ..settings import Settings
 from ..store import Snapshot, Store
@@ -69,16 +70,18 @@ def fold(
     last = base.manifest.get("watch") if watch is None else watch.as_dict()
     version = publish_version(
         artifacts,
-        snapshot,
-        model,
-        kind="update",
-        base=base,
-        pointer=pointer,
-        metrics=base.manifest["metrics"],
-        settings=settings,
-        erasures=erasures,
-        progress=progress,
-        notes={"trained": fitted(base), "watch": last},
+        settings,
+        Release(
+            snapshot,
+            model,
+            kind="update",
+            base=base,
+            pointer=pointer,
+            metrics=base.manifest["metrics"],
+            erasures=erasures,
+            notes={"trained": fitted(base), "watch": last},
+        ),
+        progress,
     )
     return Folded(version, watch)
 

@@ -21,7 +21,8 @@ import numpy as np
 from recsys_cli.artifacts import Artifacts, SpoolWriter, suppressed
 from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
-from recsys_cli.publishing.train import Recipe, publish_version, read_snapshot
+from recsys_cli.publishing.train import Recipe, read_snapshot
+from recsys_cli.publishing.version import Release, publish_version
 from recsys_cli.serving import Engine, Request
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
@@ -50,13 +51,14 @@ def make_state(settings: Settings, folder: Path) -> None:
     snapshot, recipe = read_snapshot(store, settings), Recipe.of("als", {"iterations": 5, "factors": 64})
     publish_version(
         Artifacts(settings.artifacts),
-        snapshot,
-        recipe.fit(snapshot.data, settings, SILENT),
-        kind="train",
-        metrics={},
-        settings=settings,
-        erasures=suppressed.mark(settings.db),
-        notes={"recipe": recipe.as_dict()},
+        settings,
+        Release(
+            snapshot,
+            recipe.fit(snapshot.data, settings, SILENT),
+            kind="train",
+            erasures=suppressed.mark(settings.db),
+            notes={"recipe": recipe.as_dict()},
+        ),
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
-from recsys_cli.publishing import train
+from recsys_cli.publishing import train, version
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
@@ -51,10 +51,8 @@ class Shop:
         snapshot = train.read_snapshot(self.store, self.settings)
         recipe = train.Recipe.of(model, {})
         fitted = recipe.fit(snapshot.data, self.settings, train.SILENT)
-        return train.publish_version(
-            self.artifacts, snapshot, fitted, kind="train", metrics={}, settings=self.settings, erasures=mark,
-            notes={"recipe": recipe.as_dict()},
-        )  # fmt: skip
+        release = version.Release(snapshot, fitted, kind="train", erasures=mark, notes={"recipe": recipe.as_dict()})
+        return version.publish_version(self.artifacts, self.settings, release)
 
     def receive(self, *lines: dict[str, object]) -> None:
         """Lines in the spool, as a server writes them."""

@@ -63,15 +63,14 @@ def test_a_decision_takes_the_person_out_of_versions_and_lifting_it_brings_them_
 
 def test_a_training_that_began_before_leaves_them_out(shop: Shop) -> None:
     from recsys_cli.artifacts import suppressed
-    from recsys_cli.publishing import train
+    from recsys_cli.publishing import train, version
 
     mark = suppressed.mark(shop.settings.db)
     snapshot = train.read_snapshot(shop.store, shop.settings)
     model = train.Recipe.of("popular", {}).fit(snapshot.data, shop.settings, train.SILENT)
     decide(shop.store, shop.artifacts, shop.settings, [LONG], OBJECTED)
-    train.publish_version(
-        shop.artifacts, snapshot, model, kind="train", metrics={}, settings=shop.settings, erasures=mark
-    )
+    release = version.Release(snapshot, model, kind="train", erasures=mark)
+    version.publish_version(shop.artifacts, shop.settings, release)
     assert held(shop, LONG) == -1
 
 

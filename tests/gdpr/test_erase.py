@@ -221,13 +221,14 @@ def test_a_number_that_says_how_many_customers_are_left(shop: Shop) -> None:
 
 def test_a_training_that_read_them_before_does_not_bring_them_back(shop: Shop) -> None:
     from recsys_cli.publishing import train
+    from recsys_cli.publishing import version as published
 
     mark = suppressed.mark(shop.settings.db)
     snapshot = train.read_snapshot(shop.store, shop.settings)
     model = train.Recipe.of("popular", {}).fit(snapshot.data, shop.settings, train.SILENT)
     erase(shop.store, shop.artifacts, shop.settings, [LONG])
-    version = train.publish_version(
-        shop.artifacts, snapshot, model, kind="train", metrics={}, settings=shop.settings, erasures=mark
+    version = published.publish_version(
+        shop.artifacts, shop.settings, published.Release(snapshot, model, kind="train", erasures=mark)
     )
     held = read_bundle(shop.artifacts.open(version.name).path)
     assert find_key(held.keys, user_key(load_secret(shop.settings.db), LONG)) == -1

@@ -16,7 +16,8 @@ from recsys_cli.artifacts import Artifacts, Version, suppressed
 from recsys_cli.evaluation.bench import Recipe
 from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
-from recsys_cli.publishing.train import publish_version, read_snapshot
+from recsys_cli.publishing.train import read_snapshot
+from recsys_cli.publishing.version import Release, publish_version
 from recsys_cli.settings import Settings, load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
@@ -54,12 +55,8 @@ class Shop:
         )
         return publish_version(
             self.artifacts,
-            snapshot,
-            model,
-            kind="train",
-            metrics={},
-            settings=self.settings,
-            erasures=suppressed.mark(self.settings.db),
+            self.settings,
+            Release(snapshot, model, kind="train", erasures=suppressed.mark(self.settings.db)),
         )
 
 

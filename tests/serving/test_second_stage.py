@@ -39,20 +39,22 @@ def with_ranker(shop: Any, ranker: Ranker) -> Version:
     from recsys_cli.artifacts import suppressed
     from recsys_cli.artifacts.bundle import read_bundle
     from recsys_cli.models import registry
-    from recsys_cli.publishing.train import publish_version, read_snapshot
+    from recsys_cli.publishing.train import read_snapshot
+    from recsys_cli.publishing.version import Release, publish_version
     from recsys_cli.store import Store
 
     snapshot = read_snapshot(Store(shop.settings.db, shop.settings.store), shop.settings)
     return publish_version(
         shop.artifacts,
-        snapshot,
-        registry.load(read_bundle(shop.version.path)),
-        kind="train",
-        metrics={},
-        settings=shop.settings,
-        erasures=suppressed.mark(shop.settings.db),
-        ranker=ranker,
-        notes={RANKER: {"on": list(ranker.verdicts), "reason": "It is surely not worse.", "verdicts": {}}},
+        shop.settings,
+        Release(
+            snapshot,
+            registry.load(read_bundle(shop.version.path)),
+            kind="train",
+            erasures=suppressed.mark(shop.settings.db),
+            ranker=ranker,
+            notes={RANKER: {"on": list(ranker.verdicts), "reason": "It is surely not worse.", "verdicts": {}}},
+        ),
     )
 
 

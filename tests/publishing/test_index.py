@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from recsys_cli.errors import CorruptArtifact
-from recsys_cli.serving.item_index import ENOUGH_RECALL, MEASURE_FROM, ItemIndex, LongFirst
+from recsys_cli.publishing.index import ENOUGH_RECALL, MEASURE_FROM, build, long_first, save
+from recsys_cli.serving.item_index import ItemIndex
 
 
 def vectors(n: int, d: int = 16, *, spread: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -26,7 +27,7 @@ def exact(base: np.ndarray, query: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize("k", [1, 10, 500, 3000])
 def test_long_first_is_exact(k: int) -> None:
     base = vectors(3000)
-    index = LongFirst.of(base, 300)
+    index = long_first(base, 300)
     for query in vectors(20, seed=1):
         scores, codes = index.search(query[None, :], k)
         np.testing.assert_allclose(scores[0], exact(base, query, k), rtol=1e-4, atol=1e-6)
@@ -37,7 +38,7 @@ def test_long_first_is_exact(k: int) -> None:
 @pytest.mark.parametrize("k", [1, 10, 700])
 def test_what_is_not_allowed_is_not_found(share: float, k: int) -> None:
     base = vectors(5000)
-    index = LongFirst.of(base, 300)
+    index = long_first(base, 300)
     allowed = np.random.default_rng(2).random(len(base)) < share
     for query in vectors(10, seed=1):
         codes, scores = index.search_allowed(query, k, allowed[index.ids])
@@ -48,15 +49,15 @@ def test_what_is_not_allowed_is_not_found(share: float, k: int) -> None:
 def test_negative_scores_are_found_too() -> None:
     base = -np.abs(vectors(3000))
     query = np.ones(16, dtype=np.float32)
-    scores, _ = LongFirst.of(base, 300).search(query[None, :], 5)
+    scores, _ = long_first(base, 300).search(query[None, :], 5)
     np.testing.assert_allclose(scores[0], exact(base, query, 5), rtol=1e-5)
-    codes, worth = LongFirst.of(base, 300).search_allowed(query, 5, np.ones(3000, dtype=np.bool_))
+    codes, worth = long_first(base, 300).search_allowed(query, 5, np.ones(3000, dtype=np.bool_))
     np.testing.assert_allclose(worth, exact(base, query, 5), rtol=1e-4)
     assert len(codes) == 5
 
 
 def test_small_catalogues_are_not_measured() -> None:
-    index = ItemIndex.build(vectors(100))
+    index = build(vectors(100))
     assert index.figures == {"kind": "exact"}
     codes, scores = index.search(vectors(1, seed=1), 200)
     assert (codes[0, 100:] == -1).all()
@@ -67,7 +68,7 @@ def test_small_catalogues_are_not_measured() -> None:
 def test_the_kind_is_chosen_by_measuring(spread: float, tmp_path: Path) -> None:
     base = vectors(MEASURE_FROM, spread=spread)
     queries = vectors(64, seed=3)
-    index = ItemIndex.build(base, queries)
+    index = build(base, queries)
     kinds = {index.figures["kind"], *(c["kind"] for c in index.figures["candidates"])}
     assert {"exact", "long_first"} <= kinds
     assert len(kinds) == 4
@@ -75,12 +76,12 @@ def test_the_kind_is_chosen_by_measuring(spread: float, tmp_path: Path) -> None:
     assert all(
         index.figures["ms"] <= c["ms"] for c in index.figures["candidates"] if c["recall_at_100"] >= ENOUGH_RECALL
     )
-    index.save(tmp_path / "index.faiss")
+    save(index, tmp_path / "index.faiss")
     again = ItemIndex.load(tmp_path / "index.faiss")
     assert again.figures == index.figures
     for one, other in zip(index.search(queries, 50), again.search(queries, 50), strict=True):
         np.testing.assert_array_equal(one, other)
-    grown = ItemIndex.build(np.vstack([base, 1000 * base[:1]]), like=again)
+    grown = build(np.vstack([base, 1000 * base[:1]]), like=again)
     assert grown.figures == index.figures
     codes, _ = grown.search(base[:1], 1)
     assert codes[0, 0] == len(base)
@@ -88,7 +89,7 @@ def test_the_kind_is_chosen_by_measuring(spread: float, tmp_path: Path) -> None:
 
 def test_damage_is_told(tmp_path: Path) -> None:
     path = tmp_path / "index.faiss"
-    ItemIndex.build(vectors(50)).save(path)
+    save(build(vectors(50)), path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CorruptArtifact, match="cannot be read"):
         ItemIndex.load(path)

@@ -1,0 +1,155 @@
+"""How every version is put together, written and published."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..artifacts import Artifacts, Version, suppressed
+from ..artifacts.bundle import Bundle, read_bundle, sort_by_key, write_bundle
+from ..artifacts.forgetting import drop_barred, still_learned, without
+from ..errors import Superseded
+from ..features import ItemTable
+from ..features.item_table import ITEM_TABLE
+from ..identity import load_secret
+from ..models.base import Model
+from ..progress import SILENT, Progress
+from ..ranking.outcome import RANKER
+from ..ranking.ranker import Ranker
+from ..serving.item_index import INDEX_FILE
+from ..settings import Settings
+from ..store import Snapshot
+from .index import build_index, save
+from .shelves import build_shelves
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a version is made of.
+
+    Parameters
+    ----------
+    snapshot, model
+        The customers and items, and the model fitted on them.
+    kind
+        "train" or "update".
+    erasures
+        `suppressed.mark` from before `snapshot` was read: who was erased since is left out.
+    metrics
+        For the manifest: how the model was judged.
+    promote
+        Make it the one that is served.
+    notes
+        More for the manifest.
+    ranker
+        The second stage; one that grows from `base` keeps that one's.
+    base, pointer
+        The version this one was grown from, and what `current` held when it was read: growing takes time, and what
+        others publish meanwhile must not be replaced by something made from an older version.
+    """
+
+    snapshot: Snapshot
+    model: Model
+    kind: str
+    erasures: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    promote: bool = True
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    ranker: Ranker | None = None
+    base: Version | None = None
+    pointer: str | None = None
+
+
+def publish_version(artifacts: Artifacts, settings: Settings, release: Release, progress: Progress = SILENT) -> Version:
+    """Write, seal and publish a version.
+
+    Raises
+    ------
+    Superseded
+        `current` is no longer `release.pointer`; nothing was published.
+    """
+    base = release.base
+    with progress.stage("Publishing"), artifacts.draft() as draft:
+        notes = _write(draft.path, release, settings) | dict(release.notes)
+        with artifacts.exclusive(waiting=progress.note):
+            if base is not None and artifacts.current_name() != release.pointer:
+                raise Superseded(f"{artifacts.current_name()} was published meanwhile.", "Run the command again.")
+            manifest = _manifest(artifacts, release) | notes
+            if base is not None:
+                manifest = {RANKER: base.manifest.get(RANKER)} | manifest
+                manifest |= {"parent": base.name, **still_learned(base.manifest)}
+            secret = load_secret(settings.db)
+            erased = suppressed.drop_erased(draft.path, settings.db, secret, since=release.erasures)
+            manifest = without(manifest, erased)
+            drop_barred(draft.path, artifacts.root, secret)
+            version = artifacts.publish(draft, manifest, promote=release.promote)
+            artifacts.prune(settings.train.keep, days=settings.train.keep_days)
+    return version
+
+
+def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
+    """Write a draft's files; gives what the manifest says of them."""
+    snapshot, model, base = release.snapshot, release.model, release.base
+    previous = read_bundle(base.path).shelves if base is not None else None
+    write_bundle(path, make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous))
+    ItemTable.of(snapshot.data).save(path / ITEM_TABLE)
+    if release.ranker is not None:
+        release.ranker.save(path / RANKER)
+    elif base is not None and RANKER not in release.notes and base.intact(RANKER):
+        shutil.copytree(base.file(RANKER), path / RANKER)
+    vectors = model.item_vectors()
+    if vectors is None:
+        return {}
+    index = build_index(model, vectors, snapshot, like=base)
+    save(index, path / INDEX_FILE)
+    return {"index": index.figures}
+
+
+def make_bundle(
+    snapshot: Snapshot, model: Model, least: int, *, previous: Mapping[str, NDArray[Any]] | None = None
+) -> Bundle:
+    """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves.
+
+    For `least`, and for `previous`, the shelves of the version that the model was grown from, see `build_shelves`.
+    """
+    data = snapshot.data
+    keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
+    state = model.state()
+    return Bundle(
+        model_name=model.name,
+        model_config=model.config.as_dict(),
+        model_arrays=state.arrays,
+        model_meta=state.meta,
+        catalogue=data.catalogue,
+        keys=keys,
+        histories=histories,
+        now=data.interactions.end,
+        shelves=build_shelves(data, model, least=least, previous=previous),
+    )
+
+
+def _manifest(artifacts: Artifacts, release: Release) -> dict[str, Any]:
+    snapshot, model = release.snapshot, release.model
+    seen = snapshot.data.interactions
+    return {
+        "kind": release.kind,
+        "parent": artifacts.current_name() or None,
+        "model": {"name": model.name, "config": model.config.as_dict()},
+        "metrics": dict(release.metrics),
+        "data": {
+            "events": seen.histories.n_events,
+            "users": seen.n_users,
+            "items": seen.n_items,
+            "first_ts": int(seen.histories.ts.min()),
+            "last_ts": seen.end,
+            "newest_ts": int(seen.histories.ts.max()),
+            "store_events": snapshot.events,
+            "watermark": snapshot.watermark,
+        },
+        "spool": snapshot.spool,
+    }
