@@ -147,14 +147,31 @@ class IngestSettings:
         "orders match.",
     )
     non_products: tuple[str, ...] = _s(
-        ("POST", "POSTAGE", "SHIPPING", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK", "ADJUST*", "gift_*"),
+        ("POST", "POSTAGE", "SHIPPING", "SHIP", "VERSAND", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK",
+         "ADJUST*", "gift_*", "custom-amount", "custom_amount"),
         "Patterns of item ids that are no products (postage, fees, vouchers), whatever their case.",
-    )
+    )  # fmt: skip
     non_product_titles: tuple[str, ...] = _s(
-        ("postage", "dotcom postage", "carriage", "shipping", "manual", "discount", "samples", "bank charges",
-         "adjust bad debt", "amazon fee", "*gift voucher*", "this is a test product*"),
+        ("postage*", "dotcom postage", "carriage*", "shipping*", "delivery fee*", "handling*", "manual", "discount*",
+         "samples", "bank charges", "adjust bad debt", "amazon fee", "this is a test product*", "custom amount*",
+         "custom sale*", "tip", "tips", "gratuity", "*gift voucher*", "gift card*", "giftcard*", "gift certificate*",
+         "coupon*", "service fee*", "payment fee*", "surcharge*", "rounding*", "donation*", "store credit*", "deposit",
+         "versand*", "porto*", "fracht*", "lieferkosten*", "trinkgeld*", "geschenkgutschein*", "gutschein*",
+         "geschenkkarte*", "rabatt*", "nachlass*", "gebühr*", "pfand*", "nachnahme*", "aufschlag*", "spende*",
+         "rundung*",
+         "frais de *", "livraison*", "pourboire*", "carte cadeau*", "chèque cadeau*", "bon cadeau*", "remise*",
+         "réduction*", "gastos de env*", "envío*", "propina*", "tarjeta regalo*", "descuento*", "spese di sped*",
+         "spedizione*", "mancia*", "buono regalo*", "sconto*", "verzendkosten*", "verzending*", "bezorgkosten*", "fooi",
+         "cadeaubon*", "cadeaukaart*", "korting*", "frakt*", "presentkort*", "gavekort*", "koszt* wysy*", "wysyłka*",
+         "przesyłka*", "karta podarunkowa*", "doprava*", "poštovné*", "dárkový poukaz*", "toimitus*", "lahjakortti*"),
         "Patterns of titles that are no products, on lines whose item id has fewer than four digits.",
     )  # fmt: skip
+    nobody: tuple[str, ...] = _s(
+        (), "Words that stand for no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
+    )
+    category_depth: int = _s(
+        1, "The level of a category's path (Coffee > Beans > Dark) that rules go by; 1 is the top one.", low=1, high=9
+    )
     unknown_items: str = _s(
         "keep",
         "Events of items that the catalogue does not have (yet): keep or reject them.",
@@ -166,7 +183,10 @@ class IngestSettings:
     preset: str = _s(
         "auto",
         "Platform whose exports are expected: auto finds out from the columns.",
-        choices=("auto", "woocommerce", "shopify", "prestashop", "magento", "recsys"),
+        choices=(
+            *("auto", "woocommerce", "shopify", "prestashop", "magento"),
+            *("shopware", "bigcommerce", "google", "ga4", "recsys"),
+        ),
     )
     folder: str = _s("", "Folder whose new files every pass of the update worker takes; empty for none.")
     quiet_seconds: float = _s(5.0, "Watched files that changed within this time are still being written.")

@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 from ..durable_files import draft_dir, open_private, scratch, scratch_elsewhere, sweep_drafts
 from ..errors import InputError, RecsysError, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
+from .imports_command import list_or_undo
 from .rejected_command import rejected
 from .watch_command import watch_folder
 
@@ -42,13 +43,26 @@ def ingest(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="woocommerce, shopify, prestashop, magento or recsys. [default: found out]"),
+        typer.Option("--preset", help="woocommerce, shopify, shopware, magento, google, … [default: found out]"),
+    ] = None,
+    event_type: Annotated[
+        str | None,
+        typer.Option("--event-type", metavar="TYPE", help="What every row tells: view, purchase, click, …"),
+    ] = None,
+    ratings_from: Annotated[
+        float | None,
+        typer.Option("--ratings-from", metavar="N", help="Read ratings: from N on a product is liked."),
+    ] = None,
+    nobody: Annotated[
+        list[str] | None,
+        typer.Option("--nobody", metavar="WORD", help="A customer's name that stands for nobody; repeatable."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file that has a wrong row.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and change nothing.")] = False,
     replace_: Annotated[
         bool, typer.Option("--replace", help="The items are the whole catalogue: retire what is missing.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Retire however many items --replace finds missing.")] = False,
     timezone: Annotated[
         str | None, typer.Option("--timezone", help="Zone of times that name none.", rich_help_panel=READING)
     ] = None,
@@ -66,11 +80,20 @@ def ingest(
     delimiter: Annotated[
         str | None,
         typer.Option(
-            "--delimiter", help="Of CSV: comma, semicolon, tab, pipe, or a character.", rich_help_panel=READING
+            "--delimiter", help="Of CSV: comma, semicolon, tab, pipe, or characters.", rich_help_panel=READING
         ),
     ] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether CSV has one.", rich_help_panel=READING)
+    ] = None,
+    skip_lines: Annotated[
+        int | None,
+        typer.Option(
+            "--skip-lines", min=0, help="Lines above the header. [default: found out]", rich_help_panel=READING
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option("--sheet", help="Of a workbook. [default: the fullest]", rich_help_panel=READING)
     ] = None,
     watch: Annotated[
         Path | None,
@@ -100,7 +123,8 @@ def ingest(
 ) -> None:
     """Take a shop's exports in: events, items and users, each row once.
 
-    recsys ingest rejected shows the rows that were not taken.
+    recsys ingest rejected shows the rows that were not taken, recsys ingest list the files that were; recsys ingest
+    undo N takes one of them back.
     """
     run = start(
         db,
@@ -114,23 +138,30 @@ def ingest(
     if files == ["rejected"] and not Path("rejected").exists():
         rejected(run, export=export, clear=clear, reason=reason, limit=limit)
         return
+    if files and files[0] in ("list", "undo") and not Path(files[0]).exists():
+        list_or_undo(run, files)
+        return
     from .. import ingest as ingesting
     from ..artifacts.shop_id import refuse_missing_half
     from ..ingest.columns import KINDS
     from ..ingest.formats import Hints
 
     if type_ is not None and type_ not in KINDS:
-        raise UsageError(f"--type {type_} is none that we know.", f"Use {', '.join(KINDS)}.")
+        raise UsageError(f"--type must be one of {', '.join(KINDS)}, got '{type_}'.", "Leave it out to find out.")
     refuse_missing_half(run.settings.db, run.settings.artifacts)
     request = ingesting.Request(
         kind=type_,
         preset=preset,
         said=_mapping(map_ or []),
-        hints=Hints(encoding, delimiter, header),
+        hints=Hints(encoding, delimiter, header, skip_lines, sheet),
         strict=strict,
         dry_run=dry_run,
         replace=replace_,
         date=_moment(date, map_ or [], run.settings.ingest.earliest),
+        event_type=event_type,
+        ratings_from=ratings_from,
+        nobody=tuple(nobody or ()),
+        yes=yes,
     )
     if watch is not None:
         if files:
@@ -143,7 +174,9 @@ def ingest(
     elif files.count("-") > 1:
         raise UsageError("Standard input can be read once.", "Give - once; nothing was changed.")
     elif "-" in files and not Path("-").exists():
-        raise UsageError("Standard input goes alone.", "Run a command for it, and one for the files.")
+        raise UsageError(
+            "Standard input cannot be read together with files.", "Run a command for it, and one for the files."
+        )
     else:
         _take(run, _expanded(files), request)
 
@@ -164,24 +197,26 @@ def _moment(date: str | None, pairs: list[str], earliest: str) -> int | None:
     try:
         day = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise UsageError(f"--date {date} is no date.", "Write it like --date 2025-01-31.") from None
+        raise UsageError(f"--date must be a date, got '{date}'.", "Write it like --date 2025-01-31.") from None
     if not earliest <= f"{day:%Y-%m-%d}" <= f"{datetime.now(UTC):%Y-%m-%d}":
-        raise UsageError(f"--date {date} would not be believed.", f"Use a day from {earliest} to today.")
+        raise UsageError(
+            f"--date must be between {earliest} and today, got {date}.", f"Use a day from {earliest} to today."
+        )
     return int(day.timestamp())
 
 
 def _take(run: Run, paths: list[Path], request: Request) -> None:
-    from ..ingest import Report, ingest
+    from ..ingest import Report
     from ..ingest.formats import check_readable
+    from ..ingest.pipeline import ingest_each
     from .ingest_report import ingest_report
 
     report = Report()
     for path in paths:
         check_readable(path)  # all of them first: of a mistyped name we want to say that nothing was changed
     try:
-        for path in paths:
-            taken = ingest(run.settings, [path], request, progress=run.progress, waiting=run.waiting)
-            report = Report(report.files + taken.files)
+        for taken in ingest_each(run.settings, paths, request, progress=run.progress, waiting=run.waiting):
+            report = Report((*report.files, taken))
     except RecsysError as e:
         before = [f.file for f in report.files if f.stored]
         if before:

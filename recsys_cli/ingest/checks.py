@@ -14,21 +14,11 @@ from datetime import UTC, datetime
 from ..settings import IngestSettings
 from ..store.personal_data import refusal
 from .columns import EVENTS, FIELDS, ITEMS, USERS
-from .value_parsing import currency_unknown, quote
+from .number_parsing import currency_unknown
+from .order_states import UNPAID, state_of
+from .value_parsing import quote
 
 REJECTED, LEFT_OUT = "rejected", "left out"
-
-# How far an order got, in the words of the usual platforms and languages. Asked in this order; anything else is a sale.
-_PARTLY_REFUNDED = "partial|teilweise|partiel|parcial"
-_NEVER_PAID = (
-    "pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wart|ausstehend|offen|payment_review|fraud|error"
-    "|erreur|fehler|impay|pendiente|attesa|unpaid|holded|en cours de paiement"
-)
-_TAKEN_BACK = (
-    "refund|rembours|erstatte|reembols|rimbors|terugbetaa|zwr[oó]c|cancel|annul|storn|void|anulad|avbruten|"
-    "^closed$|returned|chargeback"
-)
-_STATE_NUMBERS = {"6": "back", "7": "back", "8": "unpaid", "1": "unpaid", "10": "unpaid"}  # PrestaShop's own
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,8 @@ class Context:
     kind
         events, items or users.
     has
-        Fields that the file has.
+        Fields that the file has, and what else is true of it: `variants` (rows are Shopify's, with a handle), `heads`
+        (orders have rows of their own), `lines` (rows are entries of lists in objects).
     settings
         The shop's own patterns and limits.
     now
@@ -79,7 +70,9 @@ class Context:
     secret
         The database's, for recognising them.
     bare
-        Number fields that are not written plainly, and the columns with what `values.bare_number` made of them.
+        Number fields that are not written plainly, and the columns with what `number_parsing.bare_number` made of them.
+    platform
+        Whose export it is; empty when that is not known.
     slack
         Seconds by which times may be ahead of UTC: local times in a file, and no `ingest.timezone` to read them by.
         What an erased person bought that afternoon must not look like something they did after the erasure.
@@ -92,6 +85,7 @@ class Context:
     keep_out: Mapping[str, int]
     secret: str
     bare: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
     slack: int = 0
 
 
@@ -101,20 +95,6 @@ def checks_for(context: Context) -> list[Check]:
     for make in _MAKERS:
         found += make(context)
     return found
-
-
-def taken_back(status: str) -> str:
-    """SQL: the status says the order was refunded or cancelled."""
-    return _state(status, "back", _TAKEN_BACK)
-
-
-def _state(status: str, meaning: str, words: str) -> str:
-    numbers = ", ".join(quote(n) for n, m in _STATE_NUMBERS.items() if m == meaning)
-    low = f"lower({status})"
-    return (
-        f"coalesce({status} IN ({numbers}) OR (regexp_matches({low}, '{words}') "
-        f"AND NOT regexp_matches({low}, '{_PARTLY_REFUNDED}')), false)"
-    )
 
 
 def _ids(c: Context) -> list[Check]:
@@ -134,7 +114,16 @@ def _ids(c: Context) -> list[Check]:
     odd_ids = [
         Check("odd_id", f"{n} holds control or damaged characters.", f"regexp_matches(t_{n}, '{odd}')", n) for n in ids
     ]
-    return [*missing, *long_ids, *odd_ids]
+    rounded = [
+        Check(
+            "rounded_id",
+            f"{n} was rounded by a spreadsheet, its digits are gone. Export it again with that column as text.",
+            f"regexp_full_match(t_{n}, '\\d([.,]\\d+)?[eE]\\+\\d{{1,2}}')",
+            n,
+        )
+        for n in ids
+    ]
+    return [*missing, *long_ids, *odd_ids, *rounded]
 
 
 def _own_rows(c: Context) -> list[Check]:
@@ -146,16 +135,30 @@ def _own_rows(c: Context) -> list[Check]:
     if "translation_of" in c.has:
         sentence = "It repeats an item for another store view."
         found.append(Check("translation", sentence, "t_translation_of IS NOT NULL", "item_id", LEFT_OUT))
-    if "handle" in c.has:
+    if "variants" in c.has:
         sentence = "It only adds a picture to the item above."
         found.append(Check("picture", sentence, "t_item_id IS NULL AND t_price IS NULL", "handle", LEFT_OUT))
+    if "heads" in c.has:
+        sentence = "It is the row of an order or a payment, whose lines are counted."
+        found.append(Check("order_head", sentence, "t_item_id IS NULL", "order_id", LEFT_OUT))
+    if "lines" in c.has and c.kind == EVENTS:
+        sentence = "It names no product: an order without lines, or a page view."
+        found.append(Check("no_lines", sentence, "t_item_id IS NULL", "", LEFT_OUT))
+    if "item_type" in c.has and c.platform == "bigcommerce":
+        sentence = "It is an option or a rule of the product above."
+        found.append(Check("part_of_product", sentence, "lower(t_item_type) <> 'product'", "item_id", LEFT_OUT))
+    if "test_order" in c.has:
+        found.append(Check("test_order", "It is a test order.", "coalesce(test_order, false)", "order_id", LEFT_OUT))
+    if "rating" in c.has:
+        sentence = "Its rating says neither that it is liked nor that it is disliked."
+        found.append(Check("undecided", sentence, "event_type = 'rated'", "rating", LEFT_OUT))
     return found
 
 
 def _orders(c: Context) -> list[Check]:
     if c.kind != EVENTS or "status" not in c.has:
         return []
-    never = _state("t_status", "unpaid", _NEVER_PAID)
+    never = f"coalesce({state_of('t_status', c.platform)} = {quote(UNPAID)}, false)"
     return [Check("unpaid", "Its order was not paid for.", never, "status", LEFT_OUT)]
 
 
@@ -172,13 +175,13 @@ def _times(c: Context) -> list[Check]:
 
 
 def _latest(c: Context) -> int:
-    """The last time that is believed, epoch seconds: clocks differ, and zones are mistaken."""
+    """The latest time that is accepted, epoch seconds: clocks differ, and zones are mistaken."""
     return c.now + int(c.settings.future_hours * 3600)
 
 
 def _numbers(c: Context) -> list[Check]:
     found = []
-    if "price" in c.has or "line_total" in c.has:
+    if c.kind != ITEMS and ("price" in c.has or "line_total" in c.has):
         name = "price" if "price" in c.has else "line_total"
         shown = f"t_{name}::VARCHAR"
         odd = currency_unknown(shown, c.bare.get(name, shown))
@@ -186,20 +189,20 @@ def _numbers(c: Context) -> list[Check]:
         bad = f"t_{name} IS NOT NULL AND price IS NULL"
         found += [
             Check("currency", "Its price is in a currency we do not know.", unknown, name),
-            Check("bad_price", "Its price is no number, or can be read two ways.", bad, name),
+            Check("bad_price", "Its price is not a number, or can be read two ways.", bad, name),
         ]
-        if c.kind == ITEMS:
-            found.append(Check("bad_price", "Its price is negative.", "price < 0", name))
+    if c.kind == ITEMS and "price" in c.has:
+        found.append(Check("bad_price", "Its price is negative.", "price < 0", "price"))
     if "qty" in c.has:
         found += [
-            Check("bad_qty", "Its quantity is no number.", "t_qty IS NOT NULL AND raw_qty IS NULL", "qty"),
+            Check("bad_qty", "Its quantity is not a number.", "t_qty IS NOT NULL AND raw_qty IS NULL", "qty"),
             Check("huge_qty", "Its quantity is beyond belief.", "abs(raw_qty) > 2147483647", "qty"),
-            Check("no_qty", "Its quantity is nought.", "raw_qty = 0", "qty"),
+            Check("no_qty", "Its quantity is zero.", "raw_qty = 0", "qty"),
         ]
     for name, what in (("position", "position"), ("margin", "margin")):
         if name in c.has:
             bad = f"t_{name} IS NOT NULL AND {name} IS NULL"
-            found.append(Check(f"bad_{name}", f"Its {what} is no number.", bad, name))
+            found.append(Check(f"bad_{name}", f"Its {what} is not a number.", bad, name))
     if "created_at" in c.has:
         bad = "t_created_at IS NOT NULL AND created_at IS NULL"
         found.append(Check("bad_time", "Its time cannot be read, or never was.", bad, "created_at"))
@@ -253,7 +256,7 @@ def _past(c: Context) -> str:
     """SQL: when it happened, as far as that decides whether it was before an erasure.
 
     A time that cannot be read, or never was, is no proof that they have come back: such a row would be rejected for it,
-    and kept with the name of somebody erased until the shop mends it.
+    and kept with the name of somebody erased until the shop fixes it.
     """
     if "ts" not in c.has:
         return "0"

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 EVENTS, ITEMS, USERS = "events", "items", "users"
 KINDS = (EVENTS, ITEMS, USERS)
@@ -41,21 +42,27 @@ def _f(name: str, value: str, *tiers: str, required: bool = False) -> Field:
 _USER = _f(
     "user_id",
     "id",
-    "customer_id customerid userid client_id clientid customer_number customer_no kundennummer kunden_id "
-    "id_customer id_client idcliente cliente_id shopper_id buyer_id member_id numero_client codigo_cliente "
+    "customer_id customerid userid client_id clientid customer_number customer_no customer_code customer_nr "
+    "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
+    "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
     "customer_unique_id household_id household_key",
-    "customer user kunde client cliente buyer shopper account_id uid visitor_id visitorid reviewer_id",
-    "email customer_email e_mail mail email_address user_email billing_email email_billing",
+    "customer user kunde client cliente buyer shopper account_id uid reviewer_id profile_id buyer_username",
+    "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
+    "billing_email_address kunden_email",
+    "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
+    "client_cookie distinct_id",
     required=True,
 )
+EMAIL_TIER, VISITOR_TIER = 3, 4  # of `_USER`: guests are known by these where the number of the customer is empty
 _ITEM = _f(
     "item_id",
     "id",
-    "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr article_number "
-    "item_code product_code id_product produkt_id id_producto codigo_producto reference_produit",
-    "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin",
+    "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr article_number "
+    "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
+    "product_number productnumber item_number itemnumber listing_id codice_articolo",
+    "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin itemsku product_view_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
-    "artist_id track_id song_id recipe_id business_id location_id venue_id",
+    "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id model",
     required=True,
 )
 
@@ -65,51 +72,94 @@ EVENT_FIELDS = (
     _f(
         "ts",
         "time",
-        "timestamp event_time event_timestamp order_date orderdate invoice_date invoicedate purchase_date "
-        "created_at bestelldatum date_commande fecha_pedido occurred_at datetime date_time order_time "
-        "transaction_date transaction_time transaction_dt t_dat purchase_timestamp order_purchase_timestamp sale_date "
-        "sales_date",
-        "date time datum fecha data zeit zeitpunkt date_add order_created_at unix_timestamp epoch when day",
+        "timestamp time_stamp event_time event_timestamp order_date orderdate order_date_time invoice_date invoicedate "
+        "purchase_date created_at bestelldatum auftragsdatum date_commande fecha_pedido data_ordine occurred_at "
+        "datetime date_time order_time transaction_date transaction_time transaction_dt t_dat purchase_timestamp "
+        "order_purchase_timestamp sale_date sales_date date_created order_created placed_at",
+        "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
+        "eventdate event_date created",
         required=True,
     ),
     _f(
         "qty",
         "whole",
-        "quantity menge anzahl cantidad quantite",
-        "qty_ordered units count pieces stueck amount_of_units",
+        "quantity menge anzahl cantidad quantite quantita aantal ilosc antal",
+        "qty_ordered units count pieces stueck stk amount_of_units quantity_shipped quantity_ordered "
+        "quantity_purchased product_quantity product_qty item_quantity lineitem_quantity qty_sold sold_qty",
     ),
-    _f("event_type", "word", "event type_of_event event_name", "type action behavior behaviour interaction activity"),
+    _f(
+        "event_type",
+        "word",
+        "event type_of_event event_name feedback_type eventname",
+        "type action behavior behaviour interaction activity",
+    ),
     _f(
         "order_id",
         "id",
-        "orderid order_number order_no ordernumber invoice_no invoiceno invoice_id invoice_number bestellnummer "
-        "transaction_id transactionid numero_commande increment_id",
-        "order invoice receipt_id receipt basket_id transaction",
+        "orderid order_number order_no order_nr ordernumber invoice_no invoiceno invoice_id invoice_number "
+        "bestellnummer auftragsnummer rechnungsnummer belegnummer transaction_id transactionid numero_commande "
+        "numero_pedido increment_id amazon_order_id id_order",
+        "order invoice receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id",
     ),
-    _f("session_id", "id", "sessionid user_session", "session visit_id"),
+    _f(
+        "session_id",
+        "id",
+        "sessionid user_session ga_session_id",
+        "session visit_id idvisit id_visit visit",
+    ),
     _f("event_id", "id", "eventid event_uuid", "uuid message_id"),
-    _f("price", "number", "unit_price unitprice item_price price_per_unit einzelpreis", "preis prix precio prezzo"),
-    _f("currency", "word", "currency_code order_currency", "waehrung devise moneda"),
+    _f(
+        "price",
+        "number",
+        "unit_price unitprice item_price price_per_unit einzelpreis product_unit_price lineitem_price",
+        "preis prix precio prezzo price_gross",
+    ),
+    _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
     _f("position", "whole", "rank", "slot"),
     _f("request_id", "id", "requestid", "req_id"),
 )
 ITEM_FIELDS = (
-    Field("item_id", "id", (*_ITEM.names, "id code handle"), True),
+    Field("item_id", "id", (*_ITEM.names[:3], "id code", f"{_ITEM.names[3]} handle"), True),
     _f(
         "category",
         "text",
-        "category_name product_category kategorie categorie categoria",
-        "categories kategorien department product_type genre group warengruppe",
+        "category_name product_category product_categories kategorie categorie categoria",
+        "categories kategorien department product_type genre genres group warengruppe category_l1 categories_name",
     ),
-    _f("brand", "text", "brand_name marke marque marca", "manufacturer vendor hersteller make brands producer"),
-    _f("price", "number", "unit_price unitprice list_price sale_price verkaufspreis", "preis prix precio prezzo"),
-    _f("img_url", "text", "image_url imageurl image_link img picture_url", "image images picture photo thumbnail bild"),
-    _f("title", "text", "product_name item_name productname name_of_product", "name titel titre titulo bezeichnung"),
-    _f("description", "text", "product_description body_html", "beschreibung long_description short_description"),
+    _f(
+        "brand",
+        "text",
+        "brand_name marke marque marca",
+        "manufacturer vendor hersteller make brands producer manufacturer_name publisher",
+    ),
+    _f(
+        "price",
+        "number",
+        "unit_price unitprice list_price verkaufspreis price_gross regular_price gross_price variant_price",
+        "preis prix precio prezzo",
+    ),
+    _f(
+        "img_url",
+        "text",
+        "image_url imageurl image_link image_src main_image img picture_url base_image",
+        "image images picture photo thumbnail bild bild_url product_image images_src additional_image_link",
+    ),
+    _f(
+        "title",
+        "text",
+        "product_name item_name productname name_of_product product_title book_title movie_title",
+        "name titel titre titulo bezeichnung",
+    ),
+    _f(
+        "description",
+        "text",
+        "product_description body_html",
+        "beschreibung long_description short_description",
+    ),
     _f("tags", "text", "keywords", "labels"),
-    _f("url", "text", "product_url link", "permalink href"),
-    _f("availability", "flag", "available in_stock instock is_in_stock", "active stock_status verfuegbar"),
-    _f("created_at", "time", "created date_created", "date_added created_on"),
+    _f("url", "text", "product_url link permalink", "href url_path product_link"),
+    _f("availability", "flag", "available in_stock instock is_in_stock", "stock_status verfuegbar"),
+    _f("created_at", "time", "created date_created creation_timestamp", "date_added created_on"),
     _f("region", "text", "market"),
     _f("margin", "number", "profit_margin", "marge"),
     _f("parent_id", "id", "item_group_id group_id parent_product_id", "parent parent_sku parent_asin parent_reference"),
@@ -121,19 +171,50 @@ USER_FIELDS = (
 
 # What is read to judge a row or to make another field, and not kept by itself.
 AIDS = (
-    Field("status", "text"),  # how far the order got
-    Field("refunded_qty", "number"),
+    # How far the order got.
+    Field(
+        "status",
+        "text",
+        (
+            "status order_status orderstatus order_state order_status_name bestellstatus auftragsstatus",
+            "financial_status payment_status zahlungsstatus state_name current_state statut statut_commande estado "
+            "estado_pedido stato stato_ordine stan stav tila orderstatus_name status_name",
+            "state",
+        ),
+    ),
+    Field("test_order", "flag", ("test_order is_test test_mode", "test")),
+    Field("refunded_qty", "number", ("refunded_quantity refunded_qty qty_refunded quantity_refunded",)),
     Field("line_total", "number"),  # price of all pieces of the line
+    Field("rating", "number", ("rating ratings stars overall star_rating review_rating book_rating",)),
     # Tells postage and vouchers from products.
-    Field("title_of_line", "text", ("item_name product_name lineitem_name", "description title name")),
+    Field(
+        "title_of_line",
+        "text",
+        ("item_name product_name lineitem_name title_of_line artikelbezeichnung", "description title name details"),
+    ),
     Field("parent_line", "text"),  # filled on lines that only detail another line
-    Field("cancelled_at", "text"),
+    Field("cancelled_at", "text", ("cancelled_at canceled_at cancellation_date",)),
     Field("translation_of", "text"),  # filled on rows that repeat an item in another language
-    Field("published", "text"),
+    Field("published", "text", ("published product_visible is_visible visible product_online enabled", "active")),
+    Field("listing", "text", ("status product_status listing_status", "draft")),  # active, draft, archived
+    Field("visibility", "text", ("visibility visibility_in_catalog catalog_visibility",)),
+    Field(
+        "stock",
+        "number",
+        (
+            "stock stock_quantity inventory_quantity stock_level current_stock_level variant_inventory_qty "
+            "quantity_in_stock qty_in_stock available_stock bestand lagerbestand inventory stock_qty",
+            "quantity qty menge",
+        ),
+    ),
+    # Sold though there is none left: continue or deny, 1 or 0.
+    Field("stock_policy", "text", ("variant_inventory_policy inventory_policy backorders backorders_allowed",)),
+    Field("stock_tracker", "text"),  # who counts the stock; where nobody does, the count means nothing
     Field("item_type", "text"),
+    Field("handle", "text", ("handle slug url_key",)),
     Field("option1", "text"),
     Field("option2", "text"),
-    Field("special_price", "number"),
+    Field("special_price", "number", ("sale_price special_price",)),
 )
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {EVENTS: EVENT_FIELDS, ITEMS: ITEM_FIELDS, USERS: USER_FIELDS}
@@ -153,7 +234,10 @@ def plain(name: str) -> str:
 
 def tier_of(field: Field, name: str) -> int | None:
     """How telling this column name is for the field: 0 its own name, then the tiers; None not at all."""
-    for tier, names in enumerate(field.names):
-        if name in names.split() or name.replace("_", "") in {n.replace("_", "") for n in names.split()}:
-            return tier
-    return None
+    squeezed = name.replace("_", "")
+    return next((tier for tier, names in enumerate(_squeezed(field.names)) if squeezed in names), None)
+
+
+@cache
+def _squeezed(names: tuple[str, ...]) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(n.replace("_", "") for n in tier.split()) for tier in names)

@@ -5,27 +5,39 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..errors import InputError, UsageError
-from .columns import AIDS, EVENTS, FIELDS, ITEMS, KINDS, USERS, Field, plain, tier_of
+from .columns import AIDS, EVENTS, FIELDS, ITEMS, Field, plain
+from .dialect import column_name
+from .order_heads import with_heads
 from .presets import PLATFORMS, PRESETS, Preset, dead_end, given_away
 from .readers import Source
-
-# Columns that our own export of rejected rows adds; they come back with the mended rows.
-ID_COLUMN = "_rejected_id"  # ties a mended row to the one it replaces
-OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
-_TIME = (
-    r"^\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
-    r"|[A-Za-z]{3,9}\.? \d|\d{1,2}\.?[ -][A-Za-z]{3})"
+from .recognition import (
+    OWN_COLUMNS,
+    aid,
+    candidates,
+    event_field,
+    looks_like,
+    rank_of,
+    recognised_aids,
+    recognised_kind,
+    substitutes,
 )
-_RATINGS = {"rating", "ratings", "stars", "overall", "star_rating", "review_rating", "book_rating"}
-_EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+from .refusals import (
+    ambiguous,
+    listed,
+    missing,
+    refuse_half_orders,
+    refuse_one_customer,
+    refuse_packed_products,
+    refuse_views_as_purchases,
+    unknown_kind,
+    views_by_name,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,14 @@ class Understanding:
         Nobody said what kind of file it is, nor did a platform's columns; only the names of columns did.
     date
         The time of every row, epoch seconds, where somebody said it; no column is read for it then.
+    event_type
+        What every row tells, where somebody said it.
+    ratings_from
+        The rating from which on a rated product is liked; None where ratings are not read.
+    fill_down, group
+        Fields that stand on one row of a group only, and the field that groups the rows.
+    heads
+        Rows without a product are the heads of orders whose lines are rows of their own.
     """
 
     kind: str
@@ -60,14 +80,29 @@ class Understanding:
     date_order: str | None = None
     guessed: bool = False
     date: int | None = None
+    event_type: str | None = None
+    ratings_from: float | None = None
+    fill_down: tuple[str, ...] = ()
+    group: str = ""
+    heads: bool = False
 
-    def remembered(self, names: Sequence[str], date_order: str | None) -> str:
-        """As JSON, for `recalled`."""
+    def remembered(self, source: Source, date_order: str | None) -> str:
+        """As JSON, for `recalled`; with the file's dialect, for whoever has to read the same bytes again."""
+        names = source.columns
         columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
         platform = self.preset.platform if self.preset else None
-        # By the header, a line that is not a row tells where its customer would be.
-        told = {"kind": self.kind, "preset": platform, "columns": columns, "header": list(names)}
-        said = told | {"date_order": date_order, "date": self.date}
+        said = {
+            "kind": self.kind,
+            "preset": platform,
+            "columns": columns,
+            # By the header, a line that is not a row tells where its customer would be.
+            "header": list(names),
+            "date_order": date_order,
+            "date": self.date,
+            "event_type": self.event_type,
+            "ratings_from": self.ratings_from,
+            "form": source.form.as_dict(),
+        }
         return orjson.dumps(said).decode()
 
     def described(self, names: Sequence[str]) -> dict[str, str]:
@@ -75,21 +110,14 @@ class Understanding:
         return {f: " or ".join(names[i] for i in at) for f, at in self.columns.items()}
 
 
-def understand(
-    source: Source,
-    *,
-    kind: str | None = None,
-    said: Mapping[str, str] | None = None,
-    preset: str | None = None,
-    remembered: Mapping[str, Mapping[str, str]] | None = None,
-    date: int | None = None,
-) -> Understanding:
-    """Understand the columns of a file.
+@dataclass(frozen=True)
+class Asked:
+    """What the person said of a file, or of all.
 
     Parameters
     ----------
     kind
-        events, items or users, when the person said so.
+        events, items or users.
     said
         Field to column name, from the command line; `a|b` means a, or b where a is empty.
     preset
@@ -98,34 +126,93 @@ def understand(
         Mappings from the settings, by kind; used where the file has the column.
     date
         The time of all rows of a file of events, epoch seconds; columns of times are left alone then.
+    event_type
+        What all rows of a file of events tell.
+    ratings_from
+        The rating from which on a rated product is liked.
+    """
+
+    kind: str | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+    preset: str | None = None
+    remembered: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    date: int | None = None
+    event_type: str | None = None
+    ratings_from: float | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the file has to speak for itself."""
+        return not self.said and not any(
+            v is not None for v in (self.kind, self.preset, self.date, self.event_type, self.ratings_from)
+        )
+
+
+def understand(source: Source, asked: Asked) -> Understanding:
+    """Understand the columns of a file.
 
     Raises
     ------
     UsageError, InputError
         When a column named is not there, or a field that is needed cannot be told; the message has the line to type.
     """
-    if preset is not None and preset not in PLATFORMS:
-        near = difflib.get_close_matches(preset, PLATFORMS, n=1)
+    if asked.preset is not None and asked.preset not in PLATFORMS:
+        near = difflib.get_close_matches(asked.preset, PLATFORMS, n=1)
         raise UsageError(
-            f"There is no preset '{preset}'.", f"Did you mean {near[0] if near else ', '.join(PLATFORMS)}?"
+            f"There is no preset '{asked.preset}'.", f"Did you mean {near[0] if near else ', '.join(PLATFORMS)}?"
         )
-    if "_reading" in source.columns and not said and kind is None and preset is None and date is None:
-        at = source.columns.index("_reading")
-        readings = [r for r in source.sample().column(f"c{at}").unique().to_pylist() if r]
+    if "_reading" in source.columns and asked.nothing:
+        readings = source.texts(source.columns.index("_reading"))
         if readings and (again := recalled(source, readings[0])) is not None:
             return again
-    found = _preset_for(source, preset, kind, bool(said))
+    said = dict(asked.said)
+    found = _preset_for(source, asked)
     if found is not None:
-        return _dated(source, _by_preset(source, found, said or {}, date is not None), date)
+        understood = _by_preset(source, found, said, asked.date is not None)
+    else:
+        understood = _by_names(source, asked, said)
+    if understood.kind == EVENTS:
+        understood = _told(source, understood, asked)
+        refuse_views_as_purchases(source, understood.columns, understood.preset is not None, understood.event_type)
+    refuse_packed_products(source, understood.columns)
+    return _dated(source, understood, asked.date)
+
+
+def _by_names(source: Source, asked: Asked, said: Mapping[str, str]) -> Understanding:
+    kind = asked.kind
     if not said and kind is None and (advice := dead_end(source.columns)):
         raise InputError(f"{source.path} holds no products.", advice)
-    sample, guessed = source.sample(), kind is None
-    kind = kind or _kind_of(source, said or {}, sample)
-    chosen = _said(source, kind, {**_usable(source, kind, (remembered or {}).get(kind, {})), **(said or {})})
-    recognised, notes = _recognise(source, kind, chosen, sample, date is not None)
+    kind = kind or recognised_kind(source, said)
+    if kind is None:
+        raise unknown_kind(source)
+    if asked.kind is None and not said:
+        refuse_half_orders(source, kind)
+    remembered = {f: c for f, c in asked.remembered.get(kind, {}).items() if c in source.columns}
+    chosen = _said(source, kind, {**remembered, **said})
+    recognised, notes = _recognise(source, kind, chosen, asked.date is not None)
     columns = {**recognised, **chosen}
-    notes += _ratings(source) if kind == EVENTS and "event_type" not in columns else []
-    return _dated(source, replace(_complete(source, kind, columns, None, notes), guessed=guessed), date)
+    if kind == EVENTS and "event_type" not in columns and asked.ratings_from is None:
+        notes += _ratings(source)
+    understood = replace(_complete(source, kind, columns, None, notes), guessed=asked.kind is None)
+    return with_heads(source, understood) if kind == EVENTS else understood
+
+
+def _told(source: Source, understood: Understanding, asked: Asked) -> Understanding:
+    """The same, with what was said of all its rows."""
+    if asked.ratings_from is not None and "rating" not in understood.columns:
+        raise UsageError("--ratings-from needs a column of ratings.", "Say which it is: --map rating=COLUMN.")
+    if asked.event_type is not None and "event_type" in understood.columns:
+        columns = {name: at for name, at in understood.columns.items() if name != "event_type"}
+        understood = replace(understood, columns=columns)
+    event_type, notes = asked.event_type, list(understood.notes)
+    typed = {"event_type", "order_id", "price", "qty", "status"} & set(understood.columns)
+    if event_type is None and understood.preset is None and not typed and views_by_name(source):
+        event_type = "view"
+        notes.append("Its name speaks of views: every row is read as a view. If not: --event-type purchase.")
+    for at in understood.columns.get("user_id", ())[:1]:
+        if note := refuse_one_customer(source, at, "user_id" in asked.said):
+            notes.append(note)
+    return replace(understood, event_type=event_type, ratings_from=asked.ratings_from, notes=tuple(notes))
 
 
 def _dated(source: Source, understood: Understanding, date: int | None) -> Understanding:
@@ -141,12 +228,12 @@ def _dated(source: Source, understood: Understanding, date: int | None) -> Under
 
 def _ratings(source: Source) -> list[str]:
     """What becomes of a column of ratings, which no model asks for."""
-    rating = next((name for name in source.columns if plain(name) in _RATINGS), None)
+    rating = next((n for i, n in enumerate(source.columns) if rank_of(source, aid("rating"), i) is not None), None)
     if rating is None:
         return []
     return [
-        f"The column {rating!r} is not used: a poor rating counts as much as a good one. To weigh them, read them as "
-        f"types of events, --map event_type={shlex.quote(rating)}, and set weights under [events.weights]."
+        f"The column {rating!r} is not used: a poor rating counts as much as a good one. To tell them apart, say from "
+        f"which rating on a product is liked: --ratings-from 4 (--map rating={shlex.quote(rating)})."
     ]
 
 
@@ -164,7 +251,15 @@ def recalled(source: Source, reading: str) -> Understanding | None:
     names = [name for wanted in known["columns"].values() for name in wanted]
     preset = next((p for p in PRESETS if p.platform == platform and p.kind == kind and _fits(p, names)), None)
     again = _complete(source, kind, {f: at for f, at in columns.items() if at}, preset, ())
-    return replace(again, date_order=known.get("date_order"), date=known.get("date"))
+    return replace(
+        again,
+        date_order=known.get("date_order"),
+        date=known.get("date"),
+        event_type=known.get("event_type"),
+        ratings_from=known.get("ratings_from"),
+        fill_down=again.fill_down,
+        group=again.group,
+    )
 
 
 def _fits(preset: Preset, names: Sequence[str]) -> bool:
@@ -172,7 +267,8 @@ def _fits(preset: Preset, names: Sequence[str]) -> bool:
     return all(plain(n) in known for n in names)
 
 
-def _preset_for(source: Source, named: str | None, kind: str | None, said: bool) -> Preset | None:
+def _preset_for(source: Source, asked: Asked) -> Preset | None:
+    named, kind, said = asked.preset, asked.kind, bool(asked.said)
     preset = given_away(source.columns, named)
     if preset is not None and kind is not None and preset.kind != kind:
         preset = None
@@ -196,7 +292,7 @@ def _nearest(source: Source, platform: str, kind: str | None) -> Preset:
     best = max(candidates, key=likeness)
     if likeness(best) < 2:
         raise InputError(
-            f"{source.path} is no export of {platform} that we know (it lacks {', '.join(map(repr, best.telling))}).",
+            f"{source.path} is not a known export of {platform} (it lacks {', '.join(map(repr, best.telling))}).",
             "Leave --preset out, or name the columns with --map.",
         )
     return best
@@ -215,14 +311,16 @@ def _by_preset(source: Source, preset: Preset, said: Mapping[str, str], dated: b
                 f"{source.path} looks like {preset.kind} of {preset.platform}, but lacks the column {looked} ({name}).",
                 _suggest(source, name, preset.columns[name], spare),
             )
-    return _complete(source, preset.kind, columns, preset, list(preset.notes))
+    if preset.ask and preset.ask not in said:
+        raise ambiguous(source, next(f for f in FIELDS[preset.kind] if f.name == preset.ask), columns[preset.ask])
+    understood = _complete(source, preset.kind, columns, preset, list(preset.notes))
+    return replace(understood, fill_down=preset.fill_down, group=preset.group)
 
 
 def _suggest(source: Source, name: str, looked: Sequence[str], spare: Sequence[int]) -> str:
     """The line to type, with the likeliest of the columns that nothing is read from."""
     if name == "ts":
-        sample = source.sample()
-        spare = [i for i in spare if _looks(_event_field("ts"), sample.column(f"c{i}"))]
+        spare = [i for i in spare if looks_like(event_field("ts"), source, i)]
         spare = sorted(spare, key=lambda i: -_likeness(source.columns[i], looked))
     words = {w for c in looked for w in plain(c).split("_")}
     sharing = [source.columns[i] for i in spare if words & set(plain(source.columns[i]).split("_"))]
@@ -230,47 +328,6 @@ def _suggest(source: Source, name: str, looked: Sequence[str], spare: Sequence[i
     near = sharing or [m for c in looked for m in difflib.get_close_matches(c, names, n=1, cutoff=0.4)]
     near = near or (names if name == "ts" else [])
     return f"Say which column it is: --map {name}={shlex.quote(near[0] if near else 'THE COLUMN')}"
-
-
-_PERSONAL = {"email", "mail", "phone", "telephone", "billing", "shipping", "customer", "client", "kunde", "address"}
-
-
-def names_people(columns: Sequence[str]) -> bool:
-    """Whether a file has columns about customers; such columns must not become attributes of items."""
-    customer = next(f for f in FIELDS[EVENTS] if f.name == "user_id")
-    return any(tier_of(customer, plain(c)) is not None or _PERSONAL & set(plain(c).split("_")) for c in columns)
-
-
-def refuse_dealings(source: Source, understood: Understanding, rows: int, things: int) -> None:
-    """Stop where sales would be taken for a catalogue, or visits for a list of customers, for want of a known name.
-
-    Parameters
-    ----------
-    rows, things
-        Good rows of the file, and the products or customers they are about.
-
-    Raises
-    ------
-    InputError
-        The kind was guessed, and the rows are not one for each product or customer.
-    """
-    if not understood.guessed or understood.kind == EVENTS or rows <= 1.2 * things:
-        return
-    dealing = [i for name in ("order_id", "session_id", "ts") for i in _named_like(source, name)]
-    if understood.kind == ITEMS and not dealing:
-        return  # sizes and colours of the same product, in a row each
-    what, lacking = ("products", "user_id") if understood.kind == ITEMS else ("customers", "item_id")
-    also = f" and has the column {source.columns[dealing[0]]!r}" if dealing else ""
-    raise InputError(
-        f"{source.path} would be read as a list of {what}, but has {rows:,} rows of {things:,} of them{also}, "
-        f"as a list of events has; its columns: {_list(source.columns)}.",
-        f"If it holds events, say what is in place of {lacking}: --map {lacking}=COLUMN; if not, --type "
-        f"{understood.kind}.",
-    )
-
-
-def _named_like(source: Source, name: str) -> list[int]:
-    return [i for i, column in enumerate(source.columns) if tier_of(_event_field(name), plain(column)) is not None]
 
 
 def _likeness(name: str, looked: Sequence[str]) -> float:
@@ -296,144 +353,90 @@ def _alternatives(source: Source, column: str) -> list[str]:
 def _position(source: Source, field: str, column: str) -> int:
     if column in source.columns:
         return source.columns.index(column)
-    same = [i for i, c in enumerate(source.columns) if plain(c) == plain(column) and plain(column)]
+    bare = plain(column_name(column))
+    same = [i for i, c in enumerate(source.columns) if plain(c) in (plain(column), bare) and bare]
     if len(same) == 1:
         return same[0]
+    below = [i for i, c in enumerate(source.columns) if plain(c).startswith(plain(column) + "_") and "." in c]
+    if below and field == "item_id":  # the list of lines itself was named
+        item = event_field("item_id")
+        ranked = sorted((rank, i) for i in below if (rank := rank_of(source, item, i)) is not None)
+        if ranked:
+            return ranked[0][1]
+    if below:
+        raise InputError(
+            f"'{column}' of {source.path} is a list or an object.",
+            f"Name a value in it: --map {field}=COLUMN, of {listed([source.columns[i] for i in below])}.",
+        )
     near = difflib.get_close_matches(column, source.columns, n=1)
-    hint = f"Did you mean --map {field}={shlex.quote(near[0])}?" if near else f"It has: {_list(source.columns)}."
+    hint = f"Did you mean --map {field}={shlex.quote(near[0])}?" if near else f"It has: {listed(source.columns)}."
     raise InputError(f"{source.path} has no column '{column}'.", hint)
 
 
-def _usable(source: Source, kind: str, remembered: Mapping[str, str]) -> dict[str, str]:
-    """Remembered mappings whose column this file has; others are about other files."""
-    return {f: c for f, c in remembered.items() if c in source.columns}
-
-
-def _kind_of(source: Source, said: Mapping[str, str], sample: pa.Table) -> str:
-    """Events have customers and items, items no customers, users no items."""
-    has = {"user_id": "user_id" in said, "item_id": "item_id" in said}
-    for name in has:
-        has[name] = has[name] or bool(_candidates(source, _event_field(name), set(), sample))
-    if not has["user_id"] and has["item_id"] and "ts" not in said:
-        session, ts = (_candidates(source, _event_field(n), set(), sample) for n in ("session_id", "ts"))
-        has["user_id"] = bool(session and ts)  # clicks of guests
-    if has["user_id"]:
-        return EVENTS if has["item_id"] else USERS
-    fields = [f for f in FIELDS[ITEMS] if f.name == "item_id"]
-    if has["item_id"] or _candidates(source, fields[0], set(), sample):
-        return ITEMS
-    raise InputError(
-        f"{source.path} has no column that we know as a customer or a product; it has: {_list(source.columns)}.",
-        "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
-        f"(and --type {'|'.join(KINDS)}).",
-    )
-
-
-def _event_field(name: str) -> Field:
-    return next(f for f in FIELDS[EVENTS] if f.name == name)
-
-
 def _recognise(
-    source: Source, kind: str, chosen: Mapping[str, tuple[int, ...]], sample: pa.Table, dated: bool
+    source: Source, kind: str, chosen: Mapping[str, tuple[int, ...]], dated: bool
 ) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     taken = {i for where in chosen.values() for i in where}
     found: dict[str, tuple[int, ...]] = {}
     notes: list[str] = []
     # Required fields first: `email` is a customer only where nothing better is, and `id` an item.
-    for field in sorted(FIELDS[kind], key=lambda f: not f.required):
-        if field.name in chosen or (dated and field.name == "ts"):
+    for wanted in sorted(FIELDS[kind], key=lambda f: not f.required):
+        if wanted.name in chosen or (dated and wanted.name == "ts") or _repeated(source, wanted):
             continue
-        best = _candidates(source, field, taken, sample)
+        best = candidates(source, wanted, taken)
         if not best:
-            guests = field.name == "user_id" and _candidates(source, _event_field("session_id"), taken, sample)
-            if field.required and not (guests or (field.name == "user_id" and "session_id" in chosen)):
-                raise _missing(source, kind, field, sample, taken)
+            guests = wanted.name == "user_id" and candidates(source, event_field("session_id"), taken)
+            if wanted.required and not (guests or (wanted.name == "user_id" and "session_id" in chosen)):
+                raise missing(source, kind, wanted, taken)
             continue
-        if len(best) > 1 and field.required:
-            raise _ambiguous(source, field, best)
+        if len(best) > 1 and wanted.required:
+            raise ambiguous(source, wanted, best)
         if len(best) > 1:
             others = ", ".join(repr(source.columns[i]) for i in best[1:])
-            notes.append(f"{field.name} is read from {source.columns[best[0]]!r}, not from {others}.")
-        found[field.name] = (best[0],)
-        taken.add(best[0])
-    if kind == EVENTS and "title_of_line" not in chosen:
-        title = _candidates(source, next(f for f in AIDS if f.name == "title_of_line"), taken, sample)
-        found |= {"title_of_line": (title[0],)} if title else {}
+            notes.append(f"{wanted.name} is read from {source.columns[best[0]]!r}, not from {others}.")
+        if kind == EVENTS and not _of_products(source, wanted, best[0]):
+            continue
+        others_too = substitutes(source, wanted, best[0], taken) if kind == EVENTS else ()
+        found[wanted.name] = (best[0], *others_too)
+        taken |= {best[0], *others_too}
+    if kind == EVENTS and "order_id" not in {*found, *chosen} and (order := _order_itself(source, taken)) is not None:
+        found["order_id"] = (order,)
+    wanted_aids = [n for n in _AIDS_OF[kind] if n != "stock" or not candidates(source, event_field("order_id"), taken)]
+    found |= recognised_aids(source, [n for n in wanted_aids if n not in chosen], taken)
     if kind == ITEMS and "title" not in found and "description" in found and "title" not in chosen:
         # Invoices and price lists call the product's name its description.
         found["title"] = found.pop("description")
     return found, notes
 
 
-def _candidates(source: Source, field: Field, taken: set[int], sample: pa.Table) -> list[int]:
-    """Positions of the columns in the most telling tier whose content can be the field."""
-    tiers: dict[int, list[int]] = {}
-    for i, name in enumerate(source.columns):
-        tier = None if i in taken or name in OWN_COLUMNS else tier_of(field, plain(name))
-        if tier is not None and (tier == 0 or _can_be(field, sample.column(f"c{i}"))):
-            tiers.setdefault(tier, []).append(i)
-    if not tiers:
-        return []
-    best = tiers[min(tiers)]
-    return best[:1] if min(tiers) == 0 else best
+_AIDS_OF = {
+    EVENTS: ("title_of_line", "status", "test_order", "cancelled_at", "refunded_qty", "rating"),
+    ITEMS: ("published", "listing", "visibility", "stock", "stock_policy", "special_price", "handle"),
+    "users": (),
+}
 
 
-def _can_be(field: Field, column: pa.ChunkedArray) -> bool:
-    """Whether the content speaks against the field: nothing in it, or no times where times should be."""
-    text = pc.cast(column, pa.string(), safe=False) if not pa.types.is_string(column.type) else column
-    filled = text.filter(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(text), ""), False))
-    if len(filled) == 0:
-        return len(column) == 0
-    if field.value == "time" and pa.types.is_string(column.type):
-        return bool(pc.sum(pc.match_substring_regex(filled, _TIME)).as_py() * 2 >= len(filled))
-    return True
+def _repeated(source: Source, wanted: Field) -> bool:
+    """Whether the field would be told once for several rows: a message's number is not that of each of its lines."""
+    return wanted.name == "event_id" and bool(source.levels)
 
 
-def no_times(name: str, values: Sequence[str]) -> str:
-    """What a column holds whose values are no times, without a full stop."""
-    shown = list(dict.fromkeys(v[:20] for v in values))
-    if not shown:
-        return f"{name} is empty"
-    return f"{name} holds {', '.join(shown[:3])}{' …' if len(shown) > 3 else ''}, which are no times"
+def _of_products(source: Source, wanted: Field, at: int) -> bool:
+    """Not the price of a whole order for that of its lines."""
+    if not source.levels or wanted.name not in ("price", "qty", "position"):
+        return True
+    return source.levels[at] == max(source.levels) or bool(substitutes(source, event_field("item_id"), at, set()))
 
 
-def _named_but_none(source: Source, field: Field, sample: pa.Table, taken: set[int]) -> str:
-    """A sentence on each column that is named like the field and cannot be it, because of what it holds."""
-    said = []
-    for i, name in enumerate(source.columns):
-        if field.value != "time" or i in taken or tier_of(field, plain(name)) is None:
-            continue
-        values = [str(v).strip() for v in sample.column(f"c{i}").to_pylist() if v is not None and str(v).strip()]
-        said.append(f" {no_times(name, values)}.")
-    return "".join(said)
-
-
-def _missing(source: Source, kind: str, field: Field, sample: pa.Table, taken: set[int]) -> InputError:
-    names = source.columns
-    guess = next((i for i in range(len(names)) if i not in taken and _looks(field, sample.column(f"c{i}"))), None)
-    example = shlex.quote(names[guess]) if guess is not None else "COLUMN"
-    return InputError(
-        f"{source.path} has no column that we know as {field.name}; it has: {_list(names)}."
-        + _named_but_none(source, field, sample, taken),
-        f"Say which one it is: --map {field.name}={example}"
-        + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
-        + (" (where it has no times, say one date for all rows: --date 2025-01-31)" if field.name == "ts" else ""),
-    )
-
-
-def _looks(field: Field, column: pa.ChunkedArray) -> bool:
-    if field.value == "time":
-        return pa.types.is_timestamp(column.type) or (
-            pa.types.is_string(column.type) and len(column) > 0 and _can_be(field, column)
-        )
-    if field.name == "user_id" and pa.types.is_string(column.type) and len(column):
-        return bool((pc.sum(pc.match_substring_regex(column, _EMAIL)).as_py() or 0) * 2 > len(column))
-    return False
-
-
-def _ambiguous(source: Source, field: Field, best: Sequence[int]) -> InputError:
-    lines = " or ".join(f"--map {field.name}={shlex.quote(source.columns[i])}" for i in best)
-    return InputError(f"{source.path} has {len(best)} columns that can be {field.name}.", f"Say which one: {lines}")
+def _order_itself(source: Source, taken: set[int]) -> int | None:
+    """The number of the object that has the lines."""
+    for name in ("id", "number", "name", "entity_id"):
+        for i, column in enumerate(source.columns):
+            outer = source.levels and source.levels[i] == 0 and i not in taken
+            own = "." not in column or column.split(".")[0] in ("node", "order", "attributes")
+            if outer and own and plain(column.split(".")[-1]) == name:
+                return i
+    return None
 
 
 def _complete(
@@ -451,8 +454,3 @@ def _complete(
     order = {f.name: n for n, f in enumerate((*FIELDS[kind], *AIDS))}
     ordered = {name: columns[name] for name in sorted(columns, key=lambda n: order.get(n, len(order)))}
     return Understanding(kind, ordered, preset, unused, (*notes, *doubled))
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -29,6 +29,8 @@ class Preset:
         Field to columns, the first one filled counts. Those that the file lacks are passed over.
     needed
         Fields without which the file is of no use.
+    ask
+        A field that is asked for though the columns are known, since shops differ.
     fill_down
         Fields that stand on the first line of a group only, and the field that groups the lines.
     """
@@ -41,6 +43,7 @@ class Preset:
     fill_down: tuple[str, ...] = ()
     group: str = ""
     notes: tuple[str, ...] = field(default=())
+    ask: str = ""
 
 
 _WOO_ORDERS = Preset(
@@ -91,7 +94,12 @@ _WOO_PRODUCTS = Preset(
         "description": ("Short description", "Description"),
         "tags": ("Tags",),
         "availability": ("In stock?",),
+        "stock": ("Stock",),
+        "stock_policy": ("Backorders allowed?",),
+        "visibility": ("Visibility in catalog",),
+        "url": ("Permalink", "URL"),
         "published": ("Published",),
+        "parent_id": ("Parent",),
         "item_type": ("Type",),
     },
     ("item_id", "title"),
@@ -129,13 +137,17 @@ _SHOPIFY_PRODUCTS = Preset(
         "img_url": ("Variant Image", "Image Src"),
         "description": ("Body (HTML)",),
         "tags": ("Tags",),
-        "published": ("Status", "Published"),
+        "published": ("Published",),
+        "listing": ("Status",),
+        "stock": ("Variant Inventory Qty",),
+        "stock_policy": ("Variant Inventory Policy",),
+        "stock_tracker": ("Variant Inventory Tracker",),
         "handle": ("Handle",),
         "option1": ("Option1 Value",),
         "option2": ("Option2 Value",),
     },
     ("title", "price", "handle"),
-    fill_down=("title", "category", "brand", "description", "tags", "published"),
+    fill_down=("title", "category", "brand", "description", "tags", "published", "listing", "img_url"),
     group="handle",
 )
 _PRESTA_ORDERS = Preset(
@@ -166,7 +178,9 @@ _PRESTA_PRODUCTS = Preset(
         "category": ("Category",),
         "price": ("Price (tax incl.)", "Price (tax excl.)"),
         "img_url": ("Image",),
-        "published": ("Status",),
+        "published": ("Status", "Active (0/1)"),
+        "stock": ("Quantity",),
+        "url": ("URL", "Link"),
     },
     ("item_id", "title"),
 )
@@ -204,10 +218,140 @@ _MAGENTO_PRODUCTS = Preset(
         "description": ("short_description", "description"),
         "availability": ("is_in_stock",),
         "published": ("product_online",),
+        "visibility": ("visibility",),
         "created_at": ("created_at",),
-        "url": ("url_key",),
+        "handle": ("url_key",),
         "translation_of": ("store_view_code",),
         "item_type": ("product_type",),
+    },
+    ("item_id", "title"),
+)
+_WOO_REST = Preset(
+    "woocommerce",
+    EVENTS,
+    ("line_items.sku", "billing.email", "date_created"),
+    {
+        "user_id": ("customer_id", "billing.email"),
+        "item_id": ("line_items.sku", "line_items.variation_id", "line_items.product_id"),
+        "ts": ("date_created_gmt", "date_created"),
+        "qty": ("line_items.quantity",),
+        "order_id": ("number", "id"),
+        "price": ("line_items.price",),
+        "line_total": ("line_items.total",),
+        "currency": ("currency",),
+        "status": ("status",),
+        "title_of_line": ("line_items.name",),
+    },
+    ("user_id", "item_id", "ts", "status"),
+)
+_SHOPIFY_REST = Preset(
+    "shopify",
+    EVENTS,
+    ("line_items.variant_id", "financial_status", "created_at"),
+    {
+        "user_id": ("customer.id", "email", "contact_email", "customer.email"),
+        "item_id": ("line_items.sku", "line_items.variant_id", "line_items.product_id"),
+        "ts": ("created_at", "processed_at"),
+        "qty": ("line_items.quantity",),
+        "order_id": ("name", "order_number", "id"),
+        "price": ("line_items.price",),
+        "currency": ("currency",),
+        "status": ("financial_status",),
+        "cancelled_at": ("cancelled_at",),
+        "test_order": ("test",),
+        "title_of_line": ("line_items.title", "line_items.name"),
+    },
+    ("item_id", "ts", "status"),
+)
+_WEBTOFFEE = Preset(
+    "woocommerce",
+    EVENTS,
+    ("order_id", "customer_email", "line_item.name"),
+    {
+        "user_id": ("customer_id", "customer_user", "customer_email", "billing_email"),
+        "item_id": ("line_item.sku", "line_item.product_id", "line_item.name"),
+        "ts": ("order_date", "date"),
+        "qty": ("line_item.quantity",),
+        "order_id": ("order_number", "order_id"),
+        "line_total": ("line_item.total",),
+        "currency": ("order_currency",),
+        "status": ("status", "order_status"),
+        "title_of_line": ("line_item.name",),
+    },
+    ("user_id", "item_id", "ts"),
+)
+_GA4 = Preset(
+    "ga4",
+    EVENTS,
+    ("event_timestamp", "event_name", "user_pseudo_id", "items.item_id"),
+    {
+        "user_id": ("user_id", "user_pseudo_id"),
+        "item_id": ("items.item_id",),
+        "ts": ("event_timestamp",),
+        "event_type": ("event_name",),
+        "qty": ("items.quantity",),
+        "price": ("items.price",),
+        "session_id": ("event_params.ga_session_id",),
+        "order_id": ("ecommerce.transaction_id", "event_params.transaction_id"),
+        "title_of_line": ("items.item_name",),
+    },
+    ("user_id", "item_id", "ts", "event_type"),
+)
+_SHOPWARE_PRODUCTS = Preset(
+    "shopware",
+    ITEMS,
+    ("product_number", "active", "stock", "price_gross"),
+    {
+        "item_id": ("id", "product_number"),
+        "title": ("name",),
+        "category": ("category_names", "categories"),
+        "brand": ("manufacturer_name",),
+        "price": ("price_gross", "price_net"),
+        "description": ("description",),
+        "img_url": ("cover_media_url", "cover_media"),
+        "published": ("active",),
+        "stock": ("stock",),
+        "parent_id": ("parent_id",),
+    },
+    ("item_id", "title"),
+    ask="item_id",
+)
+_BIGCOMMERCE_PRODUCTS = Preset(
+    "bigcommerce",
+    ITEMS,
+    ("Item Type", "Product Name", "Product Code/SKU"),
+    {
+        "item_id": ("Product Code/SKU", "Product ID"),
+        "title": ("Product Name",),
+        "category": ("Category", "Category String"),
+        "brand": ("Brand Name", "Brand"),
+        "price": ("Price", "Calculated Price"),
+        "special_price": ("Sale Price",),
+        "img_url": ("Product Image URL - 1", "Product Image File - 1"),
+        "description": ("Description", "Product Description"),
+        "url": ("Product URL",),
+        "published": ("Product Visible?",),
+        "stock": ("Current Stock Level", "Stock Level"),
+        "item_type": ("Item Type",),
+    },
+    ("item_id", "title"),
+)
+_GOOGLE_PRODUCTS = Preset(
+    "google",
+    ITEMS,
+    ("id", "title", "link", "availability", "price"),
+    {
+        "item_id": ("id",),
+        "title": ("title",),
+        "category": ("product_type", "google_product_category"),
+        "brand": ("brand",),
+        "price": ("price",),
+        "special_price": ("sale_price",),
+        "img_url": ("image_link",),
+        "description": ("description",),
+        "url": ("link",),
+        "availability": ("availability",),
+        "parent_id": ("item_group_id",),
     },
     ("item_id", "title"),
 )
@@ -235,6 +379,13 @@ PRESETS = (
     _PRESTA_PRODUCTS,
     _MAGENTO_ORDERS,
     _MAGENTO_PRODUCTS,
+    _WOO_REST,
+    _SHOPIFY_REST,
+    _WEBTOFFEE,
+    _GA4,
+    _SHOPWARE_PRODUCTS,
+    _BIGCOMMERCE_PRODUCTS,
+    _GOOGLE_PRODUCTS,
     _RECSYS_EVENTS,
     _RECSYS_ITEMS,
 )

@@ -6,41 +6,32 @@ knows what the columns mean.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from .formats import READ_BYTES, Format, damaged_file, header_of, no_text, open_bytes, open_utf8, sample_text
+from .delimited import BLOCK_BYTES, Broken, read_delimited
+from .dialect import header_of
+from .formats import Format, no_text, sample_text
+from .nesting import MOST_COLUMNS, Layout, layout_of, read_nested
+from .text_encoding import damaged_file
 
-BLOCK_BYTES = 16 << 20  # the longest row that a csv may have
 BATCH_ROWS = 1 << 17
 SAMPLE_ROWS = 5_000
-MOST_OPEN_QUOTES = 200  # a file with more of them is not worth reading line by line
-_DOCUMENT_KEYS = ("orders", "order_items", "events", "products", "items", "customers", "data", "results", "rows")
 
-
-@dataclass(frozen=True)
-class Broken:
-    """A row that could not be taken apart."""
-
-    row_number: int
-    text: str
-    why: str
+Reader = Callable[["Source", list[int]], Iterator[pa.RecordBatch]]
 
 
 @dataclass
 class Source:
-    """One file, ready to be read.
+    """One table, ready to be read: of a file, or of several that belong together.
 
     Parameters
     ----------
@@ -48,6 +39,15 @@ class Source:
         Which file, and how it is written.
     columns
         Names as the file has them; two columns may have the same.
+    read
+        Gives the rows with the columns at some positions.
+    levels
+        Of each column 0 where it is told of an order as a whole, more where it is told of its lines; empty for a table
+        whose rows are all alike.
+    notes
+        What was done to make a table of it.
+    parts
+        The files it was made of, where those are several.
     broken
         Filled while `batches` is read.
     """
@@ -55,13 +55,17 @@ class Source:
     path: Path
     form: Format
     columns: list[str]
+    read: Reader
+    levels: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    parts: tuple[Path, ...] = ()
     broken: list[Broken] = field(default_factory=list)
+    _sample: pa.Table | None = field(default=None, repr=False)
 
     def batches(self, used: Sequence[int]) -> pa.RecordBatchReader:
         """The columns at these positions as `c<position>`, and `row_number` (the header counts as row 1)."""
         self.broken.clear()
-        read = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines, "json": _json_document}[self.form.name]
-        batches = read(self, list(used))
+        batches = self.read(self, list(used))
         try:
             first = next(batches, None)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeError, EOFError) as e:
@@ -74,15 +78,22 @@ class Source:
 
     def sample(self) -> pa.Table:
         """The first rows with all columns, for understanding what they mean."""
-        reader = self.batches(range(len(self.columns)))
-        taken: list[pa.RecordBatch] = []
-        rows = 0
-        for batch in reader:
-            taken.append(batch.slice(0, SAMPLE_ROWS - rows))
-            rows += len(taken[-1])
-            if rows >= SAMPLE_ROWS:
-                break
-        return pa.Table.from_batches(taken, reader.schema)
+        if self._sample is None:
+            reader = self.batches(range(len(self.columns)))
+            taken: list[pa.RecordBatch] = []
+            rows = 0
+            for batch in reader:
+                taken.append(batch.slice(0, SAMPLE_ROWS - rows))
+                rows += len(taken[-1])
+                if rows >= SAMPLE_ROWS:
+                    break
+            self._sample = pa.Table.from_batches(taken, reader.schema)
+        return self._sample
+
+    def texts(self, at: int) -> list[str]:
+        """The filled values of a column in the sample, as trimmed text."""
+        values = self.sample().column(f"c{at}").to_pylist()
+        return [text for v in values if v is not None and (text := str(v).strip())]
 
     def _guarded(self, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield first
@@ -100,7 +111,7 @@ class Source:
                 "Export it again, or say which delimiter it has with --delimiter.",
             )
         if isinstance(e, UnicodeError):
-            return InputError(f"{self.path} is not {self.form.encoding}: {e}.", "Say what it is with --encoding.")
+            return InputError(f"{self.path} is not {self.form.encoding.name}: {e}.", "Say what it is with --encoding.")
         return damaged_file(self.path, e)
 
 
@@ -110,21 +121,56 @@ def open_source(path: Path, form: Format) -> Source:
     Raises
     ------
     InputError
-        For a damaged file, or one without columns.
+        For a damaged file, or one without columns, or with too many.
     """
     try:
-        if form.name == "parquet":
-            with pq.ParquetFile(str(path)) as f:
-                columns = list(f.schema_arrow.names)
-        elif form.name == "csv":
-            columns = header_of(sample_text(path, form), form)
-        else:
-            columns = _json_keys(path, form)
+        source = _opened(path, form)
     except (pa.ArrowInvalid, OSError) as e:
         raise damaged_file(path, e) from None
-    if not columns:
+    if not source.columns:
         raise InputError(f"{path} has no columns.", "Export it again; nothing was changed.")
-    return Source(path, form, columns)
+    if len(source.columns) > MOST_COLUMNS:
+        raise InputError(
+            f"{path} has {len(source.columns):,} columns; at most {MOST_COLUMNS:,} are read.",
+            "Export the columns of orders or products alone; nothing was changed.",
+        )
+    return source
+
+
+def _opened(path: Path, form: Format) -> Source:
+    if form.name == "csv":
+        return Source(path, form, header_of(sample_text(path, form), form.dialect), read_delimited)
+    if form.name == "workbook":
+        from .workbook import open_workbook
+
+        return open_workbook(path, form)
+    if form.name == "parquet":
+        with pq.ParquetFile(str(path)) as f:
+            schema = f.schema_arrow
+        if not any(pa.types.is_nested(kind) for kind in schema.types):
+            return Source(path, form, list(schema.names), _parquet)
+    source = Source(path, form, [], _parquet)
+    layout = layout_of(source)
+    return Source(path, form, [leaf.name for leaf in layout.leaves], _nested(layout), _levels(layout), _said(layout))
+
+
+def _nested(layout: Layout) -> Reader:
+    return partial(_read_nested, layout)
+
+
+def _read_nested(layout: Layout, source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
+    return read_nested(source, layout, used)
+
+
+def _levels(layout: Layout) -> tuple[int, ...]:
+    return tuple(leaf.level for leaf in layout.leaves) if layout.lists else ()
+
+
+def _said(layout: Layout) -> tuple[str, ...]:
+    if not layout.lists:
+        return ()
+    path = ".".join(pointer.strip("/").replace("/", ".") + "[]" for pointer in layout.lists)
+    return (f"Each entry of {path} is a row.",)
 
 
 def _parquet(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
@@ -133,12 +179,12 @@ def _parquet(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
         schema = f.schema_arrow
         for batch in f.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             numbers = pa.array(np.arange(at, at + len(batch)))
-            columns = [_plain(batch.column(i), schema.field(i).type) for i in used]
+            columns = [plain_column(batch.column(i), schema.field(i).type) for i in used]
             yield pa.record_batch([numbers, *columns], names=["row_number", *(f"c{i}" for i in used)])
             at += len(batch)
 
 
-def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def plain_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column as one of the types that the rest understands; what has no such type becomes text."""
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
@@ -160,184 +206,3 @@ def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.string())
     return pa.array([None if v is None else orjson.dumps(v, default=str).decode() for v in column.to_pylist()])
-
-
-def _csv(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
-    names = [f"c{i}" for i in range(len(source.columns))]
-    parser = _Lines(source, names, [names[i] for i in used], source.form.delimiter, quoted=True)
-    last: pa.RecordBatch | None = None
-    for batch in parser.read(open_utf8(source.path, source.form), skip=source.form.skip, header=source.form.header):
-        yield batch
-        last = batch if len(batch) else last
-    if last is not None and _ends_inside_a_quote(source, last):
-        row = last.column("row_number")[-1].as_py()
-        raise InputError(
-            f"{source.path} opens a quote in row {row} that never closes; the rows after it cannot be told apart.",
-            "Mend that row, or export the file again; nothing was changed.",
-        )
-    yield from parser.swallowed()
-
-
-def _ends_inside_a_quote(source: Source, last: pa.RecordBatch) -> bool:
-    """Whether the last row has swallowed lines: it holds several, and the file has an odd number of quotes."""
-    values = [last.column(n)[-1].as_py() for n in last.schema.names if n != "row_number"]
-    if not any(isinstance(v, str) and v.strip().count("\n") > 1 for v in values):
-        return False
-    quotes = 0
-    with open_utf8(source.path, source.form) as f:
-        while data := f.read(READ_BYTES):
-            quotes += bytes(data).count(b'"')
-    return quotes % 2 == 1
-
-
-@dataclass
-class _Lines:
-    """Parses delimited text into columns of text with the numbers of the rows.
-
-    Lines of another width go to `source.broken`.
-
-    Parameters
-    ----------
-    at
-        The number of the next row.
-    """
-
-    source: Source
-    names: list[str]
-    wanted: list[str]
-    delimiter: str
-    quoted: bool
-    at: int = 1
-
-    def read(self, stream: Any, *, skip: int = 0, header: bool = False) -> Iterator[pa.RecordBatch]:
-        """The rows of the stream."""
-        bad: list[int] = []
-        began = self.at - 1
-
-        def broken(row: pc.InvalidRow) -> str:
-            bad.append(began + row.number)
-            why = f"{row.actual_columns} columns instead of {row.expected_columns}"
-            self.source.broken.append(Broken(began + row.number, row.text, why))
-            return "skip"
-
-        reader = pc.open_csv(
-            stream,
-            pc.ReadOptions(
-                use_threads=False,  # only then are the numbers of broken lines known
-                block_size=BLOCK_BYTES,
-                column_names=self.names,
-                skip_rows=skip,
-                skip_rows_after_names=int(header),
-            ),
-            pc.ParseOptions(
-                delimiter=self.delimiter,
-                quote_char='"' if self.quoted else False,
-                newlines_in_values=self.quoted,
-                invalid_row_handler=broken,
-            ),
-            pc.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()),
-                strings_can_be_null=False,
-                include_columns=self.wanted,
-            ),
-        )
-        self.at += int(header)
-        for batch in reader:
-            numbers, self.at = _numbers(self.at, len(batch), bad)
-            yield pa.record_batch([pa.array(numbers), *batch.columns], names=["row_number", *self.wanted])
-        self.at = max([self.at, *(b + 1 for b in bad)])
-
-    def swallowed(self) -> Iterator[pa.RecordBatch]:
-        """The rows after a quote that opens and never closes: that line alone is broken, not the rest of the file."""
-        for _ in range(MOST_OPEN_QUOTES):
-            at = next((n for n, b in enumerate(self.source.broken) if _never_closes(b.text)), None)
-            if at is None:
-                return
-            whole = self.source.broken[at]
-            line, rest = whole.text.split("\n", 1)
-            self.source.broken[at] = Broken(whole.row_number, line, "a quote opens and never closes")
-            if rest.strip():
-                yield from self.read(io.BytesIO(rest.encode()))
-
-
-def _never_closes(text: str) -> bool:
-    return "\n" in text.strip() and text.count('"') % 2 == 1
-
-
-def _numbers(at: int, rows: int, bad: list[int]) -> tuple[np.ndarray, int]:
-    """Numbers of `rows` good rows from `at` on, and where the next begin; bad numbers passed are taken out."""
-    numbers = np.arange(at, at + rows + len(bad))
-    numbers = numbers[~np.isin(numbers, bad)][:rows]
-    following = int(numbers[-1]) + 1 if rows else at
-    bad[:] = [b for b in bad if b >= following]
-    return numbers, following
-
-
-def _json_lines(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
-    lines = _Lines(source, ["line"], ["line"], "\x1e", quoted=False).read(open_utf8(source.path, source.form))
-    yield from _objects(source, used, ((b.column("row_number"), b.column("line")) for b in lines))
-
-
-def _json_document(source: Source, used: list[int]) -> Iterator[pa.RecordBatch]:
-    objects = _document(source.path, source.form)
-    for at in range(0, len(objects), BATCH_ROWS):
-        piece = objects.slice(at, BATCH_ROWS)
-        numbers = pa.array(np.arange(at + 1, at + 1 + len(piece)))
-        yield from _objects(source, used, [(numbers, piece)])
-
-
-def _objects(
-    source: Source, used: list[int], batches: Iterator[tuple[pa.Array, pa.Array]] | list[tuple[pa.Array, pa.Array]]
-) -> Iterator[pa.RecordBatch]:
-    """The values of the keys in use, as text; what is no object goes to `source.broken`."""
-    values = "".join(f", json_extract_string(line, {_pointer(source.columns[i])}) AS c{i}" for i in used)
-    with duckdb.connect(config={"threads": "1"}) as con:
-        for numbers, lines in batches:
-            con.register("lines", pa.table([numbers, lines], names=["row_number", "line"]))
-            bad = con.execute(f"SELECT row_number, line FROM lines WHERE NOT {_IS_OBJECT} ORDER BY 1").fetchall()
-            source.broken += [Broken(number, line, "no JSON object") for number, line in bad]
-            good = f"SELECT row_number{values} FROM lines WHERE {_IS_OBJECT} ORDER BY row_number"
-            yield from con.sql(good).to_arrow_table().combine_chunks().to_batches()
-
-
-_IS_OBJECT = "coalesce(json_valid(line) AND json_type(CASE WHEN json_valid(line) THEN line END) = 'OBJECT', false)"
-
-
-def _pointer(key: str) -> str:
-    """A JSON pointer to the key, as an SQL literal."""
-    return "'/" + key.replace("~", "~0").replace("/", "~1").replace("'", "''") + "'"
-
-
-def _json_keys(path: Path, form: Format) -> list[str]:
-    """All keys of all objects, in the order they are first seen."""
-    source = Source(path, form, [])
-    if form.name == "jsonl":
-        lines = _Lines(source, ["line"], ["line"], "\x1e", quoted=False).read(open_utf8(path, form))
-        batches: Iterator[pa.Array] = (b.column("line") for b in lines)
-    else:
-        batches = iter([_document(path, form)])
-    keys: dict[str, None] = {}
-    with duckdb.connect(config={"threads": "1"}) as con:
-        for batch in batches:
-            con.register("lines", pa.table([batch], names=["line"]))
-            found = con.execute(
-                f"""SELECT key, min(seen) FROM (SELECT unnest(json_keys(line)) AS key, row_number() OVER () AS seen
-                    FROM lines WHERE {_IS_OBJECT}) GROUP BY key ORDER BY 2, 1"""
-            ).fetchall()
-            keys |= dict.fromkeys(key for key, _ in found)
-    return list(keys)
-
-
-def _document(path: Path, form: Format) -> pa.Array:
-    """The objects of one JSON document as text: an array, or the array under a usual key of an object."""
-    with open_bytes(path, form.compression) as f:
-        text = bytes(f.read()).decode(form.encoding, "replace" if form.damaged else "strict").lstrip("\ufeff")
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as e:
-        raise InputError(f"{path} is no valid JSON: {e}.", "Export it again; nothing was changed.") from None
-    if isinstance(document, dict):
-        lists = [k for k in _DOCUMENT_KEYS if isinstance(document.get(k), list)]
-        lists += [k for k, v in document.items() if isinstance(v, list) and k not in lists]
-        document = document[lists[0]] if lists else [document]
-    return pa.array([orjson.dumps(entry).decode() for entry in document], pa.string())

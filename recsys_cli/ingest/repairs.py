@@ -18,7 +18,7 @@ from ..durable_files import write_atomic
 from ..errors import InputError, UsageError
 from ..settings import Settings
 from ..store import Store, merge
-from .mapping import OWN_COLUMNS
+from .recognition import OWN_COLUMNS
 from .rejected_rows import BROKEN_LINE
 
 # A spreadsheet runs a cell that begins like a formula; the apostrophe makes it text, and ingest takes it off again.

@@ -13,26 +13,21 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
-from ..schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, REFUND, USER_COLUMNS
-from . import value_parsing
-from .checks import Check, Context, checks_for, taken_back
+from ..schema import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
+from . import item_values, value_parsing
+from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field
-from .mapping import ID_COLUMN, Understanding
+from .event_values import derived_events
+from .mapping import Understanding
+from .nobody import nobody_sql
+from .number_parsing import bare_number, decimal_sign, number, price_in_words
+from .order_states import BACK, UNKNOWN, UNPAID, state_of
 from .readers import Source
-from .value_parsing import Column, TimeHabit, quote
+from .recognition import ID_COLUMN
+from .time_parsing import TimeHabit, moment, time_habit
+from .value_parsing import Column, quote
 
-EVENT_WORDS = {
-    "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra",
-    "view": "page_view pageview view_item product_view viewed detail visit",
-    "cart": "add_to_cart addtocart cart_add add_cart basket add_to_basket",
-    "refund": "return returned refunded cancellation credit",
-    "click": "clicked select_item",
-    "impression": "impressions shown view_item_list",
-    "like": "favorite favourite wishlist add_to_wishlist thumbs_up liked",
-    "dislike": "thumbs_down disliked hide",
-}
 _EAST = 14 * 3600  # seconds by which the clock of the easternmost zone is ahead of UTC
-_NOT_FOR_SALE = "'0','-1','2','false','no','draft','archived','disabled','private','unlisted'"
 
 
 @dataclass(frozen=True)
@@ -45,12 +40,18 @@ class Options:
         See `settings.IngestSettings`; None finds out.
     hash_emails
         Keep keyed hashes of e-mail addresses, not the addresses.
+    nobody
+        The shop's own words for no customer.
+    category_depth
+        The level of a category's path that rules go by.
     """
 
     zone: str = "UTC"
     date_order: str | None = None
     decimal: str | None = None
     hash_emails: bool = True
+    nobody: tuple[str, ...] = ()
+    category_depth: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     con.register("file_rows", source.batches(wanted))
     try:
         types = con.execute("DESCRIBE file_rows").fetchall()
-        # Our own exports mark what a spreadsheet would run as a formula; see `mending.FORMULA`.
+        # Our own exports mark what a spreadsheet would run as a formula; see `repairs.FORMULA`.
         marked = ID_COLUMN in source.columns and source.form.name == "csv"
+        texts = {n: _unmarked(n) if marked else _unguarded(n) if _guarded(source, n) else n for n, *_ in types}
         picked = ", ".join(
-            f"{value_parsing.trimmed(_unmarked(n) if marked else n)} AS {n}" if kind == "VARCHAR" else n
+            f"{value_parsing.trimmed(texts[n])} AS {n}" if kind == "VARCHAR" else n
             for n, kind, *_ in types
             if n != "row_number"
         )
@@ -111,16 +113,31 @@ def _unmarked(column: str) -> str:
     return f"CASE WHEN starts_with({column}, chr(39)) THEN {column}[2:] ELSE {column} END"
 
 
+def _guarded(source: Source, column: str) -> bool:
+    """Whether cells are written as formulas to keep their zeros: ="00123"."""
+    return any(v.startswith('="') for v in source.texts(int(column[1:]))[:50]) if column != "row_number" else False
+
+
+def _unguarded(column: str) -> str:
+    return f"regexp_replace({column}, '^=\"(.*)\"$', '\\1')"
+
+
 def _fill_down(con: duckdb.DuckDBPyConnection, understood: Understanding) -> None:
-    """Give every line of an order what the platform tells on its first line only."""
-    preset = understood.preset
-    group = understood.columns.get(preset.group, ()) if preset else ()
-    columns = [f"c{i}" for n in (preset.fill_down if preset else ()) for i in understood.columns.get(n, ())]
+    """Give every line of an order what is told on one of its rows only."""
+    group = understood.columns.get(understood.group, ())
+    # Of pictures the product's own is filled down to its variants, not that of the variant above.
+    columns = [f"c{i}" for n in understood.fill_down for i in understood.columns.get(n, ())[-(n == "img_url") :]]
     if not group or not columns:
         return
     key = f"coalesce({', '.join(f'c{i}' for i in group)})"
     window = f"OVER (PARTITION BY {key} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
-    filled = ", ".join(f"last_value(nullif({c}, '') IGNORE NULLS) {window} AS {c}" for c in dict.fromkeys(columns))
+    whole = f"OVER (PARTITION BY {key})"
+    filled = ", ".join(
+        f"coalesce(last_value(nullif({c}, '') IGNORE NULLS) {window}"
+        + (f", max(nullif({c}, '')) {whole})" if understood.heads else ")")
+        + f" AS {c}"
+        for c in dict.fromkeys(columns)
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({filled}) FROM raw ORDER BY row_number")
 
 
@@ -142,6 +159,8 @@ def check_rows(
     stage = _Stage(con, source, understood, context, options, types)
     checks = checks_for(replace(context, bare=stage.bare, slack=stage.slack))
     con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
+    stage.note_unread_prices()
+    stage.note_states()
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
     return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes, stage.date_order)
 
@@ -170,13 +189,15 @@ class _Stage:
     def query(self, checks: Sequence[Check]) -> str:
         texts = ", ".join(f"{sql} AS t_{name}" for name, sql in self._texts.items())
         inner = f"SELECT row_number, {texts} FROM raw"
+        if self.kind == ITEMS:
+            inner = self._readable(inner)
         if "user_id" in self.understood.columns and self.options.hash_emails:
             hashed = value_parsing.pseudonym("t_user_id", self.context.secret)
             inner = f"SELECT * REPLACE ({hashed} AS t_user_id) FROM ({inner})"
-        if "handle" in self.understood.columns:
+        if self._variants:
             inner = self._named_variants(inner)
         if self.bare:
-            bare = ", ".join(f"{value_parsing.bare_number(f't_{n}')} AS {b}" for n, b in self.bare.items())
+            bare = ", ".join(f"{self._bare(n)} AS {b}" for n, b in self.bare.items())
             inner = f"SELECT *, {bare} FROM ({inner})"
         parsed = ", ".join(f"{sql} AS {name}" for name, sql in self._values.items())
         inner = f"SELECT *, {parsed} FROM ({inner})" if parsed else inner
@@ -196,7 +217,7 @@ class _Stage:
         found: dict[str, str] = {}
         for name, at in self.understood.columns.items():
             columns = [Column(f"c{i}", self.types[f"c{i}"]) for i in at]
-            value = field(self.kind, name).value if name != "handle" else "text"
+            value = field(self.kind, name).value
             if len(columns) == 1 and columns[0].type != "VARCHAR" and value not in ("id", "word", "text"):
                 found[name] = self._typed(name, columns[0])
                 continue
@@ -215,14 +236,47 @@ class _Stage:
 
     def _id(self, name: str, columns: Sequence[Column]) -> str:
         parts = []
-        for n, column in enumerate(columns):
+        for _n, column in enumerate(columns):
             part = value_parsing.text(column)
             if value_parsing.all_floats(self.con, "raw", column):
                 part = value_parsing.without_fraction(f"({part})")
-            if name == "user_id" and self.understood.preset and n < len(columns) - 1:
-                part = f"nullif({part}, '0')"  # platforms number guests 0 and tell their e-mail address
+            if (
+                name == "user_id"
+            ):  # guests are numbered 0, or called so, and known by their e-mail address or not at all
+                part = f"CASE WHEN {nobody_sql(f'({part})', self.options.nobody)} THEN NULL ELSE {part} END"
+            elif self.types[column.sql] == "VARCHAR" and self._composed(column):
+                part = f"nfc_normalize({part})"  # an id is the same however its accents are put together
             parts.append(part)
         return f"coalesce({', '.join(parts)})"
+
+    def _composed(self, column: Column) -> bool:
+        """Whether a column has letters beyond ASCII, which may be written in two ways."""
+        found = self.con.execute(
+            f"SELECT 1 FROM raw WHERE strlen({column.sql}) > length({column.sql}) LIMIT 1"
+        ).fetchall()
+        return bool(found)
+
+    @property
+    def _variants(self) -> bool:
+        """Whether the rows are Shopify's, which name variants by product and options."""
+        preset = self.understood.preset
+        return "handle" in self.understood.columns and preset is not None and preset.platform == "shopify"
+
+    def _readable(self, inner: str) -> str:
+        """Titles and descriptions as people read them."""
+        names = [n for n in ("title", "description", "brand", "category") if n in self.understood.columns]
+        if not names:
+            return inner
+        item_values.register_html(self.con)
+        readable = ", ".join(f"{item_values.without_markup(f't_{n}')} AS t_{n}" for n in names)
+        return f"SELECT * REPLACE ({readable}) FROM ({inner})"
+
+    def _bare(self, name: str) -> str:
+        """The text of a number without what surrounds it; of words around a price in a catalogue the number."""
+        bare = bare_number(f"t_{name}")
+        if self.kind != ITEMS or name not in ("price", "special_price"):
+            return bare
+        return price_in_words(bare)
 
     def _named_variants(self, inner: str) -> str:
         """Shopify's orders call a variant without SKU by its title and options; so does its catalogue, then."""
@@ -242,17 +296,15 @@ class _Stage:
     def _values(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for name in self.understood.columns:
-            what = field(self.kind, name).value if name != "handle" else "text"
+            what = field(self.kind, name).value
             column = Column(f"t_{name}", self.text_types.get(name, "VARCHAR"))
             if what == "time":
-                found[name] = value_parsing.moment(column, f"t_{name}", self._time_habit(name))
+                found[name] = moment(column, f"t_{name}", self._time_habit(name))
             elif what in ("number", "whole"):
                 target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
-                found[target] = value_parsing.number(column, self.bare.get(name, ""), self._decimals[name])
+                found[target] = number(column, self.bare.get(name, ""), self._decimals[name])
             elif what == "flag":
-                found["in_stock" if "published" in self.understood.columns else name] = value_parsing.flag(
-                    column, f"t_{name}"
-                )
+                found["in_stock" if name == "availability" else name] = value_parsing.flag(column, f"t_{name}")
         return found
 
     def _raw_column(self, name: str) -> Column:
@@ -261,7 +313,7 @@ class _Stage:
         return value_parsing.first_filled(columns)
 
     def _time_habit(self, name: str) -> TimeHabit:
-        habit = value_parsing.time_habit(
+        habit = time_habit(
             self.con,
             "raw",
             self._raw_column(name),
@@ -287,12 +339,12 @@ class _Stage:
         said = {"comma": ",", "point": "."}.get(self.options.decimal or "")
         found = {}
         for name in self.understood.columns:
-            if name == "handle" or field(self.kind, name).value not in ("number", "whole"):
+            value = field(self.kind, name).value
+            if value not in ("number", "whole"):
                 continue
             plain = self.text_types[name] != "VARCHAR"
-            found[name] = (
-                "plain" if plain else said or value_parsing.decimal_sign(self.con, "raw", self._raw_column(name))
-            )
+            column = self._raw_column(name)
+            found[name] = "plain" if plain else said or decimal_sign(self.con, "raw", column, whole=value == "whole")
             if found[name] == "," and not said:
                 self.notes.append(f"The comma is the decimal sign of {name}.")
         return found
@@ -320,32 +372,51 @@ class _Stage:
         return {}
 
     def _derived_events(self) -> dict[str, str]:
-        has = self.understood.columns
-        back = [taken_back("t_status")] if "status" in has else []
-        if "cancelled_at" in has:
-            back.append("t_cancelled_at IS NOT NULL")
-        if "qty" in has:
-            back.append("coalesce(raw_qty < 0, false)")
-        if "refunded_qty" in has and "qty" in has:
-            back.append("coalesce(abs(refunded_qty) >= raw_qty AND raw_qty > 0, false)")
-        if "order_id" in has and (pattern := self._cancelled_orders()):
-            back.append(f"coalesce({pattern}, false)")
-        kind = _event_type("t_event_type") if "event_type" in has else quote(PURCHASE)
-        found = {} if self.understood.date is None else {"ts": f"{self.understood.date}::BIGINT"}
-        if back:
-            kind = (
-                f"CASE WHEN {kind} = {quote(PURCHASE)} AND ({' OR '.join(back)}) THEN {quote(REFUND)} ELSE {kind} END"
+        understood = self.understood
+        return derived_events(
+            understood.columns,
+            platform=understood.preset.platform if understood.preset else "",
+            cancelled=self._cancelled_orders() if "order_id" in understood.columns else "",
+            date=understood.date,
+            whole=understood.event_type,
+            ratings_from=understood.ratings_from,
+        )
+
+    def note_unread_prices(self) -> None:
+        """Say which prices of a catalogue are not known, though something stands there."""
+        if self.kind != ITEMS or "price" not in self.understood.columns:
+            return
+        said = value_parsing.text(self._raw_column("price"))
+        count, shown = self.con.execute(
+            f"SELECT count(*), list(DISTINCT v)[1:3] FROM (SELECT row_number, ({said})::VARCHAR AS v FROM raw) "
+            "JOIN checked USING (row_number) WHERE v IS NOT NULL AND price IS NULL AND reason = 0"
+        ).fetchall()[0]
+        if count:
+            what = "1 price cannot" if count == 1 else f"{count:,} prices cannot"
+            values = ", ".join(repr(v[:30]) for v in sorted(shown))
+            self.notes.append(
+                f"{what} be read ({values}): {'that item has' if count == 1 else 'those items have'} none."
             )
-        found["event_type"] = kind
-        if "qty" in has:
-            found["qty"] = "coalesce(try_cast(ceil(abs(raw_qty)) AS INTEGER), 1)"
-        prices = ["given_price"] if "price" in has else []
-        if "line_total" in has:
-            pieces = "nullif(abs(raw_qty), 0)" if "qty" in has else "1"
-            prices.append(f"round(abs(line_total) / coalesce({pieces}, 1), 6)")
-        if prices:
-            found["price"] = f"coalesce({', '.join(prices)})"
-        return found
+
+    def note_states(self) -> None:
+        """Say which states of orders are no sales, and which are not known."""
+        if self.kind != EVENTS or "status" not in self.understood.columns:
+            return
+        platform = self.understood.preset.platform if self.understood.preset else ""
+        said = value_parsing.text(self._raw_column("status"))
+        counted = self.con.execute(
+            f"SELECT state, s, n FROM (SELECT s, count(*) AS n, {state_of('s', platform)} AS state "
+            f"FROM (SELECT ({said})::VARCHAR AS s FROM raw) WHERE s IS NOT NULL GROUP BY s) ORDER BY n DESC, s"
+        ).fetchall()
+        total = sum(n for _, _, n in counted)
+        for wanted, what in (
+            ((BACK, UNPAID), "are no sales by their status"),
+            ((UNKNOWN,), "have a status that is not known and count as sales"),
+        ):
+            found = [(s, n) for state, s, n in counted if state in wanted]
+            if found:
+                shown = ", ".join(f"{s[:30]} {n:,}" for s, n in found[:8]) + (", …" if len(found) > 8 else "")
+                self.notes.append(f"{sum(n for _, n in found):,} of {total:,} rows {what}: {shown}.")
 
     def _cancelled_orders(self) -> str:
         patterns = " OR ".join(f"t_order_id GLOB {quote(p)}" for p in self.context.settings.cancelled)
@@ -363,26 +434,46 @@ class _Stage:
 
     def _derived_items(self) -> dict[str, str]:
         has, preset = self.understood.columns, self.understood.preset
+        platform = preset.platform if preset else ""
         found: dict[str, str] = {}
-        if "published" in has:
-            stock = "coalesce(in_stock, true)" if "availability" in has else "true"
-            found["availability"] = f"CASE WHEN lower(t_published) IN ({_NOT_FOR_SALE}) THEN false ELSE {stock} END"
+        if {"availability", "stock", "published", "listing", "visibility"} & set(has):
+            found["availability"] = item_values.availability(has, "in_stock")
         if "price" in has:
-            special = "special_price" if "special_price" in has else "NULL"
+            special = "nullif(special_price, 0)" if "special_price" in has else "NULL"
             found["price"] = f"coalesce({special}, given_price)"
-        if preset is not None and preset.platform in ("woocommerce", "magento"):
-            if "category" in has:
-                found["category"] = _deepest("t_category")
-            if "img_url" in has:
-                found["img_url"] = "trim(string_split(t_img_url, ', ')[1])"
+        if "category" in has:
+            path = "true" if platform in ("woocommerce", "magento") else item_values.is_path("t_category")
+            level = item_values.category("t_category", self.options.category_depth)
+            found["category"] = f"CASE WHEN {path} THEN {level} ELSE t_category END"
+            found["category_path"] = f"CASE WHEN {path} AND {level} <> t_category THEN t_category END"
+        if "img_url" in has:
+            found["img_url"] = item_values.first_picture("t_img_url")
+        if "handle" in has and platform == "shopify":
+            url = "t_url, " if "url" in has else ""
+            found["url"] = f"coalesce({url}'/products/' || t_handle)"
+            found["parent_id"] = "coalesce(t_parent_id, t_handle)" if "parent_id" in has else "t_handle"
+        elif "parent_id" in has:
+            found["parent_id"] = self._parents()
         return found
+
+    def _parents(self) -> str:
+        """A parent by its id among the rows; WooCommerce says `id:17` of one without a SKU."""
+        at = self.understood.columns["item_id"]
+        if len(at) < 2:
+            return "t_parent_id"
+        named = f"coalesce({', '.join(value_parsing.text(Column(f'c{i}', self.types[f'c{i}'])) for i in at)})"
+        self.con.execute(
+            f"CREATE OR REPLACE TEMP TABLE parents AS SELECT 'id:' || c{at[-1]} AS said, any_value({named}) AS item "
+            f"FROM raw WHERE c{at[-1]} IS NOT NULL GROUP BY 1"
+        )
+        return "coalesce((SELECT item FROM parents WHERE said = t_parent_id), regexp_replace(t_parent_id, '^id:', ''))"
 
     # -- what is kept of a row
 
     def _kept(self) -> dict[str, str]:
         columns = {EVENTS: EVENT_COLUMNS, ITEMS: ITEM_COLUMNS, USERS: USER_COLUMNS}[self.kind]
         derived, parsed, has = self._derived, self._values, {*self.understood.columns}
-        if "handle" in has:
+        if self._variants:
             has |= {"item_id"}
         kept: dict[str, str] = {}
         for name, kind in columns.items():
@@ -390,25 +481,6 @@ class _Stage:
                 kept[name] = f"try_cast({name} AS {kind})"
             elif name in has:
                 kept[name] = f"t_{name}::VARCHAR"
+        if "category_path" in derived:
+            kept["category_path"] = "category_path"
         return kept
-
-
-def _event_type(text: str) -> str:
-    """The usual words for what happened; others are kept under their own name."""
-    even = f"regexp_replace(lower({text}), '[^a-z0-9]+', '_', 'g')"
-    cases = " ".join(
-        f"WHEN {even} IN ({', '.join(quote(w) for w in [name, *words.split()])}) THEN {quote(name)}"
-        for name, words in EVENT_WORDS.items()
-    )
-    assert set(EVENT_WORDS) == set(EVENT_TYPES)
-    return f"CASE WHEN {text} IS NULL THEN {quote(PURCHASE)} {cases} ELSE {even} END"
-
-
-def _deepest(text: str) -> str:
-    """The last part of the longest of several paths: `Gear/Bags` of `Gear,Gear/Bags`."""
-    paths = f"string_split({text}, ',')"
-    by_depth = (
-        f"list_sort(list_transform({paths}, lambda p: {{'d': len(string_split(replace(p, '>', '/'), '/')), 'p': p}}))"
-    )
-    deepest = f"({by_depth})[-1].p"
-    return f"nullif(trim(string_split(replace({deepest}, '>', '/'), '/')[-1]), '')"

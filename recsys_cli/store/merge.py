@@ -68,7 +68,13 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("ROLLBACK")
 
 
-def merge_events(con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batch_id: int | None = None) -> Merged:
+def merge_events(
+    con: duckdb.DuckDBPyConnection,
+    events: str | pa.Table,
+    *,
+    batch_id: int | None = None,
+    replace_orders: bool = False,
+) -> Merged:
     """Add the events that are not in the store yet.
 
     An event with an `event_id` is known when that id is. Any other is compared by its content and how often
@@ -83,6 +89,9 @@ def merge_events(con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batc
         keep.
     batch_id
         The batch they came with; see `open_batch`.
+    replace_orders
+        An event of an order's product replaces what the store has of that product in that order: an export made again
+        has the order as it is now. What was replaced is kept, for taking the batch back.
 
     Returns
     -------
@@ -97,11 +106,13 @@ def merge_events(con: duckdb.DuckDBPyConnection, events: str | pa.Table, *, batc
         con.execute(f"CREATE OR REPLACE TEMP {shape} incoming AS {picked}")
         read = _count(con, "SELECT count(*) FROM incoming")
         new = _insert_identified(con, batch_id) if "event_id" in have else 0
+        changed, replacing = 0, replace_orders and "order_id" in have and batch_id is not None
         for low, high in _time_chunks(con):
-            new += _insert_by_content(con, low, high, batch_id)
+            added, edited = _insert_by_content(con, low, high, batch_id, replacing)
+            new, changed = new + added, changed + edited
         con.execute("DROP TABLE IF EXISTS lacking")
         con.execute(f"DROP {shape} incoming")
-    return Merged(read, new, read - new)
+    return Merged(read, new, read - new, changed)
 
 
 def _event_list(have: set[str]) -> str:
@@ -130,11 +141,15 @@ def _insert_identified(con: duckdb.DuckDBPyConnection, batch_id: int | None) -> 
     )
 
 
-def _insert_by_content(con: duckdb.DuckDBPyConnection, low: int, high: int, batch_id: int | None) -> int:
-    """Events without an id and `low <= ts < high`: as many of each content as the store lacks."""
+def _insert_by_content(
+    con: duckdb.DuckDBPyConnection, low: int, high: int, batch_id: int | None, replacing: bool
+) -> tuple[int, int]:
+    """Events without an id and `low <= ts < high`: as many of each content as the store lacks. Returns how many were
+    inserted, and how many of those replaced others."""
     here = f"event_id IS NULL AND ts >= {low} AND ts < {high}"
-    if not _count(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {here} LIMIT 1)"):
-        return _insert(con, f"SELECT * FROM incoming WHERE {here}", batch_id)
+    near = f"ts >= {low - SAME_ORDER} AND ts < {high + SAME_ORDER}" if replacing else here
+    if not _count(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {near} LIMIT 1)"):
+        return _insert(con, f"SELECT * FROM incoming WHERE {here}", batch_id), 0
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE lacking AS
             SELECT k, (sum(a) - sum(b))::BIGINT AS take, sum(b) > 0 AS partly FROM (
@@ -144,23 +159,73 @@ def _insert_by_content(con: duckdb.DuckDBPyConnection, low: int, high: int, batc
             ) GROUP BY k HAVING sum(a) > sum(b)"""
     )
     if not _count(con, "SELECT count(*) FROM lacking"):
-        return 0
+        return 0, 0
+    if replacing:
+        _note_outdated(con, here, near)
+        changed = _count(con, "SELECT count(*) FROM outdated")
+    else:
+        changed = 0
     keyed = f"SELECT *, {_content_key()} AS k FROM incoming WHERE {here}"
-    if not _count(con, "SELECT count(*) FROM lacking WHERE partly"):
-        return _insert(con, f"SELECT * FROM ({keyed}) WHERE k IN (SELECT k FROM lacking) ORDER BY r", batch_id)
     copy = "row_number() OVER (PARTITION BY CASE WHEN l.partly THEN i.k END ORDER BY i.r)"
-    return _insert(
-        con,
-        f"""SELECT * FROM (
+    if _count(con, "SELECT count(*) FROM lacking WHERE partly"):
+        query = f"""SELECT * FROM (
               SELECT i.*, l.take, l.partly, {copy} AS copy FROM ({keyed}) i JOIN lacking l USING (k)
-            ) WHERE NOT partly OR copy <= take ORDER BY r""",
-        batch_id,
+            ) WHERE NOT partly OR copy <= take ORDER BY r"""
+    else:
+        query = f"SELECT * FROM ({keyed}) WHERE k IN (SELECT k FROM lacking) ORDER BY r"
+    if not changed:
+        return _insert(con, query, batch_id), 0
+    return _replace_outdated(con, query, int(batch_id or 0))
+
+
+# An order that is exported again has the same time, but for seconds that were left out and zones that were mistaken;
+# tills begin their numbers again, so the same number of another day is another order.
+SAME_ORDER = 26 * 3600
+_LINE = "order_id, item_id, event_type"
+# What the shop's pages knew of a sale, and its export does not.
+_INHERITED = ("event_id", "session_id", "request_id", "position")
+
+
+def _note_outdated(con: duckdb.DuckDBPyConnection, here: str, near: str) -> None:
+    """Events of the store whose order's product comes with another content, into `outdated`."""
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE outdated AS
+            WITH offered AS (SELECT {_LINE}, ts, {_content_key()} AS k FROM incoming
+                             WHERE {here} AND order_id IS NOT NULL),
+                 lines AS (SELECT {_LINE}, min(ts) - {SAME_ORDER} AS first, max(ts) + {SAME_ORDER} AS last
+                           FROM offered WHERE k IN (SELECT k FROM lacking) GROUP BY ALL)
+            SELECT e.rowid AS old_row, e.*, row_number() OVER (PARTITION BY {_LINE} ORDER BY e.rowid) AS nth
+            FROM events e JOIN lines USING ({_LINE})
+            WHERE e.{near.replace(" AND ts", " AND e.ts")} AND e.ts BETWEEN first AND last
+              AND {_content_key("e.")} NOT IN (SELECT k FROM offered)"""
     )
 
 
-def _content_key() -> str:
+def _replace_outdated(con: duckdb.DuckDBPyConnection, query: str, batch_id: int) -> tuple[int, int]:
+    """Insert the query's events in place of the outdated ones, and keep those aside; returns both counts."""
+    names = ", ".join(EVENT_COLUMNS)
+    con.execute(
+        f"INSERT INTO replaced_events ({names}, batch_id, replaced_by) "
+        f"SELECT {names}, batch_id, {batch_id} FROM outdated"
+    )
+    con.execute("DELETE FROM events WHERE rowid IN (SELECT old_row FROM outdated)")
+    nth = f"row_number() OVER (PARTITION BY {_LINE} ORDER BY r) AS nth"
+    picked = ", ".join(f"coalesce(q.{n}, o.{n}) AS {n}" if n in _INHERITED else f"q.{n}" for n in EVENT_COLUMNS)
+    merged = (
+        f"SELECT {picked}, o.old_row IS NOT NULL AS edited, q.r FROM (SELECT *, {nth} FROM ({query})) q "
+        "LEFT JOIN outdated o ON q.order_id = o.order_id AND q.item_id = o.item_id AND q.event_type = o.event_type "
+        "AND q.nth = o.nth ORDER BY q.r"
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE edited AS {merged}")
+    changed = _count(con, "SELECT count(*) FROM edited WHERE edited")
+    new = _insert(con, "SELECT * FROM edited ORDER BY r", batch_id)
+    con.execute("DROP TABLE edited; DROP TABLE outdated")
+    return new, changed
+
+
+def _content_key(of: str = "") -> str:
     """128 bits over the content; nulls and separators are control characters, which no id contains."""
-    parts = ", ".join(f"coalesce({name}::VARCHAR, chr(30))" for name in CONTENT)
+    parts = ", ".join(f"coalesce({of}{name}::VARCHAR, chr(30))" for name in CONTENT)
     return f"md5_number(concat_ws(chr(31), {parts}))"
 
 
@@ -192,6 +257,7 @@ def merge_items(
     replace: bool = False,
     present: str = "",
     now: int | None = None,
+    batch_id: int | None = None,
 ) -> Merged:
     """Add and change items; what is null in `items` stays what it was.
 
@@ -208,12 +274,17 @@ def merge_items(
         A table whose items are in the catalogue as well, though they are not offered (rows that were rejected).
     now
         Epoch seconds of the change; default is the clock.
+    batch_id
+        The import that can be taken back, with what the items were before.
     """
     at = int(time.time()) if now is None else now
-    counts = _upsert(con, items, "items", "item_id", dict(ITEM_COLUMNS), at)
+    counts = _upsert(con, items, "items", "item_id", dict(ITEM_COLUMNS), at, batch_id)
     retired = 0
     if replace:
         also = f" UNION SELECT item_id FROM {identifier(present)} WHERE item_id IS NOT NULL" if present else ""
+        lost = f"retired_at IS NULL AND item_id NOT IN (SELECT item_id FROM offer{also})"
+        if batch_id is not None:
+            _note_before(con, "items", "item_id", batch_id, f"SELECT * FROM items WHERE {lost}")
         retired = _count(
             con,
             f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL "
@@ -223,9 +294,9 @@ def merge_items(
     return Merged(*counts, retired=retired)
 
 
-def merge_users(con: duckdb.DuckDBPyConnection, users: str | pa.Table) -> Merged:
+def merge_users(con: duckdb.DuckDBPyConnection, users: str | pa.Table, *, batch_id: int | None = None) -> Merged:
     """Add and change users, as `merge_items` does items."""
-    counts = _upsert(con, users, "users", "user_id", dict(USER_COLUMNS), 0)
+    counts = _upsert(con, users, "users", "user_id", dict(USER_COLUMNS), 0, batch_id)
     con.execute("DROP TABLE IF EXISTS offer")
     return Merged(*counts)
 
@@ -237,6 +308,7 @@ def _upsert(
     key: str,
     columns: dict[str, str],
     now: int,
+    batch_id: int | None = None,
 ) -> tuple[int, int, int, int]:
     """Counts read, new, known, changed; leaves the rows that counted in the temporary table `offer`."""
     columns = {**columns, ATTRIBUTES: "VARCHAR"}
@@ -251,16 +323,28 @@ def _upsert(
               SELECT *, rowid AS r, row_number() OVER (PARTITION BY {key} ORDER BY rowid DESC) AS n FROM offer
             ) WHERE n = 1 ORDER BY r"""
     )
-    changed = _change(con, table, key, [name for name in given if name != key], now)
+    changed = _change(con, table, key, [name for name in given if name != key], now, batch_id)
     names = ", ".join(given)
     fresh = f"{key} NOT IN (SELECT {key} FROM {table})"
     if table == "items":
         _note_arrival(con, given, now, fresh)
+    if batch_id is not None:
+        con.execute(f"INSERT INTO changed_{table} SELECT {int(batch_id)}, {key}, NULL FROM offer WHERE {fresh}")
     inserted = _count(con, f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {fresh}")
     return read, inserted + changed, read - inserted - changed, changed
 
 
-def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[str], now: int) -> int:
+def _note_before(con: duckdb.DuckDBPyConnection, table: str, key: str, batch_id: int, rows: str) -> None:
+    """Keep what rows of the table were before this import changes them."""
+    con.execute(
+        f"INSERT INTO changed_{table} SELECT {int(batch_id)}, {key}, to_json(b)::VARCHAR FROM ({rows}) b "
+        f"WHERE {key} NOT IN (SELECT {key} FROM changed_{table} WHERE batch_id = {int(batch_id)})"
+    )
+
+
+def _change(
+    con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[str], now: int, batch_id: int | None
+) -> int:
     """Change the rows that differ; returns how many."""
     new = {name: f"coalesce(o.{name}, t.{name})" for name in given}
     if ATTRIBUTES in new:
@@ -287,6 +371,8 @@ def _change(con: duckdb.DuckDBPyConnection, table: str, key: str, given: list[st
         if moved:
             moving = f"{key} IN (SELECT o.{key} FROM offer o JOIN items t USING ({key}) WHERE {moved})"
             _note_history(con, given, now, moving)
+    if batch_id is not None:
+        _note_before(con, table, key, batch_id, f"SELECT * FROM {table} WHERE {key} IN (SELECT {key} FROM differing)")
     con.execute(f"UPDATE {table} SET {', '.join(sets)} FROM differing d WHERE {table}.{key} = d.{key}")
     changed = _count(con, "SELECT count(*) FROM differing")
     con.execute("DROP TABLE differing")
@@ -352,7 +438,7 @@ def find_batch(con: duckdb.DuckDBPyConnection, sha256: str) -> dict[str, int] | 
     names = ("batch_id", "started_at", "read", "new", "known", "rejected")
     rows = con.execute(
         f"SELECT {', '.join(names)} FROM batches WHERE content_sha256 = ? AND read IS NOT NULL "
-        "ORDER BY batch_id DESC LIMIT 1",
+        "AND undone_at IS NULL ORDER BY batch_id DESC LIMIT 1",
         [sha256],
     ).fetchall()
     return dict(zip(names, rows[0], strict=True)) if rows else None

@@ -59,8 +59,24 @@ def served_lists(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE served_position (segment VARCHAR, bytes BIGINT)")
 
 
+def undoable_imports(con: duckdb.DuckDBPyConnection) -> None:
+    """What an import replaced and changed, so that it can be taken back whole."""
+    events = _columns(dict(EVENT_COLUMNS))
+    con.execute(f"CREATE TABLE replaced_events ({events}, batch_id INTEGER, replaced_by INTEGER)")
+    con.execute("CREATE TABLE changed_items (batch_id INTEGER, item_id VARCHAR, before VARCHAR)")
+    con.execute("CREATE TABLE changed_users (batch_id INTEGER, user_id VARCHAR, before VARCHAR)")
+    con.execute("ALTER TABLE batches ADD COLUMN undone_at BIGINT")
+
+
 # Append only: a step that has run somewhere is history.
-STEPS: tuple[Step, ...] = (first_tables, item_history, mendable_rejections, parents_of_variants, served_lists)
+STEPS: tuple[Step, ...] = (
+    first_tables,
+    item_history,
+    mendable_rejections,
+    parents_of_variants,
+    served_lists,
+    undoable_imports,
+)
 
 
 def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -1,0 +1,104 @@
+"""What a product is, as far as several fields tell it together: in stock, at what price, in which category, where."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+import duckdb
+
+from .value_parsing import quote
+
+_HIDDEN = (
+    "'0','-1','2','false','no','n','nein','non','draft','archived','disabled','private','unlisted','hidden','inactive',"
+    "'inaktiv','inactif','inactivo','entwurf','brouillon','borrador','bozza','deleted','not visible','nicht sichtbar',"
+    "'trash','pending','offline','not visible individually','expired','removed','search'"
+)
+_SELLS_ANYWAY = "'continue','1','true','yes','ja','oui','notify','allow','y'"
+# Levels that all products are under, and that tell none from another.
+_ROOTS = (
+    "'home','homepage','start','startseite','accueil','inicio','shop','shop all','all','all products','alle',"
+    "'alle produkte',"
+    "'root','root catalog','default category','default','products','produkte','produits','productos',"
+    "'katalog','catalog',"
+    "'catalogue','sortiment','store','main','hauptkategorie','top'"
+)
+_TAGS = "(?s)<(script|style)\\b.*?</(script|style)>|<!--.*?-->|</?[A-Za-z][^<>]*>"
+
+
+def availability(has: Mapping[str, tuple[int, ...]], stock_word: str) -> str:
+    """SQL: can be bought and seen; null where nothing is said of it.
+
+    Parameters
+    ----------
+    stock_word
+        The column with what words say of it, null where there are none.
+    """
+    shown = [
+        f"coalesce(lower(trim(t_{name})) NOT IN ({_HIDDEN}), true)"
+        for name in ("published", "listing", "visibility")
+        if name in has
+    ]
+    in_stock = stock_word if "availability" in has else "NULL"
+    if "stock" in has:
+        policy = f"coalesce(lower(t_stock_policy) IN ({_SELLS_ANYWAY}), false)" if "stock_policy" in has else "false"
+        untracked = "OR t_stock_tracker IS NULL " if "stock_tracker" in has else ""
+        counted = f"CASE WHEN stock IS NULL {untracked} THEN NULL ELSE stock > 0 OR {policy} END"
+        # A shop that says it is in stock, and counts none, does not count: the word decides where there is one.
+        in_stock = (
+            f"coalesce({in_stock} AND coalesce({counted}, true), {counted})" if "availability" in has else counted
+        )
+    if shown:
+        return f"CASE WHEN {' AND '.join(shown)} THEN coalesce({in_stock}, true) ELSE false END"
+    return in_stock
+
+
+def paths_of(text: str) -> str:
+    """SQL: a list of category paths, each a list of levels without the root that all have."""
+    # `A > B > C`, `A/B/C` and `A\\B`; several of them told apart by | ; or, where levels are not commas, by commas.
+    arrows = f"contains({text}, '>') OR contains({text}, '»')"
+    several = (
+        f"CASE WHEN regexp_matches({text}, '[|;\\n]') THEN regexp_split_to_array({text}, '\\s*[|;\\n]\\s*') "
+        f"ELSE regexp_split_to_array({text}, ',\\s*') END"
+    )
+    levels = (
+        f"CASE WHEN {arrows} THEN regexp_split_to_array(p, '\\s*(>|»|&gt;)\\s*') "
+        f"WHEN contains(p, '/') AND NOT regexp_matches(p, ' / ?$') "
+        "THEN regexp_split_to_array(p, '\\s*/\\s*') ELSE [p] END"
+    )
+    trimmed = f"list_filter(list_transform({levels}, lambda l: trim(l)), lambda l: l <> '')"
+    rootless = f"CASE WHEN len(ls) > 1 AND lower(ls[1]) IN ({_ROOTS}) THEN ls[2:] ELSE ls END"
+    return (
+        f"list_filter(list_transform(list_transform({several}, lambda p: {trimmed}), lambda ls: {rootless}), "
+        "lambda ls: len(ls) > 0)"
+    )
+
+
+def category(text: str, depth: int) -> str:
+    """SQL: the level at this depth of the first path that is so deep, or its last."""
+    paths = paths_of(text)
+    return f"list_extract({paths}, 1)[least({depth}, len(list_extract({paths}, 1)))]"
+
+
+def is_path(text: str) -> str:
+    """SQL: the category has several levels, or there are several."""
+    roots = "|".join(r.strip("'") for r in _ROOTS.split(","))
+    return f"(regexp_matches({text}, '[>»|;]') OR regexp_matches(lower({text}), '^({roots})/'))"
+
+
+def without_markup(text: str) -> str:
+    """SQL: as people read it, without tags and with entities as characters."""
+    spaced = f"trim(regexp_replace(regexp_replace({text}, {quote(_TAGS)}, ' ', 'g'), '\\s+', ' ', 'g'))"
+    tagged = f"CASE WHEN contains({text}, '<') THEN {spaced} ELSE {text} END"
+    return f"CASE WHEN regexp_matches({text}, '<|&\\w+;|&#') THEN html_text({tagged}) ELSE {text} END"
+
+
+def first_picture(text: str) -> str:
+    """SQL: the first address of a list of pictures."""
+    parts = f"regexp_split_to_array({text}, '\\s*[|;\\n]\\s*|,\\s*(https?:|//|/)')"
+    return f"nullif(trim(list_extract({parts}, 1)), '')"
+
+
+def register_html(con: duckdb.DuckDBPyConnection) -> None:
+    """Make `html_text` known to SQL: entities as characters."""
+    con.create_function("html_text", html.unescape, [duckdb.sqltypes.VARCHAR], duckdb.sqltypes.VARCHAR)

@@ -1,0 +1,47 @@
+"""Reports in which an order has a row of its own, and its lines have others: what the first says is true of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .columns import EVENTS
+from .readers import Source
+
+if TYPE_CHECKING:
+    from .mapping import Understanding
+
+_OF_ORDERS = ("user_id", "ts", "status", "currency", "cancelled_at", "session_id")
+_FEW = 0.05  # of the lines say it themselves
+
+
+def with_heads(source: Source, understood: Understanding) -> Understanding:
+    """The same; where customers stand on rows without products, what those say is filled down to the order's lines."""
+    columns = understood.columns
+    item, order = columns.get("item_id"), columns.get("order_id")
+    if understood.kind != EVENTS or not item or not order or source.levels:
+        return understood
+    sample = source.sample()
+
+    def filled(name: str) -> list[bool]:
+        at = columns[name]
+        values = [sample.column(f"c{i}").to_pylist() for i in at]
+        return [any(v is not None and str(v).strip() for v in row) for row in zip(*values, strict=True)]
+
+    lines, ordered = filled("item_id"), filled("order_id")
+    heads = [not line and number for line, number in zip(lines, ordered, strict=True)]
+    if not any(heads) or not any(lines):
+        return understood
+    down = []
+    for name in _OF_ORDERS:
+        if name in columns:
+            said = filled(name)
+            on_lines = sum(s for s, line in zip(said, lines, strict=True) if line)
+            on_heads = sum(s for s, head in zip(said, heads, strict=True) if head)
+            if on_heads and on_lines <= _FEW * sum(lines):
+                down.append(name)
+    if not down:
+        return understood
+    told = ", ".join(source.columns[columns[name][0]] for name in down)
+    note = f"{told}: read from the row of the order, and true of all its lines."
+    return replace(understood, fill_down=tuple(down), group="order_id", heads=True, notes=(*understood.notes, note))

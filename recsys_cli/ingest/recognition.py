@@ -1,0 +1,184 @@
+"""Which columns can be a field: by their names, their place among nested objects, and their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, VISITOR_TIER, Field, field, plain, tier_of
+from .order_states import speaks_of_orders
+from .readers import Source
+
+# Columns that our own export of rejected rows adds; they come back with the fixed rows.
+ID_COLUMN = "_rejected_id"  # ties a fixed row to the one it replaces
+OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
+_TIME = (
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
+    r"|[2-7]\d{4}(\.\d+)?\s*$|\pL{3,9}\.? \d|\d{1,2}\.?[ -](de )?\pL{3}"
+    r"|[A-Za-z]{3},? \d{1,2} [A-Za-z]{3}|[A-Za-z]{3} [A-Za-z]{3} \d)"
+)
+_EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+_OF_LINES = ("item_id", "qty", "price", "position", "title_of_line", "line_total", "refunded_qty")
+_FAR = 20.0  # a field of lines told of the whole order, or the other way round
+_SHORTENED = 0.4  # `sku` of `payload.sku`
+
+
+def aid(name: str) -> Field:
+    """One of the fields that help to judge a row."""
+    return next(f for f in AIDS if f.name == name)
+
+
+def event_field(name: str) -> Field:
+    """A field of events."""
+    return field(EVENTS, name)
+
+
+def rank_of(source: Source, field: Field, at: int) -> float | None:
+    """How telling the column at this position is for the field; smaller is more, None not at all."""
+    name = source.columns[at]
+    if name in OWN_COLUMNS:
+        return None
+    found = _named(field, name)
+    if found is None or not source.levels:
+        return found
+    level, deepest = source.levels[at], max(source.levels)
+    if field.name in _OF_LINES:
+        return found + _FAR * (deepest - level)
+    # An order's time and customer stand with the order; those of an action within a visit, with the action.
+    return found + (_FAR if level == deepest else 0.0) + (0.1 if field.name == "ts" and level == 0 else 0.0)
+
+
+def _named(field: Field, name: str) -> float | None:
+    """By the whole name, else by the last two parts of a path, or the last."""
+    whole = tier_of(field, plain(name))
+    if whole is not None or "." not in name:
+        return whole
+    parts = name.split(".")
+    for n, shortened in enumerate((parts[-2:], parts[-1:]), 1):
+        if len(shortened) < len(parts) and (tier := tier_of(field, plain("_".join(shortened)))) is not None:
+            return max(tier, 1) + _SHORTENED * n
+    return None
+
+
+def candidates(source: Source, field: Field, taken: set[int]) -> list[int]:
+    """Positions of the columns that are most telling by name, and whose content can be the field."""
+    ranks: dict[float, list[int]] = {}
+    for i in range(len(source.columns)):
+        rank = None if i in taken else rank_of(source, field, i)
+        if rank is not None and (rank == 0 or can_be(field, source.sample().column(f"c{i}"))):
+            ranks.setdefault(rank, []).append(i)
+    if not ranks:
+        return []
+    best = ranks[min(ranks)]
+    return best[:1] if min(ranks) == 0 or source.levels else best
+
+
+def of_tier(source: Source, field: Field, tier: int, taken: set[int]) -> list[int]:
+    """Positions of columns called as in one tier of the field's names, whose content can be the field."""
+    found = [
+        i
+        for i in range(len(source.columns))
+        if i not in taken and (rank := rank_of(source, field, i)) is not None and int(rank % _FAR) == tier
+    ]
+    return [i for i in found if can_be(field, source.sample().column(f"c{i}"))]
+
+
+def substitutes(source: Source, field: Field, best: int, taken: set[int]) -> tuple[int, ...]:
+    """Columns to read where the best one is empty: e-mail address and visit of a customer without a number, the
+    product of an action that has no list of lines."""
+    found: list[int] = []
+    if field.name == "user_id":
+        rank = rank_of(source, field, best)
+        for tier in (EMAIL_TIER, VISITOR_TIER):
+            if rank is not None and int(rank % _FAR) < tier:
+                found += of_tier(source, field, tier, {*taken, best, *found})[:1]
+    elif field.name in _OF_LINES and source.levels:
+        levels = list(range(source.levels[best] - 1, -1, -1))
+        for level in levels:
+            there = [i for i, at in enumerate(source.levels) if at == level and i not in taken]
+            ranked = [(r, i) for i in there if (r := rank_of(source, field, i)) is not None]
+            if ranked and can_be(field, source.sample().column(f"c{min(ranked)[1]}")):
+                found.append(min(ranked)[1])
+        if field.name != "item_id" and not _sold_above(source):
+            return ()
+    return tuple(found)
+
+
+def _sold_above(source: Source) -> bool:
+    """Whether products are named above the list of lines, too: then prices there are theirs, not of the order."""
+    item = event_field("item_id")
+    deepest = max(source.levels)
+    return any(
+        level < deepest and _named(item, source.columns[i]) is not None and _named(item, source.columns[i]) < 3  # type: ignore[operator]
+        for i, level in enumerate(source.levels)
+    )
+
+
+def can_be(field: Field, column: pa.ChunkedArray) -> bool:
+    """Whether the content speaks for the field, or at least not against it."""
+    text = pc.cast(column, pa.string(), safe=False) if not pa.types.is_string(column.type) else column
+    filled = text.filter(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(text), ""), False))
+    if len(filled) == 0:
+        return len(column) == 0
+    if field.value == "time" and pa.types.is_string(column.type):
+        return bool(pc.sum(pc.match_substring_regex(filled, _TIME)).as_py() * 2 >= len(filled))
+    if field.name == "status":
+        return speaks_of_orders([str(v) for v in filled.unique().to_pylist()])
+    if field.name == "stock":
+        return bool(pc.sum(pc.match_substring_regex(filled, r"^\s*-?\d+([.,]\d+)?\s*$")).as_py() * 2 >= len(filled))
+    return True
+
+
+def looks_like(field: Field, source: Source, at: int) -> bool:
+    """Whether the content alone speaks for the field, whatever the column is called."""
+    column = source.sample().column(f"c{at}")
+    if field.value == "time" and not _plausible_epochs(source.texts(at)):
+        return False  # numbers of baskets are no times
+    if field.value == "time":
+        return pa.types.is_timestamp(column.type) or (
+            pa.types.is_string(column.type) and len(column) > 0 and can_be(field, column)
+        )
+    if field.name == "user_id" and pa.types.is_string(column.type) and len(column):
+        words = set(plain(source.columns[at]).split("_"))
+        called = bool(words & {"customer", "client", "kunde", "buyer", "kunden", "cliente"}) and not words & {"group"}
+        mails = (pc.sum(pc.match_substring_regex(column, _EMAIL)).as_py() or 0) * 2 > len(column)
+        return bool(mails) or (called and can_be(field, column))
+    return False
+
+
+def _plausible_epochs(values: Sequence[str]) -> bool:
+    """Whether numbers, where the values are such, may be times of this age in some unit."""
+    numbers = [float(v) for v in values[:200] if v.replace(".", "", 1).isdigit()]
+    if len(numbers) * 2 < len(values[:200]):
+        return True
+    middle = sorted(numbers)[len(numbers) // 2]
+    return 19_000_000 < middle < 21_000_000 or any(8e8 < middle / unit < 2.2e9 for unit in (1, 1e3, 1e6, 1e9))
+
+
+def recognised_kind(source: Source, said: Mapping[str, str]) -> str | None:
+    """Events have customers and items, items no customers, users no items; None where neither is known."""
+    has = {"user_id": "user_id" in said, "item_id": "item_id" in said}
+    for name in has:
+        has[name] = has[name] or bool(candidates(source, event_field(name), set()))
+    if not has["user_id"] and has["item_id"] and "ts" not in said:
+        session, ts = (candidates(source, event_field(n), set()) for n in ("session_id", "ts"))
+        has["user_id"] = bool(session and ts)  # clicks of guests
+    if not has["user_id"] and has["item_id"]:
+        has["user_id"] = "session_id" in said
+    if has["user_id"]:
+        return EVENTS if has["item_id"] else "users"
+    item = next(f for f in FIELDS["items"] if f.name == "item_id")
+    return "items" if has["item_id"] or candidates(source, item, set()) else None
+
+
+def recognised_aids(source: Source, names: Sequence[str], taken: set[int]) -> dict[str, tuple[int, ...]]:
+    """The columns that help to judge a row, each for one purpose."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        best = candidates(source, aid(name), taken)
+        if best:
+            found[name] = (best[0],)
+            taken.add(best[0])
+    return found

@@ -1,0 +1,268 @@
+"""Files that are not taken, each with the sentence that says why and the line to type."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .columns import EVENTS, FIELDS, ITEMS, KINDS, Field, plain, tier_of
+from .nobody import is_nobody
+from .readers import Source
+from .recognition import event_field, looks_like, rank_of
+
+if TYPE_CHECKING:
+    from .mapping import Understanding
+
+_PERSONAL = frozenset(  # noqa: SIM905 (easier to read and to sort)
+    ("email mail phone telephone billing shipping customer client kunde address ").split()
+)
+
+
+def names_people(columns: Sequence[str]) -> bool:
+    """Whether a file has columns about customers; such columns must not become attributes of items."""
+    customer = next(f for f in FIELDS[EVENTS] if f.name == "user_id")
+    return any(tier_of(customer, plain(c)) is not None or _PERSONAL & set(plain(c).split("_")) for c in columns)
+
+
+def refuse_dealings(source: Source, understood: Understanding, rows: int, things: int) -> None:
+    """Stop where sales would be taken for a catalogue, or visits for a list of customers, for want of a known name.
+
+    Parameters
+    ----------
+    rows, things
+        Good rows of the file, and the products or customers they are about.
+
+    Raises
+    ------
+    InputError
+        The kind was guessed, and the rows are not one for each product or customer.
+    """
+    if not understood.guessed or understood.kind == EVENTS or rows <= 1.2 * things:
+        return
+    dealing = [i for name in ("order_id", "session_id", "ts") for i in _named_like(source, name)]
+    if understood.kind == ITEMS and not dealing:
+        return  # sizes and colours of the same product, in a row each
+    what, lacking = ("products", "user_id") if understood.kind == ITEMS else ("customers", "item_id")
+    also = f" and has the column {source.columns[dealing[0]]!r}" if dealing else ""
+    raise InputError(
+        f"{source.path} would be read as a list of {what}, but has {rows:,} rows of {things:,} of them{also}, "
+        f"as a list of events has; its columns: {listed(source.columns)}.",
+        f"If it holds events, say what is in place of {lacking}: --map {lacking}=COLUMN; if not, --type "
+        f"{understood.kind}.",
+    )
+
+
+def _named_like(source: Source, name: str) -> list[int]:
+    return [i for i, column in enumerate(source.columns) if tier_of(event_field(name), plain(column)) is not None]
+
+
+def no_times(name: str, values: Sequence[str]) -> str:
+    """What a column holds whose values are no times, without a full stop."""
+    shown = list(dict.fromkeys(v[:20] for v in values))
+    if not shown:
+        return f"{name} is empty"
+    what = "numbers of days or rows, not times" if all(v.isdecimal() and len(v) < 6 for v in shown) else "not times"
+    return f"{name} holds {', '.join(shown[:3])}{' …' if len(shown) > 3 else ''}, which are {what}"
+
+
+def _named_but_none(source: Source, field: Field, taken: set[int]) -> str:
+    """A sentence on each column that is named like the field and cannot be it, because of what it holds."""
+    said = []
+    for i, name in enumerate(source.columns):
+        if field.value != "time" or i in taken or tier_of(field, plain(name)) is None:
+            continue
+        said.append(f" {no_times(name, source.texts(i))}.")
+    return "".join(said)
+
+
+def missing(source: Source, kind: str, field: Field, taken: set[int]) -> InputError:
+    """No column is known as a field that is needed."""
+    names = source.columns
+    guess = next((i for i in range(len(names)) if i not in taken and looks_like(field, source, i)), None)
+    example = shlex.quote(names[guess]) if guess is not None else "COLUMN"
+    return InputError(
+        f"{source.path} has no column that is known as {field.name}; it has: {listed(names)}."
+        + _named_but_none(source, field, taken),
+        f"Say which one it is: --map {field.name}={example}"
+        + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
+        + (" (where it has no times, say one date for all rows: --date 2025-01-31)" if field.name == "ts" else "")
+        + (_guests(source) if field.name == "user_id" and kind == EVENTS else ""),
+    )
+
+
+def _guests(source: Source) -> str:
+    """What to do with sales that name no customers, where they have numbers."""
+    receipts = [i for i in range(len(source.columns)) if rank_of(source, event_field("order_id"), i) is not None]
+    if not receipts:
+        return ""
+    receipt = shlex.quote(source.columns[receipts[0]])
+    return f" (where it has no customers, learn from what was bought together: --map session_id={receipt})"
+
+
+def unknown_kind(source: Source) -> InputError:
+    """Neither customers nor products can be told."""
+    totals = [i for i, c in enumerate(source.columns) if _TOTALS & set(plain(c).split("_"))]
+    if len(totals) >= 2:
+        return InputError(
+            f"{source.path} has totals of products and no customers ({listed(source.columns)}).",
+            "Export one row for each order line or event, with a customer, a product and a time.",
+        )
+    return InputError(
+        f"{source.path} has no column that is known as a customer or a product; it has: {listed(source.columns)}.",
+        "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
+        f"(and --type {'|'.join(KINDS)}).",
+    )
+
+
+_TOTALS = frozenset(  # noqa: SIM905 (easier to read and to sort)
+    ("viewed purchased revenue added sold sessions clicks impressions conversions ").split()
+)
+
+
+def ambiguous(source: Source, field: Field, best: Sequence[int]) -> InputError:
+    """Several columns can be a field that is needed."""
+    lines = " or ".join(f"--map {field.name}={shlex.quote(source.columns[i])}" for i in best)
+    return InputError(f"{source.path} has {len(best)} columns that can be {field.name}.", f"Say which one: {lines}")
+
+
+_PACKED = (
+    (re.compile(r"\s*[\[{]\s*([\"'{]|\d|\])"), "JSON or a list"),
+    (re.compile(r"a:\d+:\{"), "what PHP has serialised"),
+    (re.compile(r"\s*\d{1,4}\s*[xX×]\s+\S.*[|;,\n]\s*\d{1,4}\s*[xX×]\s"), "several order lines in one cell"),
+    (
+        re.compile(r"(?s)[A-Za-z ]{2,30}[:=].*[|,;\n]\s*[A-Za-z ]{2,30}[:=].*[|,;\n]\s*[A-Za-z ]{2,30}[:=]"),
+        "keys and values",
+    ),
+    (re.compile(r"[^|;\s]{1,40}([|;][^|;\s]{1,40})+$"), "several values in one cell"),
+)
+
+
+def refuse_packed_products(source: Source, columns: Mapping[str, tuple[int, ...]]) -> None:
+    """Stop where the ids of products or customers would be whole baskets or pieces of JSON.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, what in (("item_id", "product"), ("user_id", "customer")):
+        for i in columns.get(name, ()):
+            values = source.texts(i)
+            for pattern, kind in _PACKED:
+                packed = [v for v in values if pattern.match(v)]
+                if packed and len(packed) * 5 >= len(values):
+                    raise InputError(
+                        f"The column {source.columns[i]!r} of {source.path} holds {kind} (such as {packed[0][:60]!r}), "
+                        f"which is no {what} number.",
+                        "Export one row for each order line, with a column for the product's number, or JSON of the "
+                        "shop's API as it is.",
+                    )
+
+
+_VIEWED = frozenset(  # noqa: SIM905 (easier to read and to sort)
+    ("view views viewed pageview pageviews click clicks clickstream impressions browsing ").split()
+)
+_LISTENED = frozenset(  # noqa: SIM905 (easier to read and to sort)
+    ("listen listens listening plays played scrobbles streams watched watches checkins ").split()
+)
+_VIEW_COLUMNS = frozenset(
+    """listen_count play_count playcount plays listens views clicks pageviews dwell_time dwelltime time_on_page
+    page_url referrer referer scroll_depth listened_at watched_at viewed_at clicked_at play_duration
+    ms_played""".split()  # noqa: SIM905
+)
+
+
+def views_by_name(source: Source) -> bool:
+    """Whether the file's own name says that it holds page views or clicks."""
+    words = set(re.split(r"[^a-z]+", source.path.stem.lower()))
+    return bool(words & _VIEWED) and not words & {"order", "orders", "sales", "purchases", "buys", "transactions"}
+
+
+def refuse_views_as_purchases(
+    source: Source, columns: Mapping[str, tuple[int, ...]], preset: bool, event_type: str | None
+) -> None:
+    """Stop where a file that speaks of listening or looking would be taken for sales.
+
+    Raises
+    ------
+    InputError
+    """
+    if (
+        preset
+        or event_type is not None
+        or {"event_type", "order_id", "price", "qty", "status", "rating"} & set(columns)
+    ):
+        return
+    words = set(re.split(r"[^a-z]+", source.path.stem.lower()))
+    telling = [c for c in source.columns if plain(c) in _VIEW_COLUMNS]
+    if telling or words & _LISTENED:
+        sign = f"has the column {telling[0]!r}" if telling else "speaks of plays in its name"
+        raise InputError(
+            f"{source.path} {sign} and no type of events: its rows may not be purchases.",
+            "Say what they are: --event-type view, or --event-type purchase.",
+        )
+
+
+def refuse_half_orders(source: Source, kind: str) -> None:
+    """Stop where a table of orders without lines, or of lines without customers, would be taken for something else.
+
+    Raises
+    ------
+    InputError
+    """
+    orders = [
+        i
+        for i in range(len(source.columns))
+        if (rank := rank_of(source, event_field("order_id"), i)) is not None and rank <= 1
+    ]
+    if not orders or kind == EVENTS:
+        return
+    key = source.columns[orders[0]]
+    if kind == ITEMS:
+        raise InputError(
+            f"{source.path} has order lines ({key!r}) and no customers.",
+            f"Give the file of the orders with it, which is joined on {key!r}: "
+            f"recsys ingest ORDERS {source.path.name}. "
+            f"Or say which column is the customer: --map user_id=COLUMN; or read it as a catalogue: --type items.",
+        )
+    raise InputError(
+        f"{source.path} has orders ({key!r}) and does not say what was bought.",
+        f"Give the file of their lines with it, which is joined on {key!r}: recsys ingest {source.path.name} LINES. "
+        f"Or say which column is the product: --map item_id=COLUMN; or read it as customers: --type users.",
+    )
+
+
+def refuse_one_customer(source: Source, at: int, said: bool) -> str:
+    """Stop where one value stands for nearly all customers: a cashier, or a word for nobody. Returns a note instead
+    where somebody said that this is the column.
+
+    Raises
+    ------
+    InputError
+    """
+    values = [v for v in source.texts(at) if not is_nobody(v)]
+    name = source.columns[at]
+    if len(values) < 50:
+        return ""
+    (value, most), *rest = Counter(values).most_common(2)
+    second = rest[0][1] if rest else 0
+    whole, giant = most >= 0.9 * len(values), len(values) >= 200 and most >= 0.3 * len(values) and most > 10 * second
+    if not whole and not giant:
+        return ""
+    shown = f"{value[:40]!r} in {most:,} of {len(values):,} rows"
+    if said or plain(name) == "user_id":
+        return f"The customer {value[:40]!r} has {most:,} of the first {len(values):,} rows."
+    what = "a cashier or the shop itself is no customer" if whole else "is that one customer?"
+    raise InputError(
+        f"The column {name!r} of {source.path} says {shown}: {what}.",
+        f"If it is right, say so: --map user_id={shlex.quote(name)}. If {value[:40]!r} stands for nobody: --nobody "
+        f"{shlex.quote(value[:40])}. If it is another column: --map user_id=COLUMN{_guests(source)}.",
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:20])
+    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
