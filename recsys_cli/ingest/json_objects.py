@@ -67,7 +67,8 @@ def _parquet_rows(source: Source) -> Objects:
     with pq.ParquetFile(str(source.path), pre_buffer=False) as f, scratch() as con:
         at = 1
         for batch in f.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-            con.register("rows_of_batch", pa.table(batch))
+            columns = [c.cast(pa.string()) if pa.types.is_binary(c.type) else c for c in batch.columns]
+            con.register("rows_of_batch", pa.table(columns, names=batch.schema.names))
             lines = con.sql("SELECT to_json(r)::VARCHAR AS line FROM rows_of_batch r").to_arrow_table()
             yield pa.array(np.arange(at, at + len(batch))), lines.column("line").combine_chunks()
             at += len(batch)

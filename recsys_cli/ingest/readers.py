@@ -147,11 +147,18 @@ def _opened(path: Path, form: Format) -> Source:
     if form.name == "parquet":
         with pq.ParquetFile(str(path)) as f:
             schema = f.schema_arrow
-        if not any(pa.types.is_nested(kind) for kind in schema.types):
+        if not any(_has_objects(kind) for kind in schema.types):
             return Source(path, form, list(schema.names), _parquet)
     source = Source(path, form, [], _parquet)
     layout = layout_of(source)
     return Source(path, form, [leaf.name for leaf in layout.leaves], _nested(layout), _levels(layout), _said(layout))
+
+
+def _has_objects(kind: pa.DataType) -> bool:
+    """Whether values have fields of their own: structs, and lists of them."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _has_objects(kind.value_type)
+    return bool(pa.types.is_struct(kind))
 
 
 def _nested(layout: Layout) -> Reader:
