@@ -133,8 +133,8 @@ def ingest_each(
     """Like `ingest`, a report after the other; files that belong together are one."""
     request = request or Request()
     check_zone(settings.ingest.timezone)
-    with tempfile.TemporaryDirectory(prefix="recsys-unpacked-") as folder:
-        for source in joined(_opened(files, request, Path(folder)), request.kind, request.said):
+    with draft_dir(*scratch_elsewhere()) as folder:
+        for source in joined(_opened(files, request, folder), request.kind, request.said):
             understood = _look(settings, source, request, progress)
             with (
                 _database(settings, request.dry_run) as db,
