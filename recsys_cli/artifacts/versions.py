@@ -14,8 +14,6 @@ killed at any moment, either the old or the new version is current, and both are
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 import shutil
@@ -31,7 +29,6 @@ from ..durable_files import (
     draft_dir,
     explain_os,
     fsync_dir,
-    fsync_file,
     is_damage,
     locked,
     private_dir,
@@ -43,11 +40,10 @@ from ..durable_files import (
 from ..errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, StoreBusy
 from .choices import FILE as CHOICES
 from .keys import FILE as KEYS
+from .manifest import FORMAT, MANIFEST, digest, dump_manifest, read_manifest, seal
 from .running import FILE as EXPERIMENTS
 from .running import compared
 
-FORMAT = 1  # of what is inside a version; a reader refuses a higher one
-MANIFEST = "manifest.json"
 OPTIONAL = "ranker"  # folder that a version can be served without
 _LAST = "last-removed"
 _DRAFT = ".draft-"
@@ -155,7 +151,7 @@ class Artifacts:
                 raise explain_os(e, self.root / "current") from None
             return ""
         # Checked, because one flipped bit can turn the pointer into the name of another version.
-        return name if _NAME.fullmatch(name) and check == _digest(name.encode())[:16] else ""
+        return name if _NAME.fullmatch(name) and check == digest(name.encode())[:16] else ""
 
     def open(self, name: str, *, verify: bool = True) -> Version:
         """One version by name.
@@ -170,7 +166,7 @@ class Artifacts:
         path = self.versions_dir / name
         try:
             if _NAME.fullmatch(name) and path.is_dir():
-                version = Version(path, _read_manifest(path))
+                version = Version(path, read_manifest(path))
                 if verify:
                     version.verify()
                 return version
@@ -283,7 +279,7 @@ class Artifacts:
             "format": FORMAT,
             "created_at": int(time.time()),
             "promoted": promote,
-            "files": _seal(draft.path),
+            "files": seal(draft.path),
         }
         return self._install(draft, name, manifest, promote)
 
@@ -295,14 +291,14 @@ class Artifacts:
         match = _NAME.fullmatch(old)
         assert match is not None, old
         name = f"v{match[1]}-r{int(match[2] or 0) + 1}"
-        manifest = manifest | {"name": name, "files": _seal(draft.path)}
+        manifest = manifest | {"name": name, "files": seal(draft.path)}
         version = self._install(draft, name, manifest, promote=self.current_name() == old)
         self.remove(old)
         return version
 
     def _install(self, draft: Draft, name: str, manifest: dict[str, Any], promote: bool) -> Version:
         try:
-            write_atomic(draft.path / MANIFEST, _dump_manifest(manifest))
+            write_atomic(draft.path / MANIFEST, dump_manifest(manifest))
             target = self.versions_dir / name
             draft.path.rename(target)
             fsync_dir(self.versions_dir)
@@ -316,7 +312,7 @@ class Artifacts:
         """Make an existing version the current one. Inside `exclusive`."""
         if not _NAME.fullmatch(name) or not (self.versions_dir / name / MANIFEST).is_file():
             raise NotFound(f"There is no version '{name}' in {self.versions_dir}.", "Run recsys models list.")
-        write_atomic(self.root / "current", f"{name} {_digest(name.encode())[:16]}".encode())
+        write_atomic(self.root / "current", f"{name} {digest(name.encode())[:16]}".encode())
 
     def remove(self, name: str) -> None:
         """Delete a version that is not current. Inside `exclusive`."""
@@ -369,7 +365,7 @@ class Artifacts:
 
     def _is_newer(self, name: str) -> bool:
         try:
-            _read_manifest(self.versions_dir / name)
+            read_manifest(self.versions_dir / name)
         except NewerVersion:
             return True
         except CorruptArtifact:
@@ -379,7 +375,7 @@ class Artifacts:
     def _manifest(self, name: str) -> dict[str, Any]:
         """The manifest, empty when it is damaged or a newer recsys wrote it."""
         try:
-            return _read_manifest(self.versions_dir / name)
+            return read_manifest(self.versions_dir / name)
         except CorruptArtifact:
             return {}
 
@@ -431,51 +427,3 @@ def _before_collapse(manifests: Mapping[str, dict[str, Any]], current: str | Non
 def _order(name: str) -> tuple[int, int]:
     match = _NAME.fullmatch(name)
     return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _canonical(manifest: dict[str, Any]) -> bytes:
-    return json.dumps(manifest, sort_keys=True).encode()
-
-
-def _dump_manifest(manifest: dict[str, Any]) -> bytes:
-    """The manifest with a checksum of its own, over everything else in it."""
-    plain = json.loads(json.dumps(manifest))
-    return json.dumps(plain | {"checksum": _digest(_canonical(plain))}, indent=1, sort_keys=True).encode()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = None
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-    except OSError as e:
-        if not is_damage(e):
-            raise explain_os(e, path / MANIFEST) from None
-    except (ValueError, RecursionError):
-        pass  # told below
-    if not isinstance(manifest, dict) or manifest.pop("checksum", "") != _digest(_canonical(manifest)):
-        raise CorruptArtifact(f"The manifest of {path} cannot be read.", "Run recsys train.")
-    if manifest.get("format", 0) > FORMAT:
-        raise NewerVersion(
-            f"{path} was written by a newer recsys (format {manifest['format']}, this one reads {FORMAT}).",
-            "Upgrade recsys.",
-        )
-    return manifest
-
-
-def _seal(path: Path) -> dict[str, dict[str, Any]]:
-    """Flush every file of a draft to disk, make it private, and list it with size and SHA-256."""
-    sealed: dict[str, dict[str, Any]] = {}
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        if file.name == MANIFEST:
-            continue
-        file.chmod(0o600)
-        fsync_file(file)
-        sealed[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    for folder in [path, *(p for p in path.rglob("*") if p.is_dir())]:
-        folder.chmod(0o700)
-        fsync_dir(folder)
-    return sealed

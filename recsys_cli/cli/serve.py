@@ -45,10 +45,11 @@ def serve(
         read_campaigns(run.settings.rules.campaigns, run.settings.rules.timezone)
     expect_same_shop(run.settings.db, run.settings.artifacts)
     secret = load_secret(run.settings.db)
+    key = make_owner_key(run.settings.artifacts)  # before the address is told: whoever waits for it may ask at once
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
     run.waiting(f"Serving on {_url(address, number)} (documentation: /docs). Stop with Ctrl-C.")
-    run.waiting(owner_link(make_owner_key(run.settings.artifacts), address, number))
+    run.waiting(owner_link(key, address, number))
     if not read_keys(run.settings.artifacts):
         if keys_wanted(run.settings.artifacts):
             run.waiting("All keys are revoked: everybody but the owner gets 401 until recsys keys add NAME.")

@@ -177,7 +177,6 @@ class Shop:
             if found:
                 self.port = int(found[1])
                 break
-        self.key = owner_key(self.artifacts)
         # Its log must not fill the pipe, or it would stand still.
         self._listener = threading.Thread(target=self.said.extend, args=(self._server.stdout,), daemon=True)
         self._listener.start()
@@ -185,6 +184,7 @@ class Shop:
         while self._ask("GET", "/ready") != "200":
             assert time.monotonic() < deadline, "the server does not become ready"
             time.sleep(0.1)
+        self.key = owner_key(self.artifacts)
         self.ledger.answers.clear()
         self.ledger.complaints.clear()
         for target in (self._click, self._look):

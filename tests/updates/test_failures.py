@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, orders, worker_state
-from recsys_cli.artifacts.versions import MANIFEST, _dump_manifest
+from recsys_cli.artifacts.manifest import MANIFEST, dump_manifest
 from recsys_cli.errors import NewerVersion, NoModel, RecsysError, StoreError
 from recsys_cli.progress import SILENT
 from recsys_cli.settings import Settings
@@ -144,7 +144,7 @@ def test_a_version_of_a_newer_recsys_is_passed_over_by_all(
 ) -> None:
     manifest = train().manifest
     shutil.copytree(artifacts.versions_dir / "v000001", artifacts.versions_dir / "v000002")
-    newer = _dump_manifest(manifest | {"name": "v000002", "format": 99})
+    newer = dump_manifest(manifest | {"name": "v000002", "format": 99})
     (artifacts.versions_dir / "v000002" / MANIFEST).write_bytes(newer)
     artifacts.point_to("v000002")
     told: list[str] = []

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, versions
-from recsys_cli.artifacts.versions import _canonical, _digest
+from recsys_cli.artifacts.manifest import canonical, digest
 from recsys_cli.errors import ArtifactError, CorruptArtifact, NotFound
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
@@ -40,7 +40,7 @@ def age(artifacts: Artifacts, name: str, days: float) -> None:
     manifest = json.loads(path.read_bytes())
     manifest.pop("checksum")
     manifest["created_at"] -= int(days * DAY)
-    path.write_text(json.dumps(manifest | {"checksum": _digest(_canonical(manifest))}))
+    path.write_text(json.dumps(manifest | {"checksum": digest(canonical(manifest))}))
 
 
 def test_the_list_says_where_each_comes_from(four: Artifacts) -> None:

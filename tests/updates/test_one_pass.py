@@ -14,7 +14,6 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, worker_state
 from recsys_cli.artifacts.bundle import read_bundle
-from recsys_cli.errors import ErasureIncomplete
 from recsys_cli.gdpr import erase
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
@@ -244,8 +243,7 @@ def test_an_erasure_that_cannot_be_finished_is_a_failed_pass_that_did_the_rest(
     note, told = artifacts.root / "notes.txt", tmp_path / "told"
     note.write_text("customer a-user3-long called")
     writer.append([line(user_id="a-user3-long", item_id="a1", ts=T0)])
-    with pytest.raises(ErasureIncomplete):
-        erase(shop, artifacts, values, ["a-user3-long"], clock=lambda: 0)  # long ago: it is time to try again
+    assert erase(shop, artifacts, values, ["a-user3-long"], clock=lambda: 0).failed  # long ago: time to try again
     writer.append([line(user_id="u", item_id="a1", ts=T0)])
     state = ["--artifacts", str(artifacts.root), "--db", str(values.db)]
     done = recsys("update-worker", "--once", "--on-failure", f'cat > "{told}"', *state)

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from recsys_cli.artifacts import Artifacts, Version
-from recsys_cli.artifacts.versions import FORMAT, _canonical, _digest
+from recsys_cli.artifacts.manifest import FORMAT, canonical, digest
 from recsys_cli.durable_files import sha256_of
 from recsys_cli.errors import ArtifactError
 from recsys_cli.settings import Settings
@@ -64,7 +64,7 @@ def test_versions_of_a_newer_tool_are_refused_and_left_alone(
     manifest = json.loads(path.read_bytes())
     manifest.pop("checksum")
     manifest["format"] = FORMAT + 1
-    path.write_text(json.dumps(manifest | {"checksum": _digest(_canonical(manifest))}))
+    path.write_text(json.dumps(manifest | {"checksum": digest(canonical(manifest))}))
     before = {p: sha256_of(p) for p in sorted(artifacts.root.rglob("*")) if p.is_file()}
     with pytest.raises(ArtifactError, match="written by a newer recsys"):
         run_pass(shop, artifacts, values)
