@@ -10,7 +10,7 @@ from typing import Any
 
 from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
-from .errors import NoModel, RecsysError, StoreBusy, StoreMissing
+from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
 from .gdpr.records.retention import announced
 from .ranking import trees
@@ -102,7 +102,7 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     """
     damaged: list[str] = []
     version = None
-    with contextlib.suppress(NoModel):
+    with contextlib.suppress(NoModel, NewerVersion):
         version = artifacts.current(damaged=lambda e: damaged.append(e.message))
     held, position, busy = None, {}, ""
     try:

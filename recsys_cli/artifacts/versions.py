@@ -187,8 +187,11 @@ class Artifacts:
         ------
         NoModel
             Nothing usable has been published.
+        NewerVersion
+            What has been is of a newer recsys.
         """
         tell = damaged or (lambda e: None)
+        newer: NewerVersion | None = None
         pointed = self.current_name()
         if pointed is None and not self.names():
             raise NoModel(f"No model has been trained yet in {self.root}.", "Run recsys train.")
@@ -197,6 +200,7 @@ class Artifacts:
                 return self.open(pointed, verify=verify)
             except CorruptArtifact as e:
                 tell(e)
+                newer = e if isinstance(e, NewerVersion) else None
                 break
             except NotFound as e:
                 before, pointed = pointed, self.current_name()
@@ -207,20 +211,27 @@ class Artifacts:
             what = "is missing" if pointed is None else "is damaged"
             hint = "The next pass of recsys update-worker writes it again."
             tell(CorruptArtifact(f"The pointer {self.root / 'current'} {what}.", hint))
-        return self._newest_whole(pointed or "", verify, tell)
+        try:
+            return self._newest_whole(pointed, verify, tell)
+        except NoModel:
+            if newer is not None:
+                raise newer from None  # nothing is lost: it can be served by upgrading
+            raise
 
-    def _newest_whole(self, pointed: str, verify: bool, tell: Callable[[CorruptArtifact], None]) -> Version:
-        """The newest whole version older than the one pointed to; of all when the pointer itself is damaged.
+    def _newest_whole(self, pointed: str | None, verify: bool, tell: Callable[[CorruptArtifact], None]) -> Version:
+        """The newest whole version older than the one pointed to; of all when the pointer is damaged or missing.
 
-        One that was published but held back (by the gate, say) is taken only when there is no other.
+        One that was published but held back (by the gate, say) is taken only when there is no other, and never where
+        there is no pointer: then it is the first one, and nothing has been served yet.
         """
-        held_back = None
+        held_back = newer = None
         for name in reversed(self.names()):
             if pointed and _order(name) >= _order(pointed):
                 continue
             try:
                 version = self.open(name, verify=verify)
             except CorruptArtifact as e:
+                newer = e if isinstance(e, NewerVersion) else newer
                 tell(e)
             except NotFound:
                 continue  # removed between listing and opening
@@ -228,9 +239,15 @@ class Artifacts:
                 if version.manifest.get("promoted", True):
                     return version
                 held_back = held_back or version
-        if held_back is not None:
+        if held_back is not None and pointed is not None:
             return held_back
+        if newer is not None:
+            raise newer
         raise NoModel(f"No version in {self.versions_dir} is whole.", "Run recsys train.")
+
+    def was_served(self) -> bool:
+        """Whether any version was ever served, as far as can be told: damaged ones count."""
+        return self.current_name() is not None or any(self._manifest(n).get("promoted", True) for n in self.names())
 
     # -- writing --------------------------------------------------------------------------------------------------
 

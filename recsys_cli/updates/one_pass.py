@@ -342,7 +342,7 @@ def _first(
     progress: Progress,
 ) -> Pass:
     """The first training, once there is enough to learn from; before that, the drain was all there was to do."""
-    lost = bool(artifacts.names())  # there were versions, and none of them can be served any more
+    lost = artifacts.was_served()  # and no version can be any more
     failed = last is not None and not last.version
     if last is not None and mark.get("events", 0) < last.events * (1 + settings.update.retrain_share) and failed:
         if lost:

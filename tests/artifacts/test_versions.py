@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 
 from recsys_cli.artifacts import Artifacts, Version
-from recsys_cli.errors import ArtifactError, CorruptArtifact, NoModel, NotFound, RecsysError, StoreBusy
+from recsys_cli.errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, RecsysError, StoreBusy
 
 
 def publish(artifacts: Artifacts, content: bytes, *, promote: bool = True, **manifest: Any) -> Version:
@@ -224,7 +224,7 @@ class TestReading:
             artifacts.replace("v000001", draft, {"format": 99})
         with pytest.raises(ArtifactError, match="written by a newer recsys") as e:
             artifacts.current()
-        assert not isinstance(e.value, CorruptArtifact)
+        assert isinstance(e.value, NewerVersion)
 
     def test_readers_never_miss_a_version_that_is_being_replaced(self, artifacts: Artifacts) -> None:
         """A reader that has read the pointer, and then finds that version gone, reads the pointer again."""
