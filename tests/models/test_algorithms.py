@@ -266,7 +266,7 @@ class TestBlend:
         weights, reached = learn([problem], 2)
         assert weights[1] > 0.8
         assert weights.sum() == pytest.approx(1)
-        assert reached >= problem.ndcg(np.array([0.5, 0.5]))
+        assert reached >= problem.ndcg(problem.scores(np.array([0.5, 0.5])))
 
     def test_the_gradient_is_the_slope(self) -> None:
         rng = np.random.default_rng(1)
