@@ -78,8 +78,9 @@ async def personal_data_export(service: Service, call: Call) -> Reply:
 
 async def personal_data_erase(service: Service, call: Call) -> Reply:
     """WordPress: erase a person, in the shape its erasers answer."""
-    await _note_ours(service, call, ERASE, "erase", _wordpress_person(call.body))
-    message = "Recommendations no longer use this person's data, and erase it within minutes."
+    request = await _note_ours(service, call, ERASE, "erase", _wordpress_person(call.body))
+    # The server knows no profiles: which customer has the address, the worker finds out.
+    message = f"Noted as request {request}. The update worker erases this person's recommendation data within minutes."
     return Reply.of({"items_removed": True, "items_retained": False, "messages": [message], "done": True})
 
 
@@ -96,7 +97,7 @@ async def _note_shopify(service: Service, call: Call, kind: str, of_others: Sequ
     return Reply.of({"status": "noted", "request": asked})
 
 
-async def _note_ours(service: Service, call: Call, kind: str, topic: str, people: Sequence[str]) -> None:
+async def _note_ours(service: Service, call: Call, kind: str, topic: str, people: Sequence[str]) -> str:
     given, stamp = call.headers.get(OURS, b"").strip(), call.headers.get(STAMP, b"").strip()
     signed = b"%b\n/webhooks/wordpress/%b\n%b" % (stamp, topic.encode(), call.raw)
     _check_signature(service.settings.webhook_secret, signed, given)
@@ -106,7 +107,7 @@ async def _note_ours(service: Service, call: Call, kind: str, topic: str, people
         raise InputError("The request names nobody.", "Send the customer's id or e-mail address.")
     if _seen(service, given).exists():
         raise BadSignature("This request was sent before.", "Sign every request by itself, with the time.")
-    await asyncio.to_thread(_keep, service, kind, people, "wordpress", given)
+    return await asyncio.to_thread(_keep, service, kind, people, "wordpress", given)
 
 
 def _keep(service: Service, kind: str, people: Sequence[str], source: str, signature: bytes) -> str:
