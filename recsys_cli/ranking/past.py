@@ -112,6 +112,11 @@ def block_of(
         What the first stage is told the time is; default is the moment of the features.
     """
     found = Opinions.of(model, people.histories, people.now if now is None else now)
+    return best_of(found, people, owned, allowed)
+
+
+def best_of(found: Opinions, people: People, owned: sp.csr_matrix, allowed: NDArray[np.bool_] | None = None) -> Block:
+    """As `block_of`, by what the first stage and its sources have said."""
     mine = owned.toarray() > 0
     chosen = candidates(found, mine, allowed, first=FIRST_DEPTH, other=OTHER_DEPTH)
     place = np.nonzero(chosen)

@@ -20,7 +20,7 @@ from ..features.people import People as PeopleView
 from ..models.base import Model
 from ..ranking.opinions import Opinions, names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
-from ..ranking.past import Block, block_of, of_pairs, owned_by
+from ..ranking.past import Block, best_of, block_of, of_pairs, owned_by
 from ..ranking.ranker import Ranker, words_of
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
@@ -46,7 +46,7 @@ class SecondStage:
     reason
         Why it is off, or what the gate found, in a sentence.
     budget
-        Milliseconds that ordering one list may take.
+        Milliseconds that ordering one list may take, beyond what the first stage takes for its scores.
     ordered, late
         Lists that it has ordered, and those that were served in the first stage's order because time was up.
     seconds
@@ -118,7 +118,6 @@ class SecondStage:
         """
         if self.ranker is None or self.table is None or not len(person.past):
             return None
-        begin = time.perf_counter()
         histories = person.past.as_histories(bundle.histories)
         owned = owned_by(histories, self.table)
         kind = NEW if skip.issuperset(owned.indices.tolist()) else REPEAT
@@ -131,7 +130,9 @@ class SecondStage:
         mask = allowed.mask.copy()
         if kind == NEW:
             mask[owned.indices] = False
-        block = block_of(model, PeopleView(histories, self.table, now), owned, mask, moment)
+        found = Opinions.of(model, histories, moment)
+        begin = time.perf_counter()  # from here on: without a ranker the first stage would have scored as well
+        block = best_of(found, PeopleView(histories, self.table, now), owned, mask)
         values = block.values(self.ranker.names)
         if (time.perf_counter() - begin) * 1000 > self.budget:
             self.late += 1
