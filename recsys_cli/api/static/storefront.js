@@ -194,8 +194,12 @@ class View {
       item = await ask(`items/${encodeURIComponent(id).replaceAll('.', '%2E')}`);
     } catch (error) {
       if (this.gone) return;
-      if (error.reply?.status !== 404) tell(error);
-      place.append(make('h1', { text: 'No such product' }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
+      if (error.reply?.status === 404) {
+        place.append(make('h1', { text: 'No such product' }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
+      } else {
+        tell(error); // a server that is down has not said that there is none
+        place.append(make('h1', { text: 'Not known' }), make('p', { text: `The server did not say what “${id}” is. Load the page again.` }));
+      }
       return;
     }
     if (this.gone) return;
