@@ -128,7 +128,7 @@ class Service:
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
                 prometheus.LAG.observe(lag)
-        if self.served.waiting:
+        if self.served.due:
             self.sink.flush_before()
         self._look_at_experiments()
         # Each process speaks for itself, also when Prometheus happens to ask the others only.

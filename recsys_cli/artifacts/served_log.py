@@ -21,6 +21,7 @@ from .spool import Spool, SpoolWriter
 _MOST_WAITING = 50_000  # lines in memory
 _MOST_BYTES = 512 << 20  # on disk: where no worker runs, the log must not fill it
 _MEASURED_EVERY = 30.0  # seconds
+_FLUSH_EVERY = 2.0  # seconds, unless an event is acknowledged before
 
 
 @dataclass
@@ -43,6 +44,7 @@ class ServedLog:
     _waiting: list[bytes] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _measured: float = float("-inf")
+    _flushed: float = float("-inf")
     _full: bool = False
 
     def note(
@@ -101,10 +103,16 @@ class ServedLog:
         """Whether there is something to flush."""
         return bool(self._waiting)
 
+    @property
+    def due(self) -> bool:
+        """Whether it has waited long enough: a flush costs as much for one answer as for hundreds."""
+        return bool(self._waiting) and time.monotonic() - self._flushed >= _FLUSH_EVERY
+
     def flush(self) -> None:
         """Write what waits; what cannot be written is dropped and counted, and never stops an answer or an event."""
         with self._mutex:
             lines, self._waiting = self._waiting, []
+            self._flushed = time.monotonic()
             if not lines:
                 return
             if time.monotonic() - self._measured > _MEASURED_EVERY:
