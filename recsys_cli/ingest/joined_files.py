@@ -6,7 +6,9 @@ it does not fit, onto the disk.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -162,14 +164,14 @@ class _Tables:
     right: int
     extra: Sequence[int]
     _con: duckdb.DuckDBPyConnection | None = None
-    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def connection(self, broken: list) -> duckdb.DuckDBPyConnection:  # type: ignore[type-arg]
         """With the tables `lines` and `heads`."""
         if self._con is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="recsys-joined-")
+            folder = tempfile.mkdtemp(prefix="recsys-joined-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             self._con = scratch()
-            self._con.execute(f"SET temp_directory = {quote(self._folder.name)}")
+            self._con.execute(f"SET temp_directory = {quote(folder)}")
             for name, source in (("lines", self.lines), ("heads", self.head)):
                 self._con.register("rows_of_file", source.batches(range(len(source.columns))))
                 self._con.execute(f"CREATE TABLE {name} AS SELECT * FROM rows_of_file")

@@ -179,21 +179,18 @@ def _counted(values: Sequence[str], called: bool) -> How | None:
         if not called and n in (1, 4):
             continue  # 10x20 may be a size, and A:2 a code
         matches = re.compile(pattern).match
+        found: list[tuple[int, str]] = []
         for separator in _SEPARATORS:
             parts = [[p for p in v.split(separator) if p.strip()] for v in values]
             good = sum(bool(p) and all(map(matches, p)) for p in parts)
-            if good < _ENOUGH * len(values) or not (called or any(len(p) > 1 for p in parts)):
-                continue
-            if any(len(p) > 1 for p in parts) or not _has_other(values, separator):
-                read = f"regexp_extract({{0}}, {_quoted(pattern)}, %d)"
-                whole = f"coalesce(nullif({read % product}, ''), trim({{0}}))"
-                return _split(separator), (("item_id", whole), ("quantity", f"nullif({read % count}, '')"))
+            if good >= _ENOUGH * len(values) and (called or any(len(p) > 1 for p in parts)):
+                found.append((sum(map(len, parts)), separator))
+        if found:  # the separator that tells most lines apart: `A x 2, B x 1` is also one product called `A x 2, B`
+            read = f"regexp_extract({{0}}, {_quoted(pattern)}, %d)"
+            whole = f"coalesce(nullif({read % product}, ''), trim({{0}}))"
+            separator = max(found, key=lambda f: f[0])[1]
+            return _split(separator), (("item_id", whole), ("quantity", f"nullif({read % count}, '')"))
     return None
-
-
-def _has_other(values: Sequence[str], separator: str) -> bool:
-    """Whether lines are told apart by another of the separators."""
-    return any(s in v for v in values for s in _SEPARATORS if s != separator and s != ",")
 
 
 def _listed(values: Sequence[str]) -> How | None:

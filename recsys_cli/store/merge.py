@@ -206,7 +206,8 @@ def _replace_outdated(con: duckdb.DuckDBPyConnection, query: str, batch_id: int)
     names = ", ".join(EVENT_COLUMNS)
     con.execute(
         f"INSERT INTO replaced_events ({names}, batch_id, replaced_by) "
-        f"SELECT {names}, batch_id, {batch_id} FROM outdated"
+        # Guests are erased by their sessions, which this table is not searched for.
+        f"SELECT {names}, batch_id, {batch_id} FROM outdated WHERE user_id IS NOT NULL"
     )
     con.execute("DELETE FROM events WHERE rowid IN (SELECT old_row FROM outdated)")
     nth = f"row_number() OVER (PARTITION BY {_LINE} ORDER BY r) AS nth"
