@@ -130,7 +130,7 @@ def test_store_and_artifacts_do_not_know_each_other() -> None:
 
 def test_the_server_loads_no_database() -> None:
     """Not by a detour either: a process that has DuckDB loaded is one mistake away from holding its lock."""
-    code = "import sys, recsys_cli.api.app, recsys_cli.serving.engine; print('duckdb' in sys.modules)"
+    code = "import sys, recsys_cli.api.asgi, recsys_cli.serving.engine; print('duckdb' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
 

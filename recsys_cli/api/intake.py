@@ -9,26 +9,25 @@ import orjson
 
 from ..artifacts.choices import ERASED, EVERYTHING, SESSION
 from ..errors import InputError, NotFound
-from ..schema import ATTRIBUTES, ITEM_COLUMNS
+from ..schema import ATTRIBUTES
 from ..serving.live_events import customer_key, guest_key
 from . import prometheus
 from .call import Call, Reply
-from .events import read_events, read_id
+from .payloads import check_id
 from .service import Service
-
-MAX_TEXT = 10_000
-_COLUMNS = {name: kind for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
 
 
 async def take_events(service: Service, call: Call) -> Reply:
     """Take one event, or many. They count in every server process within a second. Events of people who object to
     their use are left out, and counted in `refused`."""
-    events = read_events(call.body)
+    now = time.time()
+    events = [event.line(int(now)) for event in call.body]
     for user_id in {event["user_id"] for event in events if "user_id" in event}:
         call.caller.names(user_id, call.query["user_token"])
     service.limits.check(call.caller, events)
-    now = round(time.time(), 3)
-    kept = [event | {"received_at": now} for event in events if _may_keep(service, event, call.query["consent"])]
+    kept = [
+        event | {"received_at": round(now, 3)} for event in events if _may_keep(service, event, call.query["consent"])
+    ]
     if kept:
         await service.write(kept)
     for event in kept:
@@ -65,12 +64,8 @@ def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
 
 async def merge_session(service: Service, call: Call) -> Reply:
     """The guest of this session is this customer, who has logged in: the guest's history becomes theirs."""
-    body = call.body
-    if not isinstance(body, dict) or set(body) != {"user_id"}:
-        raise InputError("The body is not an object with the text user_id.", 'Send {"user_id": "…"}.')
-    # As strict as events: what they cannot have named has no history to give.
-    user_id = read_id(body["user_id"], "The user_id")
-    session_id = read_id(call.path["session_id"], "The session_id in the path")
+    user_id: str = call.body.user_id
+    session_id = path_id(call, "session_id")
     call.caller.names(user_id, call.query["user_token"])
     line = {"t": "merge", "session_id": session_id, "user_id": user_id, "ts": int(time.time())}
     profile, live = service.live.ready().people.may_use(user_id, "full", session_id)
@@ -110,47 +105,26 @@ def _must_exist(service: Service, item_id: str) -> None:
 
 
 async def _write_item(service: Service, call: Call, op: str) -> Reply:
-    item_id = read_id(call.path["item_id"], "The item_id in the path")
-    columns = read_item(call.body)
+    item_id = path_id(call, "item_id")
+    columns = call.body.columns()
+    if ATTRIBUTES in columns:
+        columns[ATTRIBUTES] = orjson.dumps(columns[ATTRIBUTES]).decode()
     await service.write([{"t": "item", "op": op, "item_id": item_id, "ts": int(time.time()), **columns}])
     return Reply.of({"accepted": 1, "request_id": call.request_id}, 202)
 
 
-def read_item(body: Any) -> dict[str, Any]:
-    """Columns of an item as the spool holds them; attributes as JSON text.
+def path_id(call: Call, name: str) -> str:
+    """An id in the path, as strict as those in bodies: what cannot be named there has no history.
 
     Raises
     ------
     InputError
     """
-    if not isinstance(body, dict) or not body:
-        raise InputError("The body is no JSON object with columns of the item.", f"Columns: {', '.join(_COLUMNS)}.")
-    columns: dict[str, Any] = {}
-    for name, value in body.items():
-        if name == ATTRIBUTES:
-            if not isinstance(value, dict):
-                raise InputError("'attributes' is no JSON object.", 'Send {"colour": "red"}, say.')
-            columns[name] = orjson.dumps(value).decode()
-        elif name not in _COLUMNS:
-            raise InputError(f"Items have no column '{name[:60]}'.", "Put columns of your own into attributes.")
-        elif value is not None:
-            columns[name] = _column(name, value)
-    return columns
-
-
-def _column(name: str, value: Any) -> Any:
-    kind = _COLUMNS[name]
-    if kind == "BOOLEAN":
-        fits = isinstance(value, bool)
-    elif kind == "VARCHAR":
-        fits = isinstance(value, str) and 1 <= len(value) <= MAX_TEXT
-    elif kind == "BIGINT":
-        value = int(value) if isinstance(value, float) and value.is_integer() else value
-        fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**11
-    else:
-        low = -1e12 if name == "margin" else 0
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= 1e12
-    if not fits:
-        words = {"BOOLEAN": "true or false", "VARCHAR": f"a text of 1 to {MAX_TEXT} characters"}
-        raise InputError(f"'{name}' is not {words.get(kind, 'a number that can be')}.", "Mend the value.")
+    value = call.path[name]
+    try:
+        check_id(value)
+    except ValueError as e:
+        raise InputError(f"The {name} in the path {e}.", "Send it as the shop has it.") from None
+    if not value:
+        raise InputError(f"The {name} in the path is empty.", "Send it as the shop has it.")
     return value

@@ -8,15 +8,13 @@ from typing import Any
 
 import orjson
 
-from ..errors import InputError
 from ..serving import Answer, Engine, Filters, Request
 from ..serving.arms import Shown
 from .call import Call, Reply
-from .payload import render
+from .list_json import render
 from .service import Service
 
 PUBLIC = b"public, max-age=30"
-MAX_RANKED = 1000
 _LOGGED = 200  # items of one answer
 _LONGEST_PLACEMENT = 60
 _FILTERS = tuple(Filters.__dataclass_fields__)
@@ -152,27 +150,10 @@ def rank(service: Service, call: Call) -> Reply:
     known, which is listed."""
     body = call.body
     engine = service.live.ready()
-    fields = {"items", "user_id", "session_id", "explain", "consent"}
-    if not isinstance(body, dict) or not body.keys() <= fields:
-        raise InputError("The body is no object with items and user_id or session_id.", f"Known: {sorted(fields)}.")
-    items = body.get("items")
-    if not isinstance(items, list) or not 1 <= len(items) <= MAX_RANKED or not all(isinstance(i, str) for i in items):
-        raise InputError(f"'items' is not a list of 1 to {MAX_RANKED} item ids.", "Send ids as JSON strings.")
-    who: dict[str, Any] = {}
-    for name in ("user_id", "session_id"):
-        value = body.get(name)
-        if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 512):
-            raise InputError(f"'{name}' is not a text of 1 to 512 characters.", "Send ids as JSON strings.")
-        who[name] = value
-    if body.get("consent", "full") not in ("full", "session", "none"):
-        raise InputError("'consent' is none of full, session, none.", "Leave it out for full.")
-    if not isinstance(body.get("explain", False), bool):
-        raise InputError("'explain' is neither true nor false.", "Leave it out for false.")
-    page = call.caller.names(who["user_id"], call.query["user_token"])
-    explain = body.get("explain", False) and not page
-    request = Request(**who, consent=body.get("consent", "full"), explain=explain)
+    page = call.caller.names(body.user_id, call.query["user_token"])
+    request = Request(body.user_id, body.session_id, consent=body.consent, explain=body.explain and not page)
     started = time.perf_counter()
-    answer, unknown = engine.rank(request, items)
+    answer, unknown = engine.rank(request, body.items)
     _note(service, call, "/rank", engine, Shown(answer), started)
     reply = render(engine, answer, call.request_id)
     reply.body = reply.body[:-1] + b',"unknown":' + orjson.dumps(unknown) + b"}"

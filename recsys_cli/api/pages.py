@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ..errors import NotFound
 
 _FOLDER = Path(__file__).parent / "static"
 _JS = "text/javascript; charset=utf-8"
@@ -50,10 +55,19 @@ PAGES: Mapping[str, Page] = {
 }
 
 
-def add_pages(app: FastAPI) -> None:
-    """Let the application answer with all of `PAGES`; they are read once."""
-    for path, page in PAGES.items():
-        app.add_api_route(path, _endpoint(page), include_in_schema=False, methods=["GET"])
+def routes(images: Path | None) -> list[BaseRoute]:
+    """All of `PAGES`, which are read once, the documentation, and the pictures of the sample shop."""
+
+    async def show(request: Request) -> Response:
+        return show_image(images, request.path_params["name"])
+
+    found = [Route(path, _endpoint(page)) for path, page in PAGES.items()]
+    docs = HTMLResponse((_FOLDER / "docs.html").read_bytes())
+
+    async def show_docs(request: Request) -> Response:
+        return docs
+
+    return [*found, Route("/docs", show_docs), Route("/sample-images/{name}", show)]
 
 
 def _endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -78,3 +92,28 @@ def _endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
 def _knows(asked: str, tag: str) -> bool:
     """Whether a request's If-None-Match names the tag; proxies that pack an answer make its tag weak."""
     return any(one.strip().removeprefix("W/") in (tag, "*") for one in asked.split(","))
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,100}\.(svg|png|jpg|jpeg|webp)")
+_KINDS = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+
+def show_image(folder: Path | None, name: str) -> Response:
+    """A file of the folder of pictures. A name without slashes and leading dots cannot leave it.
+
+    Raises
+    ------
+    NotFound
+    """
+    match = _NAME.fullmatch(name)
+    path = folder / name if folder is not None and match else None
+    if path is None or match is None or not path.is_file() or path.is_symlink():
+        raise NotFound("There is no such image.", "Images come from the folder in serve.images.")
+    headers = {
+        "cache-control": "public, max-age=86400",
+        # An SVG opened by itself is a page; this one may run nothing.
+        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "cross-origin",
+    }
+    return Response(path.read_bytes(), media_type=_KINDS[match[1]], headers=headers)

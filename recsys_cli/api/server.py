@@ -142,7 +142,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
         from threadpoolctl import threadpool_limits
 
         from ..serving.rules import Rules
-        from .front import Front
+        from .asgi import application
         from .protocol import Limits, Protocol
         from .routes import ROUTES
         from .service import Service
@@ -155,13 +155,8 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     service.live.start(*first.result())
     gc.enable()
 
-    def load() -> Any:
-        from .app import make_app
-
-        return make_app(service)
-
     config = uvicorn.Config(
-        Front(service, ROUTES, service.access, load),
+        application(service, ROUTES),
         http=Protocol,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         lifespan="on",

@@ -21,7 +21,7 @@ from ..settings import ServeSettings
 from . import prometheus
 from .access import Access, read_proxies
 from .event_limits import EventLimits
-from .events import EventSink
+from .event_sink import EventSink
 
 _STATES_EVERY = 1.0  # seconds
 _COUNTED = {"version_served": prometheus.SWAPS, "version_refused": prometheus.REFUSED}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hmac
 import json
@@ -22,9 +21,6 @@ import httpx
 import pytest
 
 from recsys_cli.api.access import Access, NoKey, TooMany, read_origins, read_proxies
-from recsys_cli.api.app import make_app
-from recsys_cli.api.front import Front
-from recsys_cli.api.routes import ROUTES
 from recsys_cli.api.server import newest_version
 from recsys_cli.api.service import Service
 from recsys_cli.artifacts import Artifacts, Version, worker_state
@@ -584,35 +580,7 @@ def test_the_command_does_not_load_what_only_its_workers_need(server: Any) -> No
     assert "cannot be listened on" in done.stderr
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "recsys_cli.api.server" in loaded
-    assert not loaded & {"faiss", "fastapi", "scipy", "pyarrow", "duckdb"}
-
-
-def test_lists_are_answered_before_fastapi_is_loaded(shop: Any) -> None:
-    service = Service.of(ServeSettings(), NO_RULES, shop.artifacts, shop.secret, None, lambda *_, **__: None)
-    service.live.start(*newest_version(shop.artifacts))
-    loading, may_go_on = threading.Event(), threading.Event()
-
-    def load() -> Any:
-        loading.set()
-        assert may_go_on.wait(60)
-        return make_app(service)
-
-    async def ask() -> None:
-        front = Front(service, ROUTES, service.access, load)
-        transport = httpx.ASGITransport(front, client=("127.0.0.1", 1))
-        key = {"x-api-key": make_owner_key(shop.artifacts.root)}
-        service.access.keys.refresh()
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=key) as http:
-            item = asyncio.create_task(http.get("/items/t0"))
-            other = asyncio.create_task(http.get("/items/t1"))
-            assert await asyncio.to_thread(loading.wait, 60)
-            other.cancel()  # who hangs up meanwhile does not stop it for the others
-            assert (await http.get("/recommend")).status_code == 200
-            assert not item.done()
-            may_go_on.set()
-            assert (await item).json()["item_id"] == "t0"
-
-    asyncio.run(ask())
+    assert not loaded & {"faiss", "starlette", "scipy", "pyarrow", "duckdb"}
 
 
 def test_a_version_is_checked_once_at_the_start(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ HEAVY = (
     "torch",
     "scipy",
     "duckdb",
-    "fastapi",
+    "starlette",
     "numpy",
     "pyarrow",
 )

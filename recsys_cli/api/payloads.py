@@ -1,0 +1,456 @@
+"""What requests may hold and what answers do: types, of which checks, defaults, bounds and documentation are made."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE
+
+MAX_ID = 256
+MAX_K = 200
+MAX_OFFSET = 2000
+MAX_EVENTS = 1000
+MAX_NUMBER = 1e12
+_DEEPEST = 16  # lists and objects inside each other, in an item's attributes
+_FUTURE = 86_400  # seconds by which a clock may be ahead
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+Text = Annotated[str, Meta(max_length=512)]
+Texts = Annotated[tuple[Text, ...], Meta(max_length=1000)]
+_SPLIT = {"split": True}  # a list that may be written with commas
+Ids = Annotated[tuple[Id, ...], Meta(max_length=1000, extra=_SPLIT)]
+Price = Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
+Margin = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+PerList = Annotated[int, Meta(ge=0, le=MAX_K)]
+Consent = Annotated[
+    Literal["full", "session", "none"],
+    Meta(description="What of the person may be used. What they have chosen before holds if it is stricter."),
+]
+UserToken = Annotated[
+    Text,
+    Meta(description="With the key of a page: the shop's signature that it may name this user_id; recsys keys sign."),
+]
+
+
+def check_id(value: str) -> None:
+    """What an id of a person, session, item or order cannot be, besides too long.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("contains control characters or outer blanks")
+
+
+# -- queries -----------------------------------------------------------------------------------------------------------
+
+
+class Nothing(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A route without parameters."""
+
+
+class TokenQuery(Nothing, kw_only=True):
+    """What names a customer in its body."""
+
+    user_token: UserToken | None = None
+
+
+class EventsQuery(TokenQuery, kw_only=True):
+    """Parameters of /events."""
+
+    consent: Consent = "full"
+
+
+class HistoryQuery(Nothing, kw_only=True):
+    """Parameters of a profile."""
+
+    n: Annotated[int, Meta(ge=1, le=1000, description="How many events, newest first.")] = 50
+
+
+class ShelfQuery(Nothing, kw_only=True):
+    """Parameters of every list."""
+
+    k: Annotated[int, Meta(ge=1, le=MAX_K, description="How many items.")] = 10
+    offset: Annotated[
+        int, Meta(ge=0, le=MAX_OFFSET, description="Position of the first item; pages are stable within a version.")
+    ] = 0
+    category: Annotated[Texts, Meta(description="Only these categories.")] = ()
+    brand: Annotated[Texts, Meta(description="Only these brands.")] = ()
+    region: Annotated[Texts, Meta(description="Only items for these regions, or for all.")] = ()
+    min_price: Annotated[Price | None, Meta(description="Lowest price.")] = None
+    max_price: Annotated[Price | None, Meta(description="Highest price.")] = None
+    exclude: Annotated[Ids, Meta(description="Item ids to leave out.")] = ()
+    include: Annotated[Ids, Meta(description="Only these item ids.")] = ()
+    min_margin: Annotated[Margin | None, Meta(description="Lowest margin.")] = None
+    placement: Annotated[
+        Text | None,
+        Meta(description="Where the list stands on your pages (home, basket): reports tell placements apart."),
+    ] = None
+    explain: Annotated[bool, Meta(description="Say why, for every item.")] = False
+
+
+class FeaturesQuery(Nothing, kw_only=True):
+    """Whose features are wanted."""
+
+    item_id: Annotated[Id, Meta(description="The item's id.")]
+    user_id: Annotated[Id | None, Meta(description="The customer.")] = None
+
+
+class ItemQuery(ShelfQuery, kw_only=True):
+    """Parameters of lists around one item."""
+
+    item_id: Annotated[Id, Meta(description="The item's id.")]
+
+
+class PersonalQuery(ShelfQuery, kw_only=True):
+    """Parameters of lists for somebody."""
+
+    items: Annotated[Ids, Meta(description="A basket.")] = ()
+    repeat: Annotated[bool, Meta(description="Keep what was already bought.")] = False
+    max_per_category: Annotated[
+        PerList | None, Meta(description="Items of one category at most; 0 for any number.")
+    ] = None
+    max_per_brand: Annotated[PerList | None, Meta(description="Items of one brand at most; 0 for any number.")] = None
+    freshness: Annotated[
+        Annotated[float, Meta(ge=0, le=100)] | None, Meta(description="How much a brand-new item's score gains.")
+    ] = None
+    diversity: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="0 for the best however alike, 1 for the least alike."),
+    ] = None
+    bought_days: Annotated[
+        Annotated[float, Meta(ge=0, le=1e5)] | None,
+        Meta(description="Days for which bought items are left out; 0 for ever."),
+    ] = None
+    shown_limit: Annotated[
+        Annotated[int, Meta(ge=0, le=10_000)] | None,
+        Meta(description="Leave out what was shown this often without a click."),
+    ] = None
+    consent: Consent = "full"
+
+
+class RecommendQuery(PersonalQuery, kw_only=True):
+    """Parameters of /recommend."""
+
+    user_id: Annotated[Id | None, Meta(description="The customer; needs a key, and from a page a user_token.")] = None
+    user_token: UserToken | None = None
+    session_id: Annotated[Id | None, Meta(description="The guest, or the customer's present session.")] = None
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Items to put in order, and for whom."""
+
+    items: Annotated[list[Id], Meta(min_length=1, max_length=1000)]
+    user_id: Id | None = None
+    session_id: Id | None = None
+    explain: bool = False
+    consent: Consent = "full"
+
+
+class MergeBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The customer that a guest turned out to be."""
+
+    user_id: Id
+
+    def __post_init__(self) -> None:
+        check_id(self.user_id)
+
+
+EventType: Any = Literal[tuple(EVENT_TYPES)]
+
+
+class Event(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One event. One of user_id and session_id must be given."""
+
+    item_id: Id
+    user_id: Annotated[Id | None, Meta(description="The customer.")] = None
+    session_id: Annotated[Id | None, Meta(description="The guest, or the customer's session.")] = None
+    ts: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Epoch seconds (not milliseconds), UTC; when left out, now."),
+    ] = None
+    event_type: EventType = PURCHASE
+    qty: Annotated[int, Meta(ge=1, le=1_000_000, description="How many; returned goods are events of type refund.")] = 1
+    order_id: Id | None = None
+    event_id: Annotated[Id | None, Meta(description="Sent again with the same id, it counts once.")] = None
+    price: Annotated[Price | None, Meta(description="Price per unit, a number.")] = None
+    currency: Id | None = None
+    position: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None, Meta(description="Place in the list, a number.")
+    ] = None
+    request_id: Annotated[Id | None, Meta(description="Of the answer that showed the item.")] = None
+
+    def __post_init__(self) -> None:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("user_id and session_id are both missing; say who did it")
+        for name in _EVENT_IDS:
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    check_id(value)
+                except ValueError as e:
+                    raise ValueError(f"{name} {e}") from None
+        if self.ts is not None and self.ts > time.time() + _FUTURE:
+            raise ValueError("ts lies in the future; send epoch seconds, not milliseconds")
+
+    def line(self, now: int) -> dict[str, Any]:
+        """As the spool holds it."""
+        given = {name: value for name in _EVENT_FIELDS if (value := getattr(self, name)) is not None}
+        return {"t": "event", **given, "ts": now if self.ts is None else self.ts}
+
+
+_EVENT_IDS = ("item_id", "user_id", "session_id", "order_id", "event_id", "currency", "request_id")
+_EVENT_FIELDS = Event.__struct_fields__
+
+
+class Batch(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Many events."""
+
+    events: Annotated[list[Event], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+_COLUMN: dict[str, Any] = {
+    "VARCHAR": Annotated[str, Meta(min_length=1, max_length=10_000)],
+    "DOUBLE": Price,
+    "BIGINT": Annotated[int, Meta(ge=0, lt=10**11)],
+    "BOOLEAN": bool,
+}
+_COLUMNS = {name: kind for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
+Attributes = Annotated[dict[str, Any], Meta(description="Columns of your own.")]
+
+
+class _ItemBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    attributes: Attributes | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
+            raise ValueError("no column of the item is given")
+        if isinstance(self.attributes, dict) and _deeper(self.attributes, _DEEPEST):
+            raise ValueError(f"attributes are nested deeper than {_DEEPEST} levels")
+
+    def columns(self) -> dict[str, Any]:
+        """What is given."""
+        pairs = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return {name: value for name, value in pairs if value is not UNSET and value is not None}
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
+
+
+ItemBody: Any = msgspec.defstruct(
+    "ItemBody",
+    [
+        (name, (Margin if name == "margin" else _COLUMN[kind]) | None | UnsetType, UNSET)
+        for name, kind in _COLUMNS.items()
+    ],
+    bases=(_ItemBody,),
+    forbid_unknown_fields=True,
+    kw_only=True,
+)
+"""Columns of an item that are set or changed."""
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+class Fault(Struct):
+    """What is wrong."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(Struct):
+    """The one shape of errors."""
+
+    error: Fault
+
+
+class Item(Struct, kw_only=True):
+    """One item of a list."""
+
+    item_id: str
+    title: str | None
+    category: str | None
+    brand: str | None
+    price: float | None
+    img_url: str | None
+    url: str | None
+    score: float
+    source: Annotated[str, Meta(description="What proposed the item.")]
+    fallback: Annotated[bool, Meta(description="True when nothing better was known.")]
+    reason: Annotated[str, Meta(description="With explain=true: why, from what happened.")] | UnsetType = UNSET
+
+
+class ListAnswer(Struct, kw_only=True):
+    """A list of items, best first."""
+
+    items: list[Item]
+    known: Annotated[bool, Meta(description="There was a history to go by.")]
+    fallback: Annotated[bool, Meta(description="Every item is a fallback.")]
+    version: Annotated[str, Meta(description="The version of the model that answered.")]
+    request_id: Annotated[str, Meta(description="Send it with clicks and impressions of these items.")]
+    stages: (
+        Annotated[
+            list[dict[str, Any]],
+            Meta(description="With explain=true; the first, filters, names words of the request that no item has."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class RankAnswer(ListAnswer, kw_only=True):
+    """These items in order."""
+
+    unknown: list[str]
+
+
+class Taken(Struct):
+    """A change is on disk."""
+
+    accepted: int
+    request_id: str
+
+
+class EventsTaken(Struct):
+    """Events are on disk."""
+
+    accepted: int
+    refused: int
+    request_id: str
+
+
+class Merged(Struct):
+    """Whether the guest's history is the customer's now."""
+
+    merged: bool
+    request_id: str
+
+
+_Record: Any = msgspec.defstruct(
+    "ItemRecord",
+    [
+        ("item_id", str),
+        ("attributes", dict[str, Any]),
+        ("retired", bool),
+        *((name, {"VARCHAR": str, "DOUBLE": float, "BIGINT": int, "BOOLEAN": bool}[kind] | None | UnsetType, UNSET)
+          for name, kind in _COLUMNS.items()),
+    ],
+)  # fmt: skip
+ItemRecord = _Record
+
+
+class HistoryEvent(Struct):
+    """One event of a profile."""
+
+    item_id: str
+    ts: int
+    event_type: str
+    qty: float
+
+
+class Profile(Struct):
+    """What is known of a customer."""
+
+    user_id: str
+    version: str
+    history: list[HistoryEvent]
+
+
+Values = dict[str, float | None]
+
+
+class FeaturesAnswer(Struct, kw_only=True):
+    """Features by name."""
+
+    item_id: str
+    version: str
+    item: Values
+    customer: Values | UnsetType = UNSET
+    pair: Values | UnsetType = UNSET
+
+
+class WorkerHealth(Struct):
+    """How the update worker does."""
+
+    last_pass_at: int
+    outcome: str
+    failures_in_a_row: int
+    lag_seconds: float
+    backlog_bytes: int
+
+
+class Health(Struct):
+    """How the process does."""
+
+    status: Literal["ok"]
+    events: Annotated[str, Meta(description="ok, or why events are not taken: a full disk, say.")]
+    worker: WorkerHealth | None
+
+
+class Ready(Struct):
+    """Answers can be given."""
+
+    status: Literal["ready"]
+    version: str
+
+
+class Interval(Struct):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+Figures = Annotated[dict[str, Interval], Meta(description="By metric; empty when there was too little data to judge.")]
+
+
+class Training(Struct):
+    """Where a model comes from."""
+
+    version: str
+    created_at: int
+
+
+class Data(Struct):
+    """What a version knows."""
+
+    items: int | None
+    users: Annotated[int | None, Meta(description="Customers, and guests' sessions without one.")]
+    events: int | None
+    first_ts: int | None
+    last_ts: int | None
+
+
+class Status(Struct):
+    """What is served; `lead` is the model's lead over popularity."""
+
+    version: str
+    created_at: int
+    model: str
+    trained: Training
+    data: Data
+    metrics: Figures
+    popular: Figures
+    lead: Figures
+
+
+class Noted(Struct):
+    """A request about a person is on disk."""
+
+    status: Literal["noted"]
+    request: str
