@@ -580,7 +580,7 @@ def test_the_command_does_not_load_what_only_its_workers_need(server: Any) -> No
     assert "cannot be listened on" in done.stderr
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "recsys_cli.api.server" in loaded
-    assert not loaded & {"faiss", "starlette", "scipy", "pyarrow", "duckdb"}
+    assert not loaded & {"faiss", "starlette", "scipy", "duckdb"}
 
 
 def test_a_version_is_checked_once_at_the_start(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
