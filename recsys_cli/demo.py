@@ -25,6 +25,8 @@ from .settings import Settings, StoreSettings
 from .store import Store
 from .store.reading import customer_with
 
+_BUDGET = 3.0  # CPU seconds by the size of the sample: room for four models, so that a first look takes seconds
+
 
 @dataclass(frozen=True)
 class DemoShop:
@@ -136,7 +138,8 @@ def run_demo(shop: DemoShop, settings: Settings, progress: Progress) -> Shown:
     ingested = ingest(here, sample_files(), progress=progress)
     artifacts = Artifacts(shop.artifacts)
     # Without a ranker, which takes as long as all the rest: recsys train --ranker adds it to a shop that is kept.
-    quick = replace(settings, train=replace(settings.train, ranker=False))
+    budget = min(settings.train.budget, _BUDGET)
+    quick = replace(settings, train=replace(settings.train, ranker=False, budget=budget))
     trained = train(store, artifacts, quick, choose(settings, None, {}), progress)
     engine = Engine.open(trained.version, load_secret(shop.db))
     with store.reading() as con:

@@ -14,6 +14,7 @@ from ..models.blend import BlendConfig, member_names
 from ..progress import Progress
 
 _ASKED = 12_000  # lists that are made of each model to judge and to age it
+_LEAST = 0.2  # CPU seconds that any fit takes
 _LIST = 1.2e-8  # CPU seconds for each item of the catalogue in each of them
 
 
@@ -81,4 +82,4 @@ def _price(name: str, size: Size, whole: Size | None, windows: int) -> float:
     cls = registry.get(name)
     fits = 1 + (windows if name in member_names() else 0) + (0 if whole else 1)
     last = 2 * cls.cpu_seconds(whole) if whole else 0.0
-    return fits * cls.cpu_seconds(size) + last + _ASKED * _LIST * size.items
+    return fits * max(cls.cpu_seconds(size), _LEAST) + last + _ASKED * _LIST * size.items
