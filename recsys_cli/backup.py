@@ -96,13 +96,13 @@ def backup(
     UsageError
         `target` is in a directory that would be copied.
     InputError
-        `target` is there already.
+        `target` is already there.
     StoreError
         It cannot be written.
     """
     _refuse_own_places(store, artifacts, target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there already.", "Name a directory that does not exist yet.")
+        raise InputError(f"{target} already exists.", "Name a directory that does not exist yet.")
     if not store.exists():
         raise StoreMissing(f"There is no database {store.path} to back up.", "Name it with --db.")
     # It is a database, and not a text file that --db named by mistake; writing takes in the log of a killed command.

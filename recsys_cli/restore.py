@@ -174,7 +174,7 @@ def _refuse_strangers(store: Store, artifacts: Artifacts, source: Path, replace:
     if key.exists():
         refuse_owner_other_than(key.read_text(encoding="ascii", errors="replace").strip(), artifacts.root)
     if store.exists() and not replace:
-        raise InputError(f"{store.path} is there already.", "Add --replace to put the backup in its place.")
+        raise InputError(f"{store.path} already exists.", "Add --replace to put the backup in its place.")
 
 
 def _restore_private(store: Store, saved: Saved) -> None:

@@ -97,7 +97,7 @@ class UpdateSettings:
 
     interval: float = _s(60.0, "Seconds from the start of one pass to the start of the next.")
     keep_spool_hours: float = _s(24.0, "Hours after which what was drained from the spool is deleted.")
-    retrain: bool = _s(True, "Train anew in a pass when there is a reason to; see the other retrain settings.")
+    retrain: bool = _s(True, "Train again in a pass when there is a reason to; see the other retrain settings.")
     retrain_days: float = _s(7.0, "Retrain when the newest event is this many days newer than at training; 0 never.")
     retrain_share: float = _s(0.2, "Retrain when events have grown by this share since training; 0 never.")
     retrain_items: float = _s(0.1, "Retrain when items have grown by this share since training; 0 never.")
@@ -108,7 +108,7 @@ class UpdateSettings:
     nice: int = _s(10, "Niceness of the worker, and of train and tune, so that they give way to the server.")
     memory: str = _s(
         "3500MB",
-        "Memory a training by the worker may take; one that takes more is ended, and what is served stays.",
+        "Memory a training by the worker may take; one that takes more is ended, and the served version stays.",
         pattern=_SIZE,
     )
     on_failure: str = _s("", "Command to run when a pass fails; it gets the reason as RECSYS_FAILURE and on stdin.")

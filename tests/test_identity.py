@@ -86,7 +86,7 @@ class TestSecret:
 
     @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"z" * 64, b"ab" * 33])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
-        """Never mended by making a new one: the people in the artifacts would be lost to erasure."""
+        """Never fixed by making a new one: the people in the artifacts would be lost to erasure."""
         db = tmp_path / "shop.duckdb"
         secret_path(db).write_bytes(content)
         for create in (False, True):

@@ -112,7 +112,7 @@ def _command(sock: socket.socket, watch: str) -> list[str]:
 
 
 def _become_worker(plan: ServePlan, sock: socket.socket) -> NoReturn:
-    """Start this process anew, without what the command line has loaded (DuckDB above all)."""
+    """Start this process again, without what the command line has loaded (DuckDB above all)."""
     read, write = os.pipe()
     os.write(write, plan.dump() + b"\n")  # far less than a pipe holds
     os.close(write)

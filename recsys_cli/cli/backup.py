@@ -55,7 +55,7 @@ def restore(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a backup back; whoever was erased since stays erased, what was received since is taken in again."""
+    """Put a backup back; people erased since stay erased, and what was received since is taken in again."""
     run = start(db, artifacts, config, as_json, same_shop=False)
     from ..artifacts import Artifacts
     from ..restore import restore
@@ -86,7 +86,7 @@ def sentence(done: Backup) -> str:
         text += f" {who} erased since then {were} erased from it."
     if done.list_missing:
         text += (
-            "\nThe list of erased people was not here, so whoever was erased since then is back: copy erased.json from "
+            "\nThe list of erased people was not here, so everyone erased since then is back: copy erased.json from "
             f"the .gdpr folder of the shop's last place to {done.list_missing}, and run this again with --replace."
         )
     return text

@@ -156,7 +156,7 @@ def promote(
     from ..serving.arms import Arm
 
     if arm not in ("a", "b"):
-        raise UsageError(f"'{arm}' is no arm.", "Give --arm a or --arm b.")
+        raise UsageError(f"'{arm}' is not an arm.", "Give --arm a or --arm b.")
     folder = Artifacts(run.settings.artifacts)
     text = running.read(folder.root).get(name).arms["ab".index(arm)]
     chosen = Arm.parse(text)

@@ -380,7 +380,7 @@ def consent(
     """Note what people consent to (article 7): no profile, this session only, or all of it."""
     run = start(db, artifacts, config, as_json)
     if mode not in ("none", "session", "full"):
-        raise UsageError(f"'{mode}' is no consent.", "Choose none, session or full.")
+        raise UsageError(f"'{mode}' is not a consent level.", "Choose none, session or full.")
     _decide(users, file, mode, run, f"consent is {mode}.")
 
 

@@ -33,7 +33,7 @@ def ingest_report(report: Report) -> Iterator[RenderableType]:
             style="bold",
         )
     if any(f.wrong and f.stored for f in report.files):
-        yield Text("  Rejected rows are kept: recsys ingest rejected lists them, --export FILE lets you mend them.")
+        yield Text("  Rejected rows are kept: recsys ingest rejected lists them, --export FILE lets you fix them.")
 
 
 def _headline(file: FileReport) -> Text:

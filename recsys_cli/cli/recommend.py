@@ -62,7 +62,7 @@ def _one(run: Run, user: str, k: int, repeat: bool) -> None:
     if not rows:
         note = _why_empty(engine, user, repeat)
     elif not answer.known and len(engine.people.find(Request(session_id=user)).past):
-        title = f"{user} is no customer: popular items"
+        title = f"{user} is not a customer: popular items"
         note = f"{user} is the session of a guest, whose list the server has: GET /session/{user}"
 
     def render(console: Console) -> None:

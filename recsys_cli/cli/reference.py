@@ -33,7 +33,7 @@ def settings() -> str:
 
 
 def rewritten(readme: str) -> str:
-    """The README with its generated parts made anew."""
+    """The README with its generated parts made again."""
     for marker, text in (("commands", commands()), ("settings", settings())):
         pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
         readme = pattern.sub(lambda m, text=text: f"{m[1]}{text}{m[2]}", readme)  # type: ignore[misc]

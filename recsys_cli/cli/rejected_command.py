@@ -39,9 +39,9 @@ def rejected(run: Run, *, export: Path | None, clear: bool, reason: str | None, 
 
 def _show_export(out: Console, written: dict[Path, int]) -> None:
     if not written:
-        out.print("There is no rejected row that could be mended.")
+        out.print("There is no rejected row that could be fixed.")
     for path, count in written.items():
-        out.print(Text(f"{count:,} rows are in {path}. Mend them there, then: recsys ingest {path}"))
+        out.print(Text(f"{count:,} rows are in {path}. Fix them there, then: recsys ingest {path}"))
 
 
 def _show(out: Console, found: object) -> None:

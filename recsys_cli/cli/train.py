@@ -23,7 +23,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
     ] = None,
     ranker: Annotated[
-        bool, typer.Option("--ranker", help="Learn only the order of candidates anew, for the served model.")
+        bool, typer.Option("--ranker", help="Learn only the order of candidates again, for the served model.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Serve it even if it is worse than what is served.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
@@ -62,7 +62,7 @@ def train(
         else:
             out.print(
                 f"Kept back [bold]{done.version.name}[/] ({recipe.name}): {done.decision.reason} "
-                f"What was served stays. To serve it all the same: recsys models promote {done.version.name}",
+                f"The served version stays. To serve it all the same: recsys models promote {done.version.name}",
                 highlight=False,
             )
 

@@ -103,7 +103,7 @@ def sentence(done: Pass) -> str:
         parts.append(f"published {done.version} with {events} and {items}")
     if done.training:
         made = done.training
-        parts.append(f"trained anew because {made.reason}: {made.version} {_fate(made)}")
+        parts.append(f"trained again because {made.reason}: {made.version} {_fate(made)}")
     elif done.outcome == "drained":
         parts.append("there is no model yet: run recsys train")
     elif not parts:

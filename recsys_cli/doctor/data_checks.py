@@ -88,7 +88,7 @@ def _doubles(e: EventFigures) -> list[Finding]:
         sentence = (
             f"{e.twofold:,} purchases are there twice, with and without their order's number: two kinds of export."
         )
-        advice = "Keep to one kind of export; start the database anew with it."
+        advice = "Keep to one kind of export; start a new database with it."
         found.append(Finding("twice", WARNING, sentence, advice))
     if e.repeated > 0.05 * purchases:
         sentence = (

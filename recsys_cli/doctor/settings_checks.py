@@ -52,7 +52,7 @@ def _refused(setting: str, *checks: Callable[[], Any], severity: str = BROKEN) -
         try:
             check()
         except RecsysError as e:
-            where = f"Mend {setting} in recsys.toml, or where it is set." if setting else ""
+            where = f"Fix {setting} in recsys.toml, or where it is set." if setting else ""
             found.append(Finding("settings", severity, e.message, f"{where} {e.hint}".strip()))
     return found
 
@@ -92,13 +92,13 @@ def _idle_campaign(
 ) -> Finding | None:
     which = f"Campaign {number} in [[rules.campaigns]]"
     if campaign.start >= campaign.end:
-        return Finding("campaign", HINT, f"{which} never runs: its until is before its from.", "Mend one of the days.")
+        return Finding("campaign", HINT, f"{which} never runs: its until is before its from.", "Fix one of the days.")
     figures = known.get((campaign.target, campaign.value))
     what = f"{which} ({campaign.action} {campaign.target} {campaign.value!r})"
     if figures is None:
         return None
     if not figures.items:
-        near = f"Did you mean {figures.near!r}?" if figures.near else "Mend it, or ingest the catalogue as it is."
+        near = f"Did you mean {figures.near!r}?" if figures.near else "Fix it, or ingest the catalogue as it is."
         return Finding("campaign", HINT, f"{what} does nothing: no item is or has that.", near)
     if figures.retired == figures.items:
         return Finding("campaign", HINT, f"{what} does nothing: that is out of the catalogue.", "Take it out.")

@@ -42,7 +42,7 @@ def strangers(models: Mapping[str, Model], floor: Model, split: Split, seed: int
 
     Returns
     -------
-    model -> "strangers" and "first click" -> figures; empty where nobody came anew.
+    model -> "strangers" and "first click" -> figures; empty where nobody new came.
     """
     known = np.diff(split.train.interactions.histories.indptr) > 0
     several = np.diff(split.wanted(repeat=True).indptr) > 1

@@ -168,7 +168,7 @@ def _gather(con: duckdb.DuckDBPyConnection) -> None:
         if name == "item_id":
             continue
         if kind == "DOUBLE":
-            # Corrections and gifts go out at nought; that is not what the item costs.
+            # Corrections and gifts go out at zero; that is not what the item costs.
             parts.append(f"SELECT item_id, median({name}) AS {name} FROM accepted WHERE {name} > 0 GROUP BY item_id")
         else:
             parts.append(

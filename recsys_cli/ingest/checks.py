@@ -36,7 +36,7 @@ class Check:
     shows
         The field whose text is shown as the offender; empty for none.
     severity
-        `rejected`: something is wrong. `left out`: nothing is, the row is no customer's dealing with a product.
+        `rejected`: something is wrong. `left out`: nothing is, the row is not a customer's dealing with a product.
     names
         SQL predicate over a text `word`: it names somebody of whom nothing is to be kept, wherever it stands. Lines
         that are no rows cannot be asked for more.

@@ -255,7 +255,7 @@ def refuse_one_customer(source: Source, at: int, said: bool) -> str:
     shown = f"{value[:40]!r} in {most:,} of {len(values):,} rows"
     if said or plain(name) == "user_id":
         return f"The customer {value[:40]!r} has {most:,} of the first {len(values):,} rows."
-    what = "a cashier or the shop itself is no customer" if whole else "is that one customer?"
+    what = "a cashier or the shop itself is not a customer" if whole else "is that one customer?"
     raise InputError(
         f"The column {name!r} of {source.path} says {shown}: {what}.",
         f"If it is right, say so: --map user_id={shlex.quote(name)}. If {value[:40]!r} stands for nobody: --nobody "

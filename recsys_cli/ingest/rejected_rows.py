@@ -1,7 +1,7 @@
-"""Rows that were not taken: kept with their reason and content, listed, exported, and taken again when mended.
+"""Rows that were not taken: kept with their reason and content, listed, exported, and taken again when fixed.
 
 Only columns that something is read from are kept, and e-mail addresses in them as keyed hashes: a row that waits to be
-mended is no reason to store a customer's address and telephone number.
+fixed is no reason to store a customer's address and telephone number.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def keep_rejected(
         [content, understood.kind, batch_id],
     )
     names = ", ".join(value_parsing.quote(c.name) for c in checks)
-    # A row that came back and is still wrong keeps its number, so that the same file can be mended further.
+    # A row that came back and is still wrong keeps its number, so that the same file can be fixed further.
     given = f"try_cast(c{source.columns.index(ID_COLUMN)} AS BIGINT)" if ID_COLUMN in source.columns else "NULL::BIGINT"
     detail, raw = _kept(checks, source, understood, secret)
     last = con.execute("SELECT coalesce(max(rejected_id), 0) FROM rejected").fetchall()[0][0]
@@ -167,7 +167,7 @@ def _masked(sql: str) -> str:
 
 
 def forget_mended(con: duckdb.DuckDBPyConnection, source: Source) -> int:
-    """Forget the rejected rows that this file brings back (those with `_rejected_id`): they are judged anew."""
+    """Forget the rejected rows that this file brings back (those with `_rejected_id`): they are judged again."""
     if ID_COLUMN not in source.columns:
         return 0
     at = source.columns.index(ID_COLUMN)

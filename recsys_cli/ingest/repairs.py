@@ -1,4 +1,4 @@
-"""The rejected rows as people work with them: listed, exported to be mended, tried again, thrown away."""
+"""The rejected rows as people work with them: listed, exported to be fixed, tried again, thrown away."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def _known(reason: str | None, by_reason: dict[str, int]) -> None:
 
 
 def export(settings: Settings, out: Path, *, reason: str | None, waiting: Waiting = None) -> dict[Path, int]:
-    """Write rejected rows to files for mending: CSV, JSON lines (.jsonl) or Parquet.
+    """Write rejected rows to files for fixing: CSV, JSON lines (.jsonl) or Parquet.
 
     Rows that were read in different ways go to files of their own (`out`, then `out` with a number). Ingesting such a
-    file again, mended, replaces the rows: each is judged anew, and read as it was the first time.
+    file again, fixed, replaces the rows: each is judged again, and read as it was the first time.
 
     Returns
     -------

@@ -77,7 +77,7 @@ class Content(VectorModel):
         return np.asarray(mean / np.where(total > 0, total, 1), dtype=np.float32)
 
     def grow(self, data: Dataset, now: int) -> Self:
-        """Fitted anew: it depends on nothing but the catalogue."""
+        """Fitted again: it depends on nothing but the catalogue."""
         return type(self).fit(data, self.config)
 
     def vectors_from_buyers(self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32) -> Float32:
@@ -142,7 +142,7 @@ def read_vectors(path: Path, items: IdMap) -> Float32:
         with path.open("rb") as f:
             table = pq.read_table(f, columns=["item_id", "vector"])
     except (pa.ArrowException, KeyError):
-        raise InputError(f"{path} is no Parquet file of vectors.", "It needs columns item_id and vector.") from None
+        raise InputError(f"{path} is not a Parquet file of vectors.", "It needs columns item_id and vector.") from None
     except OSError as e:
         raise InputError(explain_os(e, path).message, "Name a Parquet file with columns item_id and vector.") from None
     lists = table["vector"].combine_chunks()

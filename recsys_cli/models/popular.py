@@ -74,7 +74,7 @@ class Popular(Model):
         return cls(config, state.arrays["popularity"])
 
     def grow(self, data: Dataset, now: int) -> Self:
-        """Counted anew: what sold since is what popularity is about."""
+        """Counted again: what sold since is what popularity is about."""
         return type(self).fit(data, self.config)
 
     def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:

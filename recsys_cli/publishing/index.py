@@ -31,7 +31,7 @@ def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Ver
     Parameters
     ----------
     like
-        A version whose model this one was grown from: its kind of index is kept instead of being chosen anew.
+        A version whose model this one was grown from: its kind of index is kept instead of being chosen again.
     """
     if like is not None and like.file(INDEX_FILE).exists():
         return build(vectors, like=ItemIndex.load(like.file(INDEX_FILE)))
@@ -52,7 +52,7 @@ def build(vectors: Float32, queries: Float32 | None = None, *, like: ItemIndex |
     queries
         Vectors such as will be asked for, shape (n, d); judged by some of the items' own when not given.
     like
-        An index over much the same vectors: its kind and its partition are kept instead of being chosen anew.
+        An index over much the same vectors: its kind and its partition are kept instead of being chosen again.
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if like is not None and like.width == vectors.shape[1]:
@@ -178,7 +178,7 @@ def _same_kind(like: ItemIndex, vectors: Float32) -> Any:
         old = like.index
         quantiser = faiss.IndexFlatIP(old.d)
         quantiser.add(old.quantizer.reconstruct_n(0, old.nlist))
-        # Made anew: a mapped index cannot be emptied.
+        # Made again: a mapped index cannot be emptied.
         index = faiss.IndexIVFFlat(quantiser, old.d, old.nlist, faiss.METRIC_INNER_PRODUCT)
         index.is_trained = True
         index.nprobe = old.nprobe

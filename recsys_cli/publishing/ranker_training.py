@@ -23,7 +23,7 @@ from .version import Release, publish_version
 
 @dataclass(frozen=True)
 class Reordered:
-    """A version with the served model and a ranker learned anew."""
+    """A version with the served model and a ranker learned again."""
 
     version: Version
     second: Outcome

@@ -107,7 +107,7 @@ def _known_tau(previous: Mapping[str, NDArray[Any]] | None) -> float:
 
 
 def _known_intervals(data: Interactions, previous: Mapping[str, NDArray[Any]] | None) -> Float32:
-    """The intervals of before, none yet for items that were not there; all anew without them."""
+    """The intervals of before, none yet for items that were not there; all again without them."""
     if previous is None or "interval_days" not in previous:
         return intervals(data)
     known = previous["interval_days"]

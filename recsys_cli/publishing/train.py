@@ -192,7 +192,7 @@ def retrain(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     erasures = suppressed.mark(settings.db)
     # No item order is handed on: an item that only the erased ever touched is not in the store any more.
     snapshot = read_snapshot(store, settings, progress)
-    with progress.stage(f"Fitting {recipe.name} anew"):
+    with progress.stage(f"Fitting {recipe.name} again"):
         model = recipe.fit(snapshot.data, settings, progress)
     version = publish_version(
         artifacts,

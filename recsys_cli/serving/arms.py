@@ -101,7 +101,7 @@ class Comparison:
         return not self._active and not self._holdout
 
     def recommend(self, engine: Engine, request: Request, request_id: str) -> Shown:
-        """The list of whoever asks, by the experiment that they are part of.
+        """The visitor's list, by the experiment that they are part of.
 
         Parameters
         ----------

@@ -39,7 +39,7 @@ _RULES_KEPT = 256  # requests' own rules that are kept ready
 
 
 class Engine:
-    """Answers from one version; made anew for the next one. Not for several threads at a time.
+    """Answers from one version; made again for the next one. Not for several threads at a time.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ class Engine:
     # -- lists for somebody -----------------------------------------------------------------------------------------
 
     def recommend(self, request: Request) -> Answer:
-        """The best items for whoever asks; popular ones, labelled as a fallback, where nothing personal is known."""
+        """The best items for the visitor; popular ones, labelled as a fallback, where nothing personal is known."""
         person = self.people.find(request)
         return self._answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
 
     def _pick(self, person: Person, request: Request) -> Picker:
-        """The list of whoever asks."""
+        """The visitor's list."""
         rules = self._rules_of(request) if request.rules else self.rules
         allowed = self.catalogue.allowed(request.filters)
         skip = self._not_again(person, request, rules)

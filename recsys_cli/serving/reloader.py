@@ -198,7 +198,7 @@ class Live:
                     self.log("lines_set_aside", version=engine.version, lines=engine.set_aside - before)
 
     def _open(self, name: str) -> Engine | None:
-        """The engine on the version pointed to; None when it is damaged, and what is served stays."""
+        """The engine on the version pointed to; None when it is damaged, and the served version stays."""
         version = self._whole(name)
         return None if version is None else self._built(version)
 

@@ -347,7 +347,7 @@ class Picker:
                 self._turn_page()
 
     def _turn_page(self) -> None:
-        """From the start of a page, or what is pinned there, count anew; those that had to wait go first."""
+        """From the start of a page, or what is pinned there, count again; those that had to wait go first."""
         page = max(self.page, 1)
         while len(self._counts) <= len(self.codes) // page:
             self._counts = [*self._counts, [{} for _ in self.limits]]

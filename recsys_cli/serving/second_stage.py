@@ -1,4 +1,4 @@
-"""Features, and the order that a ranker makes of candidates, for whoever asks."""
+"""Features, and the order that a ranker makes of candidates, for the visitor."""
 
 from __future__ import annotations
 

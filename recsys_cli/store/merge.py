@@ -415,7 +415,7 @@ def open_batch(
     size
         Bytes.
     reading
-        How the file's columns were understood (JSON), for rows that come back mended.
+        How the file's columns were understood (JSON), for rows that come back fixed.
     """
     batch_id = _count(con, "SELECT coalesce(max(batch_id), 0) + 1 FROM batches")
     con.execute(

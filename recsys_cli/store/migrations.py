@@ -43,7 +43,7 @@ def item_history(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def mendable_rejections(con: duckdb.DuckDBPyConnection) -> None:
-    """Numbers for rejected rows, so that a mended one can say which it replaces, and how their file was read."""
+    """Numbers for rejected rows, so that a fixed one can say which it replaces, and how their file was read."""
     con.execute("ALTER TABLE rejected ADD COLUMN rejected_id BIGINT")
     con.execute("ALTER TABLE batches ADD COLUMN reading VARCHAR")
 

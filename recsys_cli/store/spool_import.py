@@ -36,7 +36,7 @@ class Taken:
     Parameters
     ----------
     events, known_events
-        New in the store; there already.
+        New in the store; already there.
     items
         Catalogue entries added or changed.
     guests

@@ -68,5 +68,5 @@ def pick(
     progress.note(f"Chosen by validation: {final.name}.")
     if not sampled:
         return Picked(final.name, final.config, final)
-    # With the weights as they were learned on the sample: learning them anew would take two more fits on everything.
+    # With the weights as they were learned on the sample: learning them again would take two more fits on everything.
     return Picked(final.name, final.model.config.as_dict() if final.name == Blend.name else final.config)

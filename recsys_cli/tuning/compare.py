@@ -39,7 +39,7 @@ def compare(
     names
         Registered models; empty takes all that data of this size allows.
     served
-        {"name", "config"} of the version being served: fitted anew on the past and put beside the others.
+        {"name", "config"} of the version being served: fitted again on the past and put beside the others.
     by
         How the future is hidden; None chooses.
 

@@ -176,7 +176,7 @@ def _members(value: Mapping[str, float], configs: Mapping[str, Any], timed: bool
 
 @dataclass(frozen=True)
 class _Made:
-    """A blend, and what learning its weights anew takes: all members fitted on the past, and what it learned from."""
+    """A blend, and what learning its weights again takes: all members fitted on the past, and what it learned from."""
 
     model: Blend
     members: Mapping[str, Any]
@@ -215,12 +215,12 @@ def _blended(
 
 
 def _relearns(split: Split) -> bool:
-    """Whether a training learns weights anew with the newest days, because that is quick."""
+    """Whether a training learns weights again with the newest days, because that is quick."""
     return split.train.interactions.histories.n_events <= _RELEARN
 
 
 def _config(made: Blend, split: Split) -> dict[str, Any]:
-    """What later trainings are to fit, which learn weights anew where that is quick."""
+    """What later trainings are to fit, which learn weights again where that is quick."""
     relearn = _relearns(split)
     members = {
         label: {key: value for key, value in member.items() if key != "weight" or not relearn}

@@ -261,7 +261,7 @@ def open_study(root: Path, name: str, seed: int, jobs: int) -> optuna.Study:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # The run's own seed for each start: a resumed run that drew the same numbers again would repeat itself.
         turn = Turn(log)
-        turn.mend()
+        turn.fix()
         storage = JournalStorage(JournalFileBackend(str(log), lock_obj=turn))
         study = optuna.create_study(
             storage=storage,

@@ -42,7 +42,7 @@ class Turn(JournalFileOpenLock):
         fd, self._held = self._held, -1
         os.close(fd)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Cut off the part of a line that a killed run left: the next line would be glued to it, and both be lost."""
         self.acquire()
         try:

@@ -379,7 +379,7 @@ def _train(artifacts: Artifacts, settings: Settings, why: str, known: Mapping[st
     from ..tuning import load_choice
     from .training_process import train_apart
 
-    progress.note(f"Training anew: {why}.")
+    progress.note(f"Training again: {why}.")
     served, tuned = Served.of(artifacts), load_choice(settings.artifacts)
     newer = tuned is not None and served is not None and tuned.chosen_at > served.created_at
     recipe = choose(settings, None, {}) if served is None or newer else served.recipe

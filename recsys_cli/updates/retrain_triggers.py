@@ -1,4 +1,4 @@
-"""Whether to train anew, and why."""
+"""Whether to train again, and why."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Attempt:
 
 
 def reason(version: Version, watch: Watch | None, last: Attempt | None, settings: UpdateSettings) -> str:
-    """Why the model of a version should be trained anew; empty when it need not be.
+    """Why the model of a version should be trained again; empty when it need not be.
 
     Growth is counted from the last training, served or kept back: what has just been refused need not be made again
     from the same data.

@@ -418,8 +418,8 @@ def test_what_is_wrong_in_the_page_is_said_in_its_console(embedded: Any, page: P
     good = {"for": "popular", "k": 3}
     cases: list[tuple[dict[str, Any], str]] = [
         ({**good, "consent": "ful"}, 'data-consent="ful" is none of none, session, full'),
-        ({**good, "k": "many"}, 'data-k="many" is no number between 1 and 200'),
-        ({**good, "k": 0}, 'data-k="0" is no number between 1 and 200'),
+        ({**good, "k": "many"}, 'data-k="many" is not a number between 1 and 200'),
+        ({**good, "k": 0}, 'data-k="0" is not a number between 1 and 200'),
         ({"k": 3}, "data-for is missing; it is one of recommend,"),
         ({"fro": "popular"}, "the attribute data-fro is not known; did you mean data-for?"),
         ({**good, "catgory": "tea"}, "the attribute data-catgory is not known; did you mean data-category?"),

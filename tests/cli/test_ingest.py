@@ -39,7 +39,7 @@ def test_the_report_says_counts_and_examples(recsys: Recsys, file: Path) -> None
     assert as_json["files"][0]["already"] is True
     listed = recsys("ingest", "rejected")
     assert "bad_qty" in listed.stdout
-    assert "1 rows are in mend.csv" in recsys("ingest", "rejected", "--export", "mend.csv").stdout
+    assert "1 rows are in rejected.csv" in recsys("ingest", "rejected", "--export", "rejected.csv").stdout
     assert "thrown away" in recsys("ingest", "rejected", "--clear").stdout
 
 
@@ -70,7 +70,7 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", "--watch", "nowhere"], 2, "no folder nowhere"),
         (["ingest", "rejected"], 4, "no database"),
         (["ingest", "-", "-"], 2, "Standard input can be read once."),
-        (["ingest", "-", "orders.csv"], 2, "Standard input goes alone."),
+        (["ingest", "-", "orders.csv"], 2, "Standard input cannot be combined with files."),
         (["ingest", "orders.csv", "--nonsense"], 2, "--nonsense"),
     ],
 )
@@ -158,8 +158,8 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
     with duckdb.connect(str(tmp_path / "recsys.duckdb"), read_only=True) as con:
         assert con.execute("SELECT DISTINCT ts FROM events").fetchall() == [(1738281600,)]
     assert recsys("ingest", "rejected", "--export", "bad.csv").returncode == 0
-    mended = tmp_path / "bad.csv"
-    mended.write_text(mended.read_text().replace("two", "2"))
+    fixed = tmp_path / "bad.csv"
+    fixed.write_text(fixed.read_text().replace("two", "2"))
     assert "1 rows read = 1 new" in recsys("ingest", "bad.csv").stdout  # of the date that was said for the others
     (tmp_path / "items.csv").write_text("item_id,price\na,1\n")  # has no times, and needs none
     (tmp_path / "late.csv").write_text("user_id,item_id,ts\nu4,a,\n")
@@ -172,7 +172,7 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "words", "says"),
     [
-        ("pairs.csv", ["--date", "2025-02-30"], "--date 2025-02-30 is no date."),
+        ("pairs.csv", ["--date", "2025-02-30"], "--date 2025-02-30 is not a date."),
         ("pairs.csv", ["--date", "1970-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2999-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2025-01-31", "--map", "ts=item_id"], "Give one of them."),
@@ -221,7 +221,8 @@ def test_a_file_cannot_speak_to_the_terminal(recsys: Recsys, tmp_path: Path) -> 
 
 def test_binary_content_is_no_columns(recsys: Recsys, tmp_path: Path) -> None:
     junk = bytes(n * 37 % 256 for n in range(4096))
-    for name, says in (("junk.csv", "junk.csv is no text table"), ("junk.parquet", "junk.parquet is no Parquet file")):
+    said = {"junk.csv": "junk.csv is not a text table", "junk.parquet": "junk.parquet is not a Parquet file"}
+    for name, says in said.items():
         (tmp_path / name).write_bytes(junk)
         done = recsys("ingest", name)
         assert done.returncode == 3
@@ -272,7 +273,7 @@ def test_a_few_bytes_of_no_text_are_no_row_of_many_megabytes(tmp_path: Path, jun
     assert done.returncode == 3
     assert b"MB" not in done.stderr
     if junk.startswith(b"\x00"):
-        assert b"standard input is no text table, and of no format that we know." in done.stderr
+        assert b"standard input is not a text table, and of no format that we know." in done.stderr
 
 
 @pytest.mark.parametrize(

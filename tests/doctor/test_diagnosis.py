@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, says what mends it, and is quiet about a healthy shop."""
+"""The doctor finds what is wrong, says what fixes it, and is quiet about a healthy shop."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_what_a_command_refuses_the_doctor_finds(
     assert done.returncode == 1
     assert (first["name"], first["severity"]) == ("settings", "broken")
     assert said in first["sentence"]
-    assert first["advice"].startswith("Mend ")
+    assert first["advice"].startswith("Fix ")
 
 
 IDLE = {

@@ -102,10 +102,10 @@ def test_a_running_server_refuses_damage_and_goes_on_with_the_version_before(sho
             assert version_of(shop) == expected, context
             done[f"{how}: {kind}"] += 1
             served = logged(shop, "version_served")
-            if kind != "the pointer":  # which, mended first, may be followed before it is turned back
+            if kind != "the pointer":  # which, fixed first, may be followed before it is turned back
                 write_atomic(path, whole)
             write_atomic(pointer, first)
-            wait_for(shop, "version_served", served, f"mended after {context}")
+            wait_for(shop, "version_served", served, f"fixed after {context}")
             assert version_of(shop) == "v000001"
     finally:
         shop.stop()

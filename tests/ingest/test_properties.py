@@ -143,7 +143,7 @@ def test_numbers_land_exactly_or_are_rejected(tmp_path_factory: pytest.TempPathF
 
 
 def _plain(text: str) -> bool:
-    """A number that every reader takes: digits, one point, at least nought, and not three places that may be groups."""
+    """A number that every reader takes: digits, one point, at least zero, and not three places that may be groups."""
     return re.fullmatch(r"\d+(\.\d{1,2}|\.\d{4,})?", text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Rejected rows: listed, exported, mended, and taken when they come back."""
+"""Rejected rows: listed, exported, fixed, and taken when they come back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bad(tmp_path: Path, take: Take) -> Path:
     return path
 
 
-def mend(path: Path, **changes: tuple[str, str]) -> None:
+def fix(path: Path, **changes: tuple[str, str]) -> None:
     with path.open(newline="") as f:
         table = list(csv.DictReader(f))
     for row in table:
@@ -52,16 +52,16 @@ def test_rejected_rows_are_listed_with_reason_and_content(bad: Path, settings: S
 def test_a_mended_row_is_taken_and_the_rest_stays(
     bad: Path, take: Take, rows: Rows, settings: Settings, tmp_path: Path, suffix: str
 ) -> None:
-    out = tmp_path / f"mend{suffix}"
+    out = tmp_path / f"fix{suffix}"
     assert repairs.export(settings, out, reason=None) == {out: 2}
     if suffix == ".csv":
         assert ",'=cmd()," in out.read_text()  # a spreadsheet must not run it
-        mend(out, qty=("two", "2"))
+        fix(out, qty=("two", "2"))
         report = take(out)
         assert (report.new, report.rejected) == (1, 1)
         assert rows("SELECT item_id, qty FROM events WHERE user_id = 'u2'") == [("=cmd()", 2)]
         assert rows("SELECT reason FROM rejected ORDER BY reason") == [("bad_time",), ("broken_line",)]
-        mend(out, ts=("soon", "1700000002"))
+        fix(out, ts=("soon", "1700000002"))
         assert take(out).new == 1
         assert rows("SELECT item_id FROM events WHERE user_id = 'u3'") == [("'b",)]
         assert rows("SELECT reason FROM rejected") == [("broken_line",)]
@@ -86,10 +86,10 @@ def test_rows_of_different_platforms_go_to_files_of_their_own(take: Take, settin
     shopify = next(p for p, n in written.items() if n == 4)
     assert "example.org" not in shopify.read_text()  # addresses are kept as hashes here too
     assert "Beispiel" not in shopify.read_text()
-    mend(shopify, **{"Lineitem quantity": ("two", "2")})
+    fix(shopify, **{"Lineitem quantity": ("two", "2")})
     assert take(shopify).new == 1
     magento = next(p for p, n in written.items() if n == 2)
-    mend(magento, price=("n.a. at present", "3.50"))
+    fix(magento, price=("n.a. at present", "3.50"))
     assert take(magento).new == 1
 
 

@@ -403,11 +403,11 @@ def test_a_remembered_list_is_the_one_that_would_be_made_anew(live: Live) -> Non
         engine.hear(*heard)  # type: ignore[attr-defined]
         expected = []
         for ask in asks:
-            anew = live(**rules)
-            for _ in anew.catch_up():
+            again = live(**rules)
+            for _ in again.catch_up():
                 pass
             request = Request(**{"user_id": "t4", "k": 10, **ask})
-            expected.append((request, anew.recommend(request)))
+            expected.append((request, again.recommend(request)))
         pairs = itertools.chain.from_iterable(itertools.product(expected, repeat=2))
         for request, answer in (*pairs, expected[0]):  # at last the one that is asked first when more was heard
             assert engine.recommend(request) == answer, (heard, request)
@@ -418,7 +418,7 @@ def test_a_remembered_list_is_the_one_that_would_be_made_anew(live: Live) -> Non
 @pytest.mark.parametrize("place", [1, 2, 4, 5, 6])
 @pytest.mark.parametrize("user", ["t4", "nobody"])
 def test_limits_hold_beside_a_pin_at_any_place(ruled: Ruled, user: str, place: int) -> None:
-    """The first place of a page, too: limits are counted anew there, whoever comes first."""
+    """The first place of a page, too: limits are counted again there, whoever comes first."""
     pin = {"action": "pin", "item": "g9", "position": place}
     engine = ruled(max_per_category=1, campaigns=[pin])
     rows = lists(engine, user, k=4) + lists(engine, user, k=4, offset=4)

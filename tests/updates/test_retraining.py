@@ -1,4 +1,4 @@
-"""When a pass trains anew, and whether what came of it is served."""
+"""When a pass trains again, and whether what came of it is served."""
 
 from __future__ import annotations
 

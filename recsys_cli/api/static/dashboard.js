@@ -203,7 +203,7 @@ function data({ status, time }) {
 
 function traffic(now, last) {
   const { metrics } = now;
-  // Counts that fell are those of a server that was started anew.
+  // Counts that fell are those of a server that was started again.
   const total = sum(metrics, 'recsys_answers_total');
   const before = last && sum(last.metrics, 'recsys_answers_total') <= total ? last : null;
   const recent = before ? total - sum(before.metrics, 'recsys_answers_total') : 0;

@@ -264,7 +264,7 @@
         this.options.consent = 'none';
       }
       if (k !== undefined && !(Number(k) >= 1 && Number(k) <= MOST)) {
-        this.once(`data-k="${k}" is no number between 1 and ${MOST}; ${this.count()} items are asked for`);
+        this.once(`data-k="${k}" is not a number between 1 and ${MOST}; ${this.count()} items are asked for`);
       }
     }
 

@@ -103,7 +103,7 @@ export function RecommendationCarousel({
   placement, apiKey, consent, currency, onError,
 }) {
   const [answer, setAnswer] = useState(null);
-  // Functions are made anew at every render of the parent, and must not make us ask again.
+  // Functions are made again at every render of the parent, and must not make us ask again.
   const latest = useRef({});
   latest.current = { fetchItemDetails, onError };
   const report = useReports({ apiUrl, userId, sessionId, apiKey, consent });

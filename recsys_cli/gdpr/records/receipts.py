@@ -1,4 +1,4 @@
-"""Receipts: what was removed, what is kept and why, how it was checked; to hand to whoever asks, naming nobody."""
+"""Receipts: what was removed, what is kept and why, how it was checked. They name nobody."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _refuse_others(db: Path, path: Path, about: set[str]) -> None:
     earlier = any(w.path == str(path.resolve()) and about & set(w.about) for w in _read(db))
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else None
     if names is None and not earlier:
-        raise InputError(f"{path} is there already, and is not an earlier export of this person.", "Name a new file.")
+        raise InputError(f"{path} already exists, and is not an earlier export of this person.", "Name a new file.")
     if names and not (earlier and names <= {*FILES}):
         raise InputError(
             f"{path} holds something other than an earlier export of this person.",
