@@ -1,26 +1,20 @@
 """Every setting, once: name, default, environment variable and help all come from the dataclasses below.
 
-A setting is read in this order: flag, environment (`RECSYS_…`), `recsys.toml`, default. Settings are read once, by
-the command line, and passed on as values.
+`settings_sources` reads them, once, for the command line, which passes them on as values.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import os
 import re
-import tomllib
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
-from .typed_values import Bounds, converted, typed
+from .typed_values import Bounds
 
 
 def _s(
@@ -313,7 +307,7 @@ class RetentionSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of one run; see `load`."""
+    """All settings of one run; see `settings_sources.load`."""
 
     db: Path = _s(Path("recsys.duckdb"), "The DuckDB file.")
     artifacts: Path = _s(Path("model_artifacts"), "The directory of published versions and the event spool.")
@@ -354,7 +348,7 @@ class SettingRow:
 @cache
 def table(cls: type = Settings, prefix: str = "") -> tuple[SettingRow, ...]:
     """All settings in the order they are written above."""
-    hints = _hints(cls)
+    hints = hints_of(cls)
     rows: list[SettingRow] = []
     for f in dataclasses.fields(cls):
         kind = hints[f.name]
@@ -369,54 +363,8 @@ def table(cls: type = Settings, prefix: str = "") -> tuple[SettingRow, ...]:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
-
-
-def load(
-    flags: Mapping[str, Any] | None = None,
-    *,
-    config: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """Read the settings of one run.
-
-    Parameters
-    ----------
-    flags
-        Dotted setting name to value; None values were not given on the command line.
-    config
-        The TOML file; see `settings_file`.
-    environ
-        Default is the process's environment.
-
-    Raises
-    ------
-    UsageError
-        For an unreadable file, an unknown setting, or a value of the wrong type.
-    """
-    environ = os.environ if environ is None else environ
-    rows = {row.name: row for row in table()}
-    values: dict[str, Any] = {}
-    given = (flags or {}).get("db")
-    for name, value in _from_toml(config, environ, given).items():
-        _put(values, _row(rows, name, "recsys.toml"), value, "recsys.toml")
-    for row in rows.values():
-        if environ.get(row.env):  # an empty variable is what a compose file makes of one that is not set
-            _put(values, row, environ[row.env], f"environment variable {row.env}")
-    for name, value in (flags or {}).items():
-        if value is not None:
-            _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
-    if "rules.timezone" not in values and "ingest.timezone" in values:
-        values["rules.timezone"] = values["ingest.timezone"]
-    if given is not None and "artifacts" not in values:
-        values["artifacts"] = Path(given).parent / table_default("artifacts")
-    for name in ("db", "artifacts"):
-        path = values.get(name, table_default(name))
-        # What belongs to a database stands beside it, and not beside a link to it; so does the proof of an erasure.
-        if path.is_symlink():
-            values[name] = path.resolve()
-    return typing.cast(Settings, _build(Settings, values, ""))
 
 
 def table_default(name: str) -> Any:
@@ -424,109 +372,8 @@ def table_default(name: str) -> Any:
     return next(row.default for row in table() if row.name == name)
 
 
-def settings_file(config: Path | None, db: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
-    """Where the settings are read from: `config`, else `$RECSYS_CONFIG`, else `recsys.toml` beside the database that
-    was named on the command line, else `recsys.toml` in the working directory."""
-    environ = os.environ if environ is None else environ
-    named = config or (Path(environ["RECSYS_CONFIG"]) if environ.get("RECSYS_CONFIG") else None)
-    return named or (Path(db).parent if db is not None else Path()) / "recsys.toml"
-
-
-def as_values(settings: Settings) -> dict[str, Any]:
-    """Dotted names and values, fit for JSON but for paths; see `from_values`."""
-
-    def flat(part: Any, prefix: str) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for f in dataclasses.fields(part):
-            value = getattr(part, f.name)
-            inner = dataclasses.is_dataclass(value)
-            values |= flat(value, f"{prefix}{f.name}.") if inner else {f"{prefix}{f.name}": value}
-        return values
-
-    return flat(settings, "")
-
-
-def from_values(values: Mapping[str, Any]) -> Settings:
-    """The settings that `as_values` has written, after a way through JSON."""
-    kinds = {row.name: row.type for row in table()}
-    return typing.cast(Settings, _build(Settings, {n: converted(kinds[n], v) for n, v in values.items()}, ""))
-
-
 def bytes_of(size: str) -> int:
     """Bytes of a size like 1500MB or 2 GiB."""
     number, unit = re.match(r"([\d.]+) ?([A-Za-z]+)", size).groups()  # type: ignore[union-attr]
     power = "KMGT".index(unit[0].upper()) + 1
     return int(float(number) * (1024 if "i" in unit else 1000) ** power)
-
-
-def misspelt(environ: Mapping[str, str] | None = None) -> list[str]:
-    """A sentence for each variable of the environment that is nearly a setting's, and so is not read.
-
-    Others that begin like ours are left in peace: a cluster sets RECSYS_PORT for a service that is called recsys.
-    """
-    environ = os.environ if environ is None else environ
-    known = ["RECSYS_CONFIG", *(row.env for row in table())]
-    said = []
-    for name in sorted(n for n in environ if n.startswith("RECSYS_") and n not in known):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        said += [f"The environment variable {name} is not a setting. Did you mean {near[0]}?"] if near else []
-    return said
-
-
-def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
-    if name in rows:
-        return rows[name]
-    near = difflib.get_close_matches(name, rows, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else "The README lists all settings."
-    raise UsageError(f"'{name}' in {where} is not a setting.", hint)
-
-
-def _from_toml(config: Path | None, environ: Mapping[str, str], db: Path | None) -> dict[str, Any]:
-    named = config is not None or bool(environ.get("RECSYS_CONFIG"))
-    path = settings_file(config, db, environ)
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        if not named:
-            return {}
-        raise UsageError(f"There is no settings file {path}.", "Name one that exists with --config.") from None
-    except OSError as e:
-        why = os.strerror(e.errno) if e.errno else str(e)
-        raise UsageError(f"The settings file {path} cannot be read: {why}.", "Fix it, or move it away.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"The settings file {path} cannot be read: {e}.", "Fix it, or move it away.") from None
-    return _flatten(tree, {row.name for row in table()})
-
-
-def _flatten(tree: Mapping[str, Any], names: set[str], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and name not in names:
-            flat |= _flatten(value, names, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
-
-
-def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
-    hints = _hints(cls)
-    given: dict[str, Any] = {}
-    for f in dataclasses.fields(cls):
-        kind, name = hints[f.name], f"{prefix}{f.name}"
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            given[f.name] = _build(kind, values, f"{name}.")
-        elif name in values:
-            given[f.name] = values[name]
-    return cls(**given)
-
-
-def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> None:
-    """Take over the value as the setting's type; strings come from the environment and from flags."""
-    try:
-        coerced = typed(row.type, value, row.bounds)
-    except ValueError as e:
-        raise UsageError(f"{row.name} ({where}) {e}.", f"{row.help} Default: {row.default}.") from None
-    # A table is amended, not replaced: setting one weight must not silently drop the others.
-    amends = isinstance(row.default, dict)
-    values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RecsysError
 from .progress import SILENT, Progress
-from .settings import Settings, load
+from .settings import Settings
+from .settings_sources import load
 
 if TYPE_CHECKING:
     from .ingest import Report
@@ -25,7 +26,7 @@ class Shop:
     Parameters
     ----------
     settings
-        As `recsys_cli.settings.load` gives them; see `Shop.open`.
+        As `recsys_cli.settings_sources.load` gives them; see `Shop.open`.
     progress
         Told of long work; silent unless given.
 

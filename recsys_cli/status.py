@@ -12,7 +12,7 @@ from .artifacts import Artifacts, Spool, Version, worker_state
 from .artifacts.worker_state import Health
 from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
-from .gdpr.records.retention import announced
+from .gdpr.records.retention_run import announced
 from .ranking import trees
 from .ranking.outcome import RANKER, told
 from .store import Store

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from recsys_cli.artifacts import Artifacts
-from recsys_cli.settings import Settings, StoreSettings, load
+from recsys_cli.settings import Settings, StoreSettings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]

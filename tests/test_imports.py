@@ -35,8 +35,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"features"},
             {"splitting"},
             {"store", "artifacts"},
-            {"schema", "settings", "identity", "durable_files", "processes", "supervisor", "progress", "errors"}
-            | {"typed_values", "__init__"},
+            {"schema", "settings", "settings_sources", "identity", "durable_files", "state_file", "processes"}
+            | {"supervisor", "progress", "errors", "typed_values", "__init__"},
         ),
     )
 )

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_cli.errors import UsageError
-from recsys_cli.settings import SettingRow, Settings, load, misspelt, table
+from recsys_cli.settings import SettingRow, Settings, table
+from recsys_cli.settings_sources import load, misspelt
 
 ROWS = {row.name: row for row in table()}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.artifacts import choices, keys, orders, worker_state
-from recsys_cli.durable_files import StateFile, Watched, append_lines, draft_dir, sweep_drafts
+from recsys_cli.durable_files import append_lines, draft_dir, sweep_drafts
 from recsys_cli.errors import DamagedState, StoreError
+from recsys_cli.state_file import StateFile, Watched
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.choice import Choice, save_choice
 

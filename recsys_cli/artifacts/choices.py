@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..durable_files import StateFile, Watched
 from ..errors import RecsysError
+from ..state_file import StateFile, Watched
 
 FILE = "choices.json"
 HASHED = "choice"  # what is hashed with the secret and the keyed hash, see `hash_of`

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable_files import StateFile, Watched, private_dir, write_atomic
+from ..durable_files import private_dir, write_atomic
 from ..errors import NotFound, RecsysError, UsageError
+from ..state_file import StateFile, Watched
 
 FILE = "keys.json"
 OWNER_FILE = "owner.key"

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable_files import StateFile
 from ..errors import DamagedState
+from ..state_file import StateFile
 
 FOLDER = "requests"
 

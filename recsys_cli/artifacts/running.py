@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import StateFile
 from ..errors import DamagedState, NotFound, UsageError
+from ..state_file import StateFile
 
 FILE = "experiments.json"
 INTERLEAVED, SPLIT = "interleaved", "split"

@@ -9,9 +9,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..durable_files import StateFile
 from ..errors import ArtifactError, StoreMissing
 from ..identity import load_secret, secret_path
+from ..state_file import StateFile
 from .versions import Artifacts
 
 FILE = "shop.json"

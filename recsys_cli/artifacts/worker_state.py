@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import StateFile
+from ..state_file import StateFile
 
 FILE = "worker.json"
 

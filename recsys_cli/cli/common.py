@@ -22,7 +22,8 @@ from ..durable_files import explain_os
 from ..errors import UsageError
 from ..processes import become_owner
 from ..progress import Progress
-from ..settings import Settings, load, misspelt, settings_file
+from ..settings import Settings
+from ..settings_sources import load, misspelt, settings_file
 from .safe_output import PlainConsole, plain_json, printable_json
 
 STATE = "State"

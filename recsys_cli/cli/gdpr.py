@@ -418,7 +418,7 @@ def retention(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Erase what is older than the settings allow; the update worker does the same once a day (article 5(1)(e))."""
-    from ..gdpr.records.retention import expire
+    from ..gdpr.records.retention_run import expire
 
     run = start(db, artifacts, config, as_json)
     gone = expire(*_state(run), run.settings, run.progress, at_once=True)

@@ -8,7 +8,7 @@ import stat
 from ..artifacts import Version
 from ..errors import CorruptArtifact, NewerVersion
 from ..evaluation.bench import fitted
-from ..gdpr.records import journal, retention
+from ..gdpr.records import journal, retention_run
 from ..identity import secret_path
 from ..schema import DAY
 from . import settings_checks
@@ -86,7 +86,7 @@ def _erasures(p: Patient) -> list[Finding]:
         sentence = f"{count} unfinished" + (f": traces are left in {stuck[0].left[0]}." if stuck else ".")
         todo = "Run: recsys gdpr resume" + (f"; or recsys gdpr accept {stuck[0].request} --note TEXT" if stuck else "")
         found.append(Finding("erasures", BROKEN if stuck else WARNING, sentence, todo))
-    if soon := retention.announced(p.settings.db):
+    if soon := retention_run.announced(p.settings.db):
         todo = "To keep them, change retention.events_days or retention.guests_days."
         found.append(Finding("retention", WARNING, f"{soon[0].upper()}{soon[1:]}.", todo))
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .columns import learned, matrix
 from .feature import FEATURES, Feature
+from .feature_columns import learned, matrix
 from .item_table import ItemTable
 from .lookup import FeatureStore
 from .people import People

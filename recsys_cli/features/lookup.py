@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import NotFound
 from ..schema import Float32, Histories, Int32
-from .columns import matrix
 from .context_features import Shown
 from .feature import FEATURES, of_group
+from .feature_columns import matrix
 from .item_table import ItemTable
 from .people import People
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from ..artifacts import Artifacts
 from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, Asked, drop, waiting
-from ..durable_files import StateFile
 from ..errors import ErasureIncomplete, NotFound
 from ..identity import state_dir
 from ..progress import SILENT, Progress
 from ..settings import Settings
+from ..state_file import StateFile
 from ..store import Store
-from .records import request_log, retention
+from .records import request_log, retention_run
 from .rights.consent import sync_consent
 from .rights.erase import Ask, Clock, erase, resume
 from .rights.export import export, write
@@ -65,8 +65,8 @@ def run(
     if watermark and _seen(settings).read_or_empty() != dict(watermark):
         counts["consents"] = sync_consent(store, artifacts, settings)
         _seen(settings).write(dict(watermark))
-    if retention.due(settings):
-        counts |= retention.expire(store, artifacts, settings, progress)
+    if retention_run.due(settings):
+        counts |= retention_run.expire(store, artifacts, settings, progress)
     return Done({kind: n for kind, n in counts.items() if n}, tuple(failed))
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..durable_files import StateFile, private_dir
+from ..durable_files import private_dir
+from ..state_file import StateFile
 
 FOLDER = "tuning"
 FILE = "choice.json"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..artifacts import Artifacts
-from ..durable_files import StateFile, sweep_drafts
+from ..durable_files import sweep_drafts
 from ..identity import state_dir
+from ..state_file import StateFile
 from ..store.rewrite import sweep_restoring
 
 BACKUP_DRAFT = ".recsys-backup-"  # how the folders begin that backups are written into

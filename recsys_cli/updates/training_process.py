@@ -25,7 +25,8 @@ from ..errors import MemoryExceeded, RecsysError
 from ..evaluation.bench import Recipe
 from ..processes import die_with_parent, own_command, own_environment
 from ..progress import Progress
-from ..settings import Settings, as_values, bytes_of, from_values
+from ..settings import Settings, bytes_of
+from ..settings_sources import as_values, from_values
 from ..store import Store
 
 _LOOK_SECONDS = 0.05

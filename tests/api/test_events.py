@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recsys_cli.settings import load
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 Start = Callable[..., Any]

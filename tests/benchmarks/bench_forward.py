@@ -24,7 +24,8 @@ from recsys_cli.evaluation import Split, evaluate
 from recsys_cli.models import registry
 from recsys_cli.models.base import Model
 from recsys_cli.schema import DAY, Dataset, IdMap
-from recsys_cli.settings import StoreSettings, UpdateSettings, load
+from recsys_cli.settings import StoreSettings, UpdateSettings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Snapshot, Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
 from recsys_cli.updates.drift import look

@@ -28,7 +28,8 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from tests.api.conftest import Server
 from tests.serving.shop import Shop, make_shop
 

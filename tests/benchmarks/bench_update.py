@@ -24,7 +24,8 @@ from recsys_cli.progress import SILENT
 from recsys_cli.publishing.train import Recipe, read_snapshot
 from recsys_cli.publishing.version import Release, publish_version
 from recsys_cli.serving import Engine, Request
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import Merged, close_batch, open_batch, transaction
 from recsys_cli.updates import run_pass

@@ -12,7 +12,8 @@ import pytest
 from recsys_cli.demo import DemoShop, sample_files
 from recsys_cli.errors import UsageError
 from recsys_cli.ingest import ingest
-from recsys_cli.settings import Settings, StoreSettings, load
+from recsys_cli.settings import Settings, StoreSettings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 Recsys = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -14,7 +14,8 @@ import pytest
 
 from recsys_cli.doctor.diagnosis import Diagnosis, diagnose
 from recsys_cli.identity import load_secret, secret_path
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store, merge
 
 NOW = int(time.time())

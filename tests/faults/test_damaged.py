@@ -10,7 +10,7 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts
 from recsys_cli.errors import RecsysError
-from recsys_cli.settings import load
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.updates import run_pass
 

@@ -17,7 +17,8 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
 from recsys_cli.publishing import train, version
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
 

@@ -16,7 +16,7 @@ OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link
 def main(point: int, db: Path, artifacts: Path, person: str) -> None:
     from recsys_cli.artifacts import Artifacts
     from recsys_cli.gdpr import erase
-    from recsys_cli.settings import load
+    from recsys_cli.settings_sources import load
     from recsys_cli.store import Store
 
     state, seen = os.fsencode(str(db.parent)), 0

@@ -16,7 +16,7 @@ from recsys_cli.gdpr import erase, export, verify
 from recsys_cli.gdpr.people_file import read_list
 from recsys_cli.gdpr.records import request_log
 from recsys_cli.gdpr.records.notices import notice, records
-from recsys_cli.gdpr.records.retention import NOTICE_DAYS, announced, due, expire
+from recsys_cli.gdpr.records.retention_run import NOTICE_DAYS, announced, due, expire
 from recsys_cli.gdpr.rights.consent import decide
 from recsys_cli.gdpr.rights.export import write
 from recsys_cli.gdpr.rights.rectify import rectify

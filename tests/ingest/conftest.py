@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from recsys_cli.ingest import FileReport, Request, ingest
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 
 FIXTURES = Path(__file__).parent / "fixtures"
 Take = Callable[..., FileReport]

@@ -21,7 +21,8 @@ from recsys_cli.errors import InputError, UsageError
 from recsys_cli.identity import load_secret, pseudonym, user_key
 from recsys_cli.ingest import FileReport, Request, StrictRefusal, ingest
 from recsys_cli.ingest.formats import Hints
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 
 INVOICES = Path(__file__).parents[3] / "shared" / "data" / "online_retail_2009_2010.parquet"
 needs_invoices = pytest.mark.skipif(not INVOICES.exists(), reason="the real shop's invoices are not beside the repo")

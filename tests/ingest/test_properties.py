@@ -23,7 +23,7 @@ from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.ingest import FileReport, Request, ingest
 from recsys_cli.ingest.nobody import is_nobody
 from recsys_cli.ingest.value_parsing import INVISIBLE, MISSING
-from recsys_cli.settings import load
+from recsys_cli.settings_sources import load
 
 NASTY = [
     "\0", "a\0b", '"', "'", "a'; DROP TABLE events; --", "line\nbreak", "cr\r\nlf", "\u202eRTL",

@@ -12,7 +12,8 @@ import pytest
 from recsys_cli.errors import InputError, StoreError
 from recsys_cli.ingest import watch as watching
 from recsys_cli.ingest.watch import ASIDE, Folder, SetAside, take_ready
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 
 GOOD = "user_id,item_id,ts\nu,i,1700000000\n"
 

@@ -17,7 +17,8 @@ import pytest
 from recsys_cli.errors import StoreBusy, UsageError
 from recsys_cli.ingest import FileReport, Request
 from recsys_cli.ingest.watch import Folder, SetAside, take_ready
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 from .conftest import FIXTURES, Rows

@@ -13,7 +13,8 @@ from recsys_cli.publishing.ranker_training import judge_ranker, train_ranker
 from recsys_cli.publishing.train import train
 from recsys_cli.ranking import learning
 from recsys_cli.ranking.outcome import RANKER
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 pytest.importorskip("lightgbm")

@@ -20,7 +20,8 @@ from recsys_cli.errors import CorruptArtifact, MissingDependency, NotEnoughData,
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
 from recsys_cli.publishing.train import Recipe, Trained, choose, train
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 DAY = 86_400

@@ -18,7 +18,8 @@ from recsys_cli.identity import load_secret
 from recsys_cli.progress import SILENT
 from recsys_cli.publishing.train import read_snapshot
 from recsys_cli.publishing.version import Release, publish_version
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
 

@@ -15,7 +15,8 @@ from recsys_cli.artifacts.shop_id import OtherShop, has_owner
 from recsys_cli.backup import backup
 from recsys_cli.errors import NoModel, StoreMissing
 from recsys_cli.restore import restore
-from recsys_cli.settings import Settings, load
+from recsys_cli.settings import Settings
+from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.updates import expect_work, run_once, run_pass
 
@@ -39,9 +40,7 @@ def with_db(values: Settings, db: Path) -> tuple[Settings, Store]:
     return replace(values, db=db), Store(db, values.store)
 
 
-def test_a_mistyped_database_makes_no_new_shop(
-    artifacts: Artifacts, values: Settings, running: SpoolWriter
-) -> None:
+def test_a_mistyped_database_makes_no_new_shop(artifacts: Artifacts, values: Settings, running: SpoolWriter) -> None:
     wrong, store = with_db(values, values.db.with_name("shop.dukdb"))
     for attempt in (lambda: run_once(store, artifacts, wrong), lambda: run_pass(store, artifacts, wrong)):
         with pytest.raises(StoreMissing, match="holds the versions of a shop"):

@@ -27,7 +27,7 @@ from ..records import written_exports
 from ..records.letter import folder_of
 from ..records.receipts import iso
 from ..records.request_log import Handling, close_requests, open_requests
-from ..records.retention import kept_for
+from ..records.retention_run import kept_for
 
 Recommending = Callable[[str], list[dict[str, Any]]]
 

@@ -15,11 +15,11 @@ from ...artifacts import Artifacts
 from ...artifacts.choices import FILE as CHOICES
 from ...artifacts.choices import change, restricted
 from ...artifacts.forgetting import forget, trim
-from ...durable_files import StateFile
 from ...identity import load_secret, state_dir
 from ...progress import SILENT, Progress
 from ...schema import DAY
 from ...settings import RetentionSettings, Settings
+from ...state_file import StateFile
 from ...store import Store
 from ...store.merge import transaction
 from ...store.retention import Cutoffs, count_old, delete_old, newest, old_guests
