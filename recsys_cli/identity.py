@@ -57,9 +57,7 @@ def load_secret(db: Path, *, create: bool = False) -> str:
     except OSError as e:
         raise explain_os(e, path) from None
     if not re.fullmatch(rb"[0-9a-f]{64}", secret):
-        raise StoreError(
-            f"The key file {path} is damaged.", f"Copy store/shop.duckdb.key from a backup to {path}."
-        )
+        raise StoreError(f"The key file {path} is damaged.", f"Copy store/shop.duckdb.key from a backup to {path}.")
     return secret.decode()
 
 
@@ -117,6 +115,7 @@ def find_key(keys: UserKeys, key: tuple[int, int]) -> int:
     return -1
 
 
+HASHED_EMAIL = "^mail-[0-9a-f]{32}$"  # what `pseudonym` makes of an address
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 

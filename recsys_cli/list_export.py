@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from .durable_files import explain_os, fsync_file
 from .errors import UsageError
-from .identity import UserKeys
+from .identity import HASHED_EMAIL, UserKeys
 from .progress import SILENT, Progress
 from .schema import IdMap
 from .serving.batch import find_rows
@@ -22,6 +23,7 @@ from .store import Store
 from .store.reading import user_ids
 
 BLOCK = 8192  # customers at a time
+SHOWN_OF_ITEM = ("title", "url", "img_url")
 SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -30,6 +32,9 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("source", pa.string()),
     ]
+)
+WITH_ITEMS = pa.unify_schemas(
+    [SCHEMA, pa.schema([*((name, pa.string()) for name in SHOWN_OF_ITEM), ("price", pa.float64())])]
 )
 
 
@@ -41,9 +46,12 @@ def recommend_all(
     *,
     k: int,
     repeat: bool = False,
+    with_items: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write `k` items for every customer in the store: user_id, item_id, rank (1 is best), score, source.
+
+    The ids are the shop's own, as they are in the store: what a version holds of customers are hashes.
 
     Parameters
     ----------
@@ -51,6 +59,8 @@ def recommend_all(
         Ends in `.parquet` or `.csv`; replaced whole, or not at all.
     repeat
         Keep what the customer already bought.
+    with_items
+        Write each item's title, url, img_url and price, too, as answers tell them.
     """
     started = time.monotonic()
     writer_of = {".parquet": pq.ParquetWriter, ".csv": pacsv.CSVWriter}.get(out.suffix.lower())
@@ -59,14 +69,19 @@ def recommend_all(
     with store.reading() as con:
         users, keys = user_ids(con, secret)
     items = IdMap(pa.array(engine.catalogue.named, pa.string()))
+    schema = WITH_ITEMS if with_items else SCHEMA
+    shown = _shown(engine) if with_items else None
     draft = out.with_name(f".{out.name}.tmp")
     rows = 0
     try:
-        with writer_of(str(draft), SCHEMA) as writer, progress.stage("Recommending", len(users)) as advance:
+        with writer_of(str(draft), schema) as writer, progress.stage("Recommending", len(users)) as advance:
             for start in range(0, len(users), BLOCK):
                 block = slice(start, start + BLOCK)
                 codes, scores, sources = _lists(engine, keys[block], k, repeat)
                 table = _table(users.slice(start, BLOCK), items, codes, scores, sources)
+                if shown is not None:
+                    told = shown.take(pa.array(codes[codes >= 0]))
+                    table = pa.table([*table.columns, *told.columns], schema=schema)
                 writer.write_table(table)
                 rows += len(table)
                 advance(len(codes))
@@ -78,7 +93,25 @@ def recommend_all(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    return {"file": str(out), "users": len(users), "rows": rows, "seconds": round(time.monotonic() - started, 2)}
+    return {
+        "file": str(out),
+        "users": len(users),
+        "hashed_emails": pc.sum(pc.match_substring_regex(users, HASHED_EMAIL)).as_py() or 0,
+        "rows": rows,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def _shown(engine: Engine) -> pa.Table:
+    """What answers tell of each item, by code; null where nothing is known."""
+    told = [engine.catalogue.describe(code) for code in range(len(engine.catalogue))]
+    return pa.table(
+        [
+            pa.array([item.get(name) for item in told], WITH_ITEMS.field(name).type)
+            for name in (*SHOWN_OF_ITEM, "price")
+        ],
+        names=[*SHOWN_OF_ITEM, "price"],
+    )
 
 
 def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, Any, Any]:

@@ -63,6 +63,11 @@ class EventSettings:
         "Weight of one event of each type in what models learn; types not named weigh 0.",
     )
 
+    def __post_init__(self) -> None:
+        # Stars are kept as 5, however a file writes them; a weight for "5.0" must not be for nothing.
+        plain = {re.sub(r"^(-?\d+)\.0+$", r"\1", name): weight for name, weight in self.weights.items()}
+        object.__setattr__(self, "weights", plain)
+
 
 @dataclass(frozen=True)
 class TrainSettings:

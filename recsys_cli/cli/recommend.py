@@ -25,6 +25,15 @@ def recommend(
         Path | None,
         typer.Option("--out", help="Parquet or CSV file for --all (user_id, item_id, rank, score, source)."),
     ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            "--ids",
+            metavar="plain",
+            help="For --all: plain writes the shop's own ids with each item's title, url, img_url and price, as a "
+            "newsletter tool needs them.",
+        ),
+    ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Keep what the customer already bought.")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -40,8 +49,12 @@ def recommend(
             "Name one customer, or ask for everybody.",
             "Type recsys recommend USER, or recsys recommend --all --out FILE.",
         )
+    if ids not in (None, "plain"):
+        raise UsageError(f"--ids must be plain, got '{ids}'.", "Leave it out for the columns of a list alone.")
+    if ids and out is None:
+        raise UsageError("--ids goes with --all.", "Type recsys recommend --all --ids plain --out FILE.")
     if out is not None:
-        _everybody(run, out, k, repeat)
+        _everybody(run, out, k, repeat, with_items=ids == "plain")
     else:
         assert user is not None
         _one(run, user, k, repeat)
@@ -82,7 +95,7 @@ def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
     return "No item can be shown: all are sold out, out of the catalogue, or left out by the shop's rules."
 
 
-def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
+def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> None:
     from ..gdpr.records.written_exports import remember_list
     from ..identity import load_secret
     from ..list_export import recommend_all
@@ -90,12 +103,21 @@ def _everybody(run: Run, out: Path, k: int, repeat: bool) -> None:
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     secret = load_secret(run.settings.db)
-    done = recommend_all(store, open_engine(run), secret, out, k=k, repeat=repeat, progress=run.progress)
+    engine = open_engine(run)
+    done = recommend_all(store, engine, secret, out, k=k, repeat=repeat, with_items=with_items, progress=run.progress)
     remember_list(run.settings.db, out)  # whoever is erased later stays in it
 
     def render(console: Console) -> None:
         text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."
         console.print(text, highlight=False, markup=False)
+        if with_items and done["hashed_emails"]:
+            console.print(
+                f"{done['hashed_emails']:,} customers are known by the keyed hash of their e-mail address, which a "
+                'newsletter tool cannot match. To have addresses: ingest.emails = "keep" in recsys.toml, and ingest '
+                "the files again.",
+                highlight=False,
+                markup=False,
+            )
 
     run.emit(done, render)
 

@@ -1,4 +1,4 @@
-"""The README's command reference and table of settings, made from the program itself.
+"""The README's command reference, fields and table of settings, made from the program itself.
 
 python -m recsys_cli.cli.reference README.md           rewrite the generated parts
 python -m recsys_cli.cli.reference --check README.md   fail when they are not what the program says
@@ -14,6 +14,7 @@ from typing import Any
 
 import typer.main
 
+from ..ingest.columns import AIDS, FIELDS, about
 from ..settings import table
 
 
@@ -32,9 +33,22 @@ def settings() -> str:
     return "\n".join(rows) + "\n"
 
 
+def fields() -> str:
+    """All fields that files are read into, as a Markdown table."""
+    rows = ["| field | of | is read as | what | usual names |", "| --- | --- | --- | --- | --- |"]
+    for kind, listed in (*FIELDS.items(), ("", AIDS)):
+        for one in listed:
+            names = [n for n in " ".join(one.names).split() if n != one.name][:3]
+            needed = " (needed)" if one.required else ""
+            of = kind or "reading alone"
+            usual = ", ".join(f"`{n}`" for n in names)
+            rows.append(f"| `{one.name}` | {of}{needed} | {one.value} | {_cell(about(kind, one.name))} | {usual} |")
+    return "\n".join(rows) + "\n"
+
+
 def rewritten(readme: str) -> str:
     """The README with its generated parts made again."""
-    for marker, text in (("commands", commands()), ("settings", settings())):
+    for marker, text in (("commands", commands()), ("fields", fields()), ("settings", settings())):
         pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
         readme = pattern.sub(lambda m, text=text: f"{m[1]}{text}{m[2]}", readme)  # type: ignore[misc]
     return readme

@@ -177,7 +177,10 @@ def _fit(c: CatalogueFigures, e: EventFigures) -> list[Finding]:
         if c.only_heard:
             sentence += f" Lists leave out {c.only_heard:,} of them that nobody but the server has heard of."
         severity = BROKEN if share > 0.9 else WARNING if share > 0.02 else HINT
-        found.append(Finding("unknown_items", severity, sentence, "Run: recsys ingest PRODUCTS.csv --type items"))
+        advice = "Run: recsys ingest PRODUCTS.csv --type items"
+        if share > 0.5:
+            advice += " (where orders name sizes or colours: a file of them, with their product as parent_id)"
+        found.append(Finding("unknown_items", severity, sentence, advice))
     if c.available and c.never_seen > 0.5 * c.available:
         sentence = f"{c.never_seen:,} of {c.available:,} items for sale were never bought or looked at."
         found.append(Finding("never_seen", HINT, sentence, "They are shown to people who like their category."))
@@ -228,5 +231,3 @@ def _events(p: Patient) -> list[Finding]:
         return []
     weights = p.settings.events.weights
     return [*_people(e), *_weights(e, weights), *_doubles(e), *_returns(e), *_clock(e, p.now)]
-
-

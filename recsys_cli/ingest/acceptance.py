@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..schema import ATTRIBUTES
 from ..store import merge
 from .columns import EVENTS, ITEMS, USERS
+from .event_notes import event_notes, hashed_addresses
 from .mapping import Understanding
 from .readers import Source
 from .rejected_rows import private_text
@@ -18,7 +19,6 @@ from .value_parsing import quote
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
 ROWS_AN_ITEM = 3.0
-_FEW = 5  # of the kinds that a note is written for; a column of free text has thousands
 DERIVED = "category_path"  # what is known of items beyond the columns of the store
 
 
@@ -68,8 +68,9 @@ def merge_accepted(
         con.execute(f"CREATE OR REPLACE TEMP VIEW accepted AS SELECT {kept} FROM checked WHERE reason = 0")
         merged, notes = (
             merge.merge_events(con, "accepted", batch_id=wanted.batch, replace_orders=True),
-            _event_notes(con, understood, wanted.weights),
+            event_notes(con, understood, wanted.weights),
         )
+        notes += hashed_addresses(con) if wanted.secret else []
         con.execute("DROP VIEW accepted")
         return merged, notes
     derived = [DERIVED] if _has(con, "checked", DERIVED) else []
@@ -91,6 +92,8 @@ def merge_accepted(
     con.execute("ALTER TABLE accepted DROP row_number")
     if wanted.replace and understood.kind == ITEMS and not wanted.retire_all:
         _refuse_retiring(con, source)
+    if understood.kind == USERS and wanted.secret:
+        notes += hashed_addresses(con)
     merged = (
         merge.merge_items(con, "accepted", replace=wanted.replace, present="checked", batch_id=wanted.batch)
         if understood.kind == ITEMS
@@ -117,39 +120,6 @@ def _refuse_retiring(con: duckdb.DuckDBPyConnection, source: Source) -> None:
             f"{source.path} lacks {lost:,} of the {there:,} items of the catalogue, which --replace would retire.",
             "If it is the whole catalogue, say --yes; nothing was changed.",
         )
-
-
-def _event_notes(con: duckdb.DuckDBPyConnection, understood: Understanding, weights: Mapping[str, float]) -> list[str]:
-    """What is worth knowing of the events that were taken."""
-    notes = []
-    columns = {row[0] for row in con.execute("DESCRIBE accepted").fetchall()}
-    if "event_type" in columns:
-        refunds = con.execute("SELECT count(*) FROM accepted WHERE event_type = 'refund'").fetchall()[0][0]
-        if refunds:
-            many = f"{refunds} rows are refunds or cancellations."
-            notes.append("1 row is a refund or cancellation." if refunds == 1 else many)
-        counted = con.execute("SELECT event_type, count(*) FROM accepted GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
-        weightless = [(kind, n) for kind, n in counted if kind not in weights]
-        for kind, n in weightless[:_FEW]:
-            count = "1 event counts" if n == 1 else f"{n:,} events count"
-            advice = "set one under [events.weights] in recsys.toml"
-            notes.append(f"Event type {kind[:40]!r} has no weight: {count} for nothing; {advice}.")
-        if len(weightless) > _FEW:
-            notes.append(f"So have {len(weightless) - _FEW} more event types.")
-    unknown = con.execute(
-        "SELECT count(DISTINCT item_id) FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items)"
-    ).fetchall()[0][0]
-    if unknown and con.execute("SELECT count(*) FROM (SELECT 1 FROM items LIMIT 1)").fetchall()[0][0]:
-        some = con.execute(
-            "SELECT DISTINCT item_id FROM accepted WHERE item_id NOT IN (SELECT item_id FROM items) ORDER BY 1 LIMIT 3"
-        ).fetchall()
-        what = "1 item is" if unknown == 1 else f"{unknown:,} items are"
-        notes.append(
-            f"{what} not in the catalogue (yet): {', '.join(i for (i,) in some)}{', …' if unknown > 3 else ''}"
-        )
-        if "title_of_line" in understood.columns and not con.execute("SELECT 1 FROM items LIMIT 1").fetchall():
-            notes.append("The file has their names: take it as a catalogue, too, with --type items.")
-    return notes
 
 
 def rows_and_things(con: duckdb.DuckDBPyConnection, kind: str) -> tuple[int, int]:

@@ -121,8 +121,14 @@ def _document(source: Source) -> Iterator[Sequence[str]]:
     except orjson.JSONDecodeError as e:
         raise _invalid(source, e) from None
     found = unwrapped(document)
-    for at in range(0, len(found), BATCH_ROWS):
-        yield [orjson.dumps(entry).decode() for entry in found[at : at + BATCH_ROWS]]
+    try:
+        for at in range(0, len(found), BATCH_ROWS):
+            yield [orjson.dumps(entry).decode() for entry in found[at : at + BATCH_ROWS]]
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+        raise InputError(
+            f"{source.path} nests its objects more than {MOST_DEPTH} levels deep.",
+            "Export one object an event or product; nothing was changed.",
+        ) from None
 
 
 def unwrapped(document: Any) -> list[Any]:

@@ -111,10 +111,40 @@ def unknown_kind(source: Source) -> InputError:
             f"{source.path} has totals of products and no customers ({listed(source.columns)}).",
             "Export one row for each order line or event, with a customer, a product and a time.",
         )
+    if source.form.name == "csv" and not source.form.dialect.header:
+        return _headerless(source)
     return InputError(
         f"{source.path} has no column that is known as a customer or a product; it has: {listed(source.columns)}.",
         "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
         f"(and --type {'|'.join(KINDS)}).",
+    )
+
+
+def _headerless(source: Source) -> InputError:
+    """Columns without names: what they hold, and the line to type as far as that tells."""
+    names = source.columns
+    first = [next(iter(source.texts(i)), "") for i in range(len(names))]
+    shown = ", ".join(f"{n} ({v[:30]})" for n, v in list(zip(names, first, strict=True))[:12])
+    when = next((i for i in range(len(names)) if looks_like(event_field("ts"), source, i)), None)
+    stars = next((i for i in reversed(range(len(names))) if i != when and _are_ratings(source.texts(i))), None)
+    others = [i for i in range(len(names)) if i not in (when, stars)]
+    said = {"user_id": others[:1], "item_id": others[1:2], "ts": [] if when is None else [when]}
+    parts = [f"--map {field}={names[at[0]] if at else 'COLUMN'}" for field, at in said.items()]
+    if stars is not None:
+        parts.append(f"--map rating={names[stars]} --ratings-from 4")
+    return InputError(
+        f"{source.path} has no header; its columns are: {shown}.",
+        f"Say which is which, perhaps: --no-header {' '.join(parts)} (and --type {'|'.join(KINDS)}).",
+    )
+
+
+def _are_ratings(values: Sequence[str]) -> bool:
+    """Whether a column holds few different small numbers, as stars are."""
+    different = set(values)
+    return (
+        3 <= len(different) <= 11 < len(values)
+        and all(v.replace(".", "", 1).isdigit() for v in different)
+        and max(float(v) for v in different) <= 10
     )
 
 

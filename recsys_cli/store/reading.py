@@ -112,12 +112,25 @@ def _read(
     items = IdMap(_string_column(con, "SELECT item_id FROM product_codes ORDER BY code"))
     histories, basket = _histories(con, len(users), kinds, weights)
     if not histories.n_events:
-        raise NotEnoughData(
-            "The database holds no event to learn from.", "Run recsys ingest FILE with purchases or views."
-        )
+        raise _nothing_to_learn(con)
     interactions = Interactions(histories, users, items, basket, clock(histories.ts))
     return Snapshot(
         Dataset(interactions, catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
+    )
+
+
+def _nothing_to_learn(con: duckdb.DuckDBPyConnection) -> NotEnoughData:
+    """Why there is no history: no events, or none whose type weighs anything."""
+    counted = con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    if not counted:
+        return NotEnoughData(
+            "The database holds no event to learn from.", "Run recsys ingest FILE with purchases or views."
+        )
+    shown = ", ".join(f"{kind[:40]} ({n:,})" for kind, n in counted[:5]) + (", …" if len(counted) > 5 else "")
+    return NotEnoughData(
+        f"None of the {sum(n for _, n in counted):,} events in the database is of a type that has a weight: {shown}.",
+        "Set weights under [events.weights] in recsys.toml; types that are ratings are read with "
+        "recsys ingest FILE --map rating=COLUMN --ratings-from 4.",
     )
 
 

@@ -111,7 +111,7 @@ def _sort_out(con: duckdb.DuckDBPyConnection) -> None:
            SELECT segment, place, line,
                   CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line ->> '$.t' END AS t,
                   CASE WHEN json_valid(line)
-                       THEN json_type(line, [{', '.join(f"'$.{name}'" for name in _DECIDING)}]) END AS types
+                       THEN json_type(line, [{", ".join(f"'$.{name}'" for name in _DECIDING)}]) END AS types
            FROM offered_lines WHERE trim(line) <> ''"""
     )
     # A value of another type would be cast, and taken here though servers set its line aside.

@@ -93,3 +93,22 @@ def test_a_restricted_customer_is_not_said_to_be_unknown(recsys: Recsys, shop: C
     assert "For c1" in recsys("recommend", "c1", "--repeat").stdout
     assert recsys("gdpr", "restrict", "c1").returncode == 0
     assert recsys("recommend", "c1", "--repeat").stdout.startswith("c1 is not to be profiled: popular items")
+
+
+def test_a_newsletter_gets_the_shops_ids_and_what_is_known_of_the_items(recsys: Recsys, tmp_path: Path) -> None:
+    rows = [f"c{u}@example.com,p{n},{1_700_000_000 + u * 9000 + n}" for u in range(9) for n in range(8) if (u + n) % 3]
+    (tmp_path / "orders.csv").write_text("\n".join(["user_id,item_id,ts", *rows, "c-9,p1,1700090000"]))
+    items = [f"p{n},Tea {n},https://shop.example/p{n},/p{n}.jpg,{n}.5" for n in range(8)]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title,url,img_url,price", *items]))
+    assert recsys("ingest", "items.csv", "orders.csv").returncode == 0
+    assert recsys("train", "--model", "popular").returncode == 0
+    done = recsys("recommend", "--all", "-k", "2", "--ids", "plain", "--out", "l.csv")
+    assert "9 customers are known by the keyed hash of their e-mail address" in done.stdout
+    listed = [r for r in csv.DictReader((tmp_path / "l.csv").read_text().splitlines()) if r["user_id"] == "c-9"]
+    assert len(listed) == 2
+    for row in listed:
+        n = row["item_id"][1:]
+        told = [row[name] for name in ("title", "url", "img_url", "price")]
+        assert told == [f"Tea {n}", f"https://shop.example/p{n}", f"/p{n}.jpg", f"{n}.5"]
+    assert recsys("recommend", "--all", "--ids", "hashed", "--out", "l.csv").returncode == 2
+    assert recsys("recommend", "c-9", "--ids", "plain").returncode == 2

@@ -12,7 +12,8 @@ import pytest
 
 from recsys_cli.cli import reference
 from recsys_cli.cli.common import start
-from recsys_cli.settings import SettingRow, Settings, table
+from recsys_cli.ingest.columns import ABOUT, AIDS, FIELDS
+from recsys_cli.settings import SettingRow, Settings, load, table
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = table()
@@ -84,3 +85,16 @@ def test_no_two_share_a_variable() -> None:
 
 def test_the_readme_says_what_the_program_says() -> None:
     assert reference.rewritten(README) == README, "run python -m recsys_cli.cli.reference README.md"
+
+
+def test_every_field_of_files_is_explained_and_nothing_else() -> None:
+    listed = [(kind, one.name) for kind, fields in FIELDS.items() for one in fields]
+    listed += [("reading alone", one.name) for one in AIDS]
+    used = {f"{kind}.{name}" if f"{kind}.{name}" in ABOUT else name for kind, name in listed}
+    assert used == set(ABOUT)
+
+
+def test_a_weight_for_stars_is_found_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text('[events.weights]\n"5.0" = 1.0\n"1" = -1.0\n')
+    weights = load({"db": str(tmp_path / "x.duckdb")}, environ={}, config=tmp_path / "recsys.toml").events.weights
+    assert (weights["5"], weights["1"], weights["purchase"]) == (1.0, -1.0, 1.0)

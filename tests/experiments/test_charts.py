@@ -31,7 +31,7 @@ def test_ticks_are_round_and_hold_all(high: float, low: float) -> None:
 
 @given(NUMBERS)
 def test_every_plot_is_well_formed(values: list[float]) -> None:
-    labels = ["<&\">"] * len(values)
+    labels = ['<&">'] * len(values)
     bounds = [(v, v - 1, math.inf if n == 0 else v + 1) for n, v in enumerate(values)]
     for svg in (
         charts.bars("a <b>", labels, values, values),

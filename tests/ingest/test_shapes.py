@@ -110,3 +110,48 @@ def test_an_edited_order_replaces_itself_and_can_be_taken_back(
         assert [i.number for i in imports.listed(con)] == [2, 1]
         imports.undo(con, 2)
     assert rows("SELECT item_id, qty FROM events ORDER BY 1") == [("x", 1), ("y", 1)]
+
+
+def test_the_notes_say_what_to_do(take: Take, rows: Rows, tmp_path: Path) -> None:
+    orders = tmp_path / "orders.csv"
+    orders.write_text(
+        "customer_id,sku,name,order_date\nann@example.com,CUP-7-RED-L,Cup,2025-03-01\n"
+        "bob@example.com,CUP-7-RED,Cup,2025-03-01\nann@example.com,X-1,Tea,2025-03-02\nguest,CUP-7-RED,Cup,2025-03-02\n"
+    )
+    notes = take(orders, dry_run=True).notes
+    assert any("no catalogue yet" in n and "--type items" in n for n in notes)
+    assert [n for n in notes if "keyed hash" in n] == [
+        "2 e-mail addresses were kept as keyed hashes; to keep addresses as they are: "
+        'ingest.emails = "keep" in recsys.toml.'
+    ]
+    (tmp_path / "products.csv").write_text("sku,title,price\nCUP-7,Cup,9\nTEA-1,Tea,3\n")
+    take(tmp_path / "products.csv")
+    notes = take(orders).notes
+    assert any(n.startswith("2 of them look like variants of catalogue items (CUP-7-RED of CUP-7).") for n in notes)
+    assert any("ingest it again with --type items" in n for n in notes)
+    assert not any("no catalogue yet" in n for n in notes)
+
+
+def test_ratings_without_a_header_get_the_line_to_type(take: Take, rows: Rows, tmp_path: Path) -> None:
+    path = tmp_path / "u.data"
+    lines = [f"{1 + n % 7}\t{100 + n % 13}\t{1 + n % 5}\t{1_700_000_000 + n}" for n in range(60)]
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"has no header; its columns are: column1 \(1\)") as refused:
+        take(path)
+    line = (
+        "--no-header --map user_id=column1 --map item_id=column2 --map ts=column4 --map rating=column3 --ratings-from 4"
+    )
+    assert line in refused.value.hint
+    said = {"user_id": "column1", "item_id": "column2", "ts": "column4"}
+    assert any("look like ratings" in n for n in take(path, said={**said, "event_type": "column3"}).notes)
+    taken = take(path, said={**said, "rating": "column3"}, ratings_from=4.0)
+    assert any("what that brought in was taken back" in n for n in taken.notes)
+    assert rows("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 1") == [("dislike", 24), ("like", 24)]
+
+
+def test_nesting_without_end_is_refused_in_a_sentence(take: Take, tmp_path: Path) -> None:
+    for depth in (300, 5000):
+        path = tmp_path / f"{depth}.jsonl"
+        path.write_text('{"user_id": "u", "item_id": "p", "ts": 1, "a": ' + '{"b":' * depth + "1" + "}" * depth + "}\n")
+        with pytest.raises(InputError, match=r"levels deep|depth"):
+            take(path)
