@@ -212,12 +212,14 @@ def test_every_list_can_be_asked_for(
 
 def test_several_carousels_and_later_ones(embedded: Any, page: Page, browser: Any) -> None:
     server = embedded
-    page.show(browser, snippet(server, **{"for": "popular", "k": 3}), snippet(server, **{"for": "new", "k": 2}))
+    wanted = [{"for": what, "k": k, "link": "/p/{id}"} for what, k in (("popular", 3), ("new", 2))]
+    page.show(browser, *(snippet(server, **data) for data in wanted))
     assert [len(c["cards"]) for c in carousels(browser, 2)] == [3, 2]
     browser.execute_script(
-        "const s = document.createElement('script'); s.src = arguments[0]; s.dataset.for = 'trending'; s.dataset.k = 4;"
-        "document.querySelector('#after').after(s);"
-        "window.recsys.mount(document.querySelector('#after'), {for: 'popular', k: 1, title: 'Best'});",
+        "const s = document.createElement('script'); s.src = arguments[0];"
+        "Object.assign(s.dataset, {for: 'trending', k: 4, link: '/p/{id}'});"
+        "document.querySelector('#after').after(s); const more = {for: 'popular', k: 1, title: 'Best', link: '/p/{id}'};"
+        "window.recsys.mount(document.querySelector('#after'), more);",
         f"{server.url}/widget.js",
     )
     shown = carousels(browser, 4)
@@ -415,7 +417,7 @@ def test_what_is_wrong_in_the_page_is_said_in_its_console(embedded: Any, page: P
         until(look)
         return messages
 
-    good = {"for": "popular", "k": 3}
+    good = {"for": "popular", "k": 3, "link": "/product/{item_id}"}
     cases: list[tuple[dict[str, Any], str]] = [
         ({**good, "consent": "ful"}, 'data-consent="ful" is none of none, session, full'),
         ({**good, "k": "many"}, 'data-k="many" is not a number between 1 and 200'),
