@@ -218,7 +218,8 @@ def test_several_carousels_and_later_ones(embedded: Any, page: Page, browser: An
     browser.execute_script(
         "const s = document.createElement('script'); s.src = arguments[0];"
         "Object.assign(s.dataset, {for: 'trending', k: 4, link: '/p/{id}'});"
-        "document.querySelector('#after').after(s); const more = {for: 'popular', k: 1, title: 'Best', link: '/p/{id}'};"
+        "document.querySelector('#after').after(s);"
+        "const more = {for: 'popular', k: 1, title: 'Best', link: '/p/{id}'};"
         "window.recsys.mount(document.querySelector('#after'), more);",
         f"{server.url}/widget.js",
     )
