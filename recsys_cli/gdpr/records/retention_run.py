@@ -97,6 +97,8 @@ def expire(
 def announced(db: Path) -> str:
     """From when on events that are too old are erased, while the shop can still change that; else empty."""
     told = _state(db).read_or_empty()
+    if not told.announced_at:
+        return ""
     ends = told.announced_at + NOTICE_DAYS * DAY
     return f"events older than the shop keeps them are erased from {iso(ends)[:10]} on" if told.at < ends else ""
 
