@@ -16,7 +16,7 @@ def _origin(source: str, fallback: bool) -> bytes:
 
 
 def render(engine: Engine, answer: Answer, request_id: str) -> Reply:
-    """The answer of every route that lists items; see `payloads.ListAnswer`."""
+    """The answer of every route that lists items; see `answers.ListAnswer`."""
     item_json = engine.catalogue.json
     parts: list[bytes] = []
     rows = zip(answer.codes, answer.scores, answer.sources, answer.fallbacks, strict=True)

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from .. import __version__
+from .answers import ErrorAnswer
 from .call import Route
-from .payloads import ErrorAnswer, Id
+from .payloads import Id
 
 _MEANING = {
     304: "Not changed",

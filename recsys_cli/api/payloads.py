@@ -1,4 +1,4 @@
-"""What requests may hold and what answers do: types, of which checks, defaults, bounds and documentation are made."""
+"""What requests may hold: types, of which checks, defaults, bounds and documentation are made."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ _COLUMN: dict[str, Any] = {
     "BIGINT": Annotated[int, Meta(ge=0, lt=10**11)],
     "BOOLEAN": bool,
 }
-_COLUMNS = {name: kind for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
+ITEM_FIELDS = {name: kind for name, kind in ITEM_COLUMNS.items() if name != "item_id"}
 Attributes = Annotated[dict[str, Any], Meta(description="Columns of your own.")]
 
 
@@ -253,204 +253,10 @@ ItemBody: Any = msgspec.defstruct(
     "ItemBody",
     [
         (name, (Margin if name == "margin" else _COLUMN[kind]) | None | UnsetType, UNSET)
-        for name, kind in _COLUMNS.items()
+        for name, kind in ITEM_FIELDS.items()
     ],
     bases=(_ItemBody,),
     forbid_unknown_fields=True,
     kw_only=True,
 )
 """Columns of an item that are set or changed."""
-
-
-# -- answers -----------------------------------------------------------------------------------------------------------
-
-
-class Fault(Struct):
-    """What is wrong."""
-
-    code: str
-    message: str
-    hint: str
-
-
-class ErrorAnswer(Struct):
-    """The one shape of errors."""
-
-    error: Fault
-
-
-class Item(Struct, kw_only=True):
-    """One item of a list."""
-
-    item_id: str
-    title: str | None
-    category: str | None
-    brand: str | None
-    price: float | None
-    img_url: str | None
-    url: str | None
-    score: float
-    source: Annotated[str, Meta(description="What proposed the item.")]
-    fallback: Annotated[bool, Meta(description="True when nothing better was known.")]
-    reason: Annotated[str, Meta(description="With explain=true: why, from what happened.")] | UnsetType = UNSET
-
-
-class ListAnswer(Struct, kw_only=True):
-    """A list of items, best first."""
-
-    items: list[Item]
-    known: Annotated[bool, Meta(description="There was a history to go by.")]
-    fallback: Annotated[bool, Meta(description="Every item is a fallback.")]
-    version: Annotated[str, Meta(description="The version of the model that answered.")]
-    request_id: Annotated[str, Meta(description="Send it with clicks and impressions of these items.")]
-    stages: (
-        Annotated[
-            list[dict[str, Any]],
-            Meta(description="With explain=true; the first, filters, names words of the request that no item has."),
-        ]
-        | UnsetType
-    ) = UNSET
-
-
-class RankAnswer(ListAnswer, kw_only=True):
-    """These items in order."""
-
-    unknown: list[str]
-
-
-class Taken(Struct):
-    """A change is on disk."""
-
-    accepted: int
-    request_id: str
-
-
-class EventsTaken(Struct):
-    """Events are on disk."""
-
-    accepted: int
-    refused: int
-    request_id: str
-
-
-class Merged(Struct):
-    """Whether the guest's history is the customer's now."""
-
-    merged: bool
-    request_id: str
-
-
-_Record: Any = msgspec.defstruct(
-    "ItemRecord",
-    [
-        ("item_id", str),
-        ("attributes", dict[str, Any]),
-        ("retired", bool),
-        *((name, {"VARCHAR": str, "DOUBLE": float, "BIGINT": int, "BOOLEAN": bool}[kind] | None | UnsetType, UNSET)
-          for name, kind in _COLUMNS.items()),
-    ],
-)  # fmt: skip
-ItemRecord = _Record
-
-
-class HistoryEvent(Struct):
-    """One event of a profile."""
-
-    item_id: str
-    ts: int
-    event_type: str
-    qty: float
-
-
-class Profile(Struct):
-    """What is known of a customer."""
-
-    user_id: str
-    version: str
-    history: list[HistoryEvent]
-
-
-Values = dict[str, float | None]
-
-
-class FeaturesAnswer(Struct, kw_only=True):
-    """Features by name."""
-
-    item_id: str
-    version: str
-    item: Values
-    customer: Values | UnsetType = UNSET
-    pair: Values | UnsetType = UNSET
-
-
-class WorkerHealth(Struct):
-    """How the update worker does."""
-
-    last_pass_at: int
-    outcome: str
-    failures_in_a_row: int
-    lag_seconds: float
-    backlog_bytes: int
-
-
-class Health(Struct):
-    """How the process does."""
-
-    status: Literal["ok"]
-    events: Annotated[str, Meta(description="ok, or why events are not taken: a full disk, say.")]
-    worker: WorkerHealth | None
-
-
-class Ready(Struct):
-    """Answers can be given."""
-
-    status: Literal["ready"]
-    version: str
-
-
-class Interval(Struct):
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-Figures = Annotated[dict[str, Interval], Meta(description="By metric; empty when there was too little data to judge.")]
-
-
-class Training(Struct):
-    """Where a model comes from."""
-
-    version: str
-    created_at: int
-
-
-class Data(Struct):
-    """What a version knows."""
-
-    items: int | None
-    users: Annotated[int | None, Meta(description="Customers, and guests' sessions without one.")]
-    events: int | None
-    first_ts: int | None
-    last_ts: int | None
-
-
-class Status(Struct):
-    """What is served; `lead` is the model's lead over popularity."""
-
-    version: str
-    created_at: int
-    model: str
-    trained: Training
-    data: Data
-    metrics: Figures
-    popular: Figures
-    lead: Figures
-
-
-class Noted(Struct):
-    """A request about a person is on disk."""
-
-    status: Literal["noted"]
-    request: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import intake, lists, lookups, payloads, privacy
+from . import answers, intake, lists, lookups, payloads, privacy
 from .call import Route
 
 _BODY = (408, 413, 415)
-_LIST = payloads.ListAnswer
+_LIST = answers.ListAnswer
 _SHELF, _ITEM = payloads.ShelfQuery, payloads.ItemQuery
 
 _LISTS = (
@@ -40,7 +40,7 @@ _LISTS = (
         "/rank",
         lists.rank,
         "Order given items",
-        payloads.RankAnswer,
+        answers.RankAnswer,
         query=payloads.TokenQuery,
         body=payloads.RankBody,
         errors=(*_BODY, 503),
@@ -53,7 +53,7 @@ _INTAKE = (
         "/events",
         intake.take_events,
         "Report what happened",
-        payloads.EventsTaken,
+        answers.EventsTaken,
         scope="ingest",
         query=payloads.EventsQuery,
         body=(payloads.Event, payloads.Batch),
@@ -65,7 +65,7 @@ _INTAKE = (
         "/sessions/{session_id}/merge",
         intake.merge_session,
         "A guest has logged in",
-        payloads.Merged,
+        answers.Merged,
         scope="ingest",
         query=payloads.TokenQuery,
         body=payloads.MergeBody,
@@ -78,7 +78,7 @@ _INTAKE = (
             "/items/{item_id}",
             handler,
             summary,
-            payloads.Taken,
+            answers.Taken,
             scope="catalogue",
             body=payloads.ItemBody if method != "DELETE" else None,
             status=202,
@@ -98,7 +98,7 @@ _LOOKUPS = (
         "/items/{item_id}",
         lookups.show_item,
         "One item",
-        payloads.ItemRecord,
+        answers.ItemRecord,
         scope="serve",
         errors=(404, 503),
     ),
@@ -107,7 +107,7 @@ _LOOKUPS = (
         "/users/{user_id}",
         lookups.show_user,
         "One customer's history",
-        payloads.Profile,
+        answers.Profile,
         scope="admin",
         query=payloads.HistoryQuery,
         errors=(404, 503),
@@ -117,15 +117,15 @@ _LOOKUPS = (
         "/features",
         lookups.show_features,
         "Features of an item and a customer",
-        payloads.FeaturesAnswer,
+        answers.FeaturesAnswer,
         scope="admin",
         query=payloads.FeaturesQuery,
         errors=(404, 503),
     ),
     Route("GET", "/report", lookups.show_report, "What the lists sold", dict[str, Any], scope="admin"),
-    Route("GET", "/health", lookups.health, "Alive", payloads.Health, scope=""),
-    Route("GET", "/ready", lookups.ready, "Ready to answer", payloads.Ready, scope="", errors=(503,)),
-    Route("GET", "/status", lookups.show_status, "What is served", payloads.Status, scope="admin", errors=(503,)),
+    Route("GET", "/health", lookups.health, "Alive", answers.Health, scope=""),
+    Route("GET", "/ready", lookups.ready, "Ready to answer", answers.Ready, scope="", errors=(503,)),
+    Route("GET", "/status", lookups.show_status, "What is served", answers.Status, scope="admin", errors=(503,)),
     Route(
         "GET",
         "/metrics",
@@ -150,9 +150,9 @@ _PRIVACY = tuple(
     )
     for platform, topic, handler, summary, answer, more in (
         ("shopify", "customers/data_request", privacy.customers_data_request, "A customer asks for their data",
-         payloads.Noted, ()),
-        ("shopify", "customers/redact", privacy.customers_redact, "Erase a customer", payloads.Noted, ()),
-        ("shopify", "shop/redact", privacy.shop_redact, "Erase a shop", payloads.Noted, ()),
+         answers.Noted, ()),
+        ("shopify", "customers/redact", privacy.customers_redact, "Erase a customer", answers.Noted, ()),
+        ("shopify", "shop/redact", privacy.shop_redact, "Erase a shop", answers.Noted, ()),
         ("wordpress", "export", privacy.personal_data_export, "What is known of a person", dict[str, Any], (503,)),
         ("wordpress", "erase", privacy.personal_data_erase, "Erase a person", dict[str, Any], (503,)),
     )

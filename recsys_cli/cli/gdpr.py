@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import ErasureIncomplete, NoModel, Refused, StoreMissing, UsageError
-from ..settings import Settings
+from ..errors import ErasureIncomplete, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+from .gdpr_common import (
+    check_language,
+    confirm,
+    handling_of,
+    open_state,
+    people_asked,
+    recommender,
+    retrain_now,
+    write_out,
+)
+from .gdpr_report import erasure_result, say_also, say_erased, say_mentions
 from .safe_output import plain_json
 
 if TYPE_CHECKING:
-    from ..artifacts import Artifacts
-    from ..gdpr.records.request_log import Handling
-    from ..gdpr.rights.erase import Erasure
-    from ..store import Store
+    pass
 
 gdpr = typer.Typer(
     name="gdpr",
@@ -69,11 +75,11 @@ def export(
     from ..gdpr.rights import export as exporting
 
     run = start(db, artifacts, config, as_json)
-    store, versions = _state(run)
-    handling = _handling(reference, by, identity)
-    _check_language(lang)
+    store, versions = open_state(run)
+    handling = handling_of(reference, by, identity)
+    check_language(lang)
     asked = [user, *(also or [])]
-    document = exporting.export(store, versions, run.settings, asked, _recommender(versions, run.settings))
+    document = exporting.export(store, versions, run.settings, asked, recommender(versions, run.settings))
     if out is None:
         sys.stdout.buffer.write(plain_json(exporting.as_json(document)).encode())
         exporting.note_printed(run.settings, handling)
@@ -86,7 +92,7 @@ def export(
         say = partial(console.print, highlight=False, markup=False)
         for one, attribute in document["resolved"].items():
             say(f"{user} is customer {one}, by the attribute {attribute} of the profile.")
-        _say_also(console, user, document["also"])
+        say_also(console, user, document["also"])
         say(f"Wrote {out} ({counts}).")
 
     run.emit(result | {"resolved": document["resolved"], "also": document["also"]}, render)
@@ -112,101 +118,19 @@ def delete(
     from ..gdpr.rights.erase import together
 
     run = start(db, artifacts, config, as_json)
-    asked = _asked(users, file)
-    store, versions = _state(run)
-    handling = _handling(reference, by, identity)
+    asked = people_asked(users, file)
+    store, versions = open_state(run)
+    handling = handling_of(reference, by, identity)
     if not yes:
         for person in People(store, versions, run.settings).find([[one] for one in asked]):
             for user, attribute in person.resolved:
                 run.waiting(f"{person.asked[0]} is customer {user}, by the attribute {attribute} of the profile.")
-        _ask(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
+        confirm(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
     done = erase(store, versions, run.settings, asked, run.progress, handling=handling)
-    retrained = _retrain(store, versions, run) if retrain and done.erased else None
-    run.emit(_erasure(done) | {"retrained": retrained}, lambda console: _say_erased(console, done, retrained))
+    retrained = retrain_now(store, versions, run) if retrain and done.erased else None
+    run.emit(erasure_result(done) | {"retrained": retrained}, lambda console: say_erased(console, done, retrained))
     if done.failed:
         raise together(done.failed)
-
-
-def _erasure(done: Erasure) -> dict[str, Any]:
-    from ..gdpr.records.receipts import OUTSIDE
-
-    return {
-        "requests": [
-            {
-                "request": one.request,
-                "asked": list(one.person.asked),
-                "known": one.known,
-                "meant": list(one.person.meant),
-                "spelled": list(one.person.spelled),
-                "resolved": dict(one.person.resolved),
-                "also": list(one.person.also),
-                "removed": one.removed,
-                "receipt": str(one.receipt),
-            }
-            for one in done.done
-        ],
-        "unfinished": [failure.message for failure in done.failed],
-        "erased": done.erased,
-        "unknown": len(done.unknown),
-        "removed": done.removed,
-        "scanned": {"files": done.scanned.files, "bytes": done.scanned.bytes, "findings": len(done.scanned.findings)},
-        "mentions": dict(done.scanned.mentions),
-        "resumed": done.resumed,
-        "originals": [{"path": str(o.path), "columns": dict(o.columns)} for o in done.originals],
-        "not_searched": OUTSIDE,
-        "lists": [str(path) for path in done.lists],
-        "seconds": done.seconds,
-    }
-
-
-def _say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
-    from ..gdpr.records.receipts import OUTSIDE
-
-    say = partial(console.print, highlight=False, markup=False)
-    for one in done.done:
-        name = one.person.asked[0]
-        if not one.known:
-            meant = f" Did you mean {', '.join(one.person.meant)}? Ids are exact." if one.person.meant else ""
-            say(f"Nothing is held about {name}.{meant}")
-        for user, attribute in one.person.resolved:
-            say(f"{name} is customer {user}, by the attribute {attribute} of the profile.")
-        for spelled in one.person.spelled:
-            say(f"{spelled} is {name} written differently, and was erased as well.")
-        _say_also(console, name, one.person.also)
-    if done.erased or done.removed:
-        removed = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in done.removed.items() if n)
-        say(f"Erased {done.erased}: {removed or 'nothing was left'}.")
-    traces = len(done.scanned.findings)
-    verdict = "no trace" if not traces else f"{traces} trace{'s' * (traces > 1)}"
-    say(f"Searched {done.scanned.files} files, {done.scanned.bytes / 1e6:.1f} MB: {verdict}. {done.seconds:.1f} s.")
-    _say_mentions(console, done.scanned.mentions)
-    for original in done.originals:
-        say(f"The shop's own file {original} names them: remove those rows, or delete it.")
-    if done.erased:
-        say(f"Not searched: {OUTSIDE}.")
-        for path in done.lists:
-            say(f"The list {path} was written before: write it again, or delete it.")
-    if retrained:
-        say(f"Trained again: {retrained}.")
-    for one in done.done[:5]:
-        say(f"Receipt: {one.receipt.with_suffix('.txt')}")
-    if len(done.done) > 5:
-        say(f"And {len(done.done) - 5} more in {done.done[0].receipt.parent}.")
-
-
-def _say_also(console: Console, name: str, also: Sequence[str]) -> None:
-    if also:
-        text = f"The profile of {', '.join(also)} has the same address: if it is the same person, name that as well."
-        console.print(f"{name} is a customer. {text}", highlight=False, markup=False)
-
-
-def _say_mentions(console: Console, mentions: Mapping[str, int]) -> None:
-    """Where the same characters are something else."""
-    if mentions:
-        shown = [f"{place} ({n})" for place, n in list(mentions.items())[:6]]
-        more = f" and {len(mentions) - 6} more places" if len(mentions) > 6 else ""
-        text = f"The same characters are something else's in {'; '.join(shown)}{more}. Those stay."
-        console.print(text, highlight=False, markup=False)
 
 
 @gdpr.command("resume")
@@ -218,7 +142,7 @@ def resume(
     from ..gdpr.rights.erase import together
 
     run = start(db, artifacts, config, as_json)
-    done = finish(*_state(run), run.settings, run.progress)
+    done = finish(*open_state(run), run.settings, run.progress)
     lines = [f"Finished. Receipt: {one.receipt.with_suffix('.txt')}" for one in done.done]
     text = "\n".join(lines) or ("" if done.failed else "No erasure is unfinished.")
     result = {"resumed": bool(done.done), "finished": len(done.done), "unfinished": len(done.failed)}
@@ -241,7 +165,7 @@ def accept(
     from ..gdpr.rights.erase import accept as close
 
     run = start(db, artifacts, config, as_json)
-    receipt = close(_state(run)[1], run.settings, request, note, by)
+    receipt = close(open_state(run)[1], run.settings, request, note, by)
     text = f"Closed. Receipt: {receipt.with_suffix('.txt')}"
     run.emit({"request": request, "receipt": str(receipt)}, lambda out: out.print(text, highlight=False, markup=False))
 
@@ -281,7 +205,7 @@ def verify(
     from ..gdpr import verify as search
 
     run = start(db, artifacts, config, as_json)
-    found = search(*_state(run), run.settings, _asked(users, file), run.progress)
+    found = search(*open_state(run), run.settings, people_asked(users, file), run.progress)
     scan = found.scan
 
     def render(console: Console) -> None:
@@ -293,7 +217,7 @@ def verify(
         say(f"Searched {scan.files} files, {scan.bytes / 1e6:.1f} MB: {verdict}.")
         for original in found.originals:
             say(f"The shop's own file {original} names them.")
-        _say_mentions(console, scan.mentions)
+        say_mentions(console, scan.mentions)
 
     places = [{"path": f.path, "inside": f.inside, "encoding": f.encoding, "offset": f.offset} for f in scan.findings]
     result = {"clean": scan.clean, "findings": places, "unread": scan.unread, "files": scan.files, "bytes": scan.bytes}
@@ -306,7 +230,7 @@ def verify(
 def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, said: str) -> None:
     from ..gdpr.rights.consent import decide
 
-    done = decide(*_state(run), run.settings, _asked(users, file), mode, run.progress)
+    done = decide(*open_state(run), run.settings, people_asked(users, file), mode, run.progress)
 
     def render(console: Console) -> None:
         say = partial(console.print, highlight=False, markup=False)
@@ -408,7 +332,7 @@ def rectify(
             raise UsageError(f"--set wants KEY=VALUE, not '{pair}'.", "Write it like --set city=Bonn.")
     pairs = dict(pair.partition("=")[::2] for pair in set_ or [])
     values = {name.strip(): value or None for name, value in pairs.items()}
-    done = put_right(*_state(run), run.settings, user, values, remove_item or [], run.progress)
+    done = put_right(*open_state(run), run.settings, user, values, remove_item or [], run.progress)
     text = f"Put right: {done.profiles} profiles, {done.events} events removed."
     run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
 
@@ -421,7 +345,7 @@ def retention(
     from ..gdpr.records.retention_run import expire
 
     run = start(db, artifacts, config, as_json)
-    gone = expire(*_state(run), run.settings, run.progress, at_once=True)
+    gone = expire(*open_state(run), run.settings, run.progress, at_once=True)
     text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in gone.items()) or "nothing was old enough"
     run.emit(gone, lambda out: out.print(f"Erased: {text}.", highlight=False, markup=False))
 
@@ -438,9 +362,9 @@ def notice(
     from ..gdpr.records.notices import notice as draft
 
     run = start(db, artifacts, config, as_json)
-    _check_language(lang)
-    text = draft(run.settings, _state(run)[1], lang)
-    run.emit({"markdown": text}, lambda out: _write(text))
+    check_language(lang)
+    text = draft(run.settings, open_state(run)[1], lang)
+    run.emit({"markdown": text}, lambda out: write_out(text))
 
 
 @gdpr.command("records")
@@ -455,9 +379,9 @@ def records(
     from ..gdpr.records.notices import records as draft
 
     run = start(db, artifacts, config, as_json)
-    _check_language(lang)
-    text = draft(run.settings, _state(run)[1], lang)
-    run.emit({"markdown": text}, lambda out: _write(text))
+    check_language(lang)
+    text = draft(run.settings, open_state(run)[1], lang)
+    run.emit({"markdown": text}, lambda out: write_out(text))
 
 
 @gdpr.command("log")
@@ -469,7 +393,7 @@ def log(
     from ..gdpr.records.request_log import with_waiting
 
     run = start(db, artifacts, config, as_json)
-    _state(run)
+    open_state(run)
     held = with_waiting(run.settings.db, run.settings.artifacts)
 
     def render(console: Console) -> None:
@@ -481,76 +405,3 @@ def log(
         console.print(table if held else "No request yet.")
 
     run.emit([asdict(r) for r in held], render)
-
-
-def _asked(users: list[str] | None, file: Path | None) -> list[str]:
-    from ..gdpr.people_file import read_list
-
-    asked = [*(users or []), *(read_list(file) if file else [])]
-    if not asked:
-        raise UsageError("No customer was named.", "Name one or more, or a file of them with --file.")
-    return list(dict.fromkeys(asked))
-
-
-def _handling(reference: str, by: str, identity: str) -> Handling:
-    from ..gdpr.records.request_log import Handling
-
-    return Handling(reference, by, identity)
-
-
-def _check_language(lang: str) -> None:
-    if lang not in ("en", "de"):
-        raise UsageError(f"There is no text in '{lang}'.", "Choose --lang en or --lang de.")
-
-
-def _retrain(store: Store, artifacts: Artifacts, run: Run) -> str:
-    """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
-    from ..gdpr.records.receipts import note_retrained
-    from ..publishing.train import retrain
-
-    version = retrain(store, artifacts, run.settings, run.progress)
-    note_retrained(run.settings.db, version.name)
-    return version.name
-
-
-def _state(run: Run) -> tuple[Store, Artifacts]:
-    """The database and the artifacts; refuses when there is neither, so that nothing is made in a wrong place."""
-    from ..artifacts import Artifacts
-    from ..store import Store
-
-    settings = run.settings
-    store = Store(settings.db, settings.store, waiting=run.waiting)
-    artifacts = Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
-    if store.exists():
-        with store.reading():
-            pass  # it is one of ours
-    elif not artifacts.names():
-        raise StoreMissing(f"There is no database {store.path} yet.", "Run recsys ingest FILE, or name it with --db.")
-    return store, artifacts
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)  # Markdown for a file: neither wrapped nor coloured
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise Refused("Nothing was erased: there is no terminal to confirm on.", "Add --yes to erase without asking.")
-    typer.confirm(question, abort=True)
-
-
-def _recommender(artifacts: Artifacts, settings: Settings) -> Any:
-    """What the served version recommends to a customer, or None when nothing is served."""
-    from ..identity import load_secret
-    from ..serving import Engine
-    from ..serving.request import Request
-
-    try:
-        engine = Engine.open(artifacts.current(), load_secret(settings.db))
-    except NoModel:
-        return None
-
-    def recommend(user_id: str) -> list[dict[str, Any]]:
-        return engine.describe(engine.recommend(Request(user_id=user_id, k=20, explain=True)))
-
-    return recommend

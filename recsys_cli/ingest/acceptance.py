@@ -12,9 +12,9 @@ from ..schema import ATTRIBUTES
 from ..store import merge
 from .columns import EVENTS, ITEMS, USERS
 from .event_notes import event_notes, hashed_addresses
-from .mapping import Understanding
 from .readers import Source
 from .rejected_rows import private_text
+from .understanding import Understanding
 from .value_parsing import quote
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.

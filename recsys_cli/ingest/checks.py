@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..settings import IngestSettings
-from ..store.personal_data import refusal
+from ..store.erased_people import refusal
 from .columns import EVENTS, FIELDS, ITEMS, USERS
 from .number_parsing import currency_unknown
 from .order_states import UNPAID, state_of

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import duckdb
 
 from ..identity import HASHED_EMAIL
-from .mapping import Understanding
+from .understanding import Understanding
 
 _FEW = 5  # of the kinds that a note is written for; a column of free text has thousands
 _LEVELS = 3  # of a variant's name above which its product may be: P-RED-XL of P

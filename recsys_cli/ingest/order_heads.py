@@ -9,7 +9,7 @@ from .columns import EVENTS
 from .readers import Source
 
 if TYPE_CHECKING:
-    from .mapping import Understanding
+    from .understanding import Understanding
 
 _OF_ORDERS = ("user_id", "ts", "status", "currency", "cancelled_at", "session_id")
 _FEW = 0.05  # of the lines say it themselves

@@ -21,19 +21,21 @@ from ..errors import InputError
 from ..identity import load_secret
 from ..progress import SILENT, Progress
 from ..settings import Settings
-from ..store import Store, imports, merge
+from ..store import Store, batches, imports, merge
 from .acceptance import ROWS_AN_ITEM, Wanted, merge_accepted, rows_and_things
 from .checks import Context, now
 from .columns import EVENTS, ITEMS, USERS
 from .formats import Hints, detect
 from .import_report import FileReport, Report
 from .joined_files import joined
-from .mapping import Asked, Understanding, understand
+from .mapping import understand
 from .packed_cells import unpacked
+from .raw_rows import load_raw
 from .readers import Source, open_source
 from .refusals import names_people, refuse_dealings
 from .rejected_rows import explain_numbered, forget_mended, keep_rejected, reasons_of
-from .staging import Options, check_rows, load_raw
+from .staging import Options, check_rows
+from .understanding import Asked, Understanding
 from .workbook import is_archive, unpack
 from .zones import check_zone
 
@@ -201,7 +203,7 @@ def _take(
     mark = _mark(source, understood, settings, request)
     # Read inside the store's lock: an erasure notes itself there before the rows go.
     keep_out = suppressed.kept_out(settings.db)
-    before = merge.find_batch(con, mark)
+    before = batches.find_batch(con, mark)
     if before is not None and not request.replace:
         return _already(source, understood, name, before)
     try:
@@ -317,7 +319,7 @@ def _merge(
     rejected = sum(r.rows for r in reasons)
     stored = not request.dry_run and not (request.strict and any(r.severity == "rejected" for r in reasons))
     size, reading = _size(source), understood.remembered(source, staged.date_order)
-    batch = merge.open_batch(con, name, understood.kind, mark, size, reading)
+    batch = batches.open_batch(con, name, understood.kind, mark, size, reading)
     rows, things = rows_and_things(con, understood.kind)
     refuse_dealings(source, understood, rows, things)
     gathered = understood.kind == ITEMS and rows > ROWS_AN_ITEM * things > 0
@@ -327,7 +329,7 @@ def _merge(
     merged, notes = merge_accepted(con, source, understood, wanted)
     forget_mended(con, source)
     keep_rejected(con, batch, name, mark, staged.checks, source, understood, hashing)
-    merge.close_batch(con, batch, merged, rejected)
+    batches.close_batch(con, batch, merged, rejected)
     imports.forget_old(con)
     con.execute("DROP TABLE raw; DROP TABLE checked; DROP TABLE broken")
     if not staged.read:

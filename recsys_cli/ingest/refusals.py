@@ -15,7 +15,7 @@ from .readers import Source
 from .recognition import event_field, looks_like, rank_of
 
 if TYPE_CHECKING:
-    from .mapping import Understanding
+    from .understanding import Understanding
 
 _PERSONAL = frozenset(
     ["email", "mail", "phone", "telephone", "billing", "shipping", "customer", "client", "kunde", "address"]

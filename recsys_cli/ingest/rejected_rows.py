@@ -16,10 +16,10 @@ from . import value_parsing
 from .checks import REJECTED, Check
 from .columns import EVENTS
 from .import_report import Reason, reasons_from
-from .mapping import Understanding
 from .readers import Source
 from .recognition import ID_COLUMN
 from .refusals import no_times
+from .understanding import Understanding
 
 BROKEN_LINE = ("broken_line", "It has more or fewer fields than the header, or is no JSON object.")
 EXAMPLES = 3

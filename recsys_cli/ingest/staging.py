@@ -1,7 +1,7 @@
 """From a file's columns to rows of the store: SQL in layers, over temporary tables of the caller's transaction.
 
-`raw` has the columns as the file has them; `checked` has every row with its values and the number of the first rule
-that it offends (0 for none). Names of columns never reach SQL as such: positions do, as `c<position>`.
+`raw` has the columns as the file has them, see `raw_rows`; `checked` has every row with its values and the number of
+the first rule that it offends (0 for none). Names of columns never reach SQL as such: positions do, as `c<position>`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import duckdb
-import pyarrow as pa
 
 from ..schema import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
 from . import item_values, value_parsing
 from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field
 from .event_values import derived_events
-from .mapping import Understanding
 from .nobody import nobody_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
 from .order_states import BACK, UNKNOWN, UNPAID, state_of
 from .readers import Source
-from .recognition import ID_COLUMN
 from .time_parsing import TimeHabit, moment, time_habit
+from .understanding import Understanding
 from .value_parsing import Column, quote
 
 _EAST = 14 * 3600  # seconds by which the clock of the easternmost zone is ahead of UTC
@@ -74,71 +72,6 @@ class Staged:
     read: int
     notes: list[str]
     date_order: str | None
-
-
-def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Understanding, *, everything: bool) -> None:
-    """Read the columns that are used (or all of them) into `raw`."""
-    used = sorted({i for at in understood.columns.values() for i in at})
-    own = [i for i, name in enumerate(source.columns) if name == ID_COLUMN]
-    wanted = sorted({*used, *own, *(understood.unused if everything else ())})
-    con.register("file_rows", source.batches(wanted))
-    try:
-        types = con.execute("DESCRIBE file_rows").fetchall()
-        # Our own exports mark what a spreadsheet would run as a formula; see `repairs.FORMULA`.
-        marked = ID_COLUMN in source.columns and source.form.name == "csv"
-        texts = {n: _unmarked(n) if marked else _unguarded(n) if _guarded(source, n) else n for n, *_ in types}
-        picked = ", ".join(
-            f"{value_parsing.trimmed(texts[n])} AS {n}" if kind == "VARCHAR" else n
-            for n, kind, *_ in types
-            if n != "row_number"
-        )
-        con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
-    finally:
-        con.unregister("file_rows")
-        pa.default_memory_pool().release_unused()  # what reading took is needed for comparing
-    _fill_down(con, understood)
-    broken = pa.table(
-        {
-            "row_number": pa.array([b.row_number for b in source.broken], pa.int64()),
-            "line": pa.array([b.text for b in source.broken], pa.string()),
-            "why": pa.array([b.why for b in source.broken], pa.string()),
-        }
-    )
-    con.register("broken_rows", broken)
-    con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
-    con.unregister("broken_rows")
-
-
-def _unmarked(column: str) -> str:
-    return f"CASE WHEN starts_with({column}, chr(39)) THEN {column}[2:] ELSE {column} END"
-
-
-def _guarded(source: Source, column: str) -> bool:
-    """Whether cells are written as formulas to keep their zeros: ="00123"."""
-    return any(v.startswith('="') for v in source.texts(int(column[1:]))[:50]) if column != "row_number" else False
-
-
-def _unguarded(column: str) -> str:
-    return f"regexp_replace({column}, '^=\"(.*)\"$', '\\1')"
-
-
-def _fill_down(con: duckdb.DuckDBPyConnection, understood: Understanding) -> None:
-    """Give every line of an order what is told on one of its rows only."""
-    group = understood.columns.get(understood.group, ())
-    # Of pictures the product's own is filled down to its variants, not that of the variant above.
-    columns = [f"c{i}" for n in understood.fill_down for i in understood.columns.get(n, ())[-(n == "img_url") :]]
-    if not group or not columns:
-        return
-    key = f"coalesce({', '.join(f'c{i}' for i in group)})"
-    window = f"OVER (PARTITION BY {key} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
-    whole = f"OVER (PARTITION BY {key})"
-    filled = ", ".join(
-        f"coalesce(last_value(nullif({c}, '') IGNORE NULLS) {window}"
-        + (f", max(nullif({c}, '')) {whole})" if understood.heads else ")")
-        + f" AS {c}"
-        for c in dict.fromkeys(columns)
-    )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({filled}) FROM raw ORDER BY row_number")
 
 
 def check_rows(

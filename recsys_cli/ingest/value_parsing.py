@@ -49,7 +49,7 @@ def trimmed(sql: str) -> str:
 
 
 def text(column: Column) -> str:
-    """The value as text; null where nothing is said. Text columns are trimmed already, see `staging.load_raw`."""
+    """The value as text; null where nothing is said. Text columns are trimmed already, see `raw_rows.load_raw`."""
     if column.type != "VARCHAR":
         return _typed_text(column)
     c = column.sql

@@ -9,7 +9,8 @@ import duckdb
 
 from ..errors import UsageError
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
-from .merge import Merged, close_batch, open_batch
+from .batches import close_batch, open_batch
+from .merge import Merged
 
 KEPT = 30  # imports of catalogues and customers that can be taken back; older ones have forgotten what they changed
 _KINDS = ("events", "items", "users")

@@ -104,7 +104,7 @@ def merge_events(
         shape = "VIEW" if "row_number" in have and isinstance(events, str) else "TABLE"
         picked = f"SELECT {_event_list(have)}, {order} AS r FROM {offered}"
         con.execute(f"CREATE OR REPLACE TEMP {shape} incoming AS {picked}")
-        read = _count(con, "SELECT count(*) FROM incoming")
+        read = one_number(con, "SELECT count(*) FROM incoming")
         new = _insert_identified(con, batch_id) if "event_id" in have else 0
         changed, replacing = 0, replace_orders and "order_id" in have and batch_id is not None
         for low, high in _time_chunks(con):
@@ -128,7 +128,7 @@ def _event_list(have: set[str]) -> str:
 
 def _insert_identified(con: duckdb.DuckDBPyConnection, batch_id: int | None) -> int:
     """Events with an id: the first of each id that the store does not have."""
-    if not _count(con, "SELECT count(*) FROM (SELECT 1 FROM incoming WHERE event_id IS NOT NULL LIMIT 1)"):
+    if not one_number(con, "SELECT count(*) FROM (SELECT 1 FROM incoming WHERE event_id IS NOT NULL LIMIT 1)"):
         return 0
     return _insert(
         con,
@@ -148,7 +148,7 @@ def _insert_by_content(
     inserted, and how many of those replaced others."""
     here = f"event_id IS NULL AND ts >= {low} AND ts < {high}"
     near = f"ts >= {low - SAME_ORDER} AND ts < {high + SAME_ORDER}" if replacing else here
-    if not _count(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {near} LIMIT 1)"):
+    if not one_number(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {near} LIMIT 1)"):
         return _insert(con, f"SELECT * FROM incoming WHERE {here}", batch_id), 0
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE lacking AS
@@ -158,16 +158,16 @@ def _insert_by_content(
               SELECT {_content_key()} AS k, 0 AS a, 1 AS b FROM events WHERE {here}
             ) GROUP BY k HAVING sum(a) > sum(b)"""
     )
-    if not _count(con, "SELECT count(*) FROM lacking"):
+    if not one_number(con, "SELECT count(*) FROM lacking"):
         return 0, 0
     if replacing:
         _note_outdated(con, here, near)
-        changed = _count(con, "SELECT count(*) FROM outdated")
+        changed = one_number(con, "SELECT count(*) FROM outdated")
     else:
         changed = 0
     keyed = f"SELECT *, {_content_key()} AS k FROM incoming WHERE {here}"
     copy = "row_number() OVER (PARTITION BY CASE WHEN l.partly THEN i.k END ORDER BY i.r)"
-    if _count(con, "SELECT count(*) FROM lacking WHERE partly"):
+    if one_number(con, "SELECT count(*) FROM lacking WHERE partly"):
         query = f"""SELECT * FROM (
               SELECT i.*, l.take, l.partly, {copy} AS copy FROM ({keyed}) i JOIN lacking l USING (k)
             ) WHERE NOT partly OR copy <= take ORDER BY r"""
@@ -218,7 +218,7 @@ def _replace_outdated(con: duckdb.DuckDBPyConnection, query: str, batch_id: int)
         "AND q.nth = o.nth ORDER BY q.r"
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE edited AS {merged}")
-    changed = _count(con, "SELECT count(*) FROM edited WHERE edited")
+    changed = one_number(con, "SELECT count(*) FROM edited WHERE edited")
     new = _insert(con, "SELECT * FROM edited ORDER BY r", batch_id)
     con.execute("DROP TABLE edited; DROP TABLE outdated")
     return new, changed
@@ -248,7 +248,7 @@ def _time_chunks(con: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
 def _insert(con: duckdb.DuckDBPyConnection, query: str, batch_id: int | None) -> int:
     names = ", ".join(EVENT_COLUMNS)
     batch = "NULL" if batch_id is None else str(int(batch_id))
-    return _count(con, f"INSERT INTO events ({names}, batch_id) SELECT {names}, {batch} FROM ({query})")
+    return one_number(con, f"INSERT INTO events ({names}, batch_id) SELECT {names}, {batch} FROM ({query})")
 
 
 def merge_items(
@@ -286,7 +286,7 @@ def merge_items(
         lost = f"retired_at IS NULL AND item_id NOT IN (SELECT item_id FROM offer{also})"
         if batch_id is not None:
             _note_before(con, "items", "item_id", batch_id, f"SELECT * FROM items WHERE {lost}")
-        retired = _count(
+        retired = one_number(
             con,
             f"UPDATE items SET retired_at = {at} WHERE retired_at IS NULL "
             f"AND item_id NOT IN (SELECT item_id FROM offer{also})",
@@ -317,7 +317,7 @@ def _upsert(
         have = _columns_of(con, offered)
         given = [name for name in columns if name in have]
         picked = ", ".join(f"{identifier(name)}::{columns[name]} AS {name}" for name in given)
-        read = _count(con, f"SELECT count(*) FROM {offered}")
+        read = one_number(con, f"SELECT count(*) FROM {offered}")
         con.execute(f"CREATE OR REPLACE TEMP TABLE offer AS SELECT {picked} FROM {offered}")
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE offer AS SELECT * EXCLUDE (r, n) FROM (
@@ -331,7 +331,7 @@ def _upsert(
         _note_arrival(con, given, now, fresh)
     if batch_id is not None:
         con.execute(f"INSERT INTO changed_{table} SELECT {int(batch_id)}, {key}, NULL FROM offer WHERE {fresh}")
-    inserted = _count(con, f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {fresh}")
+    inserted = one_number(con, f"INSERT INTO {table} ({names}) SELECT {names} FROM offer WHERE {fresh}")
     return read, inserted + changed, read - inserted - changed, changed
 
 
@@ -375,7 +375,7 @@ def _change(
     if batch_id is not None:
         _note_before(con, table, key, batch_id, f"SELECT * FROM {table} WHERE {key} IN (SELECT {key} FROM differing)")
     con.execute(f"UPDATE {table} SET {', '.join(sets)} FROM differing d WHERE {table}.{key} = d.{key}")
-    changed = _count(con, "SELECT count(*) FROM differing")
+    changed = one_number(con, "SELECT count(*) FROM differing")
     con.execute("DROP TABLE differing")
     return changed
 
@@ -397,69 +397,6 @@ def _note_history(con: duckdb.DuckDBPyConnection, given: list[str], now: int, wh
             f"INSERT INTO item_history (item_id, ts, {', '.join(tracked)}) "
             f"SELECT item_id, {int(now)}, {', '.join(tracked)} FROM offer WHERE ({some}) AND {where}"
         )
-
-
-def open_batch(
-    con: duckdb.DuckDBPyConnection, source: str, kind: str, sha256: str, size: int, reading: str | None = None
-) -> int:
-    """Begin the record of one file or drain; returns its number.
-
-    Parameters
-    ----------
-    source
-        File name, or where else it came from.
-    kind
-        events, items or users.
-    sha256
-        What tells this content, taken in this way, from all others.
-    size
-        Bytes.
-    reading
-        How the file's columns were understood (JSON), for rows that come back fixed.
-    """
-    batch_id = _count(con, "SELECT coalesce(max(batch_id), 0) + 1 FROM batches")
-    con.execute(
-        "INSERT INTO batches (batch_id, source, kind, content_sha256, bytes, started_at, reading) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [batch_id, source, kind, sha256, size, int(time.time()), reading],
-    )
-    return batch_id
-
-
-def close_batch(con: duckdb.DuckDBPyConnection, batch_id: int, merged: Merged, rejected: int) -> None:
-    """Complete the record with what became of the rows."""
-    con.execute(
-        "UPDATE batches SET read = ?, new = ?, known = ?, rejected = ? WHERE batch_id = ?",
-        [merged.read + rejected, merged.new, merged.known, rejected, batch_id],
-    )
-
-
-def find_batch(con: duckdb.DuckDBPyConnection, sha256: str) -> dict[str, int] | None:
-    """Record of the content taken before, or None."""
-    names = ("batch_id", "started_at", "read", "new", "known", "rejected")
-    rows = con.execute(
-        f"SELECT {', '.join(names)} FROM batches WHERE content_sha256 = ? AND read IS NOT NULL "
-        "AND undone_at IS NULL ORDER BY batch_id DESC LIMIT 1",
-        [sha256],
-    ).fetchall()
-    return dict(zip(names, rows[0], strict=True)) if rows else None
-
-
-def readings_of(con: duckdb.DuckDBPyConnection, content: str) -> list[str]:
-    """How the columns of a content (hex SHA-256) were understood each time it was taken, as JSON."""
-    rows = con.execute(
-        "SELECT reading FROM batches WHERE split_part(content_sha256, ':', 1) = ? AND reading IS NOT NULL", [content]
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
-def follow_content(con: duckdb.DuckDBPyConnection, before: str, after: str, size: int) -> None:
-    """Know a file that was taken by its new content (hex SHA-256), as long as it is read in the same way."""
-    con.execute(
-        "UPDATE batches SET content_sha256 = ? || substr(content_sha256, 65), bytes = ? "
-        "WHERE split_part(content_sha256, ':', 1) = ?",
-        [after, size, before],
-    )
 
 
 def set_state(con: duckdb.DuckDBPyConnection, values: Mapping[str, str]) -> None:
@@ -486,7 +423,7 @@ def _columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
     return {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
-def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+def one_number(con: duckdb.DuckDBPyConnection, query: str) -> int:
     """The one number a query gives. All is fetched: an unread result blocks the connection."""
     rows = con.execute(query).fetchall()
     return int(rows[0][0]) if rows and rows[0][0] is not None else 0

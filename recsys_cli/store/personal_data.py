@@ -16,9 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
-from ..schema import GUEST
-from .merge import Merged, close_batch, open_batch
-from .sql import literal
+from .batches import close_batch, open_batch
+from .merge import Merged
 
 # Who a row is about; every table that has such a column is taken to hold people.
 PERSON_COLUMN = "user_id"
@@ -47,7 +46,7 @@ def cell(value: object) -> str:
     return text.lower() if "@" in text else text
 
 
-def _cell(sql: str) -> str:
+def cell_sql(sql: str) -> str:
     """SQL of `cell`."""
     bare = f"regexp_replace(trim({sql}), '^(\\d+)\\.0+$', '\\1')"
     return f"CASE WHEN contains({sql}, '@') THEN lower({bare}) ELSE {bare} END"
@@ -109,7 +108,7 @@ def profiles_with(con: duckdb.DuckDBPyConnection, values: Sequence[str]) -> list
     words = "|".join(_escaped(value) for value in values)
     rows = con.execute(
         f"""SELECT user_id, k, v FROM (
-              SELECT user_id, k, {_cell("v")} AS v FROM (
+              SELECT user_id, k, {cell_sql("v")} AS v FROM (
                 SELECT user_id, unnest(e).key AS k, unnest(e).value AS v FROM (
                   SELECT user_id, map_entries(attributes::JSON::MAP(VARCHAR, VARCHAR)) AS e FROM users
                   WHERE attributes IS NOT NULL AND regexp_matches(attributes, ?, 'i'))))
@@ -189,7 +188,7 @@ def rows_of(con: duckdb.DuckDBPyConnection, table: str, ids: Sequence[str]) -> p
 # -- rejected rows
 
 
-def _rejected_cells() -> str:
+def rejected_cells() -> str:
     """SQL: each rejected row that has columns, with the cells that name its customer, and those that name its session,
     as lists. A row says how its file was read; of lines of the log and of old files, the names of the columns tell."""
 
@@ -213,11 +212,11 @@ def rejected_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str], sessions: Se
     """Rejected rows about them, by rowid, and whom each names, as `cell` has it."""
     users, visits = [cell(one) for one in ids], [cell(one) for one in sessions]
     rows = con.execute(
-        f"""WITH cells AS MATERIALIZED ({_rejected_cells()})
-            SELECT id, v FROM (SELECT id, {_cell("u")} AS v FROM (SELECT id, unnest(users) AS u FROM cells))
+        f"""WITH cells AS MATERIALIZED ({rejected_cells()})
+            SELECT id, v FROM (SELECT id, {cell_sql("u")} AS v FROM (SELECT id, unnest(users) AS u FROM cells))
             WHERE v IN (SELECT unnest(?))
             UNION ALL
-            SELECT id, v FROM (SELECT id, {_cell("s")} AS v
+            SELECT id, v FROM (SELECT id, {cell_sql("s")} AS v
                                FROM (SELECT id, unnest(sessions) AS s FROM cells WHERE len(users) = 0))
             WHERE v IN (SELECT unnest(?))""",
         [users, visits],
@@ -237,7 +236,7 @@ def _broken_of(con: duckdb.DuckDBPyConnection, names: set[str]) -> dict[int, str
                                          OR json_extract_string(raw, '$.line') IS NOT NULL))
             SELECT id, line, reading FROM lines WHERE id IN (
               SELECT id FROM (SELECT id, unnest(string_split(translate(line, ?, repeat(',', {len(between)})), ',')) AS w
-                              FROM lines) WHERE {_cell("w")} IN (SELECT unnest(?)))""",
+                              FROM lines) WHERE {cell_sql("w")} IN (SELECT unnest(?)))""",
         [between, list(names)],
     ).fetchall()
     found = {}
@@ -362,77 +361,6 @@ def remove_events(con: duckdb.DuckDBPyConnection, ids: Sequence[str], items: Seq
     )
 
 
-# -- erased people who are there all the same
-
-
-def refusal(
-    secret: str,
-    erased: Mapping[str, int],
-    ts: str = "ts",
-    user: str = PERSON_COLUMN,
-    session: str = SESSION_COLUMN,
-) -> str:
-    """SQL: a row is about somebody erased, a customer or the guest of a session, and happened before that.
-
-    A lookup in one map, not a chain of comparisons: with five hundred erased people a chain takes minutes.
-
-    Parameters
-    ----------
-    erased
-        `artifacts.suppressed` hash to the epoch seconds of the erasure; not empty.
-    ts, user, session
-        SQL of the row's time (0 when it has none), of its customer and of its session; empty where the rows have no
-        such column. The session says whose the row is when no customer does.
-    """
-    seen = ", ".join(f"'{name}': {int(at)}" for name, at in erased.items())
-    quoted = literal(secret)
-    # An address is the same in any case, and an old export may write it in another one than the list knows.
-    who = [f"CASE WHEN contains({user}, '@') THEN lower({user}) ELSE {user} END"] if user else []
-    who += [f"chr({ord(GUEST)}) || {session}"] if session else []
-    hashed = f"sha256({quoted} || 'erased' || left(sha256({quoted} || coalesce({', '.join(who)})), 32))"
-    return f"coalesce({ts} <= (MAP {{{seen}}})[{hashed}], false)"
-
-
-def erased_people(con: duckdb.DuckDBPyConnection, secret: str, erased: Mapping[str, int]) -> tuple[set[str], set[str]]:
-    """Erased customers, and sessions of erased guests, of whom the store has rows from before their erasure, a profile,
-    or a rejected row that was kept before it."""
-    ids: set[str] = set()
-    for table in tables_of_people(con):
-        ts = "min(ts)" if table == "events" else "0"
-        # A profile alone is from before: who has come back since has events, see `ingest.checks`.
-        back = (
-            ""
-            if table == "events"
-            else f"AND {PERSON_COLUMN} NOT IN (SELECT user_id FROM events WHERE user_id IS NOT NULL)"
-        )
-        ids |= _names(
-            con,
-            f"""SELECT {PERSON_COLUMN} FROM (SELECT {PERSON_COLUMN}, {ts} AS first FROM {table}
-                                             WHERE {PERSON_COLUMN} IS NOT NULL {back} GROUP BY 1)
-                WHERE {refusal(secret, erased, "first", session="")}""",
-        )
-    sessions = _names(
-        con,
-        f"""SELECT session_id FROM (SELECT session_id, min(ts) AS first FROM events
-                                    WHERE user_id IS NULL AND session_id IS NOT NULL GROUP BY 1)
-            WHERE {refusal(secret, erased, "first", user="")}""",
-    )
-    cells = f"WITH cells AS MATERIALIZED ({_rejected_cells()})"
-    ids |= _names(
-        con,
-        f"""{cells} SELECT u FROM (SELECT {_cell("u")} AS u, coalesce(kept_at, 0) AS kept_at
-                                   FROM (SELECT kept_at, unnest(users) AS u FROM cells))
-            WHERE {refusal(secret, erased, "kept_at", user="u", session="")}""",
-    )
-    sessions |= _names(
-        con,
-        f"""{cells} SELECT s FROM (SELECT coalesce(kept_at, 0) AS kept_at, unnest(sessions) AS s FROM cells
-                                   WHERE len(users) = 0)
-            WHERE {refusal(secret, erased, "kept_at", user="", session="s")}""",
-    )
-    return ids, sessions
-
-
 _GUESTS = f"{PERSON_COLUMN} IS NULL AND session_id IN (SELECT unnest(?))"
 
 
@@ -442,10 +370,6 @@ _SERVED = (
     f"GROUP BY 1 HAVING bool_and(coalesce({PERSON_COLUMN} IN (SELECT unnest(?::VARCHAR[])), "
     "session_id IN (SELECT unnest(?::VARCHAR[])), false))"
 )
-
-
-def _names(con: duckdb.DuckDBPyConnection, query: str) -> set[str]:
-    return {str(row[0]) for row in con.execute(query).fetchall()}
 
 
 def _by_name(con: duckdb.DuckDBPyConnection, query: str, names: Sequence[str]) -> dict[str, int]:

@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS
-from .merge import Merged, close_batch, merge_events, merge_items, open_batch
+from .batches import close_batch, open_batch
+from .merge import Merged, merge_events, merge_items
 from .sql import literal
 
 LINES = pa.schema([("segment", pa.string()), ("place", pa.int64()), ("line", pa.string())])

@@ -13,8 +13,8 @@ from ..artifacts.spool import Chunk
 from ..identity import load_secret
 from ..ingest.value_parsing import pseudonym
 from ..store import Store
+from ..store.erased_people import refusal
 from ..store.merge import transaction
-from ..store.personal_data import refusal
 from ..store.reading import spool_position
 from ..store.served_import import forget_served, served_position, take_served
 from ..store.spool_import import LINES, Taken, forget_segments, take_lines

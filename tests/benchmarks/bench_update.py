@@ -27,7 +27,8 @@ from recsys_cli.serving import Engine, Request
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
-from recsys_cli.store.merge import Merged, close_batch, open_batch, transaction
+from recsys_cli.store.batches import close_batch, open_batch
+from recsys_cli.store.merge import Merged, transaction
 from recsys_cli.updates import run_pass
 
 NOW = 1_767_225_600

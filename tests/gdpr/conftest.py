@@ -20,7 +20,8 @@ from recsys_cli.publishing import train, version
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
-from recsys_cli.store.merge import merge_events, merge_items, merge_users, open_batch, transaction
+from recsys_cli.store.batches import open_batch
+from recsys_cli.store.merge import merge_events, merge_items, merge_users, transaction
 
 NUMBER, LONG, UMLAUT, UUID = "13085", "customer-0000815", "Jörg Müßig/Æ", "0b7f6a52-6ad8-4f0e-9a0c-1c2d3e4f5a6b"
 REJECTED = (

@@ -17,7 +17,8 @@ from recsys_cli.serving import Engine, Request
 from recsys_cli.serving.rules import Rules
 from recsys_cli.settings import RuleSettings
 from recsys_cli.store import Store
-from recsys_cli.store.merge import close_batch, merge_events, merge_items, open_batch, transaction
+from recsys_cli.store.batches import close_batch, open_batch
+from recsys_cli.store.merge import merge_events, merge_items, transaction
 from recsys_cli.updates import run_pass
 
 NOW = 1_750_000_000

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_cli.settings import StoreSettings
-from recsys_cli.store import Store, merge
+from recsys_cli.store import Store, batches, merge
 
 Row = tuple[str, str, int, int, str | None]
 
@@ -144,10 +144,10 @@ def test_users_are_upserts(store: Store) -> None:
 
 def test_a_batch_is_found_again_by_its_content(store: Store) -> None:
     with store.writing() as con, merge.transaction(con):
-        number = merge.open_batch(con, "f.csv", "events", "abc", 7)
-        assert merge.find_batch(con, "abc") is None  # not complete yet
-        merge.close_batch(con, number, merge.Merged(3, 2, 1), 4)
-        found = merge.find_batch(con, "abc")
+        number = batches.open_batch(con, "f.csv", "events", "abc", 7)
+        assert batches.find_batch(con, "abc") is None  # not complete yet
+        batches.close_batch(con, number, merge.Merged(3, 2, 1), 4)
+        found = batches.find_batch(con, "abc")
         assert found is not None
         assert (found["read"], found["new"], found["known"], found["rejected"]) == (7, 2, 1, 4)
 

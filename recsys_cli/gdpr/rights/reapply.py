@@ -13,7 +13,8 @@ from ...progress import SILENT, Progress
 from ...schema import GUEST
 from ...settings import Settings
 from ...store import Store
-from ...store.personal_data import cell, erased_people
+from ...store.erased_people import erased_people
+from ...store.personal_data import cell
 from ..received import owners
 from .consent import erased as erased_choice
 from .consent import tell

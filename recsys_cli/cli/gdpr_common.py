@@ -1,0 +1,102 @@
+"""What the commands of `recsys gdpr` share: whom they are asked about, and what they work on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import NoModel, Refused, StoreMissing, UsageError
+from ..settings import Settings
+from .common import Run
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts
+    from ..gdpr.records.request_log import Handling
+    from ..store import Store
+
+
+def people_asked(users: list[str] | None, file: Path | None) -> list[str]:
+    """Whom a command is about, each once.
+
+    Raises
+    ------
+    UsageError
+        Nobody was named.
+    """
+    from ..gdpr.people_file import read_list
+
+    asked = [*(users or []), *(read_list(file) if file else [])]
+    if not asked:
+        raise UsageError("No customer was named.", "Name one or more, or a file of them with --file.")
+    return list(dict.fromkeys(asked))
+
+
+def handling_of(reference: str, by: str, identity: str) -> Handling:
+    """Who handled the request and how, for the log."""
+    from ..gdpr.records.request_log import Handling
+
+    return Handling(reference, by, identity)
+
+
+def check_language(lang: str) -> None:
+    """Refuse a language that the texts do not have."""
+    if lang not in ("en", "de"):
+        raise UsageError(f"There is no text in '{lang}'.", "Choose --lang en or --lang de.")
+
+
+def retrain_now(store: Store, artifacts: Artifacts, run: Run) -> str:
+    """Train the served recipe on what is left, serve it whatever the gate says, and drop what was learned before."""
+    from ..gdpr.records.receipts import note_retrained
+    from ..publishing.train import retrain
+
+    version = retrain(store, artifacts, run.settings, run.progress)
+    note_retrained(run.settings.db, version.name)
+    return version.name
+
+
+def open_state(run: Run) -> tuple[Store, Artifacts]:
+    """The database and the artifacts; refuses when there is neither, so that nothing is made in a wrong place."""
+    from ..artifacts import Artifacts
+    from ..store import Store
+
+    settings = run.settings
+    store = Store(settings.db, settings.store, waiting=run.waiting)
+    artifacts = Artifacts(settings.artifacts, lock_timeout=settings.store.lock_timeout)
+    if store.exists():
+        with store.reading():
+            pass  # it is one of ours
+    elif not artifacts.names():
+        raise StoreMissing(f"There is no database {store.path} yet.", "Run recsys ingest FILE, or name it with --db.")
+    return store, artifacts
+
+
+def write_out(text: str) -> None:
+    """Markdown for a file: neither wrapped nor coloured."""
+    sys.stdout.write(text)
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal; refuses where there is none."""
+    if not sys.stdin.isatty():
+        raise Refused("Nothing was erased: there is no terminal to confirm on.", "Add --yes to erase without asking.")
+    typer.confirm(question, abort=True)
+
+
+def recommender(artifacts: Artifacts, settings: Settings) -> Any:
+    """What the served version recommends to a customer, or None when nothing is served."""
+    from ..identity import load_secret
+    from ..serving import Engine
+    from ..serving.request import Request
+
+    try:
+        engine = Engine.open(artifacts.current(), load_secret(settings.db))
+    except NoModel:
+        return None
+
+    def recommend(user_id: str) -> list[dict[str, Any]]:
+        return engine.describe(engine.recommend(Request(user_id=user_id, k=20, explain=True)))
+
+    return recommend

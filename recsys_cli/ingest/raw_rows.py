@@ -1,0 +1,76 @@
+"""A file's columns as they are written, in the temporary tables `raw` and `broken` of the caller's transaction."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from . import value_parsing
+from .readers import Source
+from .recognition import ID_COLUMN
+from .understanding import Understanding
+
+
+def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Understanding, *, everything: bool) -> None:
+    """Read the columns that are used (or all of them) into `raw`."""
+    used = sorted({i for at in understood.columns.values() for i in at})
+    own = [i for i, name in enumerate(source.columns) if name == ID_COLUMN]
+    wanted = sorted({*used, *own, *(understood.unused if everything else ())})
+    con.register("file_rows", source.batches(wanted))
+    try:
+        types = con.execute("DESCRIBE file_rows").fetchall()
+        # Our own exports mark what a spreadsheet would run as a formula; see `repairs.FORMULA`.
+        marked = ID_COLUMN in source.columns and source.form.name == "csv"
+        texts = {n: _unmarked(n) if marked else _unguarded(n) if _guarded(source, n) else n for n, *_ in types}
+        picked = ", ".join(
+            f"{value_parsing.trimmed(texts[n])} AS {n}" if kind == "VARCHAR" else n
+            for n, kind, *_ in types
+            if n != "row_number"
+        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
+    finally:
+        con.unregister("file_rows")
+        pa.default_memory_pool().release_unused()  # what reading took is needed for comparing
+    _fill_down(con, understood)
+    broken = pa.table(
+        {
+            "row_number": pa.array([b.row_number for b in source.broken], pa.int64()),
+            "line": pa.array([b.text for b in source.broken], pa.string()),
+            "why": pa.array([b.why for b in source.broken], pa.string()),
+        }
+    )
+    con.register("broken_rows", broken)
+    con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
+    con.unregister("broken_rows")
+
+
+def _unmarked(column: str) -> str:
+    return f"CASE WHEN starts_with({column}, chr(39)) THEN {column}[2:] ELSE {column} END"
+
+
+def _guarded(source: Source, column: str) -> bool:
+    """Whether cells are written as formulas to keep their zeros: ="00123"."""
+    return any(v.startswith('="') for v in source.texts(int(column[1:]))[:50]) if column != "row_number" else False
+
+
+def _unguarded(column: str) -> str:
+    return f"regexp_replace({column}, '^=\"(.*)\"$', '\\1')"
+
+
+def _fill_down(con: duckdb.DuckDBPyConnection, understood: Understanding) -> None:
+    """Give every line of an order what is told on one of its rows only."""
+    group = understood.columns.get(understood.group, ())
+    # Of pictures the product's own is filled down to its variants, not that of the variant above.
+    columns = [f"c{i}" for n in understood.fill_down for i in understood.columns.get(n, ())[-(n == "img_url") :]]
+    if not group or not columns:
+        return
+    key = f"coalesce({', '.join(f'c{i}' for i in group)})"
+    window = f"OVER (PARTITION BY {key} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
+    whole = f"OVER (PARTITION BY {key})"
+    filled = ", ".join(
+        f"coalesce(last_value(nullif({c}, '') IGNORE NULLS) {window}"
+        + (f", max(nullif({c}, '')) {whole})" if understood.heads else ")")
+        + f" AS {c}"
+        for c in dict.fromkeys(columns)
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({filled}) FROM raw ORDER BY row_number")
