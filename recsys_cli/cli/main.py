@@ -204,4 +204,5 @@ def _wrapped(text: str) -> str:
 
 def _sentence(text: str) -> str:
     """A message of the option parser as one line that ends."""
-    return " ".join(text.split()).rstrip(".") + "."
+    line = " ".join(text.split()).rstrip(".")
+    return line if line.endswith("?") else f"{line}."
