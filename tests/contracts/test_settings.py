@@ -13,7 +13,8 @@ import pytest
 from recsys_cli.cli import reference
 from recsys_cli.cli.common import start
 from recsys_cli.ingest.columns import ABOUT, AIDS, FIELDS
-from recsys_cli.settings import SettingRow, Settings, load, table
+from recsys_cli.settings import SettingRow, Settings, table
+from recsys_cli.settings_sources import load
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = table()
