@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from ..artifacts.served_log import Answered, Trial
 from ..serving import Answer, Engine, Filters, Request
 from ..serving.arms import Shown
 from .call import Call, Reply
@@ -80,18 +81,13 @@ def _for_somebody(service: Service, call: Call, route: str, request: Request) ->
 
 def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown, started: float) -> None:
     answer = shown.answer
+    items, sources = answer.item_ids[:_LOGGED], answer.sources[:_LOGGED]
     service.served.note(
         call.request_id,
-        route,
-        engine.trained,
-        answer.item_ids[:_LOGGED],
-        answer.sources[:_LOGGED],
-        sum(answer.fallbacks),
+        Answered(route, engine.trained, items, sources, sum(answer.fallbacks)),
         seconds=time.perf_counter() - started,
         placement=(call.query.get("placement") or "")[:_LONGEST_PLACEMENT],
-        experiment=shown.experiment,
-        arm=shown.arm,
-        teams=shown.teams,
+        trial=Trial(shown.experiment, shown.arm, shown.teams) if shown.experiment else None,
     )
 
 

@@ -24,6 +24,34 @@ _MEASURED_EVERY = 30.0  # seconds
 _FLUSH_EVERY = 2.0  # seconds, unless an event is acknowledged before
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A list as it was answered.
+
+    Parameters
+    ----------
+    items, sources
+        Ids in the order of the list, and what proposed each.
+    fallbacks
+        Items that are there because nothing better was known.
+    """
+
+    route: str
+    version: str
+    items: Sequence[str]
+    sources: Sequence[str]
+    fallbacks: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What of an experiment a list was; `teams`, of an interleaved one, is a letter for each position."""
+
+    experiment: str
+    arm: str = ""
+    teams: str = ""
+
+
 @dataclass
 class ServedLog:
     """Takes answers of one process; `note` from the event loop, `flush` from any thread.
@@ -50,32 +78,14 @@ class ServedLog:
     def note(
         self,
         request_id: str,
-        route: str,
-        version: str,
-        items: Sequence[str],
-        sources: Sequence[str],
-        fallbacks: int,
+        answered: Answered,
         *,
         seconds: float = 0.0,
         placement: str = "",
-        experiment: str = "",
-        arm: str = "",
-        teams: str = "",
+        trial: Trial | None = None,
     ) -> None:
-        """Remember an answer until the next flush.
-
-        Parameters
-        ----------
-        items, sources
-            Ids in the order of the list, and what proposed each.
-        fallbacks
-            Items that are there because nothing better was known.
-        seconds
-            It took to find them.
-        teams
-            Of an interleaved list: a letter for each position.
-        """
-        share = 1.0 if experiment else self.share
+        """Remember an answer until the next flush; `seconds` is what it took, `trial` the experiment it is part of."""
+        share = 1.0 if trial else self.share
         if share < 1.0 and random.random() >= share:
             return
         if len(self._waiting) >= _MOST_WAITING:
@@ -84,18 +94,18 @@ class ServedLog:
         line = {
             "request_id": request_id,
             "ts": int(time.time()),
-            "route": route,
-            "version": version,
-            "items": items,
-            "sources": sources,
-            "fallbacks": fallbacks,
+            "route": answered.route,
+            "version": answered.version,
+            "items": answered.items,
+            "sources": answered.sources,
+            "fallbacks": answered.fallbacks,
             "seconds": round(seconds, 6),
             "share": share,
         }
         if placement:
             line["placement"] = placement
-        if experiment:
-            line |= {"experiment": experiment, "arm": arm, "teams": teams}
+        if trial:
+            line |= {"experiment": trial.experiment, "arm": trial.arm, "teams": trial.teams}
         self._waiting.append(orjson.dumps(line))
 
     @property

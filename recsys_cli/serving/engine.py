@@ -10,29 +10,26 @@ from typing import Any, Self
 import numpy as np
 
 from ..artifacts import Version
-from ..artifacts.bundle import Bundle, read_bundle
 from ..artifacts.choices import Choices
 from ..artifacts.spool import changes
 from ..errors import NotFound
 from ..features import FeatureStore
 from ..identity import UserKeys
-from ..models import registry
-from ..models.base import Model
-from ..schema import IdMap, Int32
+from ..schema import IdMap
 from . import batch, exploration, list_builder, sources
 from .catalogue import Allowed, Catalogue
 from .explanations import Reasons
 from .exploration import Explorer
-from .item_index import INDEX_FILE, ItemIndex
+from .filler import Filler
 from .live_events import Overlay
+from .loaded_version import LoadedVersion
 from .request import Answer, Batch, Filters, Request
 from .retrieval import Retrieval, Scored
 from .rules import NO_RULES, Picker, Rules, bought_lately
-from .second_stage import SecondStage, feature_store, followed_by
+from .second_stage import feature_store, followed_by
 from .sources import Found
 from .visitor import People, Person
 
-FILLERS = ("popular", "catalogue")
 _PAGE_KEPT = 100  # places of a list that is remembered
 _DISLIKED = 20  # disliked items whose like are pushed down
 _RULES_KEPT = 256  # requests' own rules that are kept ready
@@ -43,58 +40,40 @@ class Engine:
 
     Parameters
     ----------
-    bundle
-        The version's content.
-    model
-        Its model.
-    index
-        Over the model's item vectors, when it has any.
+    loaded
+        The version.
     secret
         See `identity.load_secret`.
-    version
-        The version's name.
     overlay
         What was heard since; None for batch work on the version alone.
     rules
         The shop's.
     choices
         See `People`.
-    manifest
-        The version's; without it nothing counts as new.
-    second
-        Features of the version's items, and the ranker.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
-        model: Model,
-        index: ItemIndex | None,
+        loaded: LoadedVersion,
         secret: str,
-        *,
-        version: str = "",
         overlay: Overlay | None = None,
         rules: Rules = NO_RULES,
         choices: Choices | None = None,
-        manifest: dict[str, Any] | None = None,
-        second: SecondStage | None = None,
     ) -> None:
-        self.bundle = bundle
-        self.model = model
-        self.version = version
-        # Each update is a version of its own; what was learned is told by the training it goes back to.
-        self.trained: str = ((manifest or {}).get("trained") or {}).get("version") or version
+        self.bundle = bundle = loaded.bundle
+        self.model = model = loaded.model
+        self.version = loaded.name
+        self.trained = loaded.trained
         self.overlay = overlay
         self.rules = rules
-        self.second = second or SecondStage()
+        self.second = loaded.second
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
-        self.retrieval = Retrieval(bundle, model, index, self.catalogue)
-        self._popular = bundle.shelves["popular"]
-        self._shelf_order = _everything(bundle)
+        self.retrieval = Retrieval(bundle, model, loaded.index, self.catalogue)
+        self._filler = Filler(bundle)
         self._has_campaigns = bool(rules.campaigns)
         self._rules_by_changes: dict[tuple[tuple[str, Any], ...], Rules] = {}
-        self._explorer = Explorer.of(bundle, model, self.catalogue, manifest or {})
+        self._explorer = Explorer.of(bundle, model, self.catalogue, loaded.manifest)
 
     @classmethod
     def open(
@@ -113,22 +92,7 @@ class Engine:
         CorruptArtifact
             The version cannot be read.
         """
-        bundle = read_bundle(version.path)
-        model = registry.load(bundle)
-        path = version.file(INDEX_FILE)
-        index = ItemIndex.load(path) if path.exists() and model.capabilities.vectors else None
-        return cls(
-            bundle,
-            model,
-            index,
-            secret,
-            version=version.name,
-            overlay=overlay,
-            rules=rules,
-            choices=choices,
-            manifest=version.manifest,
-            second=SecondStage.open(version, model, budget),
-        )
+        return cls(LoadedVersion.open(version, budget), secret, overlay, rules, choices)
 
     @property
     def items(self) -> IdMap:
@@ -185,7 +149,7 @@ class Engine:
             picker = Picker(want, skip)
             picker.take(self._best(person, allowed, skip, want), self.model.name, False)
             if not picker.full:
-                self._fill(picker, allowed, person)
+                self._filler.fill(picker, allowed)
             self._explore(picker, person, request, rules, allowed)
             return picker
         if person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
@@ -269,9 +233,12 @@ class Engine:
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
         if not picker.full:
-            fill = self._filler(allowed, depth)
+            fill = self._filler.best(allowed, depth)
             shaper.put(
-                picker, list_builder.plain_lines(fill, self._popular, skip), self.retrieval.unit_rows, fallback=True
+                picker,
+                list_builder.plain_lines(fill, self._filler.popular, skip),
+                self.retrieval.unit_rows,
+                fallback=True,
             )
         self._explore(picker, person, request, rules, allowed)
         return picker
@@ -284,7 +251,7 @@ class Engine:
         others = {
             "together": sources.together(self.bundle.shelves, person.basket or latest, allowed),
             "neighbours": sources.neighbours(map(self.retrieval.near, latest), allowed),
-            "content": sources.content(self.catalogue, self._unsold, person.fresh or person.basket, allowed, 20),
+            "content": sources.content(self.catalogue, self._filler.unsold, person.fresh or person.basket, allowed, 20),
         }
         if len(found[0]) or others["together"] or others["neighbours"]:
             # Alone it would keep popular items, which are liked better, from the list of whom nothing is known.
@@ -314,7 +281,7 @@ class Engine:
         picker = Picker(len(codes), set())
         ranked = self.second.scores_of(person, codes, self.bundle, self.model, self.people.now)
         scores = self.retrieval.scores_of(person, codes) if ranked is None else ranked
-        order = np.lexsort((codes, -self._popular[codes], -scores, np.isin(codes, person.shunned)))
+        order = np.lexsort((codes, -self._filler.popular[codes], -scores, np.isin(codes, person.shunned)))
         for place in order.tolist():
             score = float(scores[place])
             source = self.model.name if score != 0 else "popular"
@@ -361,12 +328,12 @@ class Engine:
         if not picker.full:
             category = self.catalogue.words["category"].code
             if category[code] >= 0:
-                same = self._shelf_order[(allowed.mask & (category == category[code]))[self._shelf_order]]
+                same = self._filler.order[(allowed.mask & (category == category[code]))[self._filler.order]]
                 same = same[: want + len(picker.skip)]
-                scores = self._popular[same].tolist()
+                scores = self._filler.popular[same].tolist()
                 picker.take(list(zip(same.tolist(), scores, strict=True)), "category", True)
         if not picker.full:
-            self._fill(picker, allowed)
+            self._filler.fill(picker, allowed)
         answer = self._answer(picker, request, known=True)
         if request.explain and pairs:
             reasons = Reasons(self, None)
@@ -377,7 +344,7 @@ class Engine:
     def popular(self, request: Request) -> Answer:
         """What sells, best first."""
         picker = Picker(request.offset + request.k, set())
-        self._fill(picker, self.catalogue.allowed(request.filters), fallback=False)
+        self._filler.fill(picker, self.catalogue.allowed(request.filters), fallback=False)
         return self._answer(picker, request, known=False)
 
     def shelf(self, name: str, request: Request) -> Answer:
@@ -389,7 +356,7 @@ class Engine:
         picker = Picker(request.offset + request.k, set())
         picker.take(list(zip(order.tolist(), scores, strict=True)), name, False)
         if not picker.full:
-            self._fill(picker, allowed)
+            self._filler.fill(picker, allowed)
         return self._answer(picker, request, known=False)
 
     def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
@@ -407,7 +374,7 @@ class Engine:
         every = batch.Everybody(self.bundle, keys, self.people.distaste)
         index, second = self.retrieval.index, self.second if self.second.on(repeat) else None
         lists = batch.recommend(
-            every, self.model, allowed.mask, self._shelf_order, k, repeat=repeat, index=index, second=second
+            every, self.model, allowed.mask, self._filler.order, k, repeat=repeat, index=index, second=second
         )
         if self._explores(self.rules, k):
             batch.explore(lists, every, self.model, self._explorer, allowed.mask, repeat=repeat)
@@ -457,32 +424,6 @@ class Engine:
             for i in range(len(past) - 1, max(len(past) - 1 - n, -1), -1)
         ]
 
-    # -- filling up -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _unsold(self) -> Int32:
-        """Items without a sale, newest first."""
-        order = self._shelf_order
-        return order[self._popular[order] <= 0]
-
-    def _filler(self, allowed: Allowed, n: int) -> Int32:
-        order = self._shelf_order
-        return order[allowed.mask[order]][:n]
-
-    def _fill(self, picker: Picker, allowed: Allowed, person: Person | None = None, *, fallback: bool = True) -> None:
-        """Popular items, then the rest of the catalogue, newest first."""
-        order = self._shelf_order
-        step = 4 * (picker.want + len(picker.skip)) + 64
-        start = 0
-        while start < len(order) and not picker.full:
-            block = order[start : start + step]
-            start += step
-            step *= 4
-            block = block[allowed.mask[block]]
-            scores = self._popular[block].tolist()
-            for code, score in zip(block.tolist(), scores, strict=True):
-                picker.add(code, score, FILLERS[score <= 0], fallback)
-
     def _answer(self, picker: Picker, request: Request, *, known: bool, person: Person | None = None) -> Answer:
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
@@ -505,13 +446,3 @@ class Engine:
             if person is not None:
                 self.second.tell(answer, person, self.bundle, self.model, self.people.now)
         return answer
-
-
-def _everything(bundle: Bundle) -> Int32:
-    """All codes: those that sell, best first, then the others, newest first."""
-    order = bundle.shelves["popular_order"]
-    rest = np.ones(len(bundle.catalogue), dtype=np.bool_)
-    rest[order] = False
-    codes = np.flatnonzero(rest)
-    codes = codes[np.argsort(-bundle.shelves["first_seen"][codes], kind="stable")]
-    return np.concatenate([order, codes]).astype(np.int32)

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 from recsys_cli.artifacts import Spool, SpoolWriter
-from recsys_cli.artifacts.served_log import ServedLog
+from recsys_cli.artifacts.served_log import Answered, ServedLog, Trial
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for chunk in Spool(folder).read({}) for line in chunk.lines()]
 
 
-def note(log: ServedLog, request_id: str, **more: str) -> None:
-    log.note(request_id, "/recommend", "v000001", ["p", "q"], ["als", "popular"], 1, **more)  # type: ignore[arg-type]
+def note(log: ServedLog, request_id: str, *, placement: str = "", **trial: str) -> None:
+    answered = Answered("/recommend", "v000001", ["p", "q"], ["als", "popular"], 1)
+    log.note(request_id, answered, placement=placement, trial=Trial(**trial) if trial else None)
 
 
 def test_what_was_answered_is_on_disk_after_a_flush(tmp_path: Path) -> None:
