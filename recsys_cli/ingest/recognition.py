@@ -151,6 +151,8 @@ def looks_like(field: Field, source: Source, at: int) -> bool:
 def _plausible_epochs(values: Sequence[str]) -> bool:
     """Whether numbers, where the values are such, may be times of this age in some unit."""
     numbers = [float(v) for v in values[:200] if v.replace(".", "", 1).isdigit()]
+    if not values:
+        return False
     if len(numbers) * 2 < len(values[:200]):
         return True
     middle = sorted(numbers)[len(numbers) // 2]

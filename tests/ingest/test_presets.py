@@ -134,8 +134,11 @@ def test_magento_products(take: Take, rows: Rows) -> None:
     report = take(FIXTURES / "magento_products.csv")
     assert (report.preset, report.new) == ("magento", 4)
     assert reasons(report) == {"translation": (1, 3)}
+    # A disabled product is known by its title and never shown.
+    assert rows("SELECT item_id FROM items WHERE NOT coalesce(availability, true)") == [("OLD-1",)]
     assert rows("SELECT item_id, title, category, price, created_at FROM items ORDER BY 1") == [
         ("24-WB04", "Push It Messenger Bag", "Gear", 39.0, 1736525100),
+        ("OLD-1", "Old Bottle", "Gear", None, 1736525100),
         ("WS12", "Radiant Tee", "Women", None, 1736758800),
         ("WS12-XS-Blue", "Radiant Tee-XS-Blue", "Women", 22.0, 1736758800),
     ]
