@@ -251,7 +251,9 @@ def _mark(source: Source, understood: Understanding, settings: Settings, request
     preset = understood.preset.platform if understood.preset else ""
     told = (understood.date, understood.event_type, understood.ratings_from, request.nobody, understood.heads)
     digest = hashlib.sha256(repr((*way, preset, *told)).encode()).hexdigest()[:16]
-    return f"{_content(source)}:{digest}"
+    # Other sheets of a workbook are other content: reading April must not take March back.
+    sheet = f":{hashlib.sha256(source.form.sheet.encode()).hexdigest()[:16]}" if source.form.sheet else ""
+    return f"{_content(source)}:{digest}{sheet}"
 
 
 def _content(source: Source) -> str:

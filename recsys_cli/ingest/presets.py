@@ -263,6 +263,29 @@ _SHOPIFY_REST = Preset(
     },
     ("item_id", "ts", "status"),
 )
+_SHOPIFY_REST_PRODUCTS = Preset(
+    "shopify",
+    ITEMS,
+    ("variants.price", "variants.id", "handle"),
+    {
+        "item_id": ("variants.sku", "variants.id"),
+        "title": ("title",),
+        "category": ("product_type",),
+        "brand": ("vendor",),
+        "price": ("variants.price",),
+        "img_url": ("image.src", "images.src"),
+        "description": ("body_html",),
+        "tags": ("tags",),
+        "listing": ("status",),
+        "stock": ("variants.inventory_quantity",),
+        "stock_policy": ("variants.inventory_policy",),
+        "stock_tracker": ("variants.inventory_management",),
+        "handle": ("handle",),
+        "option1": ("variants.option1",),
+        "option2": ("variants.option2",),
+    },
+    ("title", "price", "handle"),
+)
 _WEBTOFFEE = Preset(
     "woocommerce",
     EVENTS,
@@ -381,6 +404,7 @@ PRESETS = (
     _MAGENTO_PRODUCTS,
     _WOO_REST,
     _SHOPIFY_REST,
+    _SHOPIFY_REST_PRODUCTS,
     _WEBTOFFEE,
     _GA4,
     _SHOPWARE_PRODUCTS,

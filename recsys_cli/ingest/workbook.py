@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,7 @@ def open_workbook(path: Path, form: Format) -> Source:
     body = rows[above + int(header) :]
     first = above + int(header) + 1
     notes = (f"The sheet {sheet!r} is read, not {', '.join(map(repr, others))}.",) if others else ()
-    return Source(path, form, names, partial(_read, body, first), notes=notes)
+    return Source(path, replace(form, sheet=sheet), names, partial(_read, body, first), notes=notes)
 
 
 def _rows(path: Path, wanted: str | None) -> tuple[list[list[Any]], str, list[str]]:

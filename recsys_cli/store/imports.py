@@ -155,13 +155,14 @@ def take_back_other_readings(con: duckdb.DuckDBPyConnection, mark: str, kind: st
     Parameters
     ----------
     mark
-        The content's hash, a colon, and what tells this way of reading from others.
+        The content's hash, a colon, and what tells this way of reading from others; of a sheet of a workbook another
+        colon, and the sheet's hash.
     """
     found = con.execute(
         """SELECT batch_id FROM batches WHERE split_part(content_sha256, ':', 1) = ? AND content_sha256 <> ?
-           AND kind = ? AND undone_at IS NULL AND read IS NOT NULL AND source NOT IN (SELECT unnest(?))
+           AND split_part(content_sha256, ':', 3) = ? AND kind = ? AND undone_at IS NULL AND read IS NOT NULL AND source NOT IN (SELECT unnest(?))
            ORDER BY batch_id DESC""",
-        [mark.split(":")[0], mark, kind, list(_OWN)],
+        [mark.split(":")[0], mark, "".join(mark.split(":")[2:]), kind, list(_OWN)],
     ).fetchall()
     gone = 0
     for (number,) in found:

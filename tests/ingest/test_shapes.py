@@ -10,6 +10,7 @@ import pytest
 
 from recsys_cli.errors import InputError
 from recsys_cli.ingest import ingest
+from recsys_cli.ingest.formats import Hints
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store, imports, merge
 
@@ -155,3 +156,34 @@ def test_nesting_without_end_is_refused_in_a_sentence(take: Take, tmp_path: Path
         path.write_text('{"user_id": "u", "item_id": "p", "ts": 1, "a": ' + '{"b":' * depth + "1" + "}" * depth + "}\n")
         with pytest.raises(InputError, match=r"levels deep|depth"):
             take(path)
+
+
+def test_another_sheet_of_a_workbook_takes_nothing_back(take: Take, rows: Rows, tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "year.xlsx"
+    for sheet, name, sold in ((book.active, "March", 3), (book.create_sheet("April"), "April", 2)):
+        sheet.title = name
+        sheet.append(["customer_id", "sku", "order_date"])
+        for n in range(sold):
+            sheet.append([f"{name}-{n}", "TEA-1", f"2025-03-0{n + 1}"])
+    book.save(path)
+    for sheet in (None, "April", "March"):
+        take(path, hints=Hints(sheet=sheet))
+    assert rows("SELECT count(*), count(DISTINCT user_id) FROM events") == [(5, 5)]
+
+
+def test_shopifys_products_by_its_api_are_variants_of_products(take: Take, rows: Rows, tmp_path: Path) -> None:
+    variants = [
+        {"id": 80 + n, "title": size, "price": "9.00", "sku": sku, "option1": size, "inventory_policy": "deny",
+         "inventory_management": "shopify", "inventory_quantity": n}
+        for n, (size, sku) in enumerate([("S", "CUP-S"), ("L", None)])
+    ]  # fmt: skip
+    product = {"id": 6, "title": "Cup", "handle": "cup", "status": "active", "created_at": "2025-01-01T00:00:00Z",
+               "image": {"src": "/cup.jpg"}, "variants": variants}  # fmt: skip
+    path = tmp_path / "products.json"
+    path.write_text(json.dumps({"products": [product]}))
+    assert take(path).preset == "shopify"
+    assert rows("SELECT item_id, title, parent_id, availability, img_url FROM items ORDER BY 1") == [
+        ("81", "Cup - L", "cup", True, "/cup.jpg"),
+        ("CUP-S", "Cup - S", "cup", False, "/cup.jpg"),
+    ]
