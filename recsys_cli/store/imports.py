@@ -160,7 +160,8 @@ def take_back_other_readings(con: duckdb.DuckDBPyConnection, mark: str, kind: st
     """
     found = con.execute(
         """SELECT batch_id FROM batches WHERE split_part(content_sha256, ':', 1) = ? AND content_sha256 <> ?
-           AND split_part(content_sha256, ':', 3) = ? AND kind = ? AND undone_at IS NULL AND read IS NOT NULL AND source NOT IN (SELECT unnest(?))
+           AND split_part(content_sha256, ':', 3) = ? AND kind = ?
+           AND undone_at IS NULL AND read IS NOT NULL AND source NOT IN (SELECT unnest(?))
            ORDER BY batch_id DESC""",
         [mark.split(":")[0], mark, "".join(mark.split(":")[2:]), kind, list(_OWN)],
     ).fetchall()
