@@ -59,7 +59,7 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", ""], 2, "An empty file name"),
         (["ingest", "orders.csv", "nowhere.csv"], 3, "nowhere.csv. Check the name; nothing was changed"),
         (["ingest", "rejected", "--limit", "-1"], 2, "--limit"),
-        (["ingest", "orders.csv", "--type", "orders"], 2, "Use events, items, users"),
+        (["ingest", "orders.csv", "--type", "orders"], 2, "--type must be one of events, items, users, got 'orders'"),
         (["ingest", "orders.csv", "--map", "user_id"], 2, "--map user_id='Customer ID'"),
         (["ingest", "orders.csv", "--map", "item_id=Nothing"], 3, "no column 'Nothing'"),
         (["ingest", "orders.csv", "--strict"], 3, "1 of 2 rows are wrong"),
@@ -70,7 +70,7 @@ def test_what_was_understood_is_shown_before_the_file_is_read(recsys: Recsys, fi
         (["ingest", "--watch", "nowhere"], 2, "no folder nowhere"),
         (["ingest", "rejected"], 4, "no database"),
         (["ingest", "-", "-"], 2, "Standard input can be read once."),
-        (["ingest", "-", "orders.csv"], 2, "Standard input cannot be combined with files."),
+        (["ingest", "-", "orders.csv"], 2, "Standard input cannot be read together with files."),
         (["ingest", "orders.csv", "--nonsense"], 2, "--nonsense"),
     ],
 )
@@ -172,7 +172,7 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "words", "says"),
     [
-        ("pairs.csv", ["--date", "2025-02-30"], "--date 2025-02-30 is not a date."),
+        ("pairs.csv", ["--date", "2025-02-30"], "--date must be a date, got '2025-02-30'."),
         ("pairs.csv", ["--date", "1970-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2999-01-01"], "Use a day from 1995-01-01 to today."),
         ("pairs.csv", ["--date", "2025-01-31", "--map", "ts=item_id"], "Give one of them."),
@@ -273,7 +273,7 @@ def test_a_few_bytes_of_no_text_are_no_row_of_many_megabytes(tmp_path: Path, jun
     assert done.returncode == 3
     assert b"MB" not in done.stderr
     if junk.startswith(b"\x00"):
-        assert b"standard input is not a text table, and of no format that we know." in done.stderr
+        assert b"standard input is not a text table, nor of another format that we read." in done.stderr
 
 
 @pytest.mark.parametrize(

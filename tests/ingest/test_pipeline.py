@@ -469,7 +469,8 @@ def test_a_list_of_sales_is_not_mistaken_for_a_catalogue_or_for_customers(
     file = written(tmp_path, text)
     with pytest.raises(InputError, match=f"--map {place}=COLUMN.*--type {kind}"):
         take(settings, file)
-    assert rows(settings, "SELECT count(*) FROM items UNION ALL SELECT count(*) FROM users") == [(0,), (0,)]
+    if settings.db.exists():  # else it was refused before there was one
+        assert rows(settings, "SELECT count(*) FROM items UNION ALL SELECT count(*) FROM users") == [(0,), (0,)]
     assert take(settings, file, kind=kind).new == 2, "unless it is said to be one"
 
 

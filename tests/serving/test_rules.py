@@ -292,7 +292,8 @@ def test_the_file_for_all_has_the_lists_of_each(shop: Any, recsys: Recsys, tmp_p
         factor = 100
         """
     )
-    state = ("--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts))
+    paths = ("--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts))
+    state = (*paths, "--config", "recsys.toml")
     assert recsys("recommend", "--all", "-k", "5", "--out", "l.csv", *state).returncode == 0
     rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
     for user in ("t4", "g9"):
