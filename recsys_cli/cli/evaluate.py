@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Compare models by what they would have recommended for the last part of time."""
     if by is not None and by not in _BY:
-        raise UsageError(f"There is no way '{by}' to hide the future.", f"Say --by {', '.join(_BY[:-1])} or {_BY[-1]}.")
+        raise UsageError(f"--by must be one of {', '.join(_BY)}, got '{by}'.", "See recsys evaluate --help.")
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     if ranker:
         if models or by or repeat:

@@ -178,7 +178,9 @@ class _Stage:
             ):  # guests are numbered 0, or called so, and known by their e-mail address or not at all
                 part = f"CASE WHEN {nobody_sql(f'({part})', self.options.nobody)} THEN NULL ELSE {part} END"
             elif self.types[column.sql] == "VARCHAR" and self._composed(column):
-                part = f"nfc_normalize({part})"  # an id is the same however its accents are put together
+                # An id is the same however its accents are put together. DuckDB's function ends at a NUL, which is
+                # found and refused later.
+                part = f"CASE WHEN contains({part}, chr(0)) THEN {part} ELSE nfc_normalize({part}) END"
             parts.append(part)
         return f"coalesce({', '.join(parts)})"
 

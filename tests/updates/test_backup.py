@@ -83,7 +83,7 @@ def test_restoring_over_a_shop_goes_back_but_loses_nothing_that_was_received(
     running.append([line(user_id="later", item_id="a3", ts=T0)])
     run_pass(shop, artifacts, values)
     assert artifacts.current().name == "v000003"
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         restore(shop, artifacts, values, made.path)
     restore(shop, artifacts, values, made.path, replace=True)
     assert events(shop) == before
@@ -130,7 +130,7 @@ def test_a_backup_is_not_mixed_into_something_and_not_put_into_another_shop(
     shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
 ) -> None:
     made = backup(shop, artifacts, tmp_path / "saved")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         backup(shop, artifacts, made.path)
     secret_path(shop.path).write_text("0" * 64)
     digest = sha256_of(shop.path)
