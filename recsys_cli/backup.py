@@ -23,6 +23,7 @@ from typing import Any
 
 from . import __version__
 from .artifacts import Artifacts
+from .artifacts.keys import OWNER_FILE
 from .durable_files import (
     draft_dir,
     explain_os,
@@ -187,12 +188,16 @@ def wal(path: Path) -> Path:
 def _copy_tree(source: Path, target: Path) -> None:
     """All files that are no locks and nobody's drafts; those that grow meanwhile, up to where they were.
 
+    The owner's key is left out: whoever gets hold of a backup must not get into the shop with it. Each place makes its
+    own.
+
     The spool comes last: see the module.
     """
     private_dir(target)
     if not source.is_dir():
         return
-    files = sorted(_files(source), key=lambda p: (p.relative_to(source).parts[0] == "spool", p))
+    taken = [file for file in _files(source) if file != source / OWNER_FILE]
+    files = sorted(taken, key=lambda p: (p.relative_to(source).parts[0] == "spool", p))
     for file in files:
         there = target / file.relative_to(source)
         for folder in reversed(list(there.relative_to(target).parents)[:-1]):

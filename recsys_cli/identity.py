@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from .durable_files import explain_os, fsync_dir, private_dir, write_atomic
@@ -90,6 +89,7 @@ def user_keys(secret: str, user_ids: Sequence[str]) -> UserKeys:
 def sha256_column(prefix: str, keys: UserKeys) -> list[str]:
     """Hex SHA-256 of `prefix` and the 32 hex digits of each key, shape (n, 2) in, n out; a million in a second."""
     import duckdb  # here, because servers import this module and never load a database
+    import pyarrow as pa
 
     table = pa.table({"high": pa.array(keys[:, 0]), "low": pa.array(keys[:, 1])})
     con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})

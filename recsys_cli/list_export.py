@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from .csv_cells import marked_column
 from .durable_files import explain_os, fsync_file
 from .errors import UsageError
 from .identity import HASHED_EMAIL, UserKeys
@@ -56,7 +57,8 @@ def recommend_all(
     Parameters
     ----------
     out
-        Ends in `.parquet` or `.csv`; replaced whole, or not at all.
+        Ends in `.parquet` or `.csv`; replaced whole, or not at all. In CSV, ids that a spreadsheet would run are
+        marked; see `csv_cells`.
     repeat
         Keep what the customer already bought.
     with_items
@@ -68,9 +70,15 @@ def recommend_all(
         raise UsageError(f"{out} is neither Parquet nor CSV by its name.", "End it in .parquet or .csv.")
     with store.reading() as con:
         users, keys = user_ids(con, secret)
-    items = IdMap(pa.array(engine.catalogue.named, pa.string()))
+    items = pa.array(engine.catalogue.named, pa.string())
+    if writer_of is pacsv.CSVWriter:
+        users, items = marked_column(users), marked_column(items)
+    named = IdMap(items)
     schema = WITH_ITEMS if with_items else SCHEMA
     shown = _shown(engine) if with_items else None
+    if shown is not None and writer_of is pacsv.CSVWriter:
+        texts = (marked_column(c) if pa.types.is_string(c.type) else c for c in shown.combine_chunks().columns)
+        shown = pa.table(list(texts), names=shown.schema.names)
     draft = out.with_name(f".{out.name}.tmp")
     rows = 0
     try:
@@ -78,7 +86,7 @@ def recommend_all(
             for start in range(0, len(users), BLOCK):
                 block = slice(start, start + BLOCK)
                 codes, scores, sources = _lists(engine, keys[block], k, repeat)
-                table = _table(users.slice(start, BLOCK), items, codes, scores, sources)
+                table = _table(users.slice(start, BLOCK), named, codes, scores, sources)
                 if shown is not None:
                     told = shown.take(pa.array(codes[codes >= 0]))
                     table = pa.table([*table.columns, *told.columns], schema=schema)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # loaded where it is used: `recsys serve` itself only watches over processes that do
 
 DAY = 86_400
 
@@ -109,12 +111,17 @@ class IdMap:
 
     def codes(self, ids: Sequence[str] | pa.Array) -> Int32:
         """Codes of `ids`, -1 for those not in the map; shape (len(ids),)."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         values = ids.cast(pa.string()) if isinstance(ids, pa.Array) else _as_strings(ids)
         found = pc.fill_null(pc.index_in(values, value_set=self.ids), -1)
         return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int32)
 
     def take(self, codes: NDArray[np.integer]) -> pa.StringArray:
         """Ids of `codes`, which must all be known."""
+        import pyarrow as pa
+
         return self.ids.take(pa.array(codes))
 
 
@@ -286,6 +293,8 @@ class Recommendation:
 
 
 def _as_strings(ids: Sequence[str]) -> pa.StringArray:
+    import pyarrow as pa
+
     try:
         return pa.array(ids, pa.string())
     except UnicodeEncodeError:  # an argument in a broken encoding, which is no id of anything

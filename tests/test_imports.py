@@ -36,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"splitting"},
             {"store", "artifacts"},
             {"schema", "settings", "settings_sources", "identity", "durable_files", "state_file", "processes"}
-            | {"supervisor", "progress", "errors", "typed_values", "__init__"},
+            | {"supervisor", "progress", "errors", "typed_values", "csv_cells", "__init__"},
         ),
     )
 )

@@ -156,7 +156,7 @@ class Door:
             path = getattr(scope.get("endpoint"), "path", "other")
             prometheus.observe(path, status, time.perf_counter() - started)
             if reply is not None and reply.source:
-                prometheus.observe_answer(path, reply.source, reply.version, reply.fallback)
+                prometheus.observe_answer(path, reply.source, reply.fallback)
 
     def _enter(self, scope: Scope, headers: dict[bytes, bytes]) -> Reply | None:
         """Who asks; an answer already when they may not, or when a browser only asks whether it may."""

@@ -1,4 +1,4 @@
-"""What Prometheus may know: counts and times by route, source and version, never who.
+"""What Prometheus may know: counts and times by route and source, never who.
 
 With several workers, each keeps its numbers in files of a shared directory (`PROMETHEUS_MULTIPROC_DIR`, set before
 this module is imported) and whichever is asked adds them up.
@@ -7,6 +7,7 @@ this module is imported) and whichever is asked adds them up.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,14 +20,16 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1, 2.5, 10)
 
 REQUESTS = Counter("recsys_requests", "Requests answered.", ["route", "status"])
 SECONDS = Histogram("recsys_request_seconds", "Time from request to answer.", ["route"], buckets=_BUCKETS)
-ANSWERS = Counter("recsys_answers", "Lists answered, by what proposed the first item.", ["route", "source", "version"])
+ANSWERS = Counter("recsys_answers", "Lists answered, by what proposed the first item.", ["route", "source"])
 FALLBACKS = Counter("recsys_fallback_answers", "Lists in which every item is a fallback.", ["route"])
 EVENTS = Counter("recsys_events", "Events acknowledged.", ["type"])
 LAG = Histogram(
@@ -67,14 +70,39 @@ STOPPED = Gauge("recsys_experiments_stopped", "Experiments that a guardrail has 
 MEMORY = Gauge("recsys_resident_bytes", "Memory of each process.", multiprocess_mode="liveall")
 
 
+class Served(Collector):
+    """The version that this process serves, as the label of the one sample of `recsys_version_info`.
+
+    As a label of counters every version would leave its series behind in each process, and in the files by which
+    processes share their numbers, until the server ends.
+    """
+
+    version = ""
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "recsys_version_info", "The version that is served: 1, by its name.", labels=["version"]
+        )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for family in self.describe():
+            if self.version:
+                family.add_metric([self.version], 1)
+            yield family
+
+
+SERVED = Served()
+REGISTRY.register(SERVED)
+
+
 @lru_cache(4096)
 def _bound(route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, str(status)), SECONDS.labels(route)
 
 
 @lru_cache(4096)
-def _bound_answer(route: str, source: str, version: str) -> Counter:
-    return ANSWERS.labels(route, source, version)
+def _bound_answer(route: str, source: str) -> Counter:
+    return ANSWERS.labels(route, source)
 
 
 def observe(route: str, status: int, seconds: float) -> None:
@@ -84,9 +112,9 @@ def observe(route: str, status: int, seconds: float) -> None:
     times.observe(seconds)
 
 
-def observe_answer(route: str, source: str, version: str, fallback: bool) -> None:
+def observe_answer(route: str, source: str, fallback: bool) -> None:
     """Count one list."""
-    _bound_answer(route, source, version).inc()
+    _bound_answer(route, source).inc()
     if fallback:
         FALLBACKS.labels(route).inc()
 
@@ -119,4 +147,5 @@ def render() -> bytes:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(SERVED)
     return generate_latest(registry)

@@ -156,6 +156,7 @@ class Service:
         """Bring the metrics up to date that are states, not counts."""
         self._states_at = time.monotonic()
         if self.live.engine is not None:
+            prometheus.SERVED.version = self.live.ready().version
             prometheus.VERSION_AGE.set(self.live.created_at)
             prometheus.WORKER_AGE.set(time.time() - self.live.created_at)
             times, late = self.live.engine.second.take_counts()

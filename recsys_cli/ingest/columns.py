@@ -11,6 +11,10 @@ from functools import cache
 EVENTS, ITEMS, USERS = "events", "items", "users"
 KINDS = (EVENTS, ITEMS, USERS)
 
+# Columns that our own export of rejected rows adds; they come back with the fixed rows.
+ID_COLUMN = "_rejected_id"  # ties a fixed row to the one it replaces
+OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
+
 
 @dataclass(frozen=True)
 class Field:

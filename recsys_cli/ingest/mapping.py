@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 import orjson
 
 from ..errors import InputError, UsageError
-from .columns import AIDS, EVENTS, FIELDS, ITEMS, Field, plain
+from .columns import AIDS, EVENTS, FIELDS, ITEMS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
 from .presets import PLATFORMS, PRESETS, Preset, dead_end, given_away
 from .readers import Source
 from .recognition import (
-    OWN_COLUMNS,
     aid,
     candidates,
     event_field,

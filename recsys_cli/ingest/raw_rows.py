@@ -6,8 +6,8 @@ import duckdb
 import pyarrow as pa
 
 from . import value_parsing
+from .columns import ID_COLUMN
 from .readers import Source
-from .recognition import ID_COLUMN
 from .understanding import Understanding
 
 
@@ -19,7 +19,7 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     con.register("file_rows", source.batches(wanted))
     try:
         types = con.execute("DESCRIBE file_rows").fetchall()
-        # Our own exports mark what a spreadsheet would run as a formula; see `repairs.FORMULA`.
+        # Our own exports mark what a spreadsheet would run as a formula; see `csv_cells`.
         marked = ID_COLUMN in source.columns and source.form.name == "csv"
         texts = {n: _unmarked(n) if marked else _unguarded(n) if _guarded(source, n) else n for n, *_ in types}
         picked = ", ".join(

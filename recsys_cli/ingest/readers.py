@@ -16,7 +16,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..csv_cells import unmarked
 from ..errors import InputError
+from .columns import ID_COLUMN
 from .delimited import BLOCK_BYTES, Broken, read_delimited
 from .dialect import header_of
 from .formats import Format, no_text, sample_text
@@ -139,7 +141,10 @@ def open_source(path: Path, form: Format) -> Source:
 
 def _opened(path: Path, form: Format) -> Source:
     if form.name == "csv":
-        return Source(path, form, header_of(sample_text(path, form), form.dialect), read_delimited)
+        names = header_of(sample_text(path, form), form.dialect)
+        if ID_COLUMN in names:  # our own export of rejected rows
+            names = [unmarked(name) for name in names]
+        return Source(path, form, names, read_delimited)
     if form.name == "workbook":
         from .workbook import open_workbook
 

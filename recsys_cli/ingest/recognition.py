@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, VISITOR_TIER, Field, field, plain, tier_of
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, OWN_COLUMNS, VISITOR_TIER, Field, field, plain, tier_of
 from .order_states import speaks_of_orders
 from .readers import Source
 
-# Columns that our own export of rejected rows adds; they come back with the fixed rows.
-ID_COLUMN = "_rejected_id"  # ties a fixed row to the one it replaces
-OWN_COLUMNS = (ID_COLUMN, "_file", "_row", "_reason", "_detail", "_reading")
 _TIME = (
     r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
     r"|[2-7]\d{4}(\.\d+)?\s*$|\pL{3,9}\.? \d|\d{1,2}\.?[ -](de )?\pL{3}"

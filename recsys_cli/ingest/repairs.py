@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..csv_cells import csv_bytes
 from ..durable_files import write_atomic
 from ..errors import InputError, UsageError
 from ..settings import Settings
 from ..store import Store, merge
-from .recognition import OWN_COLUMNS
+from .columns import OWN_COLUMNS
 from .rejected_rows import BROKEN_LINE
-
-# A spreadsheet runs a cell that begins like a formula; the apostrophe makes it text, and ingest takes it off again.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -130,19 +126,7 @@ def _write(out: Path, names: Sequence[str], rows: list[dict[str, str | None]]) -
         pq.write_table(pa.table(columns, names=list(names)), sink)
         write_atomic(out, sink.getvalue().to_pybytes())
     else:
-        _write_csv(out, names, rows)
-
-
-def _write_csv(out: Path, names: Sequence[str], rows: list[dict[str, str | None]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([_harmless(row.get(n)) for n in names] for row in rows)
-    write_atomic(out, text.getvalue().encode())
-
-
-def _harmless(value: str | None) -> str:
-    return "" if value is None else f"'{value}" if value.startswith((*FORMULA, "'")) else value
+        write_atomic(out, csv_bytes(names, ([row.get(n) for n in names] for row in rows)))
 
 
 def clear(settings: Settings, *, reason: str | None, waiting: Waiting = None) -> int:

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter
@@ -112,3 +114,17 @@ def test_a_newsletter_gets_the_shops_ids_and_what_is_known_of_the_items(recsys: 
         assert told == [f"Tea {n}", f"https://shop.example/p{n}", f"/p{n}.jpg", f"{n}.5"]
     assert recsys("recommend", "--all", "--ids", "hashed", "--out", "l.csv").returncode == 2
     assert recsys("recommend", "c-9", "--ids", "plain").returncode == 2
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.parquet"])
+def test_a_list_runs_nothing_in_a_spreadsheet(recsys: Recsys, tmp_path: Path, name: str) -> None:
+    rows = [f"@c{u},=p{n},{1_700_000_000 + u * 9000 + n}" for u in range(4) for n in range(4) if (u + n) % 3]
+    (tmp_path / "orders.csv").write_text("\n".join(["user_id,item_id,ts", *rows]))
+    assert recsys("ingest", "orders.csv").returncode == 0
+    assert recsys("train", "--model", "popular").returncode == 0
+    assert recsys("recommend", "--all", "--out", name, "--repeat").returncode == 0
+    before = "'" if name.endswith(".csv") else ""
+    read = pq.read_table if name.endswith(".parquet") else pacsv.read_csv
+    found = read(str(tmp_path / name))
+    assert {user[: 2 + len(before)] for user in found["user_id"].to_pylist()} == {f"{before}@c"}
+    assert {item[: 2 + len(before)] for item in found["item_id"].to_pylist()} == {f"{before}=p"}

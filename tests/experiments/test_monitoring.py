@@ -18,7 +18,7 @@ def served() -> set[str]:
     """Names of all samples that GET /metrics can have."""
     names: set[str] = set()
     for metric in vars(prometheus).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, MetricWrapperBase | prometheus.Served):
             for family in metric.describe():
                 names |= {family.name, *(f"{family.name}_{end}" for end in ("total", "bucket", "count", "sum"))}
     return names

@@ -70,6 +70,26 @@ def test_a_mended_row_is_taken_and_the_rest_stays(
         assert rows("SELECT count(*) FROM rejected") == [(3,)]
 
 
+def test_what_a_spreadsheet_would_run_comes_back_unchanged(
+    take: Take, rows: Rows, settings: Settings, tmp_path: Path
+) -> None:
+    """In cells and in names of columns; numbers are nothing to run."""
+    ids = ("=1+1", "+x", "-5", "-x", "@a", "'b", "''c", "\t'd")
+    body = "".join(f"u{n},{item},{1_700_000_000 + n},two,2.50\n" for n, item in enumerate(ids))
+    (tmp_path / "bad.csv").write_text("user_id,item_id,ts,=qty(),+49 price\n" + body)
+    mapping = {"qty": "=qty()", "price": "+49 price"}
+    assert take(tmp_path / "bad.csv", said=mapping).rejected == len(ids)
+    out = tmp_path / "fix.csv"
+    repairs.export(settings, out, reason=None)
+    with out.open(newline="") as f:
+        table = list(csv.reader(f))
+    assert all(cell[:1] not in ("=", "+", "@", "\t", "\r") for row in table for cell in row)
+    assert {cell for row in table for cell in row if cell.startswith("-")} == {"-5"}
+    fix(out, **{"'=qty()": ("two", "2")})
+    assert take(out, said=mapping).new == len(ids)
+    assert {item for (item,) in rows("SELECT item_id FROM events")} == {item.strip() for item in ids}
+
+
 def test_the_same_rows_in_another_export_are_kept_once(bad: Path, take: Take, rows: Rows, tmp_path: Path) -> None:
     longer = tmp_path / "longer.csv"
     longer.write_text(BAD + "u9,a,never,1\n")
@@ -112,3 +132,11 @@ def test_rejected_rows_can_be_thrown_away(bad: Path, settings: Settings, rows: R
 def test_an_export_of_another_kind_is_refused(bad: Path, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.csv, \.jsonl or \.parquet"):
         repairs.export(settings, tmp_path / "x.xlsx", reason=None)
+
+
+def test_a_last_line_of_nul_bytes_is_one_broken_line(take: Take, tmp_path: Path) -> None:
+    """What a crash leaves at the end of a file; looked through for addresses in linear time."""
+    file = tmp_path / "torn.csv"
+    file.write_bytes(BAD.encode() + b"\0" * 200_000)
+    reasons = {reason.name: reason for reason in take(file).reasons}
+    assert reasons["broken_line"].rows == 2

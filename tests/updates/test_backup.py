@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, suppressed
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, keys, suppressed
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup
 from recsys_cli.durable_files import sha256_of
@@ -73,6 +73,66 @@ def test_a_backup_restored_elsewhere_is_the_same_shop(
     assert done.taken.events == 1
     assert known(store, other, "waiting")
     assert run_pass(store, other, settings).outcome == "nothing new"
+
+
+def test_the_owners_key_is_in_no_backup_and_comes_from_none(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    keys.make_owner_key(artifacts.root)
+    made = backup(shop, artifacts, tmp_path / "saved")
+    assert [path for path in made.path.rglob("*") if path.name == keys.OWNER_FILE] == []
+    # One that was made before this was so.
+    there = made.path / "artifacts" / keys.OWNER_FILE
+    shutil.copyfile(artifacts.root / keys.OWNER_FILE, there)
+    listed = json.loads((made.path / "backup.json").read_bytes())
+    listed["files"][f"artifacts/{there.name}"] = {"bytes": there.stat().st_size, "sha256": sha256_of(there)}
+    (made.path / "backup.json").write_text(json.dumps(listed))
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    restore(store, other, settings, made.path)
+    assert not (other.root / keys.OWNER_FILE).exists()
+
+
+def test_keys_come_back_only_where_there_are_none(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    keys.add_key(artifacts.root, "shop", ["serve"])
+    made = backup(shop, artifacts, tmp_path / "saved")
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    restore(store, other, settings, made.path)
+    assert [key.name for key in keys.read_keys(other.root)] == ["shop"]
+    keys.revoke_key(artifacts.root, "shop")
+    restore(shop, artifacts, values, made.path, replace=True)
+    assert keys.read_keys(artifacts.root) == []
+
+
+def test_what_a_backup_does_not_list_is_not_taken(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    planted = ("recsys.toml", "artifacts/keys.json", "artifacts/versions/v000009/x", "artifacts/spool/planted.jsonl")
+    for name in planted:
+        (made.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (made.path / name).write_text('[update]\non_failure = "true"\n' if name == "recsys.toml" else "[]")
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    file = tmp_path / "elsewhere" / "recsys.toml"
+    restore(store, other, settings, made.path, settings_file=file)
+    assert not file.exists()
+    assert [name for name in planted[1:] if (other.root / name.removeprefix("artifacts/")).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["artifacts/current", "artifacts/versions"])
+def test_a_link_in_a_backup_is_refused(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path, name: str
+) -> None:
+    """A file of the same content, or a whole folder, that is somewhere else."""
+    made = backup(shop, artifacts, tmp_path / "saved")
+    (made.path / name).rename(tmp_path / "moved")
+    (made.path / name).symlink_to(tmp_path / "moved")
+    settings, store, other = elsewhere(values, tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"):
+        restore(store, other, settings, made.path)
+    assert not store.exists()
+    assert not other.root.exists()
 
 
 def test_restoring_over_a_shop_goes_back_but_loses_nothing_that_was_received(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...csv_cells import csv_bytes
 from ...settings import Settings
 from .receipts import iso
 from .written_exports import CONTENTS, DATA, PAGE, TABLES
@@ -46,7 +45,7 @@ def folder_of(document: Mapping[str, Any], data: bytes, settings: Settings, lang
     for name in TABLES:
         rows = rows_of(document.get(name))
         if rows:
-            contents[f"{name}.csv"] = _csv(rows).encode()
+            contents[f"{name}.csv"] = _csv(rows)
     contents[PAGE] = _page(document, settings, words(language), language).encode()
     listed = {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in contents.items()}
     manifest = {"made_at": document["made_at"], "counts": document["counts"], "files": listed}
@@ -61,20 +60,13 @@ def rows_of(part: Any) -> list[dict[str, Any]]:
     return [row for row in part or [] if isinstance(row, dict)]
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(columns)
-    writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
-    return out.getvalue()
+    return csv_bytes(columns, ([_cell(row.get(name)) for name in columns] for row in rows))
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    # A spreadsheet would run a text that begins like a formula.
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t") else value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, Any], language: str) -> str:
