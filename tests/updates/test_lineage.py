@@ -169,7 +169,7 @@ def test_the_list_reads_no_more_than_the_manifests(four: Artifacts, monkeypatch:
 
 
 def test_the_commands_say_where_there_is_nothing_to_show(recsys: Recsys, train: Train, artifacts: Artifacts) -> None:
-    assert recsys("models", "list", "--artifacts", "nowhere").stdout == "No versions yet. Run recsys train.\n"
+    assert recsys("models", "list", "--artifacts", "nowhere").stdout == "There are no versions yet. Run recsys train.\n"
     train()
     done = recsys("models", "diff", "v000001", "--artifacts", str(artifacts.root))
     assert done.returncode == 2
