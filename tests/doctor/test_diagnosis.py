@@ -187,6 +187,7 @@ def test_what_a_command_refuses_the_doctor_finds(
     assert recsys("train", **state).returncode == 0
     (tmp_path / "orders.csv").write_text("user_id,item_id,ts\nu1,i1,2025-01-01\n")
     (tmp_path / "recsys.toml").write_text(toml)
+    state["RECSYS_TRAIN_MODEL"] = ""  # as if not set: the file's counts
     refused = recsys(*command, **state)
     assert refused.returncode != 0
     assert said in refused.stderr
