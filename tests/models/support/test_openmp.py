@@ -14,7 +14,7 @@ from recsys_cli.models.support import openmp
 
 # As on a system without the library: the copy is there before implicit asks, and what the loader then takes is seen.
 WITHOUT = """
-from recsys_cli.models import openmp
+from recsys_cli.models.support import openmp
 openmp.load(openmp.bundled())
 import numpy as np, scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
