@@ -9,7 +9,7 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts
 from recsys_cli.artifacts.running import report_file
-from tests.api.test_browser import browser, card_ids, carousels, console, embedded, ids, page, snippet, spooled
+from tests.api.test_browser import browser, card_ids, carousels, console, embedded, ids, page, snippet, spooled, until
 
 __all__ = ["browser", "embedded", "page"]
 
@@ -120,16 +120,17 @@ def test_what_is_not_wanted_goes_and_is_reported(embedded: Any, page: Any, brows
 def test_an_endless_list_repeats_nothing(embedded: Any, page: Any, browser: Any) -> None:
     page.show(browser, snippet(embedded, **{"for": "popular", "k": 3, "endless": ""}))
     carousels(browser)
-    seen: list[str] = []
-    for _ in range(12):
+
+    def scrolled() -> list[str]:
         browser.execute_script(
             f"const u = {_ROOT}.querySelector('ul'); u.scrollTo({{ left: u.scrollWidth, behavior: 'instant' }})"
         )
-        time.sleep(0.15)
-        seen = card_ids(carousels(browser)[0])
+        return card_ids(carousels(browser)[0])
+
+    assert until(lambda: len(scrolled()) > 6)
+    seen = scrolled()
     assert len(seen) == len(set(seen))
     assert seen == ids(embedded.get("/popular", k=len(seen)))
-    assert len(seen) > 6
 
 
 def test_the_page_is_told_of_a_click_and_may_keep_it(embedded: Any, page: Any, browser: Any) -> None:

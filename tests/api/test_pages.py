@@ -12,7 +12,8 @@ from recsys_cli.api import pages
 from recsys_cli.api.pages import PAGES
 
 STATIC = Path(pages.__file__).parent / "static"
-KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml",
+         "ts": "text/plain"}  # fmt: skip
 each = pytest.mark.parametrize("path", PAGES)
 
 
@@ -54,9 +55,9 @@ def test_only_these_files_are_shown(server: Any, path: str) -> None:
     assert server.http.get(path).status_code == 404
 
 
-def test_every_file_is_a_page_or_the_documentation() -> None:
+def test_every_file_is_a_page_the_documentation_or_the_plugin() -> None:
     held = {path.name for path in STATIC.iterdir()}
-    assert held == {page.name for page in PAGES.values()} | {"docs.html"}
+    assert held == {page.name for page in PAGES.values()} | {"docs.html", "woocommerce.php"}
 
 
 @each

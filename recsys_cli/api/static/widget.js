@@ -359,6 +359,7 @@
       this.show(answer.items.map((item, number) => this.card(item, number + 1, answer.request_id)));
       this.page = this.options.endless === undefined ? null : asked;
       this.list.scrollTo({ left: 0, behavior: 'instant' });
+      this.ends(); // a list that fits its place is never scrolled: it asks for more now or not at all
       this.observe();
       if (!this.list.querySelector('a')) {
         this.once('no item of this list has a link: give the items a url, or the script data-link="/product/{item_id}"');
@@ -374,7 +375,11 @@
       if (offset === null || offset >= DEEPEST) return;
       this.page = null; // while it is asking
       const answer = await this.ask(offset).catch(() => null);
-      if (!answer || turn !== this.asked) return;
+      if (turn !== this.asked) return;
+      if (!answer) {
+        this.page = offset; // the next scroll tries again
+        return;
+      }
       const shown = this.elsewhere();
       for (const item of this.answer.items) shown.add(item.item_id);
       const fresh = answer.items.filter((item) => !shown.has(item.item_id));
