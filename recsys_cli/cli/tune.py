@@ -47,7 +47,7 @@ def tune(
     run.give_way()
     from ..publishing.train import read_snapshot
     from ..store import Store
-    from ..tuning.tune import tune
+    from ..tuning.tune import Effort, tune
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     data = read_snapshot(store, run.settings, run.progress).data
@@ -58,10 +58,7 @@ def tune(
             run.settings.artifacts,
             models=split_names(models),
             metric=metric,
-            trials=trials,
-            timeout=timeout,
-            jobs=jobs,
-            seed=run.settings.train.seed,
+            effort=Effort(trials, timeout, jobs, run.settings.train.seed),
             window_days=run.settings.evaluation.window_days,
             watch=board.add,
         )

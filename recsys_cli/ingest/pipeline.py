@@ -91,6 +91,16 @@ class Request:
 _STORE_TROUBLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.OutOfMemoryException)
 
 
+@dataclass(frozen=True)
+class _Taking:
+    """What a file is known by in the ledger, and whom its rows must not bring back; see `checks.Context`."""
+
+    name: str
+    mark: str
+    secret: str
+    keep_out: Mapping[str, int]
+
+
 class _Undo(Exception):
     """Ends a transaction whose result is not wanted."""
 
@@ -208,7 +218,7 @@ def _take(
         return _already(source, understood, name, before)
     try:
         with progress.stage(f"Ingesting {name}"), merge.transaction(con):
-            report = _merge(con, settings, source, understood, request, secret, name, mark, keep_out)
+            report = _merge(con, settings, source, understood, request, _Taking(name, mark, secret, keep_out))
             if not report.stored:
                 raise _Undo(report)
     except _Undo as undo:  # the transaction was taken back on purpose; the report says so
@@ -294,11 +304,9 @@ def _merge(
     source: Source,
     understood: Understanding,
     request: Request,
-    secret: str,
-    name: str,
-    mark: str,
-    keep_out: Mapping[str, int],
+    taking: _Taking,
 ) -> FileReport:
+    name, mark, secret, keep_out = taking.name, taking.mark, taking.secret, taking.keep_out
     attributes = understood.preset is None and (
         understood.kind == USERS or (understood.kind == ITEMS and not names_people(source.columns))
     )

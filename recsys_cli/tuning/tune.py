@@ -29,6 +29,27 @@ _FINAL_SHARE = 0.8
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How much is tried.
+
+    Parameters
+    ----------
+    trials, timeout
+        Stop at this many trials in all (with those of earlier runs), or after so many CPU seconds; 0 for no limit of
+        that kind, both 0 for 40 trials.
+    jobs
+        Trials at a time.
+    seed
+        Of everything random.
+    """
+
+    trials: int = 0
+    timeout: float = 0.0
+    jobs: int = 1
+    seed: int = 42
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What came of a tuning: the choice, all trials, and the last round.
 
@@ -57,10 +78,7 @@ def tune(
     *,
     models: Sequence[str] = (),
     metric: str = "ndcg@10",
-    trials: int = 0,
-    timeout: float = 0.0,
-    jobs: int = 1,
-    seed: int = 42,
+    effort: Effort = Effort(),
     window_days: float = 0.0,
     watch: Callable[[Tried], None] = lambda _: None,
     progress: Progress = SILENT,
@@ -71,11 +89,8 @@ def tune(
     ----------
     models
         Names that compete; empty takes all that can be tuned on data of this size.
-    trials, timeout
-        Stop at this many trials in all (with those of earlier runs), or after so many CPU seconds; 0 for no limit of
-        that kind, both 0 for 40 trials.
-    jobs
-        Trials at a time.
+    effort
+        When to stop, and by what seed.
 
     Raises
     ------
@@ -89,6 +104,7 @@ def tune(
     names = tuple(name for name in models if name != Blend.name) or tunable(data)
     for name in models:
         registry.get(name)
+    timeout, seed = effort.timeout, effort.seed
     started = time.process_time()
     windows = rolling(data, 1 + _WINDOWS, window_days)
     if len(windows) < 2:
@@ -97,9 +113,8 @@ def tune(
             "Ingest more orders, or let recsys train --model auto choose.",
         )
     latest, earlier = windows[0], windows[1:]
-    if not trials and not timeout:
-        trials = 40
-    search = Search(root, names, rungs(earlier, seed), metric, seed, jobs, watch)
+    trials = effort.trials if effort.trials or timeout else 40
+    search = Search(root, names, rungs(earlier, seed), metric, seed, effort.jobs, watch)
     before = len(search.tried())
     with progress.stage("Searching"):
         search.run(trials=trials, deadline=started + _SEARCH_SHARE * timeout if timeout else float("inf"))

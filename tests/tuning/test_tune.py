@@ -31,7 +31,7 @@ from recsys_cli.tuning.choice import FILE, FOLDER
 from recsys_cli.tuning.final_round import Terms, last_round, winner
 from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.search import Tried
-from recsys_cli.tuning.tune import best_of_each, tune
+from recsys_cli.tuning.tune import Effort, best_of_each, tune
 
 DATA = checkerboard(users=300)
 
@@ -48,7 +48,9 @@ class Told(Progress):
 
 def test_finds_keeps_and_confirms(tmp_path: Path) -> None:
     seen: list[Tried] = []
-    tuned = tune(DATA, tmp_path, models=["item-knn", "popular"], trials=8, window_days=60, watch=seen.append)
+    tuned = tune(
+        DATA, tmp_path, models=["item-knn", "popular"], effort=Effort(trials=8), window_days=60, watch=seen.append
+    )
     assert tuned.choice.name in ("item-knn", "blend")
     assert len(seen) == len(tuned.tried) == 8
     assert {"item-knn", "popular"} <= tuned.choice.confirmed.keys()
@@ -59,9 +61,9 @@ def test_finds_keeps_and_confirms(tmp_path: Path) -> None:
 
 
 def test_goes_on_where_it_was(tmp_path: Path) -> None:
-    tune(DATA, tmp_path, models=["item-knn"], trials=4, window_days=60)
+    tune(DATA, tmp_path, models=["item-knn"], effort=Effort(trials=4), window_days=60)
     seen: list[Tried] = []
-    tuned = tune(DATA, tmp_path, models=["item-knn"], trials=6, window_days=60, watch=seen.append)
+    tuned = tune(DATA, tmp_path, models=["item-knn"], effort=Effort(trials=6), window_days=60, watch=seen.append)
     assert len(seen) == 2
     assert len(tuned.tried) == 6
     assert tuned.earlier == 4
@@ -71,10 +73,10 @@ def test_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_without_time_for_anything_the_confirmed_choice_stays(tmp_path: Path) -> None:
-    tune(DATA, tmp_path, models=["item-knn", "popular"], trials=4, window_days=60)
+    tune(DATA, tmp_path, models=["item-knn", "popular"], effort=Effort(trials=4), window_days=60)
     before = (tmp_path / FOLDER / FILE).read_bytes()
     with pytest.raises(UsageError, match="No time for a single trial: nothing was changed"):
-        tune(DATA, tmp_path, models=["item-knn", "popular"], timeout=0.001, window_days=60)
+        tune(DATA, tmp_path, models=["item-knn", "popular"], effort=Effort(timeout=0.001), window_days=60)
     assert (tmp_path / FOLDER / FILE).read_bytes() == before
 
 
@@ -83,9 +85,9 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
 import sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
 from known import checkerboard
-from recsys_cli.tuning.tune import tune
-tune(checkerboard(users=300), pathlib.Path({str(tmp_path)!r}), models=["item-knn"], trials=10_000, window_days=60,
-     watch=lambda t: print(t.number, flush=True))
+from recsys_cli.tuning.tune import Effort, tune
+tune(checkerboard(users=300), pathlib.Path({str(tmp_path)!r}), models=["item-knn"], effort=Effort(trials=10_000),
+     window_days=60, watch=lambda t: print(t.number, flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
@@ -93,7 +95,7 @@ tune(checkerboard(users=300), pathlib.Path({str(tmp_path)!r}), models=["item-knn
             run.stdout.readline()
         run.kill()
     seen: list[Tried] = []
-    tuned = tune(DATA, tmp_path, models=["item-knn"], trials=8, window_days=60, watch=seen.append)
+    tuned = tune(DATA, tmp_path, models=["item-knn"], effort=Effort(trials=8), window_days=60, watch=seen.append)
     assert len(tuned.tried) >= 8
     assert len(seen) <= 5
 
@@ -105,7 +107,7 @@ def test_a_run_that_was_killed_while_it_wrote_keeps_nobody_waiting(
     """It had the turn at the log, and had written half a line; the log is named by a relative path, or a whole one."""
     monkeypatch.chdir(tmp_path)
     artifacts = tmp_path / "there" if root == "/" else Path(root)
-    tune(DATA, artifacts, models=["popular"], trials=2, window_days=60)
+    tune(DATA, artifacts, models=["popular"], effort=Effort(trials=2), window_days=60)
     code = (
         "import os, signal, sys; from pathlib import Path; from recsys_cli.tuning.study_lock import Turn\n"
         "Turn(Path(sys.argv[1])).acquire()\n"
@@ -116,32 +118,39 @@ def test_a_run_that_was_killed_while_it_wrote_keeps_nobody_waiting(
     assert subprocess.run([sys.executable, "-c", code, str(log)], check=False).returncode == -9
     assert not log.read_bytes().endswith(b"\n")
     seen: list[Tried] = []
-    tuned = tune(DATA, artifacts, models=["popular"], trials=3, window_days=60, watch=seen.append)
+    tuned = tune(DATA, artifacts, models=["popular"], effort=Effort(trials=3), window_days=60, watch=seen.append)
     assert (len(seen), tuned.earlier, len(tuned.tried)) == (1, 2, 3)
-    assert len(tune(DATA, artifacts, models=["popular"], trials=4, window_days=60).tried) == 4
+    assert len(tune(DATA, artifacts, models=["popular"], effort=Effort(trials=4), window_days=60).tried) == 4
 
 
 def test_new_data_starts_a_new_study(tmp_path: Path) -> None:
-    tune(DATA, tmp_path, models=["popular"], trials=3, window_days=60)
+    tune(DATA, tmp_path, models=["popular"], effort=Effort(trials=3), window_days=60)
     seen: list[Tried] = []
-    tune(checkerboard(users=301), tmp_path, models=["popular"], trials=3, window_days=60, watch=seen.append)
+    tune(
+        checkerboard(users=301),
+        tmp_path,
+        models=["popular"],
+        effort=Effort(trials=3),
+        window_days=60,
+        watch=seen.append,
+    )
     assert len(seen) == 3
 
 
 def test_stops_in_time(tmp_path: Path) -> None:
     started = time.monotonic()
-    tune(DATA, tmp_path, models=["item-knn"], timeout=2.0, window_days=60)
+    tune(DATA, tmp_path, models=["item-knn"], effort=Effort(timeout=2.0), window_days=60)
     assert time.monotonic() - started < 120, "and without a number of trials it would never end by itself"
 
 
 def test_names_nobody(tmp_path: Path) -> None:
-    tune(DATA, tmp_path, models=["popular"], trials=3, window_days=60)
+    tune(DATA, tmp_path, models=["popular"], effort=Effort(trials=3), window_days=60)
     text = b"".join(p.read_bytes() for p in (tmp_path / FOLDER).iterdir())
     assert not [u for u in DATA.interactions.users.ids.to_pylist() if f'"{u}"'.encode() in text]
 
 
 def test_two_at_a_time(tmp_path: Path) -> None:
-    assert len(tune(DATA, tmp_path, models=["item-knn"], trials=6, jobs=2, window_days=60).tried) >= 6
+    assert len(tune(DATA, tmp_path, models=["item-knn"], effort=Effort(trials=6, jobs=2), window_days=60).tried) >= 6
 
 
 class TestRefusals:
