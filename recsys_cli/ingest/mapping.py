@@ -14,7 +14,7 @@ from ..errors import InputError, UsageError
 from .columns import AIDS, EVENTS, FIELDS, ITEMS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
-from .presets import PLATFORMS, PRESETS, Preset, dead_end, given_away
+from .presets import PLATFORMS, PRESETS, Preset, given_away
 from .readers import Source
 from .recognition import (
     aid,
@@ -28,6 +28,7 @@ from .recognition import (
 )
 from .refusals import (
     ambiguous,
+    dead_end,
     listed,
     missing,
     refuse_half_orders,

@@ -21,6 +21,33 @@ _PERSONAL = frozenset(
     ["email", "mail", "phone", "telephone", "billing", "shipping", "customer", "client", "kunde", "address"]
 )
 
+# Exports that look right and hold nothing to learn from; what to export instead.
+_DEAD_ENDS: Sequence[tuple[tuple[str, ...], str]] = (
+    (
+        ("Reference", "New client", "Delivery", "Payment"),
+        "This is PrestaShop's list of orders, which does not say what was bought. In Advanced Parameters > Database > "
+        "SQL Manager, export id_order, reference, id_customer, email, date_add, current_state, product_id, "
+        "product_name, product_quantity, product_quantity_refunded and unit_price_tax_incl.",
+    ),
+    (
+        ("Purchase Point", "Purchase Date", "Bill-to Name"),
+        "This is Magento's grid of orders, which does not say what was bought. Export the lines of the orders "
+        "(sales_order joined with sales_order_item: increment_id, created_at, status, customer_id, customer_email, "
+        "sku, qty_ordered, price).",
+    ),
+    (
+        ("Date", "Order #", "Product(s)", "Items sold"),
+        "This is WooCommerce's analytics table, which has one line an order. Use an order export with one row per "
+        "item (order number, date, status, customer, SKU, quantity).",
+    ),
+)
+
+
+def dead_end(columns: Sequence[str]) -> str | None:
+    """What to export instead, when the columns are those of an export without products."""
+    names = {plain(c) for c in columns}
+    return next((advice for telling, advice in _DEAD_ENDS if {plain(t) for t in telling} <= names), None)
+
 
 def names_people(columns: Sequence[str]) -> bool:
     """Whether a file has columns about customers; such columns must not become attributes of items."""
