@@ -284,8 +284,8 @@ class RuleSettings:
     timezone: str = _s("UTC", "Time zone of the days in campaigns; when not set, that of ingest.timezone.")
     campaigns: tuple[Any, ...] = _s(
         (),
-        "Tables [[rules.campaigns]]: action (boost, bury, pin, ban), one of item, category, brand, attribute "
-        "(name=value), and factor, position, from, until.",
+        "Tables [[rules.campaigns]]: action (boost, bury, pin, ban), one of item, category, brand, attribute, filter, "
+        "and factor, position, from, until.",
     )
 
 

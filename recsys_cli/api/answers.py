@@ -61,6 +61,7 @@ class RankAnswer(ListAnswer, kw_only=True):
     """These items in order."""
 
     unknown: list[str]
+    left_out: Annotated[list[str], Meta(description="Known, but the filter does not fit them.")]
 
 
 class Taken(Struct):

@@ -26,7 +26,7 @@ class Query:
     ----------
     kind
         The parameters as a type: those that are tuples may be repeated, or, where `extra` says `split`, separated by
-        commas.
+        commas; those that are tables are given one by one, as `user.country=DE`.
     """
 
     def __init__(self, kind: type[Struct], path: str) -> None:
@@ -36,7 +36,12 @@ class Query:
         self.lists = {name for name, field in self.fields.items() if field.default == ()}
         self.split = {name for name in self.lists if _extra(self.fields[name].type).get("split")}
         self._optional = {name for name, field in self.fields.items() if field.default is None}
-        self._defaults = {name: field.default for name, field in self.fields.items() if not field.required}
+        self._tables = {f"{name}.": name for name, field in self.fields.items() if field.default_factory is dict}
+        self._defaults: dict[str, Any] = {
+            name: {} if name in self._tables.values() else field.default
+            for name, field in self.fields.items()
+            if not field.required
+        }
 
     def read(self, raw: bytes) -> dict[str, Any]:
         """Values of all parameters.
@@ -56,6 +61,8 @@ class Query:
                 given[name] = tuple(dict.fromkeys(texts))
             elif len(texts) > 1:
                 raise UsageError(f"'{name}' is given {len(texts)} times.", "Give it once.")
+            elif self._tables and (table := self._tables.get(name[: name.find(".") + 1])):
+                given.setdefault(table, {})[name.partition(".")[2]] = texts[0]
             elif texts[0] or name not in self._optional:
                 given[name] = texts[0]
         try:

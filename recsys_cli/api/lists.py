@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,6 +12,9 @@ import orjson
 from ..artifacts.served_log import Answered, Trial
 from ..serving import Answer, Engine, Filters, Request
 from ..serving.arms import Shown
+from ..serving.filter_tree import parse
+from ..serving.reordering import reorder
+from ..serving.request import NO_FILTERS
 from .call import Call, Reply
 from .list_json import render
 from .service import Service
@@ -18,7 +22,7 @@ from .service import Service
 PUBLIC = b"public, max-age=30"
 _LOGGED = 200  # items of one answer
 _LONGEST_PLACEMENT = 60
-_FILTERS = tuple(Filters.__dataclass_fields__)
+_FILTERS = tuple(name for name in Filters.__dataclass_fields__ if name not in ("filter", "user"))
 _RULES = (
     "max_per_category",
     "max_per_brand",
@@ -30,7 +34,8 @@ _RULES = (
 
 
 def _filters(query: dict[str, Any]) -> Filters:
-    return Filters(*(query[name] for name in _FILTERS))
+    filters, text = Filters(*(query[name] for name in _FILTERS)), query["filter"]
+    return replace(filters, filter=text, user=parse(text).about(query["user"])) if text else filters
 
 
 def _plain(query: dict[str, Any]) -> Request:
@@ -143,14 +148,17 @@ def _public(service: Service, call: Call, route: str, ask: Any) -> Reply:
 
 def rank(service: Service, call: Call) -> Reply:
     """These items in the order in which this customer or guest should see them. Nothing is left out but what is not
-    known, which is listed."""
+    known or does not fit the filter, and both are listed."""
     body = call.body
     engine = service.live.ready()
     page = call.caller.names(body.user_id, call.query["user_token"])
-    request = Request(body.user_id, body.session_id, consent=body.consent, explain=body.explain and not page)
+    filters = Filters.written(body.filter, body.user) if body.filter else NO_FILTERS
+    explain = body.explain and not page
+    request = Request(body.user_id, body.session_id, consent=body.consent, explain=explain, filters=filters)
     started = time.perf_counter()
-    answer, unknown = engine.rank(request, body.items)
-    _note(service, call, "/rank", engine, Shown(answer), started)
-    reply = render(engine, answer, call.request_id)
-    reply.body = reply.body[:-1] + b',"unknown":' + orjson.dumps(unknown) + b"}"
+    found = reorder(engine, request, body.items)
+    _note(service, call, "/rank", engine, Shown(found.answer), started)
+    reply = render(engine, found.answer, call.request_id)
+    more = b',"unknown":%b,"left_out":%b}' % (orjson.dumps(found.unknown), orjson.dumps(found.left_out))
+    reply.body = reply.body[:-1] + more
     return reply

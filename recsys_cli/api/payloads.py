@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE
+from ..serving.filter_tree import LONGEST
 
 MAX_ID = 256
 MAX_K = 200
@@ -29,6 +30,17 @@ PerList = Annotated[int, Meta(ge=0, le=MAX_K)]
 Consent = Annotated[
     Literal["full", "session", "none"],
     Meta(description="What of the person may be used. What they have chosen before holds if it is stricter."),
+]
+Written = Annotated[
+    str,
+    Meta(
+        max_length=LONGEST,
+        description='Only items that fit: price < 50 and "vegan" in tags and ships_to contains user.country.',
+    ),
+]
+OfUser = Annotated[
+    dict[str, Text],
+    Meta(max_length=50, description="What the filter may use of the customer; in a query each as user.country=DE."),
 ]
 UserToken = Annotated[
     Text,
@@ -87,6 +99,8 @@ class ShelfQuery(Nothing, kw_only=True):
     exclude: Annotated[Ids, Meta(description="Item ids to leave out.")] = ()
     include: Annotated[Ids, Meta(description="Only these item ids.")] = ()
     min_margin: Annotated[Margin | None, Meta(description="Lowest margin.")] = None
+    filter: Written | None = None
+    user: OfUser = {}
     placement: Annotated[
         Text | None,
         Meta(description="Where the list stands on your pages (home, basket): reports tell placements apart."),
@@ -153,6 +167,8 @@ class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     session_id: Id | None = None
     explain: bool = False
     consent: Consent = "full"
+    filter: Written | None = None
+    user: OfUser = {}
 
 
 class MergeBody(Struct, forbid_unknown_fields=True, kw_only=True):

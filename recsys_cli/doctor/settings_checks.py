@@ -58,8 +58,9 @@ def _refused(setting: str, *checks: Callable[[], Any], severity: str = BROKEN) -
 
 
 def targets(settings: Settings) -> list[Target]:
-    """What the campaigns that are not over yet are about."""
-    return list(dict.fromkeys((c.target, c.value) for _, c in _campaigns(settings, time.time())))
+    """What the campaigns that are not over yet are about; filters aside, which only a version can answer."""
+    about = ((c.target, c.value) for _, c in _campaigns(settings, time.time()) if c.target != "filter")
+    return list(dict.fromkeys(about))
 
 
 def _campaigns(settings: Settings, now: float) -> list[tuple[int, Campaign]]:

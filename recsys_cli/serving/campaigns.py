@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..schema import ATTRIBUTES, Float32
+from ..schema import Float32
+from .attributes import Attributes
+from .filter_masks import Masks
+from .filter_tree import FilterError, parse
 
 _ACTIONS = ("boost", "bury", "pin", "ban")
-_TARGETS = ("item", "category", "brand", "attribute")
+_TARGETS = ("item", "category", "brand", "attribute", "filter")
 _FACTOR = {"boost": 2.0, "bury": 0.5}
 
 
@@ -32,7 +32,7 @@ class Campaign:
     action
         `boost` and `bury` multiply scores, `pin` gives the item a position, `ban` keeps items out.
     target, value
-        Which items: `item`, `category`, `brand`, or `attribute` with a value like `colour=red`.
+        Which items: `item`, `category`, `brand`, `attribute` with a value like `colour=red`, or a `filter`.
     factor
         For boost above 1, for bury below 1.
     position
@@ -76,6 +76,8 @@ class Campaign:
             raise UsageError(
                 f"{where}: attribute must be name=value, got {value!r}.", "Write attribute = 'colour=red', say."
             )
+        if targets[0] == "filter":
+            _check_filter(value, where)
         factor = _number(table.get("factor", _FACTOR.get(action, 1.0)), where, "factor", 0.0)
         if (action == "boost" and factor < 1) or (action == "bury" and factor > 1):
             raise UsageError(f"{where}: a factor of {factor:g} does not {action}.", "Above 1 boosts, below 1 buries.")
@@ -93,6 +95,18 @@ def _number(value: Any, where: str, name: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < 1e6:
         raise UsageError(f"{where}: {name} must be a number of at least {low:g}, got {value!r}.", "Fix the table.")
     return float(value)
+
+
+def _check_filter(text: str, where: str) -> None:
+    try:
+        asked = parse(text)
+    except FilterError as e:
+        raise UsageError(f"{where}: {e.message}", e.hint) from None
+    if asked.user:
+        raise UsageError(
+            f"{where}: its filter uses user.{asked.user[0]}, but a campaign is the same for all customers.",
+            "Use it in the filter of a request or a placement.",
+        )
 
 
 def _day(value: Any, default: float, where: str, zone: str, *, after: int = 0) -> float:
@@ -151,28 +165,20 @@ class InForce:
 
 
 def in_force(
-    campaigns: Sequence[Campaign],
-    table: pa.Table,
-    words: Mapping[str, Any],
-    code_of: Mapping[str, int],
-    at: float,
-    attributes: Mapping[int, str | None],
+    campaigns: Sequence[Campaign], attributes: Attributes, code_of: Mapping[str, int], n: int, at: float
 ) -> InForce:
     """What runs at `at` (epoch seconds).
 
     Parameters
     ----------
-    words, code_of
-        As the catalogue's.
-    attributes
-        Of items whose attributes have changed since `table`, by code: JSON.
+    attributes, code_of, n
+        The catalogue's; `n` items.
     """
     banned: NDArray[np.bool_] | None = None
     factor: Float32 | None = None
     pins: dict[int, int] = {}
-    n = table.num_rows
     for campaign in (c for c in campaigns if c.runs(at)):
-        hit = _hits(campaign, table, words, code_of, attributes)
+        hit = hits(campaign, attributes, code_of, n)
         if campaign.action == "pin":
             pins.update((campaign.position - 1, int(code)) for code in np.flatnonzero(hit))
         elif campaign.action == "ban":
@@ -184,26 +190,19 @@ def in_force(
     return InForce(banned, factor, pins, min(turns, default=np.inf))
 
 
-def _hits(
-    campaign: Campaign,
-    table: pa.Table,
-    words: Mapping[str, Any],
-    code_of: Mapping[str, int],
-    attributes: Mapping[int, str | None],
-) -> NDArray[np.bool_]:
-    n = table.num_rows
-    hit = np.zeros(n, dtype=np.bool_)
+def hits(campaign: Campaign, attributes: Attributes, code_of: Mapping[str, int], n: int) -> NDArray[np.bool_]:
+    """Which items a campaign is about; none where its filter does not fit this catalogue (the doctor says so)."""
+    nothing = np.zeros(n, dtype=np.bool_)
     if campaign.target == "item":
-        if campaign.value in code_of:
-            hit[code_of[campaign.value]] = True
-    elif campaign.target == "attribute":
-        name, _, value = campaign.value.partition("=")
-        pattern = f'"{re.escape(name)}"\\s*:\\s*"?{re.escape(value)}"?\\s*[,}}]'
-        if ATTRIBUTES in table.column_names:
-            found = pc.match_substring_regex(table[ATTRIBUTES].cast(pa.string()), pattern)
-            hit |= np.asarray(pc.fill_null(found, False).to_numpy(), dtype=np.bool_)
-        for code, text in attributes.items():
-            hit[code] = re.search(pattern, text or "") is not None
-    else:
-        hit |= words[campaign.target].any_of((campaign.value,))
-    return hit
+        nothing[[code_of[campaign.value]] if campaign.value in code_of else []] = True
+        return nothing
+    if campaign.target == "filter":
+        try:
+            return Masks(attributes, n).of(parse(campaign.value), {})
+        except FilterError:
+            return nothing
+    name, value = campaign.target, campaign.value
+    if campaign.target == "attribute":
+        name, _, value = value.partition("=")
+    column = attributes.column(name)
+    return nothing if column is None else column.any_of((value.strip(),))

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..schema import ATTRIBUTES, ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
+from .attributes import Attributes
 from .campaigns import InForce, in_force
+from .filter_masks import Masks
+from .filter_tree import parse
 from .request import NO_FILTERS, Filters
 from .rules import NO_RULES, Rules
 
@@ -97,7 +100,9 @@ class Catalogue:
         self.only_heard = self._flags(ONLY_HEARD, False)
         self.price = self._numbers("price")
         self.margin = self._numbers("margin")
-        self.words = {name: _Words.of(self.table, name) for name in _WORDS}
+        self.attributes = Attributes(self.table)
+        self.attributes.prepare(_WORDS)
+        self.words = {name: column for name in _WORDS if (column := self.attributes.column(name)) is not None}
         self._changed: dict[int, dict[str, Any]] = {}
         self._json: dict[int, bytes] = {}
         self._new: dict[str, dict[str, Any]] = {}
@@ -203,8 +208,7 @@ class Catalogue:
         if self._campaigns is None or now >= self._campaigns.until:
             self._all = None
             self._masks.clear()
-            changed = {code: c[ATTRIBUTES] for code, c in self._changed.items() if ATTRIBUTES in c}
-            self._campaigns = in_force(self._rules.campaigns, self.table, self.words, self.code_of, now, changed)
+            self._campaigns = in_force(self._rules.campaigns, self.attributes, self.code_of, len(self), now)
         return self._campaigns
 
     def _allowed_by_rules(self) -> NDArray[np.bool_]:
@@ -235,13 +239,29 @@ class Catalogue:
             ok &= self._marked(filters.include)
         if filters.exclude:
             ok &= ~self._marked(filters.exclude)
+        if filters.filter:
+            ok &= self.fitting(filters)
         return ok
+
+    def fitting(self, filters: Filters) -> NDArray[np.bool_]:
+        """Which items fit the written filter, whatever the rules and the other filters say.
+
+        Raises
+        ------
+        FilterError
+        """
+        return Masks(self.attributes, len(self)).of(parse(filters.filter), dict(filters.user))
 
     def unknown(self, filters: Filters) -> dict[str, list[str]]:
         """Words of the filters that no item has, by filter: an empty list may be a matter of upper and lower case."""
         asked = {name: getattr(filters, name) for name in _WORDS}
         missing = {name: [w for w in words if w not in self.words[name].code_of] for name, words in asked.items()}
-        return {name: words for name, words in missing.items() if words}
+        known = {name: words for name, words in missing.items() if words}
+        if filters.filter:
+            masks = Masks(self.attributes, len(self))
+            masks.of(parse(filters.filter), dict(filters.user))
+            known |= masks.unknown
+        return known
 
     def _marked(self, ids: tuple[str, ...]) -> NDArray[np.bool_]:
         marked = np.zeros(len(self), dtype=np.bool_)
@@ -285,8 +305,7 @@ class Catalogue:
         self.available[code] = record.get("availability") is not False
         self.retired[code] = record.get("retired_at") is not None
         self.only_heard[code] = False  # the catalogue has it now
-        for name in _WORDS:
-            self.words[name].set(code, record.get(name))
+        self.attributes.change(code, record)
         members = {"item_id": self.named[code]} | {name: record.get(name) for name in SHOWN}
         if code in self._variants:
             members["parent_id"] = self.ids[code]
@@ -312,31 +331,3 @@ def _members(text: str | None) -> dict[str, Any]:
 
 def _first_buyable(variants: Mapping[str, bool]) -> str:
     return next((item_id for item_id, buyable in variants.items() if buyable), next(iter(variants)))
-
-
-class _Words:
-    """A column of words as codes, so that a filter is one comparison."""
-
-    def __init__(self, code: Int32, code_of: dict[str, int]) -> None:
-        self.code = code
-        self.code_of = code_of
-
-    @staticmethod
-    def of(table: pa.Table, name: str) -> _Words:
-        if name not in table.column_names:
-            return _Words(np.full(table.num_rows, -1, dtype=np.int32), {})
-        encoded = table[name].cast(pa.string()).combine_chunks().dictionary_encode()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.combine_chunks()
-        words = encoded.dictionary.to_pylist()
-        code = np.array(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int32)
-        return _Words(code, dict(zip(words, range(len(words)), strict=True)))
-
-    def any_of(self, words: tuple[str, ...]) -> NDArray[np.bool_]:
-        """Which items have one of these words."""
-        codes = [self.code_of.get(word, -2) for word in words]
-        return self.code == codes[0] if len(codes) == 1 else np.isin(self.code, codes)
-
-    def set(self, item: int, word: str | None) -> None:
-        """Give one item another word."""
-        self.code[item] = -1 if word is None else self.code_of.setdefault(word, len(self.code_of))

@@ -70,7 +70,7 @@ class Engine:
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
         self.retrieval = Retrieval(bundle, model, loaded.index, self.catalogue)
-        self._filler = Filler(bundle)
+        self.filler = Filler(bundle)
         self._has_campaigns = bool(rules.campaigns)
         self._rules_by_changes: dict[tuple[tuple[str, Any], ...], Rules] = {}
         self._explorer = Explorer.of(bundle, model, self.catalogue, loaded.manifest)
@@ -137,7 +137,7 @@ class Engine:
     def recommend(self, request: Request) -> Answer:
         """The best items for the visitor; popular ones, labelled as a fallback, where nothing personal is known."""
         person = self.people.find(request)
-        return self._answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
+        return self.answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
 
     def _pick(self, person: Person, request: Request) -> Picker:
         """The visitor's list."""
@@ -149,7 +149,7 @@ class Engine:
             picker = Picker(want, skip)
             picker.take(self._best(person, allowed, skip, want), self.model.name, False)
             if not picker.full:
-                self._filler.fill(picker, allowed)
+                self.filler.fill(picker, allowed)
             self._explore(picker, person, request, rules, allowed)
             return picker
         if person.fresh or person.basket or request.explain or want > _PAGE_KEPT:
@@ -233,10 +233,10 @@ class Engine:
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
         if not picker.full:
-            fill = self._filler.best(allowed, depth)
+            fill = self.filler.best(allowed, depth)
             shaper.put(
                 picker,
-                list_builder.plain_lines(fill, self._filler.popular, skip),
+                list_builder.plain_lines(fill, self.filler.popular, skip),
                 self.retrieval.unit_rows,
                 fallback=True,
             )
@@ -251,7 +251,7 @@ class Engine:
         others = {
             "together": sources.together(self.bundle.shelves, person.basket or latest, allowed),
             "neighbours": sources.neighbours(map(self.retrieval.near, latest), allowed),
-            "content": sources.content(self.catalogue, self._filler.unsold, person.fresh or person.basket, allowed, 20),
+            "content": sources.content(self.catalogue, self.filler.unsold, person.fresh or person.basket, allowed, 20),
         }
         if len(found[0]) or others["together"] or others["neighbours"]:
             # Alone it would keep popular items, which are liked better, from the list of whom nothing is known.
@@ -268,27 +268,6 @@ class Engine:
         if rules.settings.shown_limit:
             skip.update(self.people.shown_often(person, rules.settings.shown_limit))
         return skip
-
-    def rank(self, request: Request, item_ids: list[str]) -> tuple[Answer, list[str]]:
-        """These items in the order in which this person should see them, and the ids that are not known.
-
-        Nothing is left out but what is not known; items that the model has no opinion of come late, popular ones first,
-        and what this person turned away from comes last.
-        """
-        person = self.people.find(request)
-        known = [i for i in dict.fromkeys(item_ids) if i in self.catalogue.code_of]
-        codes = np.array(self.catalogue.codes(tuple(known)), dtype=np.int32)
-        picker = Picker(len(codes), set())
-        ranked = self.second.scores_of(person, codes, self.bundle, self.model, self.people.now)
-        scores = self.retrieval.scores_of(person, codes) if ranked is None else ranked
-        order = np.lexsort((codes, -self._filler.popular[codes], -scores, np.isin(codes, person.shunned)))
-        for place in order.tolist():
-            score = float(scores[place])
-            source = self.model.name if score != 0 else "popular"
-            picker.add(int(codes[place]), score, source, score == 0)
-        whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
-        answer = self._answer(picker, whole, known=len(person.past) > 0, person=person)
-        return answer, [i for i in dict.fromkeys(item_ids) if i not in self.catalogue.code_of]
 
     # -- lists for everybody ----------------------------------------------------------------------------------------
 
@@ -328,13 +307,13 @@ class Engine:
         if not picker.full:
             category = self.catalogue.words["category"].code
             if category[code] >= 0:
-                same = self._filler.order[(allowed.mask & (category == category[code]))[self._filler.order]]
+                same = self.filler.order[(allowed.mask & (category == category[code]))[self.filler.order]]
                 same = same[: want + len(picker.skip)]
-                scores = self._filler.popular[same].tolist()
+                scores = self.filler.popular[same].tolist()
                 picker.take(list(zip(same.tolist(), scores, strict=True)), "category", True)
         if not picker.full:
-            self._filler.fill(picker, allowed)
-        answer = self._answer(picker, request, known=True)
+            self.filler.fill(picker, allowed)
+        answer = self.answer(picker, request, known=True)
         if request.explain and pairs:
             reasons = Reasons(self, None)
             told = zip(answer.codes, answer.sources, answer.reasons, strict=True)
@@ -344,8 +323,8 @@ class Engine:
     def popular(self, request: Request) -> Answer:
         """What sells, best first."""
         picker = Picker(request.offset + request.k, set())
-        self._filler.fill(picker, self.catalogue.allowed(request.filters), fallback=False)
-        return self._answer(picker, request, known=False)
+        self.filler.fill(picker, self.catalogue.allowed(request.filters), fallback=False)
+        return self.answer(picker, request, known=False)
 
     def shelf(self, name: str, request: Request) -> Answer:
         """The shelf `trending` or `new`, with popular items where it is short."""
@@ -356,8 +335,8 @@ class Engine:
         picker = Picker(request.offset + request.k, set())
         picker.take(list(zip(order.tolist(), scores, strict=True)), name, False)
         if not picker.full:
-            self._filler.fill(picker, allowed)
-        return self._answer(picker, request, known=False)
+            self.filler.fill(picker, allowed)
+        return self.answer(picker, request, known=False)
 
     def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
         """Lists for many customers, from the version alone; see `batch.recommend`.
@@ -374,7 +353,7 @@ class Engine:
         every = batch.Everybody(self.bundle, keys, self.people.distaste)
         index, second = self.retrieval.index, self.second if self.second.on(repeat) else None
         lists = batch.recommend(
-            every, self.model, allowed.mask, self._filler.order, k, repeat=repeat, index=index, second=second
+            every, self.model, allowed.mask, self.filler.order, k, repeat=repeat, index=index, second=second
         )
         if self._explores(self.rules, k):
             batch.explore(lists, every, self.model, self._explorer, allowed.mask, repeat=repeat)
@@ -424,7 +403,8 @@ class Engine:
             for i in range(len(past) - 1, max(len(past) - 1 - n, -1), -1)
         ]
 
-    def _answer(self, picker: Picker, request: Request, *, known: bool, person: Person | None = None) -> Answer:
+    def answer(self, picker: Picker, request: Request, *, known: bool, person: Person | None = None) -> Answer:
+        """The page of a list that was asked for."""
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
         ids = self.catalogue.named

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import Float32, Int32, Recommendation
+from .filter_tree import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class Filters:
         Only these item ids.
     min_margin
         An item without a margin does not pass.
+    filter
+        Of any attributes, see `filter_tree`; empty for none.
+    user
+        What the filter uses of the customer, by name; see `filter_tree.Filter.about`.
     """
 
     category: tuple[str, ...] = ()
@@ -38,6 +43,19 @@ class Filters:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     min_margin: float | None = None
+    filter: str = ""
+    user: tuple[tuple[str, str], ...] = ()
+
+    @staticmethod
+    def written(text: str, user: Mapping[str, str] | None = None) -> Filters:
+        """One filter alone, and what is known of the customer.
+
+        Raises
+        ------
+        FilterError
+            It cannot be read.
+        """
+        return Filters(filter=text, user=parse(text).about(user or {}))
 
 
 NO_FILTERS = Filters()

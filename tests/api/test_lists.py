@@ -116,3 +116,26 @@ def test_profiles(server: Any) -> None:
     body = server.get("/users/t4", n=2)
     assert len(body["history"]) == 2
     assert server.http.get("/users/nobody").status_code == 404
+
+
+def test_written_filters_over_http(server: Any) -> None:
+    red = server.get("/popular", k=60, filter='colour = user.colour and category = "tea"', **{"user.colour": "red"})
+    assert {item["item_id"] for item in red["items"]} == {"t1", "t5", "t7", "t9"}
+    found = server.post("/rank", {"items": ["t1", "t4", "zz", "c3"], "filter": 'colour = "red"'}, 200)
+    assert [sorted(i["item_id"] for i in found["items"]), found["unknown"], found["left_out"]] == [
+        ["c3", "t1"],
+        ["zz"],
+        ["t4"],
+    ]
+    for route, query in (("/recommend", {}), ("/similar-items", {"item_id": "t1"}), ("/new", {}), ("/session/s", {})):
+        reply = server.http.get(route, params={**query, "filter": "price < 5 and colur = 1"})
+        assert reply.status_code == 400
+        assert reply.json()["error"] == {
+            "code": "filter",
+            "message": "filter, column 15: no item has an attribute 'colur'.",
+            "hint": "Did you mean colour?",
+        }
+    assert server.http.get("/popular", params={"filter": "user.country = 1"}).status_code == 400
+    assert (
+        server.http.get("/popular", params={"colour.x": "1"}).json()["error"]["message"].startswith("/popular has no")
+    )

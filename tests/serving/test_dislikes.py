@@ -15,6 +15,7 @@ from recsys_cli.identity import user_keys
 from recsys_cli.schema import Histories
 from recsys_cli.serving import Engine, Request
 from recsys_cli.serving.history import Distaste
+from recsys_cli.serving.reordering import reorder
 from recsys_cli.store import Store
 from recsys_cli.updates import run_pass
 
@@ -71,7 +72,7 @@ def test_who_buys_it_after_all_may_see_it_again(live: Callable[..., Engine]) -> 
 
 def test_ranked_lists_end_with_it(live: Callable[..., Engine]) -> None:
     engine = live(event("t1", "dislike", user_id="t3"))
-    answer, _ = engine.rank(Request(user_id="t3"), ["t1", "t4", "d1"])
+    answer = reorder(engine, Request(user_id="t3"), ["t1", "t4", "d1"]).answer
     assert answer.item_ids[-1] == "t1"
 
 

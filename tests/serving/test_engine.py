@@ -10,6 +10,7 @@ import pytest
 from recsys_cli.errors import NotFound
 from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Filters, Request
+from recsys_cli.serving.reordering import reorder
 
 
 def test_customers_are_shown_their_taste(engine: Engine) -> None:
@@ -93,11 +94,12 @@ def test_shelves(engine: Engine) -> None:
 
 
 def test_ranking_keeps_everything_and_tells_what_is_unknown(engine: Engine) -> None:
-    answer, unknown = engine.rank(Request(user_id="t4"), ["c1", "t5", "zzz", "t2", "c1", "g0"])
+    found = reorder(engine, Request(user_id="t4"), ["c1", "t5", "zzz", "t2", "c1", "g0"])
+    answer, unknown = found.answer, found.unknown
     assert sorted(answer.item_ids) == ["c1", "g0", "t2", "t5"]
     assert {i[0] for i in answer.item_ids[:2]} == {"t"}
     assert unknown == ["zzz"]
-    stranger, _ = engine.rank(Request(user_id="who"), ["c8", "c0"])
+    stranger = reorder(engine, Request(user_id="who"), ["c8", "c0"]).answer
     assert stranger.item_ids == ["c0", "c8"]
     assert stranger.fallback
 

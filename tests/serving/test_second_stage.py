@@ -15,6 +15,7 @@ from recsys_cli.ranking import trees
 from recsys_cli.ranking.outcome import NEW, RANKER, REPEAT
 from recsys_cli.ranking.ranker import Head, Ranker
 from recsys_cli.serving import Engine
+from recsys_cli.serving.reordering import reorder
 from recsys_cli.serving.request import Filters, Request
 from recsys_cli.serving.rules import Rules
 from recsys_cli.settings import RuleSettings
@@ -121,7 +122,8 @@ def test_pages_do_not_overlap(shop: Any, ranked: Version) -> None:
 
 def test_given_items_are_ordered(shop: Any, ranked: Version) -> None:
     engine = engine_of(shop, ranked)
-    answer, unknown = engine.rank(Request(user_id="g1"), ["g9", "g2", "nothing", "g5", "g0"])
+    found = reorder(engine, Request(user_id="g1"), ["g9", "g2", "nothing", "g5", "g0"])
+    answer, unknown = found.answer, found.unknown
     assert unknown == ["nothing"]
     assert prices(engine, answer) == sorted(prices(engine, answer))
     assert sorted(answer.item_ids) == ["g0", "g2", "g5", "g9"]

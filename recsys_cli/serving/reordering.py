@@ -1,0 +1,60 @@
+"""Items that the shop lists itself, a category page or a search, in the order in which one person should see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .engine import Engine
+from .request import Answer, Request
+from .rules import Picker
+
+
+@dataclass(frozen=True, slots=True)
+class Reordered:
+    """Given items in order.
+
+    Parameters
+    ----------
+    answer
+        Those that are known and fit the filter.
+    unknown
+        Ids that are not known.
+    left_out
+        Ids that are known and do not fit the written filter.
+    """
+
+    answer: Answer
+    unknown: list[str]
+    left_out: list[str]
+
+
+def reorder(engine: Engine, request: Request, item_ids: Sequence[str]) -> Reordered:
+    """These items, best first for the person of the request.
+
+    Nothing is left out but what is not known and what does not fit the request's written filter: rules and other
+    filters do not count, for the shop lists these items anyway. Items that the model has no opinion of come late,
+    popular ones first; what this person turned away from comes last.
+    """
+    person, catalogue = engine.people.find(request), engine.catalogue
+    asked = list(dict.fromkeys(item_ids))
+    known = [i for i in asked if i in catalogue.code_of]
+    codes = np.array(catalogue.codes(tuple(known)), dtype=np.int32)
+    left_out: list[str] = []
+    if request.filters.filter:
+        fits = catalogue.fitting(request.filters)[codes]
+        left_out = [i for i, fit in zip(known, fits.tolist(), strict=True) if not fit]
+        codes = codes[fits]
+    picker = Picker(len(codes), set())
+    ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, engine.people.now)
+    scores = engine.retrieval.scores_of(person, codes) if ranked is None else ranked
+    popular = engine.filler.popular[codes]
+    order = np.lexsort((codes, -popular, -scores, np.isin(codes, person.shunned)))
+    for place in order.tolist():
+        score = float(scores[place])
+        picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)
+    whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
+    answer = engine.answer(picker, whole, known=len(person.past) > 0, person=person)
+    return Reordered(answer, [i for i in asked if i not in catalogue.code_of], left_out)
