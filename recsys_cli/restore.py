@@ -58,7 +58,7 @@ def check(source: Path) -> dict[str, Any]:
         made = json.loads((source / LIST).read_bytes())
         files = dict(made["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        text = f"{source} is no backup of recsys, or its list is damaged."
+        text = f"{source} is not a recsys backup, or its list is damaged."
         raise InputError(text, "Name another directory.") from None
     if made["format"] > FORMAT:
         raise InputError(f"{source} was made by a newer recsys ({made['recsys']}).", "Upgrade recsys.")

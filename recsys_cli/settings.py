@@ -148,7 +148,7 @@ class IngestSettings:
     non_products: tuple[str, ...] = _s(
         ("POST", "POSTAGE", "SHIPPING", "SHIP", "VERSAND", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK",
          "ADJUST*", "gift_*", "custom-amount", "custom_amount"),
-        "Patterns of item ids that are no products (postage, fees, vouchers), whatever their case.",
+        "Patterns of item ids that are not products (postage, fees, vouchers), whatever their case.",
     )  # fmt: skip
     non_product_titles: tuple[str, ...] = _s(
         ("postage*", "dotcom postage", "carriage*", "shipping*", "delivery fee*", "handling*", "manual", "discount*",
@@ -163,7 +163,7 @@ class IngestSettings:
          "spedizione*", "mancia*", "buono regalo*", "sconto*", "verzendkosten*", "verzending*", "bezorgkosten*", "fooi",
          "cadeaubon*", "cadeaukaart*", "korting*", "frakt*", "presentkort*", "gavekort*", "koszt* wysy*", "wysyłka*",
          "przesyłka*", "karta podarunkowa*", "doprava*", "poštovné*", "dárkový poukaz*", "toimitus*", "lahjakortti*"),
-        "Patterns of titles that are no products, on lines whose item id has fewer than four digits.",
+        "Patterns of titles that are not products, on lines whose item id has fewer than four digits.",
     )  # fmt: skip
     nobody: tuple[str, ...] = _s(
         (), "Words that stand for no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."

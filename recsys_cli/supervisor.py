@@ -152,7 +152,7 @@ class Supervisor:
         before = self._state
         self._state = replace(before, failures=0, error="", succeeded_at=time.time(), healthy=True)
         if before.failures:
-            logger.warning("The %s is well again after %d failures in a row.", self.name, before.failures)
+            logger.warning("The %s recovered after %d failures in a row.", self.name, before.failures)
             if self.recovered is not None:
                 self._tell(self.recovered, before)
 

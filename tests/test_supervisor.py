@@ -110,7 +110,7 @@ def test_the_same_failure_fills_no_log(caplog: pytest.LogCaptureFixture) -> None
     lines = [r.message for r in caplog.records]
     assert len(lines) == 11  # the 1st, 2nd, 4th … 512th, and the end of it
     assert "ValueError: the same" in lines[0]
-    assert lines[-1] == "The test loop is well again after 1000 failures in a row."
+    assert lines[-1] == "The test loop recovered after 1000 failures in a row."
 
 
 def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

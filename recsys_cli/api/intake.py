@@ -101,7 +101,7 @@ def _must_exist(service: Service, item_id: str) -> None:
     if record is None:
         raise NotFound(f"There is no item '{item_id}'.", "Add it with PUT.")
     if record.get("retired_at") is not None:
-        raise NotFound(f"The item '{item_id}' was taken out of the catalogue before.", "Bring it back with PUT.")
+        raise NotFound(f"The item '{item_id}' was removed from the catalogue.", "Bring it back with PUT.")
 
 
 async def _write_item(service: Service, call: Call, op: str) -> Reply:

@@ -243,7 +243,7 @@ class Artifacts:
             return held_back
         if newer is not None:
             raise newer
-        raise NoModel(f"No version in {self.versions_dir} is whole.", "Run recsys train.")
+        raise NoModel(f"No version in {self.versions_dir} is intact.", "Run recsys train.")
 
     def was_served(self) -> bool:
         """Whether any version was ever served, as far as can be told: damaged ones count."""

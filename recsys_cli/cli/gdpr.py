@@ -200,7 +200,7 @@ def verify(
 ) -> None:
     """Search every file that is ours for people; fails if anybody is found.
 
-    Files of the watched folder are the shop's own: those that name them are listed, and are no failure.
+    Files of the watched folder are the shop's own: those that name them are listed; that is not a failure.
     """
     from ..gdpr import verify as search
 
@@ -323,7 +323,7 @@ def rectify(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put right what is wrong about a person, and leave no byte of what it was (article 16)."""
+    """Correct a person's data, and leave no byte of what it was (article 16)."""
     from ..gdpr.rights.rectify import rectify as put_right
 
     run = start(db, artifacts, config, as_json)
@@ -333,7 +333,7 @@ def rectify(
     pairs = dict(pair.partition("=")[::2] for pair in set_ or [])
     values = {name.strip(): value or None for name, value in pairs.items()}
     done = put_right(*open_state(run), run.settings, user, values, remove_item or [], run.progress)
-    text = f"Put right: {done.profiles} profiles, {done.events} events removed."
+    text = f"Corrected: {done.profiles} profiles, {done.events} events removed."
     run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
 
 

@@ -114,7 +114,7 @@ def ingest(
         str | None, typer.Option("--reason", help="Only those rejected for this.", rich_help_panel=REJECTED)
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=100_000, help="Show so many.", rich_help_panel=REJECTED)
+        int, typer.Option("--limit", min=1, max=100_000, help="Rows to show.", rich_help_panel=REJECTED)
     ] = 20,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,

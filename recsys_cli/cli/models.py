@@ -152,5 +152,5 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
 def _instead(marked: str, served: str) -> str:
     """Which version is served in place of the damaged one that is marked."""
     if not served:
-        return f"{marked} is damaged, and no other version is whole: run recsys train."
+        return f"{marked} is damaged, and no other version is intact: run recsys train."
     return f"{marked} is damaged: {served} is served until recsys train or the next update publishes."

@@ -143,7 +143,7 @@ def similar(
         if rows:
             console.print(item_table(f"Like {item}", rows))
         else:
-            console.print(f"There is no other item to show beside {item}.", highlight=False, markup=False)
+            console.print(f"There is no other item to show with {item}.", highlight=False, markup=False)
 
     run.emit({"item_id": item, "version": engine.version, "items": rows}, render)
 

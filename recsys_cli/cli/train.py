@@ -25,7 +25,9 @@ def train(
     ranker: Annotated[
         bool, typer.Option("--ranker", help="Learn only the order of candidates again, for the served model.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Serve it even if it is worse than what is served.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish it even if it is worse than the current version.")
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,

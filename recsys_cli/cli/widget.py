@@ -184,5 +184,7 @@ def _raw(out: Console, text: str) -> None:
 def _address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c in url for c in "\"'<>\\ ?#"):
-        raise UsageError(f"--url must be an address like https://rec.shop.example, got '{url}'.", "Give it whole.")
+        raise UsageError(
+            f"--url must be an address like https://rec.shop.example, got '{url}'.", "Give the full address."
+        )
     return url.rstrip("/")

@@ -77,7 +77,7 @@ def _weights(e: EventFigures, weights: Mapping[str, float]) -> list[Finding]:
     what = ", ".join(f"{kind[:40]} ({n:,})" for kind, n in list(unknown.items())[:5])
     more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
     sentence = f"{sum(unknown.values()):,} events count for nothing, for their type has no weight: {what}{more}."
-    advice = "Set one under [events.weights] in recsys.toml; 0 says that it is meant so."
+    advice = "Set one under [events.weights] in recsys.toml; 0 says that this is intended."
     return [Finding("no_weight", HINT, sentence, advice)]
 
 
@@ -95,7 +95,9 @@ def _doubles(e: EventFigures) -> list[Finding]:
             f"{e.repeated:,} purchases ({e.repeated / purchases:.0%}) repeat one of the same customer, item, time."
         )
         found.append(
-            Finding("duplicates", WARNING, sentence, "Look whether the export writes a line a piece or a parcel.")
+            Finding(
+                "duplicates", WARNING, sentence, "Check whether the export writes one line per piece or per parcel."
+            )
         )
     return found
 
@@ -118,7 +120,7 @@ def _clock(e: EventFigures, now: float) -> list[Finding]:
     found = []
     if e.events > 100 and e.midnight > 0.5 * e.events:
         sentence = (
-            f"{e.midnight / e.events:.0%} of events happened at midnight sharp: the export has dates without times."
+            f"{e.midnight / e.events:.0%} of events happened at exactly midnight: the export has dates without times."
         )
         found.append(Finding("midnight", WARNING, sentence, "Export the time of day; the order of clicks matters."))
     elif quiet := _quiet_by_day(e.hours):
@@ -175,7 +177,7 @@ def _fit(c: CatalogueFigures, e: EventFigures) -> list[Finding]:
         if share > 0.5:
             sentence += " Do events and catalogue name items the same way?"
         if c.only_heard:
-            sentence += f" Lists leave out {c.only_heard:,} of them that nobody but the server has heard of."
+            sentence += f" Lists leave out {c.only_heard:,} of them that are known only from events received over HTTP."
         severity = BROKEN if share > 0.9 else WARNING if share > 0.02 else HINT
         advice = "Run: recsys ingest PRODUCTS.csv --type items"
         if share > 0.5:

@@ -116,6 +116,8 @@ def _unknown_fields(settings: Settings) -> list[Finding]:
             if name not in fields:
                 near = difflib.get_close_matches(name, fields, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"Fields: {', '.join(f.name for f in FIELDS[kind])}."
-                sentence = f"'{name}' in [ingest.map_{kind}] is no field of {kind}: files with that column are refused."
+                sentence = (
+                    f"'{name}' in [ingest.map_{kind}] is not a field of {kind}: files with that column are refused."
+                )
                 found.append(Finding("mapping", HINT, sentence, hint))
     return found

@@ -149,8 +149,8 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
         "future does.",
         "fifth": "The later fifth of each history was hidden: this tells less of the next month than a split by time."
         if split.asked
-        else "Times cannot be believed, or too few came back to split by them: the later fifth of each history was "
-        "hidden, which tells less of the next month than a split by time.",
+        else "The times are not reliable, or too few customers came back to split by them: the later fifth of each "
+        "history was hidden, which tells less of the next month than a split by time.",
     }
     return {
         "by": split.by,

@@ -52,7 +52,7 @@ def in_words(report: dict[str, Any]) -> str:
     t = report["totals"]
     if not t["seen"]:
         return (
-            "Nobody is known to have seen a list yet: embed the carousel with data-consent, or post impressions and "
+            "No impressions have been received yet: embed the carousel with data-consent, or post impressions and "
             "clicks with the answer's request_id to /events."
         )
     share = "" if t["share_of_revenue"] is None else f", {percent(t['share_of_revenue'])} of what the shop sold"
@@ -74,7 +74,7 @@ def _tiles(report: dict[str, Any]) -> str:
         ("Orders with an item from a list", count(t["orders"]), f"of {count(t['shop_orders'])}"),
         ("Sales per 1,000 items seen", money(t["per_thousand_seen"]), f"{count(t['seen'])} items seen"),
         ("Clicked of what was seen", percent(t["ctr"]), f"{count(t['clicks'])} clicks"),
-        ("Only popular items", percent(t["fallback_share"]), "of what was answered, for want of better"),
+        ("Only popular items", percent(t["fallback_share"]), "of what was answered, because nothing better was known"),
         (
             "Catalogue shown",
             percent(exposure["coverage"], 0),

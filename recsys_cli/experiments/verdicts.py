@@ -136,7 +136,7 @@ def _split(con: duckdb.DuckDBPyConnection, one: Experiment, days: float) -> dict
     left = s.days_left(money, n, float(variance), days) if n else None
     alarm = ""
     if odds > BROKEN_SPLIT:
-        alarm = f"visitors are not split in halves ({len(a):,} and {len(b):,}), so nothing can be told from them"
+        alarm = f"visitors are not split in halves ({len(a):,} and {len(b):,}), so nothing can be concluded"
     elif money.high < 0 or others["bought"].high < 0:
         alarm = f"{_arm(one, 'b')} sells less"
     if alarm and odds > BROKEN_SPLIT:
@@ -183,7 +183,7 @@ def _arm(one: Experiment, letter: str) -> str:
 
 def _in_days(left: int | None) -> str:
     if left is None:
-        return " If there is a difference, it is too small to be told soon."
+        return " If there is a difference, it is too small to be detected soon."
     return f" About {left:,} more {'day' if left == 1 else 'days'} if it goes on like this."
 
 

@@ -196,7 +196,7 @@ def _numbers(c: Context) -> list[Check]:
     if "qty" in c.has:
         found += [
             Check("bad_qty", "Its quantity is not a number.", "t_qty IS NOT NULL AND raw_qty IS NULL", "qty"),
-            Check("huge_qty", "Its quantity is beyond belief.", "abs(raw_qty) > 2147483647", "qty"),
+            Check("huge_qty", "Its quantity is implausibly large.", "abs(raw_qty) > 2147483647", "qty"),
             Check("no_qty", "Its quantity is zero.", "raw_qty = 0", "qty"),
         ]
     for name, what in (("position", "position"), ("margin", "margin")):

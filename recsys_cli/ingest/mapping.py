@@ -234,7 +234,7 @@ def _said(source: Source, kind: str, said: Mapping[str, str], extra: Sequence[st
         if name not in fields and name not in extra:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Fields: {', '.join(f.name for f in FIELDS[kind])}."
-            raise UsageError(f"'{name}' is no field of {kind}.", hint)
+            raise UsageError(f"'{name}' is not a field of {kind}.", hint)
         chosen[name] = tuple(_position(source, name, part) for part in _alternatives(source, column))
     return chosen
 

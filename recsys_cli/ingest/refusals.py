@@ -56,7 +56,7 @@ def names_people(columns: Sequence[str]) -> bool:
 
 
 def refuse_dealings(source: Source, understood: Understanding, rows: int, things: int) -> None:
-    """Stop where sales would be taken for a catalogue, or visits for a list of customers, for want of a known name.
+    """Stop where sales would be taken for a catalogue, or visits for a list of customers, without a known name.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def refuse_packed_products(source: Source, columns: Mapping[str, tuple[int, ...]
                 if packed and len(packed) * 5 >= len(values):
                     raise InputError(
                         f"The column {source.columns[i]!r} of {source.path} holds {kind} (such as {packed[0][:60]!r}), "
-                        f"which is no {what} number.",
+                        f"which is not a {what} number.",
                         "Export one row for each order line, with a column for the product's number, or JSON of the "
                         "shop's API as it is.",
                     )

@@ -88,7 +88,7 @@ def export(settings: Settings, out: Path, *, reason: str | None, waiting: Waitin
     Each file written and its rows.
     """
     if out.suffix not in (".csv", ".jsonl", ".parquet"):
-        raise UsageError(f"{out} is no kind of file we write.", "Name it .csv, .jsonl or .parquet.")
+        raise UsageError(f"{out} is not a file type that recsys writes.", "Name it .csv, .jsonl or .parquet.")
     with Store(settings.db, settings.store, waiting=waiting).writing() as con:
         con.execute(
             "UPDATE rejected SET rejected_id = rowid + 1 + (SELECT coalesce(max(rejected_id), 0) FROM rejected) "

@@ -345,7 +345,7 @@ class _Stage:
         ).fetchall()
         total = sum(n for _, _, n in counted)
         for wanted, what in (
-            ((BACK, UNPAID), "are no sales by their status"),
+            ((BACK, UNPAID), "are not sales by their status"),
             ((UNKNOWN,), "have a status that is not known and count as sales"),
         ):
             found = [(s, n) for state, s, n in counted if state in wanted]

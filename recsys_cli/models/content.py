@@ -87,7 +87,7 @@ class Content(VectorModel):
 def _latent(features: sp.csr_matrix, config: ContentConfig, seed: int, threads: int) -> Float32:
     if not features.shape[1]:
         raise NotEnoughData(
-            "The catalogue says nothing of its items.", "Run recsys ingest FILE with titles, categories or tags."
+            "The catalogue has no text about its items.", "Run recsys ingest FILE with titles, categories or tags."
         )
     # Rows are items, so that the right vectors are of features: the smaller side of most shops.
     basis, values = right_vectors(features, config.factors, seed=seed, threads=threads or 2)
@@ -154,7 +154,7 @@ def read_vectors(path: Path, items: IdMap) -> Float32:
         raise InputError(f"The vectors of {path} are not equally long: {_few(lengths)}.", "Write them all alike.")
     flat = np.asarray(pc.list_flatten(lists).to_numpy(zero_copy_only=False), dtype=np.float32)
     if not np.isfinite(flat).all():
-        raise InputError(f"The vectors of {path} hold values that are no numbers.", "Leave such items out.")
+        raise InputError(f"The vectors of {path} contain values that are not numbers.", "Leave such items out.")
     codes = items.codes(pc.cast(table["item_id"].combine_chunks(), pa.string()))
     out = np.zeros((len(items), lengths[0]), dtype=np.float32)
     out[codes[codes >= 0]] = flat.reshape(-1, lengths[0])[codes >= 0]

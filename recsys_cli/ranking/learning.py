@@ -79,7 +79,7 @@ def learn(
     n_items = split.train.interactions.n_items
     most = int(np.clip(_SCORES // n_items, 500, _USERS))
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
-    with progress.stage("Learning the order of candidates", 2 * MOMENTS) as advance:
+    with progress.stage("Training the ranker", 2 * MOMENTS) as advance:
         older, fitting = [], 0.0
         for number, past in enumerate(_before(split), 1):
             begin = time.monotonic()
@@ -107,7 +107,7 @@ def _hindrance(split: Split, model: Model) -> str:
     if not trees.available():
         return f"LightGBM is not installed. {trees.INSTALL}"
     if split.by != "time":
-        return "Times cannot be believed, so that there is no past moment to learn from."
+        return "The times are not reliable, so there is no past moment to learn from."
     if not model.capabilities.personal:
         return f"The model {model.name} has the same list for everybody."
     n_items = split.train.interactions.n_items

@@ -54,7 +54,7 @@ class Arm:
             return Arm(kind, value)
         if kind == RULES and value:
             return Arm(kind, "", tuple(_rule(pair) for pair in value.split(",")))
-        raise UsageError(f"'{text}' is no way of making a list.", _KNOWN)
+        raise UsageError(f"'{text}' is not a way to make a list.", _KNOWN)
 
 
 def _rule(pair: str) -> tuple[str, Any]:
@@ -62,7 +62,7 @@ def _rule(pair: str) -> tuple[str, Any]:
     row = _RULES.get(name)
     if row is None or not equals or row.type not in (bool, int, float):
         known = ", ".join(n for n, r in _RULES.items() if r.type in (bool, int, float))
-        raise UsageError(f"'{pair}' is no rule that an experiment can change.", f"Known: {known}.")
+        raise UsageError(f"'{pair}' is not a rule that an experiment can change.", f"Known: {known}.")
     try:
         return name, typed(row.type, text, row.bounds)
     except ValueError as e:

@@ -34,7 +34,7 @@ class Split:
     future
         Histories of all users over what was hidden, parallel to those of `train`.
     by
-        How it was split; "fifth", the later fifth of each history, where times cannot be believed; "next", the later
+        How it was split; "fifth", the later fifth of each history, where times are not reliable; "next", the later
         part of time, of which every event is asked for after all that was before it in the same history.
     asked
         Whether somebody wanted it split like that.
@@ -100,7 +100,7 @@ def without(matrix: sp.csr_matrix, taken: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, seed: int = 42) -> Split | None:
-    """Split off the last part of time; where times cannot be believed, a large part of each user's history.
+    """Split off the last part of time; where times are not reliable, a large part of each user's history.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ class Store:
             raise self._no_database()
 
     def _no_database(self) -> StoreError:
-        return StoreError(f"{self.path} is no DuckDB database, or it is damaged.", "Restore it from a backup.")
+        return StoreError(f"{self.path} is not a DuckDB database, or is damaged.", "Restore it from a backup.")
 
     def _keep_copy(self, wanted: bool) -> None:
         """The database as it is before it is brought up to this version's format, or no such copy any more."""

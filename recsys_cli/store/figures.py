@@ -45,7 +45,7 @@ class EventFigures:
     midnight
         Events at 00:00:00 UTC.
     hours
-        Events by hour of the day, UTC; those at midnight sharp left out.
+        Events by hour of the day, UTC; those at exactly midnight left out.
     longest_gap
         Days, and when it began, of the longest time without an event.
     usual_gap

@@ -82,9 +82,9 @@ def attempt_of(failures: Sequence[RecsysError]) -> Attempt | None:
 
 
 def tell_owner(command: str, progress: Progress, *, failure: str, failures: int) -> None:
-    """Run the owner's command at the 1st, 2nd, 4th, 8th … failure in a row, and once when a pass has gone well again.
+    """Run the owner's command at the 1st, 2nd, 4th, 8th … failure in a row, and once when a pass has succeeded again.
 
-    The command finds the sentence on its standard input and in RECSYS_FAILURE, which is empty when all is well again,
+    The command finds the sentence on its standard input and in RECSYS_FAILURE, which is empty after a recovery,
     and the number of failures in a row in RECSYS_FAILURES.
 
     Parameters
@@ -99,7 +99,7 @@ def tell_owner(command: str, progress: Progress, *, failure: str, failures: int)
     if not command or not failures or (failure and failures & (failures - 1)):
         return
     times = f"{failures} failed pass{'es' if failures > 1 else ''}"
-    told = failure or f"The update worker is well again after {times}."
+    told = failure or f"The update worker recovered after {times}."
     run_owner_command(command, told, progress, RECSYS_FAILURE=failure, RECSYS_FAILURES=str(failures))
 
 

@@ -201,7 +201,7 @@ def rollback(artifacts: Artifacts, *, model: bool = False) -> tuple[str, Version
                 continue
             artifacts.point_to(version.name)
             return pointed, version
-    raise ArtifactError(f"There is no whole version from before {pointed}.", "Run recsys models list.")
+    raise ArtifactError(f"There is no intact version older than {pointed}.", "Run recsys models list.")
 
 
 def _earlier(artifacts: Artifacts, pointed: str, model: bool) -> list[str]:

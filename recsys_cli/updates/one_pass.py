@@ -89,7 +89,7 @@ def alone(
     """
 
     def busy(who: str) -> RecsysError:
-        return AnotherWorker(f"An update worker is already running on {artifacts.root} ({who}); leaving it to it.")
+        return AnotherWorker(f"An update worker is already running on {artifacts.root} ({who}); nothing to do.")
 
     private_dir(artifacts.root)
     told = (lambda who: waiting(f"Waiting for the update worker ({who}) …")) if waiting else None
@@ -324,7 +324,7 @@ def _with_newer_order(version: Version, artifacts: Artifacts, settings: Settings
     from .training_process import train_apart
 
     _tried[artifacts.root] = now
-    progress.note(f"Learning the order again: {why}.")
+    progress.note(f"Training the ranker again: {why}.")
     try:
         return train_apart(settings, None, why, artifacts, progress).name
     except (MemoryExceeded, NotEnoughData, Superseded) as e:

@@ -146,7 +146,7 @@ def test_the_catalogue_changes_at_once(start: Start, eventually: Eventually) -> 
     assert ids(server.get("/popular", include="g0")) == []
     again = server.http.delete("/items/g0")
     assert again.status_code == 404
-    assert "was taken out of the catalogue" in again.json()["error"]["message"]
+    assert "was removed from the catalogue" in again.json()["error"]["message"]
     for body in ({"price": "1"}, {"price": -1}, {"colour": "red"}, {}, {"availability": 1}, {"attributes": []}):
         assert server.http.put("/items/g0", json=body).status_code == 400, body
 

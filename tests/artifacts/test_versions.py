@@ -215,7 +215,7 @@ class TestReading:
 
     def test_nothing_whole_is_left(self, artifacts: Artifacts) -> None:
         spoil(publish(artifacts, b"one").path / "b.bin", "cut")
-        with pytest.raises(NoModel, match="is whole"):
+        with pytest.raises(NoModel, match="is intact"):
             artifacts.current()
 
     def test_a_newer_format_is_refused_and_not_called_damaged(self, artifacts: Artifacts) -> None:

@@ -38,7 +38,7 @@ def test_whoever_bought_everything_is_told_of_repeat(recsys: Recsys, shop: Calla
     )
     assert "p0" in recsys("recommend", "c1", "--repeat").stdout
     assert json.loads(recsys("recommend", "c1", "--json").stdout)["items"] == []
-    assert recsys("similar", "p0").stdout == "There is no other item to show beside p0.\n"
+    assert recsys("similar", "p0").stdout == "There is no other item to show with p0.\n"
 
 
 @pytest.mark.parametrize("rules", [{}, {"RECSYS_RULES_MAX_PER_CATEGORY": "9"}], ids=["fast lists", "lists one by one"])

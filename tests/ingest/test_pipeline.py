@@ -243,7 +243,7 @@ def test_wrong_names_get_the_nearest_right_one(settings: Settings, tmp_path: Pat
     file = written(tmp_path, "Kunde Nr,Artikel,Tag\nu,a,2024-01-01\n")
     with pytest.raises(InputError, match=r"no column 'Kunden Nr'\. Did you mean --map user_id='Kunde Nr'"):
         take(settings, file, said={"user_id": "Kunden Nr"})
-    with pytest.raises(UsageError, match=r"'usr_id' is no field of events\. Did you mean user_id"):
+    with pytest.raises(UsageError, match=r"'usr_id' is not a field of events\. Did you mean user_id"):
         take(settings, file, said={"usr_id": "Artikel", "user_id": "Kunde Nr", "item_id": "Artikel", "ts": "Tag"})
     with pytest.raises(UsageError, match=r"no preset 'shopfy'\. Did you mean shopify"):
         take(settings, file, preset="shopfy")

@@ -94,7 +94,7 @@ def test_states_and_nobody(take: Take, rows: Rows, tmp_path: Path) -> None:
     report = take(tmp_path / "f.csv")
     assert {r.name for r in report.reasons} == {"unpaid", "no_user"}
     assert rows("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 1") == [("purchase", 2), ("refund", 3)]
-    assert any("are no sales by their status: annulé 1" in n for n in report.notes)
+    assert any("are not sales by their status: annulé 1" in n for n in report.notes)
 
 
 def test_an_edited_order_replaces_itself_and_can_be_taken_back(

@@ -313,7 +313,7 @@ class TestDamage:
         store.path.parent.mkdir()
         store.path.write_bytes(content)
         for way in (store.reading, store.writing):
-            with pytest.raises(StoreError, match=r"is no DuckDB database, or it is damaged\. Restore"), way():
+            with pytest.raises(StoreError, match=r"is not a DuckDB database, or is damaged\. Restore"), way():
                 pass
         assert waited == []
         assert store.path.read_bytes() == content
@@ -349,7 +349,7 @@ class TestDamage:
         lines = run.stdout.splitlines()
         assert len(lines) == len(damaged)
         fine = f"[(200000, {sum(range(200_000))}, 'u')]"
-        assert [line for line in lines if line != fine and "is no DuckDB database, or it is damaged" not in line] == []
+        assert [line for line in lines if line != fine and "is not a DuckDB database, or is damaged" not in line] == []
 
     def test_an_export_that_is_damaged_is_not_blamed_on_the_database(self, store: Store, tmp_path: Path) -> None:
         export = tmp_path / "export.parquet"

@@ -73,7 +73,7 @@ def test_the_owner_is_told_at_growing_intervals_and_when_all_is_well(tmp_path: P
     tell_owner(f'cat >> "{told}"', SILENT, failure="", failures=0)
     assert told.read_text().splitlines() == [
         *(f"failure {n}" for n in (1, 2, 4, 8, 16)),
-        "The update worker is well again after 19 failed passes.",
+        "The update worker recovered after 19 failed passes.",
     ]
 
 
@@ -130,7 +130,7 @@ class TestPointer:
     ) -> None:
         train()
         (artifacts.versions_dir / "v000001" / "model.json").write_text("{")
-        with pytest.raises(NoModel, match="is whole"):
+        with pytest.raises(NoModel, match="is intact"):
             run_pass(shop, artifacts, values)
         monkeypatch.setattr("recsys_cli.updates.one_pass.FIRST_EVENTS", 100)
         healing = replace(values, update=replace(values.update, retrain=True), train=replace(values.train, model="als"))

@@ -67,7 +67,7 @@ def test_back_one_version_or_one_model_and_forth_again(
     assert lineage.entries(four)[0].trained == "v000001"
     assert lineage.rollback(four)[1].name == "v000002"
     assert lineage.rollback(four)[1].name == "v000001"
-    with pytest.raises(ArtifactError, match="no whole version from before v000001"):
+    with pytest.raises(ArtifactError, match="no intact version older than v000001"):
         lineage.rollback(four)
 
 
@@ -154,7 +154,7 @@ def test_a_check_that_finds_damage_says_so_by_its_exit_code(four: Artifacts, rec
             if instead:
                 assert f"v000004 is damaged: {instead} is served" in said
             else:
-                assert ("v000004 is damaged, and no other version is whole" in said) is (instead == "")
+                assert ("v000004 is damaged, and no other version is intact" in said) is (instead == "")
 
 
 def test_the_list_reads_no_more_than_the_manifests(four: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ function rates(daily) {
   const sums = total(daily);
   return make('div', { class: 'tiles charts' },
     card('Clicked of what was seen, %', line('Clicked of what was seen', labels, of('ctr'), `${percent(sums.ctr)} over all`)),
-    card('Only popular items, for want of better, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
+    card('Only popular items, because nothing better was known, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
 }
 
 /** A table that scrolls in its box; columns are [heading, cell of a row, whether it is text]. */

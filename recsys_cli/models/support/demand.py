@@ -51,7 +51,7 @@ def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0
     ----------
     tau_days
         Days after which a customer counts 1/e, from the newest event on, so that an old export is aged by its own
-        clock; 0 for popularity of all time. Times that cannot be believed (see `usable_time`) are not aged by.
+        clock; 0 for popularity of all time. Times that are not reliable (see `usable_time`) are not aged by.
     qty_power
         A customer counts by the quantity to this power.
     """

@@ -27,7 +27,7 @@ def boost(data: Interactions, power: float) -> Float32:
     Co-occurrences are counted over all the past, in most of which a new item was not on offer: who did not buy it then
     did not turn it down. So its scores are divided by its share of the shop's events since it was first seen, to a
     power. On Online Retail this is worth more than the choice of the model (EASE: NDCG@10 .117 to .137).
-    All 1 where times cannot be believed.
+    All 1 where times are not reliable.
 
     What few have ever wanted was not first seen late because it is new: on offer all the time, an item that n customers
     have had has its first sale that late with a chance of about share^n. Only where that is small is it taken for new.
