@@ -73,6 +73,7 @@ SERVED_COLUMNS: Mapping[str, str] = {
     "fallbacks": "INTEGER",  # items that are there because nothing better was known
     "seconds": "DOUBLE",  # it took to find them
     "share": "DOUBLE",  # of answers that were logged then
+    "swap": "INTEGER",  # the place drawn to be exchanged with the first; negative: drawn, and left where it was
 }
 GUEST = "\x1f"  # ids with control characters are refused, so no customer's id begins with it
 

@@ -290,6 +290,19 @@ class RuleSettings:
 
 
 @dataclass(frozen=True)
+class RankingSettings:
+    """Learning the order of candidates from what was seen and clicked."""
+
+    ipw: bool = _s(True, "Weigh clicks by one over the chance that their place in the list is looked at.")
+    swap_share: float = _s(
+        0.0,
+        "Share of personal lists in which a place drawn by chance is, in half of them, exchanged with the first; from "
+        "these it is known how likely places are looked at.",
+        high=1,
+    )
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """What is logged of answers, and what counts as sold by them."""
 
@@ -324,6 +337,7 @@ class Settings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     serve: ServeSettings = ServeSettings()
     rules: RuleSettings = RuleSettings()
+    ranking: RankingSettings = RankingSettings()
     gdpr: GdprSettings = GdprSettings()
     privacy: PrivacySettings = PrivacySettings()
     retention: RetentionSettings = RetentionSettings()

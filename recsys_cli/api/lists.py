@@ -89,7 +89,7 @@ def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown
     items, sources = answer.item_ids[:_LOGGED], answer.sources[:_LOGGED]
     service.served.note(
         call.request_id,
-        Answered(route, engine.trained, items, sources, sum(answer.fallbacks)),
+        Answered(route, engine.trained, items, sources, sum(answer.fallbacks), shown.swap),
         seconds=time.perf_counter() - started,
         placement=(call.query.get("placement") or "")[:_LONGEST_PLACEMENT],
         trial=Trial(shown.experiment, shown.arm, shown.teams) if shown.experiment else None,

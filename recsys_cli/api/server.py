@@ -43,6 +43,7 @@ class ServePlan:
     artifacts: Path
     secret: str
     images: Path | None
+    swap_share: float = 0.0
 
     def dump(self) -> bytes:
         """For another process; holds the secret, so it goes through a pipe and never into arguments."""
@@ -56,7 +57,9 @@ class ServePlan:
         given |= {name: tuple(given[name]) for name in ("cors_origins", "trusted_proxies")}
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
-        return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images)
+        return ServePlan(
+            ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, tree["swap_share"]
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -151,7 +154,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     threadpool_limits(1)
     # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
     sys.setswitchinterval(0.0005)
-    service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log)
+    service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
     service.live.start(*first.result())
     gc.enable()
 

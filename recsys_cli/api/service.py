@@ -41,12 +41,15 @@ class Service:
         Takes events.
     images
         Folder shown under /sample-images/, or None.
+    swap_share
+        See `arms.Comparison`.
     """
 
     settings: ServeSettings
     live: Live
     images: Path | None
     log: Log
+    swap_share: float = 0.0
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
     access: Access = field(init=False)
@@ -63,7 +66,13 @@ class Service:
 
     @staticmethod
     def of(
-        settings: ServeSettings, rules: Rules, artifacts: Artifacts, secret: str, images: Path | None, log: Log
+        settings: ServeSettings,
+        rules: Rules,
+        artifacts: Artifacts,
+        secret: str,
+        images: Path | None,
+        log: Log,
+        swap_share: float = 0.0,
     ) -> Service:
         """A service on an artifacts directory; `secret` as in `identity.load_secret`."""
 
@@ -73,7 +82,7 @@ class Service:
             log(event, **facts)
 
         live = Live(artifacts, secret, settings.poll, counted, rules, ranker_ms=settings.ranker_ms)
-        return Service(settings, live, images, log)
+        return Service(settings, live, images, log, swap_share)
 
     def __post_init__(self) -> None:
         # Not divided by the workers: a client that keeps its connection meets the same one every time.
@@ -85,7 +94,7 @@ class Service:
         # What was answered is on disk before anybody is told that it was seen.
         self.limits = EventLimits(self.settings)
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
-        self.comparison = Comparison((), self.live.other, self.settings.holdout)
+        self.comparison = Comparison((), self.live.other, self.settings.holdout, self.swap_share)
 
     async def start(self) -> None:
         """Begin to keep up; the version is loaded by `live.start` before."""
@@ -148,7 +157,7 @@ class Service:
         seen = running.stamp(self.live.artifacts.root / running.FILE)
         if seen != self._compared:
             active = running.read(self.live.artifacts.root).active()
-            self.comparison = Comparison(active, self.live.other, self.settings.holdout)
+            self.comparison = Comparison(active, self.live.other, self.settings.holdout, self.swap_share)
             self._compared = seen
             self.live.want({arm.removeprefix("version:") for one in active for arm in one.arms if ":v" in arm})
 

@@ -34,6 +34,8 @@ class Answered:
         Ids in the order of the list, and what proposed each.
     fallbacks
         Items that are there because nothing better was known.
+    swap
+        See `schema.SERVED_COLUMNS`; 0 where no place was drawn.
     """
 
     route: str
@@ -41,6 +43,7 @@ class Answered:
     items: Sequence[str]
     sources: Sequence[str]
     fallbacks: int
+    swap: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ServedLog:
     writer
         To a segment of this process's own.
     share
-        Of answers that are logged, 0 to 1; those of experiments always are.
+        Of answers that are logged, 0 to 1; those of experiments, and with places drawn by chance, always are.
     dropped
         Answers that were not logged because the disk or the worker did not keep up.
     """
@@ -85,7 +88,7 @@ class ServedLog:
         trial: Trial | None = None,
     ) -> None:
         """Remember an answer until the next flush; `seconds` is what it took, `trial` the experiment it is part of."""
-        share = 1.0 if trial else self.share
+        share = 1.0 if trial or answered.swap else self.share
         if share < 1.0 and random.random() >= share:
             return
         if len(self._waiting) >= _MOST_WAITING:
@@ -102,6 +105,8 @@ class ServedLog:
             "seconds": round(seconds, 6),
             "share": share,
         }
+        if answered.swap:
+            line["swap"] = answered.swap
         if placement:
             line["placement"] = placement
         if trial:

@@ -35,6 +35,9 @@ def evaluate(
     ranker: Annotated[
         bool, typer.Option("--ranker", help="Compare the served model's order with that of a ranker learned now.")
     ] = False,
+    no_ipw: Annotated[
+        bool, typer.Option("--no-ipw", help="Learn the order from clicks as they are, wherever in a list they fell.")
+    ] = False,
     window_days: Annotated[float | None, typer.Option("--window-days", help="Days held out.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     db: DbOption = None,
@@ -45,7 +48,12 @@ def evaluate(
     """Compare models by what they would have recommended for the last part of time."""
     if by is not None and by not in _BY:
         raise UsageError(f"--by must be one of {', '.join(_BY)}, got '{by}'.", "See recsys evaluate --help.")
-    run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
+    ipw = False if no_ipw else None
+    run = start(
+        db, artifacts, config, as_json, train__seed=seed, ranking__ipw=ipw, evaluation__window_days=window_days
+    )  # fmt: skip
+    if no_ipw and not ranker:
+        raise UsageError("--no-ipw is about the ranker.", "Give it with --ranker.")
     if ranker:
         if models or by or repeat:
             raise UsageError("--ranker is about the served model.", "Leave --models, --by and --repeat out.")

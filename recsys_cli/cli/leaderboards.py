@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..evaluation import Interval, Report
 from ..experiments.charts import sparkline
-from ..ranking.outcome import NEW, REPEAT, told
+from ..ranking.outcome import NEW, REPEAT, clicks_told, told
 from ..tuning.search import Tried
 
 _CURVE = 50  # trials shown, the newest
@@ -165,4 +165,7 @@ def ranker_board(found: Mapping[str, Any]) -> RenderableType:
         values = [f"{verdict[name]:.4f}" for name in ("first", "ranked")]
         on = "on" if kind in found["on"] else "off"
         table.add_row(Text(words[kind]), *values, Text(gain), f"{verdict['users']:,}", on)
+    learned = clicks_told(found.get("clicks") or {})
+    if learned:
+        return Group(table, Text(learned))
     return table

@@ -57,7 +57,8 @@ def serve(
             # In a container even the machine it runs on is another one.
             run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME.")
     images = images_folder(settings.images)
-    run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images), sock)
+    share = run.settings.ranking.swap_share
+    run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images, share), sock)
 
 
 def owner_link(key: str, address: str, port: int) -> str:

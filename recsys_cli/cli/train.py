@@ -25,6 +25,9 @@ def train(
     ranker: Annotated[
         bool, typer.Option("--ranker", help="Learn only the order of candidates again, for the served model.")
     ] = False,
+    no_ipw: Annotated[
+        bool, typer.Option("--no-ipw", help="Learn the order from clicks as they are, wherever in a list they fell.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Publish it even if it is worse than the current version.")
     ] = False,
@@ -35,7 +38,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
-    run = start(db, artifacts, config, as_json, train__seed=seed)
+    run = start(db, artifacts, config, as_json, train__seed=seed, ranking__ipw=False if no_ipw else None)
     run.give_way()
     if ranker:
         if model or set_ or force:

@@ -234,12 +234,14 @@ class ItemTable:
             raise CorruptArtifact(f"{path} cannot be read.", "Run recsys train.") from e
         return table
 
-    def change(self, code: int, price: float | None) -> None:
-        """Take a new price, heard of since the version."""
+    def change(self, code: int, price: float | None, available: bool) -> None:
+        """Take a new price and stock, heard of since the version."""
         log = np.float32(np.log(price)) if price is not None and price > 0 else NEVER
         self.price[code] = log
         if "price" in self.column:
             self.values[code, self.column["price"]] = log
+        if "available" in self.column and not np.isnan(self.values[code, self.column["available"]]):
+            self.values[code, self.column["available"]] = available
 
     def fresh(self, now: int) -> bool:
         """Whether the values may still be used at `now` (epoch seconds)."""

@@ -17,7 +17,7 @@ from ..ranking.outcome import RANKER, Outcome
 from ..settings import Settings
 from ..splitting.holdout import holdout
 from ..store import Snapshot, Store
-from .train import read_snapshot
+from .train import read_seen, read_snapshot
 from .version import Release, publish_version
 
 
@@ -89,4 +89,8 @@ def _learned(base: Version, store: Store, settings: Settings, progress: Progress
     seed, threads = settings.train.seed, settings.train.threads
     with progress.stage(f"Fitting {model.name} on the past"):
         past = type(model).fit(split.train, model.config, seed=seed, threads=threads, progress=progress)
-    return snapshot, model, learn(split, past, model, seed=seed, threads=threads, progress=progress)
+    seen = read_seen(store, settings, snapshot, progress)
+    second = learn(
+        split, past, model, seen=seen, ipw=settings.ranking.ipw, seed=seed, threads=threads, progress=progress
+    )
+    return snapshot, model, second

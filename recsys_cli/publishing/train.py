@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..artifacts import Artifacts, Version, suppressed
+from ..artifacts import Artifacts, Version, choices, suppressed
 from ..artifacts.choices import HASHED, barred
 from ..errors import UsageError
 from ..evaluation import Report
@@ -22,12 +22,18 @@ from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..ranking.learning import learn
 from ..ranking.outcome import PENDING, RANKER, Outcome, off
+from ..ranking.seen import Seen
+from ..schema import DAY
 from ..settings import Settings
 from ..store import Snapshot, Store
+from ..store.attribution import Windows, attribute
+from ..store.seen_lists import any_seen, seen_lists
 from ..tuning import load_choice
 from ..tuning.auto import AUTO, pick
 from ..tuning.final_round import Final
 from .version import Release, publish_version
+
+_SEEN_DAYS = 120  # before the newest event, of which what was seen is learned from
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,8 @@ def train(
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
-    second = learn_order(bench, model, settings, progress)
+    seen = read_seen(store, settings, snapshot, progress) if settings.train.ranker and bench else None
+    second = learn_order(bench, model, settings, progress, seen)
     version = publish_version(
         artifacts,
         settings,
@@ -140,14 +147,33 @@ def train(
     return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started, second)
 
 
-def learn_order(bench: Bench | None, model: Model, settings: Settings, progress: Progress) -> Outcome:
+def read_seen(store: Store, settings: Settings, snapshot: Snapshot, progress: Progress = SILENT) -> Seen | None:
+    """What was seen of lists in the last months, and what came of it, as people allow; None where nothing was."""
+    until = snapshot.data.interactions.end + 1
+    since = until - _SEEN_DAYS * DAY
+    barred_people = {name: choice.mode for name, choice in choices.read(settings.artifacts).items()}
+    windows = Windows(settings.report.click_days, settings.report.seen_days)
+    with progress.stage("Reading what was seen"), store.reading() as con:
+        if not any_seen(con, since):
+            return None
+        secret = load_secret(settings.db)
+        attribute(con, since, until, windows, barred=barred_people, secret=secret)
+        return Seen.of(seen_lists(con), snapshot.data)
+
+
+def learn_order(
+    bench: Bench | None, model: Model, settings: Settings, progress: Progress, seen: Seen | None = None
+) -> Outcome:
     """The second stage on `model`, judged and learned by what the bench hid and fitted."""
     if not settings.train.ranker:
         return off("It is turned off by the setting train.ranker.")
     if bench is None or bench.past is None:
         return off(UNJUDGED.reason)
     train = settings.train
-    return learn(bench.split, bench.past, model, seed=train.seed, threads=train.threads, progress=progress)
+    return learn(
+        bench.split, bench.past, model, seen=seen, ipw=settings.ranking.ipw, seed=train.seed, threads=train.threads,
+        progress=progress,
+    )  # fmt: skip
 
 
 def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recipe:

@@ -1,31 +1,36 @@
-"""A ranker from orders alone: learned at past moments, judged on the newest days, then learned on those too."""
+"""A ranker from orders and from what was seen: learned at past moments, judged on the newest days, learned again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..features import learned
+from ..features import ItemTable, learned
 from ..models.base import Model
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset
 from ..splitting.holdout import Split, time_split
 from . import trees
-from .judging import judge
+from .judging import Verdict, judge
+from .judging_seen import judge_seen
 from .opinions import names_of
 from .outcome import NEW, REPEAT, Outcome, off
-from .past import Lesson, lesson
+from .past import Lesson, Weighed, lesson
+from .propensities import Propensities, effective, propensities
 from .ranker import Head, Ranker
+from .seen import Looked, Seen, lesson_of, looked_at
 from .trees import Trees
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 LEAST_BUYERS = 300  # customers who bought after the newest moment; with fewer it was no better than the first stage
+LEAST_CLICKS = 500  # lists with a click, from which on they are learned from
 MOST_ITEMS = 20_000  # beyond, looking at every source's score of every item takes too long for an answer
 _USERS = 4000  # at each moment
+_LISTS = 4000  # seen lists at each moment
 _SCORES = 60_000_000  # items times customers at each moment
 # Measured on Online Retail; see RECIPES in the README's chapter. One thread, because two come out differently.
 _PARAMS: Mapping[str, Any] = {
@@ -51,13 +56,16 @@ def learn(
     model: Model,
     served: Model,
     *,
+    seen: Seen | None = None,
+    ipw: bool = True,
     seed: int = 42,
     threads: int = 0,
     progress: Progress = SILENT,
 ) -> Outcome:
     """A ranker for a first stage.
 
-    Learned at up to two moments before the newest days, judged on these, and then learned at all three.
+    Learned at up to two moments before the newest days, judged on these, and then learned at all three; from orders,
+    and from what was seen and clicked where that is enough.
 
     Parameters
     ----------
@@ -67,17 +75,22 @@ def learn(
         The first stage, fitted on the split's past; it is fitted again, as it is, at the moments before.
     served
         The first stage as it will be served: of its sources, those are used that the other has as well.
+    seen
+        What was seen of lists, where that is known.
+    ipw
+        Whether clicks are weighed by one over the chance that their place is looked at.
 
     Returns
     -------
     The ranker, where the gate lets it order any lists; and why not, where it does not.
     """
     started = time.monotonic()
-    why_not = _hindrance(split, model)
+    if seen is not None and seen.clicked_lists() < LEAST_CLICKS:
+        seen = None
+    why_not = _hindrance(split, model, seen)
     if why_not:
         return off(why_not)
-    n_items = split.train.interactions.n_items
-    most = int(np.clip(_SCORES // n_items, 500, _USERS))
+    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
     with progress.stage("Training the ranker", 2 * MOMENTS) as advance:
         older, fitting = [], 0.0
@@ -86,23 +99,130 @@ def learn(
             then = type(model).fit(past.train, model.config, seed=seed, threads=threads)
             fitting += time.monotonic() - begin
             advance(1)
-            older.append(lesson(then, past, names, max_users=most, seed=seed + number))
+            older.append(_moment(then, past, seen, names, most=most, seed=seed + number))
             advance(1)
         if not older:
             return off("There is no second window of time to learn from.")
-        verdicts = judge(_grown(names, older, seed), model, split, max_users=most, seed=seed)
+        newest = _moment(model, split, seen, names, most=most, seed=seed)
+        moments = (newest, *older)
+        found = _decided(split, model, names, moments, Clicks.of(seen, moments, names, ipw, seed), seed)
+        advance(1)
+    return replace(found, seconds=time.monotonic() - started, fitting=fitting)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What is learned at one moment: from orders, and from lists seen in the days after it."""
+
+    orders: Lesson
+    looked: Looked | None
+
+
+def _moment(model: Model, split: Split, seen: Seen | None, names: Sequence[str], *, most: int, seed: int) -> _Moment:
+    table = ItemTable.of(split.train)
+    orders = lesson(model, split, names, max_users=most, seed=seed, table=table)
+    if seen is None:
+        return _Moment(orders, None)
+    end = int(split.future.ts.max(initial=split.cut)) + 1
+    return _Moment(orders, looked_at(model, table, seen.between(split.cut, end), names, most=_LISTS, seed=seed))
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Cards seen after each moment, the newest first, and what their places are worth."""
+
+    looked: tuple[Looked, ...]
+    chances: Propensities
+
+    @staticmethod
+    def of(seen: Seen | None, moments: Sequence[_Moment], names: Sequence[str], ipw: bool, seed: int) -> Clicks | None:
+        """None where there is not enough."""
+        looked = tuple(one.looked for one in moments if one.looked is not None)
+        if seen is None or sum(one.seen.clicked_lists() for one in looked) < LEAST_CLICKS:
+            return None
+        every = Looked.joined([one for one in looked if len(one.seen)])
+        return Clicks(looked, propensities(seen, every, tuple(names), seed) if ipw else Propensities())
+
+    def lesson(self, first: int) -> Weighed | None:
+        """Rows of the moments from `first` on; None where nothing was clicked."""
+        looked = [one for one in self.looked[first:] if one.seen.clicked.any()]
+        if not looked:
+            return None
+        every = Looked.joined(looked)
+        found = lesson_of(every, self.chances.weights(every.seen))
+        return found if len(found.rows.groups) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        weight = np.concatenate([self.chances.weights(one.seen)[one.seen.clicked] for one in self.looked])
+        return {
+            "lists": int(sum(len(np.unique(one.seen.listed)) for one in self.looked)),
+            "clicks": len(weight),
+            "effective_clicks": round(effective(weight), 1),
+            "propensities": self.chances.as_dict(),
+        }
+
+
+def _decided(
+    split: Split, model: Model, names: Sequence[str], moments: Sequence[_Moment], clicks: Clicks | None, seed: int
+) -> Outcome:
+    """Learn, judge, and learn again on everything; without clicks where with them it is not good enough."""
+    orders = [one.orders for one in moments]
+    table = ItemTable.of(split.train)
+    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
+    outcome = off("")
+    for used in (clicks, None) if clicks is not None else (None,):
+        told = used.lesson(1) if used else None
+        if used is not None and told is None:
+            continue
+        if used is None and outcome.reason and _few(split):
+            break  # orders alone are too few to go by
+        tried = _grown(names, orders[1:], told, seed)
+        verdicts = judge(tried, model, split, max_users=most, seed=seed, table=table)
+        by_clicks = None
+        if used is not None:
+            newest = replace(used.looked[0], values=_columns(used.looked[0].values, names, tried.names))
+            by_clicks = judge_seen(tried, newest, used.chances.weights(newest.seen), seed=seed)
+            verdicts = _both(verdicts, by_clicks, few=bool(_few(split)))
         on = [kind for kind, verdict in verdicts.items() if verdict.on]
+        reason = verdicts[NEW if NEW in on or not on else REPEAT].reason
         ranker = None
         if on:
-            newest = lesson(model, split, names, max_users=most, seed=seed)
-            found = {kind: verdict.as_dict() for kind, verdict in verdicts.items()}
-            ranker = replace(_grown(names, [newest, *older], seed), verdicts=found)
-        advance(1)
-    reason = verdicts[NEW if NEW in on else REPEAT].reason if on else verdicts[NEW].reason
-    return Outcome(ranker, reason, verdicts, time.monotonic() - started, fitting)
+            ranker = _grown(names, orders, used.lesson(0) if used else None, seed)
+            ranker = replace(ranker, verdicts={kind: verdict.as_dict() for kind, verdict in verdicts.items()})
+        facts = used.as_dict() | {"verdict": by_clicks.as_dict()} if used and by_clicks else {}
+        outcome = Outcome(ranker, reason, verdicts, clicks=facts or outcome.clicks)
+        if on:
+            break
+    return outcome
 
 
-def _hindrance(split: Split, model: Model) -> str:
+def _columns(values: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
+    at = {name: number for number, name in enumerate(names)}
+    return values[:, [at[name] for name in wanted]]
+
+
+def _both(verdicts: Mapping[str, Verdict], clicks: Verdict, *, few: bool) -> dict[str, Verdict]:
+    """The word of orders and that of clicks: one must be for it, and neither surely against it."""
+    found: dict[str, Verdict] = {}
+    for kind, orders in verdicts.items():
+        against = (orders.users > 0 and orders.high < 0) or clicks.high < 0
+        surely = clicks.on and clicks.low > 0
+        on = not against and (clicks.on if few else orders.on or surely)
+        reason = orders.reason if orders.on and not few else clicks.reason
+        found[kind] = replace(orders, on=on, reason=reason)
+    return found
+
+
+def _few(split: Split) -> str:
+    """Why orders alone do not tell enough; empty when they do."""
+    buyers = len(split.judged(split.wanted(repeat=True), LEAST_BUYERS, 0))
+    if buyers >= LEAST_BUYERS:
+        return ""
+    return f"{buyers} customers came back in the newest days; a ranker needs {LEAST_BUYERS} to learn from."
+
+
+def _hindrance(split: Split, model: Model, seen: Seen | None) -> str:
     """Why no ranker can be learned; empty when one can."""
     if not trees.available():
         return f"LightGBM is not installed. {trees.INSTALL}"
@@ -113,10 +233,7 @@ def _hindrance(split: Split, model: Model) -> str:
     n_items = split.train.interactions.n_items
     if n_items > MOST_ITEMS:
         return f"The catalogue has {n_items} items; a ranker is learned for up to {MOST_ITEMS}."
-    buyers = len(split.judged(split.wanted(repeat=True), LEAST_BUYERS, 0))
-    if buyers < LEAST_BUYERS:
-        return f"{buyers} customers came back in the newest days; a ranker needs {LEAST_BUYERS} to learn from."
-    return ""
+    return "" if seen is not None else _few(split)
 
 
 def _before(split: Split) -> list[Split]:
@@ -138,23 +255,32 @@ def _reaches(data: Dataset, days: float) -> bool:
     return bool(len(ts) and data.interactions.end - int(ts.min()) >= days * DAY)
 
 
-def _grown(names: Sequence[str], lessons: Sequence[Lesson], seed: int) -> Ranker:
-    """Both heads on the rows of some moments; features that say the same of all rows are left out."""
+def _grown(names: Sequence[str], lessons: Sequence[Lesson], clicks: Weighed | None, seed: int) -> Ranker:
+    """The heads, on the rows of some moments; features that say the same of all rows are left out."""
     rows = Lesson.joined(lessons)
-    telling = [column for column in range(len(names)) if _tells(rows.values[:, column])]
-    values = np.ascontiguousarray(rows.values[:, telling])
-    kept = tuple(names[column] for column in telling)
-    leaf = int(np.clip(len(values) // 500, 20, _LEAF))
+    every = rows if clicks is None else Lesson.joined([rows, clicks.rows])
+    telling = [column for column in range(len(names)) if _tells(every.values[:, column])]
     heads: dict[str, Head] = {}
     for name, own in _HEADS.items():
+        by_list = own["objective"] == "lambdarank"
+        taught = every if by_list else rows  # cards that were seen are too good a choice to tell chances from
+        if not len(taught.values):
+            continue
+        values = np.ascontiguousarray(taught.values[:, telling])
+        leaf = int(np.clip(len(values) // 500, 20, _LEAF))
         params = {**_PARAMS, "objective": own["objective"], "seed": seed, "min_data_in_leaf": leaf, "num_threads": 1}
-        groups = rows.groups if own["objective"] == "lambdarank" else None
-        text = trees.grow(values, rows.label, params, rounds=own["rounds"], groups=groups)
+        weights = None
+        if by_list and clicks is not None:
+            weights = np.concatenate([np.ones(len(rows.values), np.float32), clicks.weight])
+        groups = taught.groups if by_list else None
+        text = trees.grow(values, taught.label, params, rounds=own["rounds"], groups=groups, weights=weights)
         grown = Trees(text)
         spread = float(grown.predict(values).std())
         if spread > 0:
             heads[name] = Head(grown, spread)
-    notes = {"rows": len(values), "customers": len(rows.groups), "moments": len(lessons)}
+    kept = tuple(names[column] for column in telling)
+    notes = {"rows": len(every.values), "customers": len(rows.groups), "moments": len(lessons)}
+    notes |= {} if clicks is None else {"clicks": len(clicks.rows.groups)}
     return Ranker(kept, heads, notes=notes)
 
 

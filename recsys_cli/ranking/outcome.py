@@ -31,6 +31,9 @@ class Outcome:
         By kind of list; empty when nothing was learned.
     seconds
         What it took, of which `fitting` went into fitting the first stage at past moments.
+    clicks
+        What was learned from what was seen: lists, clicks, how many of equal weight say as much, propensities, and the
+        verdict on the newest lists; empty where nothing was.
     """
 
     ranker: Ranker | None
@@ -38,6 +41,7 @@ class Outcome:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     seconds: float = 0.0
     fitting: float = 0.0
+    clicks: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self, until: int = 0) -> dict[str, Any]:
         """For the manifest; `until` is the shop's time (epoch seconds) at which it was learned."""
@@ -48,6 +52,7 @@ class Outcome:
             "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
             "seconds": round(self.seconds, 1),
             "fitting_seconds": round(self.fitting, 1),
+            "clicks": dict(self.clicks),
         }
 
 
@@ -62,6 +67,31 @@ def told(found: Mapping[str, Any]) -> str:
     if found.get("on") and on:
         return f"on for lists {' and '.join(on)}"
     return f"off: {found.get('reason', 'the version was made without one.')}"
+
+
+_WAYS = {
+    "swaps": "places exchanged by chance",
+    "harvest": "items shown to the same visitors at several places",
+    "em": "features of items and visitors (EM)",
+    "none": "nothing: there are too few clicks, and all places count alike",
+}
+
+
+def clicks_told(found: Mapping[str, Any]) -> str:
+    """What was learned from lists that were seen, by `Outcome.clicks`, in lines; empty where nothing was."""
+    if not found:
+        return ""
+    verdict = found["verdict"]
+    lines = [
+        f"From {found['lists']:,} seen lists with {found['clicks']:,} clicks, which weigh as much as "
+        f"{found['effective_clicks']:,.0f} of equal weight. {verdict['reason']}"
+    ]
+    for placement, told_by in found["propensities"].items():
+        chances = " ".join(f"{chance:.2f}" for chance in told_by["chances"][:10])
+        lines.append(f"Places 1 to 10 of {placement} are looked at {chances} (by {_WAYS[told_by['way']]}).")
+    if not found["propensities"]:
+        lines.append("All places count alike (--no-ipw).")
+    return "\n".join(lines)
 
 
 def due(found: Mapping[str, Any] | None, now: int, days: float) -> str:

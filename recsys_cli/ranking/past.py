@@ -46,6 +46,14 @@ class Lesson:
 
 
 @dataclass(frozen=True)
+class Weighed:
+    """Rows of which some count for more; `weight`, float32, is parallel to them."""
+
+    rows: Lesson
+    weight: Float32
+
+
+@dataclass(frozen=True)
 class Block:
     """Candidates of some customers.
 

@@ -77,6 +77,7 @@ class Shown:
     experiment: str = ""
     arm: str = ""
     teams: str = ""
+    swap: int = 0
 
 
 class Comparison:
@@ -88,17 +89,26 @@ class Comparison:
         The engine of another version, or None when it cannot be had (it was removed, say).
     holdout
         Share of visitors who always get popular items.
+    swap_share
+        Share of lists outside of experiments in which a place is drawn, to see how likely places are looked at.
     """
 
-    def __init__(self, active: Sequence[Experiment], engine_of: Callable[[str], Engine | None], holdout: float) -> None:
+    def __init__(
+        self,
+        active: Sequence[Experiment],
+        engine_of: Callable[[str], Engine | None],
+        holdout: float,
+        swap_share: float = 0.0,
+    ) -> None:
         self._holdout = holdout
+        self._swap_share = swap_share
         self._engine_of = engine_of
         self._active = [(one, tuple(Arm.parse(text) for text in one.arms)) for one in active]
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to compare, so that answers go the short way."""
-        return not self._active and not self._holdout
+        return not self._active and not self._holdout and not self._swap_share
 
     def recommend(self, engine: Engine, request: Request, request_id: str) -> Shown:
         """The visitor's list, by the experiment that they are part of.
@@ -121,8 +131,10 @@ class Comparison:
                 mine = self._of_arm(engine, request, arms[number])
                 if mine is not None:
                     return Shown(mine, one.name, "ab"[number])
-        answer = engine.recommend(request)
-        return Shown(answer, HOLDOUT, "lists") if self._holdout and keys else Shown(answer)
+        answer, swap = swapped(engine.recommend(request), self._swap_share, request_id)
+        if self._holdout and keys:
+            return Shown(answer, HOLDOUT, "lists", swap=swap)
+        return Shown(answer, swap=swap)
 
     def _of_arm(self, engine: Engine, request: Request, arm: Arm) -> Answer | None:
         if arm.kind == POPULAR:
@@ -133,6 +145,30 @@ class Comparison:
         if arm.kind == RULES:
             return engine.recommend(replace(request, rules={**(request.rules or {}), **dict(arm.rules)}))
         return engine.recommend(request)
+
+
+def swapped(answer: Answer, share: float, seed: str) -> tuple[Answer, int]:
+    """The answer, in a share of cases with a place drawn by chance and, by a coin, exchanged with the first.
+
+    What is clicked in both places, with and without the exchange, tells how likely they are looked at (Joachims et al.,
+    WSDM 2017).
+
+    Returns
+    -------
+    The answer, and the place as the log has it: negative where the coin left it as it was, 0 where none was drawn. What
+    is pinned stays where it is.
+    """
+    coin = random.Random(f"swap {seed}")
+    if not share or len(answer.codes) < 2 or coin.random() >= share:
+        return answer, 0
+    at = coin.randrange(1, len(answer.codes))
+    if "pinned" in (answer.sources[0], answer.sources[at]):
+        return answer, 0
+    if coin.random() < 0.5:
+        return answer, -(at + 1)
+    order = list(range(len(answer.codes)))
+    order[0], order[at] = at, 0
+    return _mixed(answer, [(answer, n) for n in order]), at + 1
 
 
 def team_draft(a: Answer, b: Answer, k: int, seed: str) -> tuple[Answer, str]:

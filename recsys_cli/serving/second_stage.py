@@ -92,7 +92,7 @@ class SecondStage:
         """Take a change of an item that the catalogue has heard of."""
         code = catalogue.code_of.get(item_id)
         if self.table is not None and code is not None:
-            self.table.change(code, float(catalogue.price[code]))
+            self.table.change(code, float(catalogue.price[code]), bool(catalogue.available[code]))
 
     def kind(self, repeat: bool) -> str:
         """What lists with or without repeats are: without purchases nothing is ever left out as bought."""

@@ -61,7 +61,8 @@ def attribute(
     Notes
     -----
     `touch_seen`: seen_id, owner, user_id, session_id, item_id, ts, request_id, route, placement, version, experiment,
-    arm, position (from 1), source, team. `touch_clicks`: seen_id, ts. `touch_outcomes`: one row for every cart and
+    arm, position (from 1: the place in the answer, or further down where the page says so), source, team, swap.
+    `touch_clicks`: seen_id, ts. `touch_outcomes`: one row for every cart and
     purchase and every refund of a purchase: outcome_id, kind, owner, order_id, item_id, ts, qty, amount (DECIMAL, in
     the shop's currency; refunds negative), priced (whether the event named a price), foreign_money, seen_id (null: not
     credited), how ('request', 'clicked', 'seen').
@@ -90,14 +91,14 @@ def _events(con: duckdb.DuckDBPyConnection, since: int, until: int, barred: Mapp
             f"""CREATE OR REPLACE TEMP TABLE touch_events AS
                 WITH chosen AS (
                   SELECT event_type, item_id, ts, qty, order_id, session_id, price, currency, request_id, user_id,
-                         rowid AS written FROM events
+                         position, rowid AS written FROM events
                   WHERE ts >= {int(since)} AND ts < {int(until)}
                     AND event_type IN ('impression', 'click', 'cart', 'purchase', 'refund')),
                 modes AS (
                   SELECT owner, mode FROM (SELECT DISTINCT {OWNER} AS owner FROM chosen WHERE $1 <> '')
                   JOIN barred_people ON hash = sha256($1 || 'choice' || left(sha256($1 || owner), 32)))
                 SELECT event_type, item_id, ts, coalesce(qty, 1) AS qty, order_id, session_id, price,
-                       currency, request_id, written,
+                       currency, request_id, position, written,
                        CASE WHEN mine.mode IS NULL THEN user_id END AS user_id
                 FROM chosen LEFT JOIN modes mine ON user_id IS NOT NULL AND mine.owner = user_id
                 LEFT JOIN modes guest ON guest.owner = chr(31) || session_id
@@ -115,21 +116,22 @@ def _seen(con: duckdb.DuckDBPyConnection) -> None:
         f"""CREATE OR REPLACE TEMP TABLE touch_seen AS
             WITH looks AS (
               SELECT {OWNER} AS owner, any_value(user_id) AS user_id, any_value(session_id) AS session_id, item_id,
-                     min(ts) AS ts, request_id
+                     min(ts) AS ts, request_id, max(position) AS position
               FROM touch_events WHERE event_type = 'impression' AND request_id IS NOT NULL
               GROUP BY {OWNER}, request_id, item_id
               UNION ALL
-              SELECT {OWNER}, user_id, session_id, item_id, ts, NULL
+              SELECT {OWNER}, user_id, session_id, item_id, ts, NULL, position
               FROM touch_events WHERE event_type = 'impression' AND request_id IS NULL),
             placed AS (
-              SELECT l.*, s.route, s.placement, s.version, s.experiment, s.arm, s.sources, s.teams,
+              SELECT l.*, s.route, s.placement, s.version, s.experiment, s.arm, s.sources, s.teams, s.swap,
                      list_position(s.items, l.item_id) AS place
               FROM looks l LEFT JOIN served s ON s.request_id = l.request_id AND list_contains(s.items, l.item_id))
             SELECT row_number() OVER (ORDER BY ts, owner, item_id, request_id) AS seen_id, owner, user_id, session_id,
                    item_id, ts, request_id, coalesce(route, '{UNKNOWN}') AS route,
                    coalesce(placement, '{UNKNOWN}') AS placement, coalesce(version, '') AS version,
-                   coalesce(experiment, '') AS experiment, coalesce(arm, '') AS arm, place AS position,
-                   sources[place] AS source, nullif(substr(teams, place::INTEGER, 1), '') AS team, false AS earlier
+                   coalesce(experiment, '') AS experiment, coalesce(arm, '') AS arm,
+                   greatest(place, position) AS position, sources[place] AS source,
+                   nullif(substr(teams, place::INTEGER, 1), '') AS team, swap, false AS earlier
             FROM placed"""
     )
 

@@ -68,6 +68,11 @@ def undoable_imports(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE batches ADD COLUMN undone_at BIGINT")
 
 
+def swapped_lists(con: duckdb.DuckDBPyConnection) -> None:
+    """Which places of an answered list were exchanged by chance."""
+    con.execute("ALTER TABLE served ADD COLUMN IF NOT EXISTS swap INTEGER")  # new databases have all columns
+
+
 # Append only: a step that has run somewhere is history.
 STEPS: tuple[Step, ...] = (
     first_tables,
@@ -76,6 +81,7 @@ STEPS: tuple[Step, ...] = (
     parents_of_variants,
     served_lists,
     undoable_imports,
+    swapped_lists,
 )
 
 

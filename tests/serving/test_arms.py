@@ -12,7 +12,7 @@ from recsys_cli.artifacts.running import INTERLEAVED, SPLIT, Experiment
 from recsys_cli.errors import NotFound, UsageError
 from recsys_cli.identity import user_key
 from recsys_cli.serving import Answer, Engine, Request
-from recsys_cli.serving.arms import Arm, Comparison, check_arms, team_draft
+from recsys_cli.serving.arms import Arm, Comparison, check_arms, swapped, team_draft
 
 
 def answer(*items: str) -> Answer:
@@ -50,6 +50,36 @@ def test_short_lists_and_shared_items() -> None:
     assert sorted(mixed.item_ids) == ["a", "b", "c", "d"]
     assert len(teams) == 4
     assert team_draft(answer(), answer(), 5, "r")[0].item_ids == []
+
+
+def test_a_drawn_place_is_exchanged_with_the_first_in_half_of_the_lists() -> None:
+    drawn = Counter()
+    for n in range(2000):
+        given, swap = swapped(answer(*"abcde"), 0.5, f"r{n}")
+        drawn[swap] += 1
+        order = list("abcde")
+        if swap > 0:
+            order[0], order[swap - 1] = order[swap - 1], order[0]
+        assert given.item_ids == order
+    assert 900 < drawn[0] < 1100
+    assert all(80 < drawn[place] < 170 for place in (2, 3, 4, 5, -2, -3, -4, -5))
+    assert swapped(answer(*"abcde"), 0.0, "r")[1] == 0
+    assert swapped(answer("a"), 1.0, "r")[1] == 0
+
+
+def test_what_is_pinned_stays() -> None:
+    given = answer(*"ab")
+    given.sources[1] = "pinned"
+    assert all(swapped(given, 1.0, f"r{n}") == (given, 0) for n in range(20))
+
+
+def test_places_are_drawn_where_the_setting_says_so(engine: Engine) -> None:
+    comparison = Comparison((), lambda _: None, 0.0, 1.0)
+    assert not comparison.empty
+    shown = [comparison.recommend(engine, Request("u0", k=5), f"r{n}") for n in range(20)]
+    assert all(one.swap for one in shown)
+    assert len({tuple(one.answer.item_ids) for one in shown}) > 2
+    assert len({frozenset(one.answer.item_ids) for one in shown}) == 1
 
 
 def test_the_same_visitor_is_in_the_same_arm_while_the_share_grows() -> None:
