@@ -249,7 +249,7 @@ def _as_number(value: Any, at: Operand) -> float:
 def _list_of(value: Any, at: Operand) -> tuple[str, ...]:
     if isinstance(value, str) and isinstance(at, OfUser):
         return tuple(members_of(value))
-    raise FilterError(at.column, "this is no list", 'Write category in ["Tea", "Coffee"], or tags contains "vegan".')
+    raise FilterError(at.column, "this is not a list", 'Write category in ["Tea", "Coffee"], or tags contains "vegan".')
 
 
 def _moment(day: str, at: Operand) -> float:

@@ -148,7 +148,7 @@ WRONG = {
     'created_at < "soon"': (14, "'soon' is not a day"),
     "ships_to contains user.land": (19, "user.land is not known. Send user.land=… with the request"),
     "price < user.country": (9, "user.country must be a number here, got 'AT'"),
-    "price in 5": (10, "this is no list"),
+    "price in 5": (10, "this is not a list"),
     "not " * 50 + "organic": (1, "more than 40 parts are inside each other"),
     "x" * 2001: (2001, "a filter has 2,000 characters at most"),
 }
