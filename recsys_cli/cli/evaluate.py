@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..splitting.holdout import By
 
 
-_BY = ("time", "last", "next", "random", "fifth")
+_BY = ("time", "basket", "next", "last", "random", "fifth")
 
 
 def evaluate(
@@ -27,8 +27,9 @@ def evaluate(
         typer.Option(
             "--by",
             metavar="WAY",
-            help="What is hidden: time, the last part of it; last, each last event; next, each event of the last part, "
-            "asked for after those before it; random or fifth, a fifth of each history, at random or the later.",
+            help="What is asked for: time, what is new in the last part of time; basket or next, each basket or event "
+            "of that part after those before it; last, each last event; random or fifth, a fifth of each history, at "
+            "random or the later.",
         ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,

@@ -23,6 +23,11 @@ _METRICS_LEGEND = (
     "ndcg: hits count more the higher they stand in the list; hr: share of customers with a hit. "
     "± is half of the 95 % interval, and the light part of a bar."
 )
+_ASKED = {  # by `splitting.holdout.By`
+    "time": ("customers", "last {window_days:.0f} days"),
+    "basket": ("next baskets", "each after what came before it"),
+    "next": ("next items", "each after what came before it"),
+}
 _LISTS_LEGEND = (
     "recall: share of what was wanted that the list has. mrr: 1 / rank of the first hit. cover: share of the catalogue "
     "that somebody is shown. gini: 0 when all items are shown equally often, 1 when always the same. novel: the fewer "
@@ -45,12 +50,10 @@ def leaderboard(report: Report, *, full: bool = False) -> RenderableType:
 
 def _metrics(report: Report, order: list[str]) -> Table:
     split = report.split
-    who, by = "customers", split["by"]
-    how = f"last {split['window_days']:.0f} days" if by == "time" else f"split by {by}"
+    by = split["by"]
     repeat = ", repeats count" if split["repeat"] or by == "next" else ", new items only"
-    if by == "next":
-        who, how = "next items", "each after what came before it"
-    title = f"{split['users']:,} {who}, {how}{repeat}, full catalogue"
+    who, how = _ASKED.get(by, ("customers", f"split by {by}"))
+    title = f"{split['users']:,} {who}, {how.format(**split)}{repeat}, full catalogue"
     table = _table(title, ["model", "ndcg@10", "", "hr@10", "vs popular"])
     longest = max((report.metrics[name]["ndcg@10"].high for name in order), default=0.0)
     for name in order:

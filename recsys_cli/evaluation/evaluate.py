@@ -14,13 +14,22 @@ from ..models.popular import Popular, PopularConfig
 from ..progress import SILENT, Progress
 from ..schema import DAY, Float32, Int32
 from ..splitting.holdout import Split
+from ..splitting.task import Task
 from . import metrics as m
+from .filled_lists import Lists, recommend
 from .report import Bootstrap, Interval, Report
 from .segments import customers_and_items, strangers
-from .task import Lists, Task, recommend
 
 CUTOFFS = (10, 20)
 FLOOR = "popular"
+PROTOCOLS = {
+    "time": "next month",
+    "basket": "next basket",
+    "next": "next item",
+    "last": "last item",
+    "random": "random fifth",
+    "fifth": "later fifth",
+}
 
 
 def per_user(items: Int32, task: Task) -> dict[str, m.Values]:
@@ -144,6 +153,7 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
         "time": "",
         "next": "Every event of the later part was asked for, after what came before it in the same history; what "
         "was in it already counts, too.",
+        "basket": "Every basket of the later part was asked for, after what came before it in the same history.",
         "last": "Each customer's last event was hidden: this tells less of the next month than a split by time.",
         "random": "A fifth of each history was hidden at random: this ranks model families differently than the "
         "future does.",
@@ -154,6 +164,7 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
     }
     return {
         "by": split.by,
+        "protocol": PROTOCOLS[split.by],
         "cut": split.cut,
         "window_days": round(days, 2),
         "users": len(task.users),

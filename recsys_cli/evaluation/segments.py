@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..models.base import Model, contains
 from ..schema import Int32, Int64
 from ..splitting.holdout import Split
+from ..splitting.task import Task
 from . import metrics as m
-from .task import Lists, Task, recommend
+from .filled_lists import Lists, recommend
 
 Segments = dict[str, dict[str, float]]
 _NEW = 3  # items a customer has at most to be new

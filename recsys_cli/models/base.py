@@ -221,6 +221,14 @@ class Model(ABC):
     def from_state(cls, config: Any, n_items: int, state: State) -> Self:
         """The model that `state` came from; arrays may be memory-mapped and read-only."""
 
+    def bound(self, histories: Histories) -> Self:
+        """This model with the histories that it looks things up in, where it does: itself, where it holds all it knows.
+
+        A model holds nothing of any one person. One that needs what single visitors did is given the histories of the
+        version that it is in, of which whoever is erased, or objects, or is too old, is no longer a part.
+        """
+        return self
+
     def grow(self, data: Dataset, now: int) -> Self:
         """This model for a catalogue that has gained items at its end, without fitting it again.
 

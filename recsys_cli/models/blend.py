@@ -24,13 +24,14 @@ from .next_item import NextItem
 from .next_ridge import NextRidge
 from .popular import Popular
 from .rp3beta import RP3beta
+from .session_knn import SessionKNN, clicks
 from .spectral import Spectral
 from .support import blend_search
 from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem, standardised
 from .support.item_matrix import sparse_top_k
 
 _KINDS: dict[str, type[Model]] = {
-    cls.name: cls for cls in (Popular, ItemKNN, NextItem, NextRidge, RP3beta, ALS, EASE, Spectral, Content)
+    cls.name: cls for cls in (Popular, ItemKNN, NextItem, NextRidge, SessionKNN, RP3beta, ALS, EASE, Spectral, Content)
 }
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity
@@ -132,6 +133,11 @@ class Blend(Model):
             kind, settings = recipe(config.members[label])
             members[label] = kind.from_state(settings, n_items, State(arrays, state.meta["meta"][label]))
         return cls(config, n_items, members)
+
+    def bound(self, histories: Histories) -> Self:
+        """As `Model.bound`, with all members."""
+        members = {label: member.bound(histories) for label, member in self.members.items()}
+        return type(self)(self.config, self.n_items, members)
 
     def grow(self, data: Dataset, now: int) -> Self:
         grown = {label: member.grow(data, now) for label, member in self.members.items()}
@@ -267,6 +273,8 @@ def default_members(data: Dataset) -> dict[str, Any]:
     large = data.interactions.histories.n_events > 3_000_000
     wide = [EASE.name, ALS.name, Spectral.name, RP3beta.name, ItemKNN.name, NextItem.name]
     names = [ALS.name, RP3beta.name, NextItem.name] if large else wide
+    if clicks(data):
+        names.append(SessionKNN.name)
     if not large and Content.affordable(data):
         names.append(Content.name)
     return {name: {"model": name, "config": {}} for name in names} | popularities(

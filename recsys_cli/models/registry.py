@@ -20,6 +20,7 @@ from .next_item import NextItem
 from .next_ridge import NextRidge
 from .popular import Popular
 from .rp3beta import RP3beta
+from .session_knn import SessionKNN
 from .spectral import Spectral
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ MODELS: dict[str, type[Model]] = {
         ItemKNN,
         NextItem,
         NextRidge,
+        SessionKNN,
         RP3beta,
         ALS,
         BPR,
@@ -72,7 +74,8 @@ def load(bundle: Bundle) -> Model:
     try:
         cls = get(bundle.model_name)
         config = cls.Config.from_values(bundle.model_config)
-        return cls.from_state(config, len(bundle.catalogue), State(bundle.model_arrays, bundle.model_meta))
+        model = cls.from_state(config, len(bundle.catalogue), State(bundle.model_arrays, bundle.model_meta))
+        return model.bound(bundle.histories)
     except (UsageError, KeyError) as e:
         what = f"The model {bundle.model_name} of this version cannot be read: {e}."
         raise CorruptArtifact(what, "Run recsys train.") from None

@@ -16,7 +16,7 @@ from ..schema import DAY, PURCHASE, Dataset, Histories, Int64
 from .interactions import weigh
 from .usable_time import usable_time
 
-By = Literal["time", "last", "random", "fifth", "next"]
+By = Literal["time", "last", "random", "fifth", "next", "basket"]
 FEW_USERS = 30  # below, a window is too small to judge by
 _SHARE = 0.2
 
@@ -35,7 +35,8 @@ class Split:
         Histories of all users over what was hidden, parallel to those of `train`.
     by
         How it was split; "fifth", the later fifth of each history, where times are not reliable; "next", the later
-        part of time, of which every event is asked for after all that was before it in the same history.
+        part of time, of which every event is asked for after all that was before it in the same history; "basket", the
+        same for all that was bought at one moment.
     asked
         Whether somebody wanted it split like that.
     """
@@ -115,8 +116,8 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
     -------
     None when there is nobody to judge by: too few days, or too few who came back.
     """
-    if by == "next":
-        return _visits(data, window_days)
+    if by in ("next", "basket"):
+        return _visits(data, window_days, by)
     told = by is not None or bool(window_days)
     if by is None:
         by = "time" if usable_time(data.interactions.histories) else "fifth"
@@ -133,13 +134,13 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
     return split if judged >= 2 else None
 
 
-def _visits(data: Dataset, window_days: float) -> Split | None:
-    """The later part of time, to be asked for event by event; None where it holds no event after another."""
+def _visits(data: Dataset, window_days: float, by: By = "next") -> Split | None:
+    """The later part of time, to be asked for step by step; None where it holds no event after another."""
     if data.interactions.histories.n_events < 2:
         return None
     timed = usable_time(data.interactions.histories)
     split = time_split(data, window_days) if timed else share_split(data, latest=True)
-    return replace(split, by="next") if split.several() else None
+    return replace(split, by=by) if split.several() else None
 
 
 def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
@@ -150,6 +151,8 @@ def _split(data: Dataset, by: By, window_days: float, seed: int) -> Split:
 
 def _judgeable(split: Split) -> int:
     """How many customers can be judged; counted no further than what is enough."""
+    if split.by in ("next", "basket"):
+        return min(split.several(), FEW_USERS)
     return len(split.judged(split.wanted(), FEW_USERS, 0))
 
 
@@ -234,7 +237,7 @@ def rolling(data: Dataset, n: int, window_days: float = 0.0) -> list[Split]:
         if past.n_events < 2:
             break
         older = holdout(newest.train, days, by=newest.by)
-        if older is None or len(older.judged(older.wanted(), FEW_USERS, 0)) < FEW_USERS:
+        if older is None or _judgeable(older) < FEW_USERS:
             break
         splits.append(older)
     return splits

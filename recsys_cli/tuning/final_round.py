@@ -194,7 +194,7 @@ def _blended(
     split: Split, members: Mapping[str, Any], terms: Terms, models: Mapping[str, Model], progress: Progress
 ) -> _Made | None:
     """The blend with weights learned on windows before the split; None where there is nothing to learn from."""
-    if not members or split.by == "next":
+    if not members:
         return None
     config, seed, threads = BlendConfig(windows=terms.windows), terms.seed, terms.threads
     try:

@@ -5,12 +5,35 @@ from __future__ import annotations
 import importlib.util
 
 from ..models import registry
+from ..models.session_knn import SessionKNN, clicks
 from ..schema import Dataset
 
 # The likelier winners first: in a budget of time, the others are measured against them.
-_FIRST = ("ease", "next-item", "next-ridge", "als", "item-knn", "rp3beta", "spectral", "popular", "content")
+_FIRST = (
+    "ease",
+    "next-item",
+    "next-ridge",
+    "session-knn",
+    "als",
+    "item-knn",
+    "rp3beta",
+    "spectral",
+    "popular",
+    "content",
+)
 # The quicker first: where time is short, more of them are compared and blended.
-_QUICK = ("next-item", "item-knn", "rp3beta", "als", "spectral", "next-ridge", "ease", "popular", "content")
+_QUICK = (
+    "next-item",
+    "session-knn",
+    "item-knn",
+    "rp3beta",
+    "als",
+    "spectral",
+    "next-ridge",
+    "ease",
+    "popular",
+    "content",
+)
 
 
 def affordable(data: Dataset) -> tuple[str, ...]:
@@ -21,7 +44,7 @@ def affordable(data: Dataset) -> tuple[str, ...]:
 
 def quick(data: Dataset) -> tuple[str, ...]:
     """Those of `affordable` whose fit has a closed form or few passes: what `train --model auto` tries."""
-    able = affordable(data)
+    able = set(affordable(data)) - ({SessionKNN.name} if not clicks(data) else set())
     return tuple(name for name in _QUICK if name in able)
 
 

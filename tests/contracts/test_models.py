@@ -184,7 +184,8 @@ class TestFitting:
         arrays = {k: np.load(tmp_path / f"{k}.npy", mmap_mode="r", allow_pickle=False) for k in state.arrays}
         config, meta = json.loads(json.dumps([model.config.as_dict(), state.meta]))
         cls = registry.get(name)
-        loaded = cls.from_state(cls.Config.from_values(config), N, State(arrays, meta))
+        made = cls.from_state(cls.Config.from_values(config), N, State(arrays, meta))
+        loaded = made.bound(DATA.interactions.histories)
         np.testing.assert_array_equal(loaded.score(hostile(), NOW), model.score(hostile(), NOW))
         np.testing.assert_array_equal(loaded.recommend(hostile(), 5, NOW)[0], model.recommend(hostile(), 5, NOW)[0])
 

@@ -18,6 +18,8 @@ from recsys_cli.gdpr.records.request_log import requests, with_waiting
 from recsys_cli.gdpr.rights.consent import decide
 from recsys_cli.gdpr.rights.erase import accept
 from recsys_cli.identity import find_key, load_secret, user_key
+from recsys_cli.models import registry
+from recsys_cli.models.session_knn import SessionKNN
 from recsys_cli.status import status
 from recsys_cli.store.personal_data import note_change
 from recsys_cli.updates.drain import drain
@@ -288,3 +290,16 @@ def test_customers_with_tiny_numbers(empty: Shop) -> None:
     assert empty.count("rejected", "row_number >= 200") == 2
     assert empty.count("rejected", "row_number < 3") == 0
     assert verify(empty.store, empty.artifacts, empty.settings, ["12", "2023", "7"]).clean
+
+
+def test_the_visits_that_a_model_asks_go_with_the_person(shop: Shop) -> None:
+    """It holds none: what it then says is, array for array, what it says of a shop that never knew them."""
+    shop.publish("session-knn")
+    erase(shop.store, shop.artifacts, shop.settings, [LONG])
+    bundle = read_bundle(shop.artifacts.current().path)
+    model, again = registry.load(bundle), read_bundle(shop.publish("session-knn").path)
+    histories = bundle.histories
+    assert isinstance(model, SessionKNN)
+    never = SessionKNN(model.config, model.said).bound(again.histories)
+    np.testing.assert_array_equal(model.score(histories, bundle.now), never.score(histories, bundle.now))
+    assert model.score(histories, bundle.now).any()

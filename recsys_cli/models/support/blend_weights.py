@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...schema import PURCHASE, Float32, Histories
 from ...splitting.holdout import Split
 from ...splitting.interactions import weigh
+from ...splitting.task import Task
 from ..base import Model
 
 _TOP = 150  # candidates that each member names, at most
@@ -90,17 +91,15 @@ def standardised(scores: Float32) -> Float32:
 
 def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -> Problem:
     """The candidates of a window by members fitted on its past, for at most `users` customers."""
-    wanted = split.wanted()
-    chosen = split.judged(wanted, users, seed)
-    histories, seen = split.train.interactions.histories, split.seen()
-    step = int(np.clip(_VALUES // (len(members) * seen.shape[1]), 8, 256))
+    task = Task.of(split, max_users=users, seed=seed)
+    step = int(np.clip(_VALUES // (len(members) * task.wanted.shape[1]), 8, 256))
     parts = []
-    for start in range(0, len(chosen), step):
-        rows = chosen[start : start + step]
-        block = histories.rows(rows)
-        values = np.stack([standardised(m.score(block, split.now)) for m in members.values()])
-        taken = seen[rows].toarray() > 0
-        parts.append(_candidates(values, taken, wanted[rows].toarray() > 0))
+    for start in range(0, len(task.users), step):
+        some = task.rows(np.arange(start, min(start + step, len(task.users))))
+        values = np.stack([standardised(m.score(some.histories, split.now)) for m in members.values()])
+        wanted = some.wanted.toarray() > 0
+        taken = np.zeros_like(wanted) if some.seen is None else some.seen.toarray() > 0
+        parts.append(_candidates(values, taken, wanted))
     return _joined(parts)
 
 
