@@ -52,7 +52,7 @@ class TestCalls:
             ("status --db", "recsys: Option '--db' requires an argument."),
             ("similar", "recsys: Missing argument 'item'. Run recsys similar --help.\n"),
             ("recommend ''", "recsys: The customer's id is empty."),
-            ("evaluate --by x", "recsys: --by must be one of time, last, "),
+            ("evaluate --by x", "recsys: --by must be one of time, "),
             ("similar ''", "recsys: The item's id is empty."),
         ],
     )
