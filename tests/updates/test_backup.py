@@ -181,7 +181,7 @@ def test_damage_in_a_backup_is_found_before_anything_changes(
             restore(shop, artifacts, values, made.path, replace=True)
         file.write_bytes(whole)
     (made.path / "backup.json").unlink()
-    with pytest.raises(InputError, match="no backup"):
+    with pytest.raises(InputError, match="not a recsys backup"):
         restore(shop, artifacts, values, made.path, replace=True)
     assert artifacts.current().name == "v000002"
 
