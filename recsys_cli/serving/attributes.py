@@ -43,6 +43,7 @@ class Column:
         self.code_of = {word: number for number, word in enumerate(words)}
         self._numbers: NDArray[np.float64] | None = None
         self._members: dict[str, list[int]] | None = None
+        self._texts: pa.Array | None = None
 
     @staticmethod
     def of(values: Any) -> Column:
@@ -64,7 +65,7 @@ class Column:
         if word is not None and word not in self.code_of:
             self.code_of[word] = len(self.words)
             self.words.append(word)
-            self._numbers = self._members = None
+            self._numbers = self._members = self._texts = None
         self.code[item] = -1 if word is None else self.code_of[word]
 
     @property
@@ -88,7 +89,9 @@ class Column:
 
     def reading(self, part: str) -> Mask:
         """Items whose value has this in it, whatever its case."""
-        found = pc.match_substring(pa.array(self.words, pa.string()), part, ignore_case=True)
+        if self._texts is None:
+            self._texts = pa.array(self.words, pa.string())
+        found = pc.match_substring(self._texts, part, ignore_case=True)
         return self._spread(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
 
     def true(self, wanted: bool) -> Mask:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .attributes import Attributes, Column, Mask, as_text, members_of
-from .filter_tree import AllOf, AnyOf, Attribute, Filter, FilterError, Literal, Node, Not, OfUser, Operand, Test
+from .filter_tree import READ, AllOf, AnyOf, Attribute, Filter, FilterError, Literal, Node, Not, OfUser, Operand, Test
 
 _ORDER: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -23,7 +23,6 @@ _ORDER: Mapping[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_READ = ("title", "description")  # texts of which a part is looked for, and no member
 _TIMES = ("created_at",)  # epoch seconds, which filters write as days
 
 
@@ -154,7 +153,7 @@ class Masks:
             if right is None or isinstance(right, tuple):
                 raise FilterError(test.right.column, "one value is looked for, and neither a list nor null")
             word = as_text(right) or ""
-            if test.left.name in _READ:
+            if test.left.name in READ:
                 return left.reading(word)
             found = left.having(word)
             self._note_unknown(test.left, word, found)
@@ -164,7 +163,7 @@ class Masks:
             words = [text for one in members if (text := as_text(one)) is not None]
             found = right.any_of(words or ("",))
             numbers = [one for one in members if isinstance(one, int | float) and not isinstance(one, bool)]
-            return found | np.isin(right.numbers, numbers) if numbers else found
+            return found | np.isin(right.numbers, np.array(numbers, dtype=np.float64)) if numbers else found
         return as_text(right) in [as_text(one) for one in members]
 
     def _note_unknown(self, named: Operand, word: str, found: Mask) -> None:

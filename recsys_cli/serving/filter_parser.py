@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import cast
@@ -148,6 +149,8 @@ class _Tree(Transformer[Token, Node]):
         return Literal(re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL), _column(token))
 
     def number(self, token: Token) -> Literal:
+        if not math.isfinite(float(token)):  # an int of any length, which no array can be compared with
+            raise FilterError(_column(token), "a number is too large", "Write an id in quotes.")
         return Literal(float(token) if "." in token else int(token), _column(token))
 
     def word(self, token: Token) -> Literal:

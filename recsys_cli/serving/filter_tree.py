@@ -13,7 +13,10 @@ from typing import Any
 from ..errors import UsageError
 
 LONGEST = 2000  # characters of a filter
+READ = ("title", "description")  # texts of which a part is looked for, and no member
 _KEPT = 512  # filters that stay parsed
+# A server answers nobody while it works a filter out, and a comparison may look at every item of a large catalogue.
+_COMPARISONS, _READINGS = 32, 4
 
 
 class FilterError(UsageError):
@@ -134,10 +137,26 @@ def parse(text: str) -> Filter:
     if len(text) > LONGEST:
         raise FilterError(LONGEST + 1, f"a filter has {LONGEST:,} characters at most", "Write a shorter one.")
     root = tree_of(text)
-    operands = [operand for test in _tests(root) for operand in (test.left, test.right)]
+    tests = list(_tests(root))
+    _bounded(tests)
+    operands = [operand for test in tests for operand in (test.left, test.right)]
     attributes = dict.fromkeys(o.name for o in operands if isinstance(o, Attribute))
     user = dict.fromkeys(o.name for o in operands if isinstance(o, OfUser))
     return Filter(text, root, tuple(attributes), tuple(user))
+
+
+def _bounded(tests: list[Test]) -> None:
+    looks = [t for t in tests if t.how == "contains" and isinstance(t.left, Attribute)]
+    pairs = [t.left for t in looks if isinstance(t.right, Attribute)]
+    if len(pairs) > 1:
+        raise FilterError(pairs[1].column, "a filter looks for one attribute in another once at most")
+    reads = [t.left for t in looks if isinstance(t.left, Attribute) and t.left.name in READ]
+    if len(reads) > _READINGS:
+        message = f"a filter looks into titles and descriptions {_READINGS} times at most"
+        raise FilterError(reads[_READINGS].column, message)
+    if len(tests) > _COMPARISONS:
+        message = f"a filter has {_COMPARISONS} comparisons at most"
+        raise FilterError(tests[_COMPARISONS].left.column, message, 'Write category in ["Tea", "Coffee"] for several.')
 
 
 def _tests(node: Node) -> Iterator[Test]:
