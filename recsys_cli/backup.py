@@ -188,7 +188,7 @@ def wal(path: Path) -> Path:
 def _copy_tree(source: Path, target: Path) -> None:
     """All files that are no locks and nobody's drafts; those that grow meanwhile, up to where they were.
 
-    The owner's key is left out: whoever gets hold of a backup must not get into the shop with it. Each place makes its
+    The owner's key is left out: a stolen backup must not open the shop. Each place makes its
     own.
 
     The spool comes last: see the module.

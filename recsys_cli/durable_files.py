@@ -93,7 +93,7 @@ def fsync_dir(path: Path) -> None:
 
 
 def fsync_file(path: Path) -> None:
-    """Make the file's content survive a power cut, whoever wrote it."""
+    """Make the file's content survive a power cut, even if another process wrote it."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -120,7 +120,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def pseudonym(secret: str, user: str) -> str:
-    """The id under which an e-mail address is kept as a customer; what is no e-mail address stays as it is.
+    """The id under which an e-mail address is kept as a customer; anything else stays as it is.
 
     Ingest does the same for whole columns, so every command that takes a customer takes the address again.
     """

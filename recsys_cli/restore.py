@@ -125,7 +125,7 @@ def restore(
                 copy(source / SETTINGS, settings_file)
     except OSError as e:
         raise explain_os(e, store.path) from e
-    # Before anything of it is served: whoever was erased since must not be in it for a second.
+    # Before anything of it is served: people erased since must not be in it for a second.
     gone = reapply(store, artifacts, settings, progress)
     with artifacts.exclusive(waiting=progress.note):
         _restore_pointer(artifacts, saved)

@@ -1,4 +1,4 @@
-"""One small document on disk: written whole, read as a type, and followed by whoever serves it."""
+"""One small document on disk: written whole, read as a type, and followed by the server."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class Access:
         for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
             address = _host_of(hop.strip())
             if not address:
-                break  # not an address: whoever wrote it, the hops before it prove nothing
+                break  # not an address: the hops before it prove nothing
             peer = address
             if not self._trusted(address):
                 break

@@ -185,7 +185,7 @@ class Data(Struct):
 
 
 class Status(Struct):
-    """What is served; `lead` is the model's lead over popularity."""
+    """The version being served; `lead` is the model's lead over popularity."""
 
     version: str
     created_at: int

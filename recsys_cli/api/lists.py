@@ -64,7 +64,7 @@ def recommend(service: Service, call: Call) -> Reply:
     labelled as a fallback, for those nothing is known of."""
     user_id = call.query["user_id"]
     if call.caller.names(user_id, call.query["user_token"]):
-        call.query["explain"] = False  # reasons name purchases, and a page is read by whoever sits before it
+        call.query["explain"] = False  # reasons name purchases, and anybody may sit in front of a page
     return _for_somebody(service, call, "/recommend", _personal(call.query, user_id, call.query["session_id"]))
 
 
@@ -74,7 +74,7 @@ def session(service: Service, call: Call) -> Reply:
 
 
 def _for_somebody(service: Service, call: Call, route: str, request: Request) -> Reply:
-    """A personal list, by the experiment that whoever asks is part of; noted in the log of what was answered."""
+    """A personal list, by the experiment that the visitor is part of; noted in the served log."""
     engine, started = service.live.ready(), time.perf_counter()
     if service.comparison.empty:
         shown = Shown(engine.recommend(request))
@@ -138,7 +138,7 @@ def _public(service: Service, call: Call, route: str, ask: Any) -> Reply:
     started = time.perf_counter()
     answer: Answer = ask(engine)  # also when the tag fits: an item may not exist
     known = call.if_none_match == tag
-    if not known:  # whoever has the list already goes on with the request it came with
+    if not known:  # a visitor who has the list already goes on with the request it came with
         _note(service, call, route, engine, Shown(answer), started)
     reply = Reply(b"", 304) if known else render(engine, answer, call.request_id)
     reply.cache = PUBLIC

@@ -70,7 +70,7 @@ def ready(service: Service, call: Call) -> Reply:
 
 
 def show_status(service: Service, call: Call) -> Reply:
-    """What is served: the version, the data it knows, the training its model comes from, and how that was judged."""
+    """The version being served, the data it knows, the training its model comes from, and how that was judged."""
     artifacts, engine = service.live.artifacts, service.live.ready()
     version = artifacts.open(engine.version, verify=False)
     manifest = version.manifest

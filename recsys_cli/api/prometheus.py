@@ -41,7 +41,7 @@ RANKER_SECONDS = Histogram("recsys_ranker_seconds", "Time the ranker took for a 
 RANKER_LATE = Counter("recsys_ranker_late", "Lists in the model's order because the ranker's time was up.")
 SWAPS = Counter("recsys_version_swaps", "Versions taken into service, over all processes.")
 REFUSED = Counter("recsys_versions_refused", "Damaged versions refused, over all processes.")
-# States that are one for all processes: as whoever looked last saw it. The least or greatest of all would be the zero
+# States that are one for all processes: as the last process that looked saw it. The least or greatest would be the zero
 # of a process that has not looked yet, or what one saw long ago.
 _SHARED: Final = "livemostrecent"
 VERSION_AGE = Gauge(

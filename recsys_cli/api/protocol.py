@@ -57,7 +57,7 @@ class Protocol(HttpToolsProtocol):
     """Serves one connection within `limits`.
 
     Left alone, the protocol queues every request that a client sends before it reads an answer, keeps a head that never
-    ends, and waits for ever for whoever stops half way through a body or never reads.
+    ends, and waits for ever for a client that stops half way through a body or never reads.
     """
 
     limits: ClassVar[Limits]
@@ -165,7 +165,7 @@ class Protocol(HttpToolsProtocol):
         self.loop.call_later(_LINGER, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP, or too much of it, gets our shape of errors too."""
+        """Input that is not HTTP, or too much of it, is answered in our shape of errors too."""
         self._refuse(*(self._refusal or ("400 Bad Request", UsageError(msg, "Check the client."))))
 
     def _refuse(self, status: str, error: UsageError | Refused) -> None:

@@ -125,7 +125,7 @@ _LOOKUPS = (
     Route("GET", "/report", lookups.show_report, "What the lists sold", dict[str, Any], scope="admin"),
     Route("GET", "/health", lookups.health, "Alive", answers.Health, scope=""),
     Route("GET", "/ready", lookups.ready, "Ready to answer", answers.Ready, scope="", errors=(503,)),
-    Route("GET", "/status", lookups.show_status, "What is served", answers.Status, scope="admin", errors=(503,)),
+    Route("GET", "/status", lookups.show_status, "The served version", answers.Status, scope="admin", errors=(503,)),
     Route(
         "GET",
         "/metrics",

@@ -127,7 +127,7 @@ class Service:
             self.spool_error = ""
 
     def _written(self) -> None:
-        # Whoever asks this process next sees the event, without waiting for the next look.
+        # The next request to this process sees the event, without waiting for the next look.
         if self._catching_up is None or self._catching_up.done():
             self._catching_up = asyncio.create_task(self.live.catch_up())
 

@@ -96,7 +96,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 def _without_stale_memory(table: pa.Table) -> pa.Table:
     """The same table with zeros below its nulls.
 
-    Whoever made it left there whatever stood in its memory, which may be a piece of somebody's id; and no two files
+    The writer left there whatever stood in its memory, which may be a piece of somebody's id; and no two files
     would be the same.
     """
     columns = [column.combine_chunks() for column in table.combine_chunks().columns]

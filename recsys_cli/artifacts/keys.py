@@ -113,7 +113,7 @@ def add_key(root: Path, name: str, scopes: Iterable[str]) -> tuple[str, str]:
 
 
 def owner_key(root: Path) -> str:
-    """The owner's own key; empty when there is none, or when what is there is none."""
+    """The owner's own key; empty when there is none or the file holds no valid key."""
     try:
         found = _OWNER.fullmatch((root / OWNER_FILE).read_text(encoding="ascii"))
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):

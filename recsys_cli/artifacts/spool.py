@@ -1,7 +1,7 @@
 """The log of what the server received: append-only segments of JSON lines that are on disk before they count.
 
 Each server process appends to segments of its own, so writers never meet. A line is an object with a `t` that says
-which of the types below it is; `read_lines` is the one reader of their content, and sets aside what is none.
+which of the types below it is; `read_lines` is the one reader of their content, and sets other lines aside.
 
 Readers keep a `Position`, the offset reached in each segment; the update worker stores its own in the database, in the
 transaction that takes the events, and each version's manifest says which position its histories include.

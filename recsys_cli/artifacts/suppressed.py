@@ -83,7 +83,7 @@ def kept_out(db: Path) -> dict[str, int]:
 
 
 def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> Dropped:
-    """Take out of a written draft whoever was erased since `mark` gave `since`.
+    """Take people out of a written draft who were erased since `mark` gave `since`.
 
     Call it inside `Artifacts.exclusive`. An erasure notes itself here before it rewrites the versions, which it does
     inside `exclusive` as well: so a version is either published before and rewritten, or comes here after.

@@ -22,7 +22,7 @@ class Health:
     outcome
         "published", "nothing new", "drained" (taken, but there is no model yet) or "failed".
     version
-        What is served after the pass; None when nothing is.
+        The current version after the pass; None before the first one.
     training
         The last training that a pass did: its reason, version, whether it is served, and the gate's verdict.
     message

@@ -62,7 +62,7 @@ class Run:
         self.err.print(text, highlight=False, markup=False)
 
     def give_way(self) -> None:
-        """Let the server and whoever works at the machine go first, for the rest of this process."""
+        """Let the server and everything else on the machine go first, for the rest of this process."""
         os.nice(max(self.settings.update.nice - os.nice(0), 0))
 
     def emit(self, result: Any, render: Callable[[Console], None]) -> None:

@@ -79,7 +79,7 @@ def write_out(text: str) -> None:
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal; refuses where there is none."""
+    """Ask on the terminal; refuse when there is no terminal."""
     if not sys.stdin.isatty():
         raise Refused("Nothing was erased: there is no terminal to confirm on.", "Add --yes to erase without asking.")
     typer.confirm(question, abort=True)

@@ -105,7 +105,7 @@ def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> N
     secret = load_secret(run.settings.db)
     engine = open_engine(run)
     done = recommend_all(store, engine, secret, out, k=k, repeat=repeat, with_items=with_items, progress=run.progress)
-    remember_list(run.settings.db, out)  # whoever is erased later stays in it
+    remember_list(run.settings.db, out)  # people erased later stay in it
 
     def render(console: Console) -> None:
         text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."

@@ -45,7 +45,7 @@ def serve(
         read_campaigns(run.settings.rules.campaigns, run.settings.rules.timezone)
     expect_same_shop(run.settings.db, run.settings.artifacts)
     secret = load_secret(run.settings.db)
-    key = make_owner_key(run.settings.artifacts)  # before the address is told: whoever waits for it may ask at once
+    key = make_owner_key(run.settings.artifacts)  # before the address is told: a waiting caller may ask at once
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
     run.waiting(f"Serving on {_url(address, number)} (documentation: /docs). Stop with Ctrl-C.")

@@ -96,7 +96,7 @@ class Served:
 
     @staticmethod
     def of(artifacts: Artifacts) -> Served | None:
-        """What is served now; None when nothing is."""
+        """The version being served; None before the first one."""
         try:
             version = artifacts.current()
         except NoModel:

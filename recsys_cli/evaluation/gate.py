@@ -1,4 +1,4 @@
-"""Whether a candidate may take the place of what is served: not when it is worse, as far as the newest days tell."""
+"""Whether a candidate may replace the current version: not when the newest days show that it is worse."""
 
 from __future__ import annotations
 

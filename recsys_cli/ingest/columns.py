@@ -229,9 +229,9 @@ ABOUT: Mapping[str, str] = {
     "user_id": "Who it was. An e-mail address is kept as a keyed hash; words for nobody are a guest.",
     "item_id": "What it was about: the id by which lists and pages name the product.",
     "ts": "When it happened.",
-    "qty": "How many pieces; a negative number is a refund. 1 where there is none.",
+    "qty": "How many pieces; a negative number is a refund. 1 where the file has none.",
     "event_type": "What happened: purchase, view, cart, click, like, dislike, refund, impression, or a word "
-    "of the shop's with a weight in `events.weights`. purchase where there is none.",
+    "of the shop's with a weight in `events.weights`. purchase where the file has none.",
     "order_id": "The order or receipt: its lines are one basket, and a new export of it replaces them.",
     "session_id": "The visit: how guests are known.",
     "event_id": "The event's own number: it is taken once, however often it comes.",

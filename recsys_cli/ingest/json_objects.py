@@ -171,7 +171,7 @@ def _wrapped(document: Mapping[str, Any]) -> Any | None:
     return None
 
 
-# Whoever says one of these is an entry, not the wrapping of some.
+# An object with one of these keys is an entry, not a wrapping of entries.
 _FACTS = {
     "id", "order_id", "order_number", "orderid", "number", "increment_id", "entity_id", "created_at", "date_created",
     "customer_id", "user_id", "userid", "email", "product_id", "item_id", "sku", "event", "event_name", "timestamp",

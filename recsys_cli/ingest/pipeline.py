@@ -171,7 +171,7 @@ def _opened(files: Sequence[Path], request: Request, folder: Path) -> Iterator[S
 
 @contextmanager
 def _database(settings: Settings, dry_run: bool) -> Iterator[Path]:
-    """The database; for a trial where there is none one that goes again, because a trial leaves nothing behind."""
+    """The database; for a trial without one, a temporary database, because a trial leaves nothing behind."""
     if not dry_run or Store(settings.db, settings.store).exists():
         yield settings.db
         return

@@ -1,6 +1,6 @@
 """Files as streams of Arrow batches: every column as text (or as Parquet has it), every row with its number.
 
-Rows that have no columns to speak of (broken lines, JSON that is none) are set apart with their text. Nothing here
+Rows without columns (broken lines, invalid JSON) are set apart with their text. Nothing here
 knows what the columns mean.
 """
 

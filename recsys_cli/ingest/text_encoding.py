@@ -57,7 +57,7 @@ def find_encoding(path: Path, compression: str | None, sample: bytes, said: str 
     Raises
     ------
     UsageError
-        When `said` is none.
+        When `said` names no encoding.
     InputError
         When the file ends too early.
     """

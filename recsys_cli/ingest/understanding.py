@@ -58,7 +58,7 @@ class Understanding:
     heads: bool = False
 
     def remembered(self, source: Source, date_order: str | None) -> str:
-        """As JSON, for `recalled`; with the file's dialect, for whoever has to read the same bytes again."""
+        """As JSON, for `recalled`; with the file's dialect, so that the same bytes are read the same way again."""
         names = source.columns
         columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
         platform = self.preset.platform if self.preset else None

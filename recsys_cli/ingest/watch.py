@@ -3,7 +3,7 @@
 Taken files stay where they are: the ledger in the store knows their content, so a restart takes nothing twice. The
 store is opened for each file alone, and other commands have their turns between files.
 
-The folder is a stranger's: whoever delivers exports may write into it. So links in it are not followed, files that
+The folder is a stranger's: the sender of exports may write into it. So links in it are not followed, files that
 belong to another user are only read, and what is set aside goes into a folder of our own that is held by its
 descriptor: a link that is put in its place leads nowhere.
 """
@@ -86,7 +86,7 @@ class Folder:
                 continue
             try:
                 if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
-                    continue  # a link may lead to a file that whoever made it must not read
+                    continue  # a link may lead to a file that its maker must not read
                 stat = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # renamed or removed since it was listed

@@ -1,6 +1,6 @@
 """The contract of a model: a history in, scored items out.
 
-A model is fitted once and is then an immutable object. It knows items, never customers: whoever asks hands over the
+A model is fitted once and is then an immutable object. It knows items, never customers: the caller hands over the
 history, so a known customer, a guest, a basket and a stranger with two clicks go one way, and forgetting a person
 needs nothing from the model. Weighting of events by type, quantity and age is done here, once, in front of all.
 """
@@ -225,7 +225,7 @@ class Model(ABC):
         """This model with the histories that it looks things up in, where it does: itself, where it holds all it knows.
 
         A model holds nothing of any one person. One that needs what single visitors did is given the histories of the
-        version that it is in, of which whoever is erased, or objects, or is too old, is no longer a part.
+        version that it is in, from which people who are erased, object or are too old are gone.
         """
         return self
 

@@ -54,7 +54,7 @@ def get(name: str) -> type[Model]:
     Raises
     ------
     UsageError
-        There is none; the message lists those that there are.
+        There is no such model; the message lists the models.
     """
     if name in MODELS:
         return MODELS[name]

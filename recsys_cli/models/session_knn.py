@@ -17,7 +17,7 @@ from .base import BLOCK, Capabilities, Model, ModelConfig, Range, Size, State, h
 from .next_item import wanted_events
 from .support.item_matrix import largest_of_rows, power
 
-_SESSIONS = 1_000_000  # the newest so many are searched
+_SESSIONS = 1_000_000  # only the newest are searched
 _LONGEST = 100  # events of a session, its last ones
 _PAIRS = 2_000_000  # pairs of a row and a session that are held at a time: some 100 MB
 _RETURNS = 0.05  # of the events after a first one, from which on going back to an item is what visitors do
@@ -55,7 +55,7 @@ class SessionKNN(Model):
     moments to the newest common item) / `spread`).
 
     The model is one number for each item. It holds no session: they are the histories of the version it is in, which
-    name nobody, age, and lose whoever is erased or objects; see `bound`. Whoever goes takes all that it says along.
+    name nobody, age, and lose people who are erased or object, with all their visits; see `bound`.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Seen:
     Parameters
     ----------
     visitor
-        int64: number of whoever saw it.
+        int64: number of the visitor who saw it.
     user
         int32: their code in `histories`, -1 for those without a history.
     listed

@@ -175,7 +175,7 @@ def team_draft(a: Answer, b: Answer, k: int, seed: str) -> tuple[Answer, str]:
     """Both lists in one, and a letter for each position: whose pick it was (Radlinski et al., CIKM 2008).
 
     In each round a coin says who picks first; each picks its best item that is not in the list yet. An item that both
-    have at the same place belongs to whoever picked it, by the same coin, so that neither gains by it.
+    have at the same place belongs to the arm that picked it, by the same coin, so that neither gains by it.
     """
     coin = random.Random(seed)
     picked: list[tuple[Answer, int]] = []

@@ -101,7 +101,7 @@ class Column:
 
     @property
     def numbers(self) -> NDArray[np.float64]:
-        """The value of each item as a number; NaN where it is none."""
+        """The value of each item as a number; NaN where it is not a number."""
         if self._numbers is None:
             self._numbers = np.array([*map(_number, self.words), np.nan], dtype=np.float64)
         return self._numbers[self.code]

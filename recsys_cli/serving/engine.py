@@ -172,7 +172,7 @@ class Engine:
         return found if ranked is None else followed_by(ranked, found)
 
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
-        """`_shaped`, remembered for whoever comes back to the same list: putting it in order takes most of the time."""
+        """`_shaped`, remembered for the next request of the same list: putting it in order takes most of the time."""
         minute = self.people.now // 60  # by which freshness moves nothing
         asked = (allowed.number, rules, request.k, request.offset, minute, hash(frozenset(skip)))
         if person.ordered is None or person.ordered[0] != asked:

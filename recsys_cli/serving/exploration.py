@@ -89,7 +89,7 @@ class Explorer:
         *,
         unsold: bool = False,
     ) -> int | None:
-        """The new item most to somebody's taste; None when there is none to it.
+        """The new item that suits a visitor best; None when none does.
 
         Parameters
         ----------

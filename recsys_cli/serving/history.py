@@ -1,4 +1,4 @@
-"""Whoever an answer is for: what they did, from the version and from what was heard since."""
+"""What the visitor did, from the version and from events heard since."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Shaper:
         """An empty list with the limits and pins that hold for the request."""
         s, words = self._rules.settings, self._catalogue.words
         limits = []
-        # Whoever asks for one category wants a page of it.
+        # A request for one category wants a page of it.
         if s.max_per_category and not request.filters.category:
             limits.append((s.max_per_category, words["category"].code))
         if s.max_per_brand and not request.filters.brand:

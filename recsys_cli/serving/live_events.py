@@ -101,7 +101,7 @@ class Overlay:
 
     @classmethod
     def of_what_was_shown(cls, spool: Spool, secret: str, shown_days: float) -> Self:
-        """One that only remembers what was shown, to whoever goes by the version alone; see `read`."""
+        """One that only remembers what was shown, for callers that use the version alone; see `read`."""
         return cls(spool, dict.fromkeys(spool.segments(), sys.maxsize), secret, shown_days)
 
     def read(self) -> Iterator[list[Any]]:

@@ -28,7 +28,7 @@ class Live:
     Parameters
     ----------
     artifacts
-        What is served.
+        The version being served.
     secret
         See `identity.load_secret`.
     poll

@@ -124,13 +124,13 @@ class People:
         return person
 
     def of_customer(self, key: NDArray[np.uint64]) -> Person:
-        """A customer by their key, not remembered: whoever asks for everybody comes once."""
+        """A customer by their key, not remembered: lists for everybody ask once."""
         place = (int(key[0]), int(key[1]))
         barred = self._choices is not None and len(self._choices) and not self._choices.of(place).profile
         return self._assemble(Request(), [] if barred else [place])
 
     def keys_of(self, request: Request) -> list[Key]:
-        """Under which whoever asks is known, the customer's first; none where nothing of them may be used."""
+        """The keys of the visitor, the customer's first; empty where nothing of them may be used."""
         keys: list[Key] = []
         profile, live = self.may_use(request.user_id, request.consent, request.session_id)
         if request.user_id is not None and profile:

@@ -61,7 +61,7 @@ class Store:
         return self.path.with_name(self.path.name + ".tmp")
 
     def exists(self) -> bool:
-        """Whether there is a database. An empty file is none: a first command was killed before it wrote anything.
+        """Whether there is a database. An empty file is not one: a first command was killed before it wrote anything.
 
         Raises
         ------

@@ -14,7 +14,7 @@ from .merge import Merged
 
 KEPT = 30  # imports of catalogues and customers that can be taken back; older ones have forgotten what they changed
 _KINDS = ("events", "items", "users")
-_OWN = ("spool", "gdpr", "undo")  # what is no file of the shop's
+_OWN = ("spool", "gdpr", "undo")  # imports that are not files of the shop
 
 
 @dataclass(frozen=True)

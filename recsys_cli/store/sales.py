@@ -74,7 +74,7 @@ def figures(con: duckdb.DuckDBPyConnection, by: tuple[str, ...] = ()) -> list[di
 
 
 def shop_totals(con: duckdb.DuckDBPyConnection, zone: str) -> list[dict[str, Any]]:
-    """All that was sold, whoever is owed it, by day."""
+    """All sales by day, whatever they are credited to."""
     rows = con.execute(
         f"""SELECT {_day("$1", "o.ts")} AS day, count(DISTINCT CASE WHEN kind = 'purchase' THEN {_ORDER} END) AS orders,
                    coalesce(sum(amount) FILTER (kind <> 'cart'), 0)::DOUBLE AS revenue

@@ -22,7 +22,7 @@ def take_served(con: duckdb.DuckDBPyConnection, lines: pa.Array, reached: Mappin
     Parameters
     ----------
     lines
-        Text; JSON objects with SERVED_COLUMNS. A line that is none is left out.
+        Text; JSON objects with SERVED_COLUMNS. A line of another kind is left out.
     reached
         For each segment of `lines`, the offset after the last of them.
     """

@@ -70,7 +70,7 @@ def compare(
 def recipes(
     data: Dataset, root: Path, names: Sequence[str], served: Mapping[str, Any] | None
 ) -> dict[str, tuple[type[Model], ModelConfig]]:
-    """Names on the board to what to fit: defaults, and beside them what tuning chose and what is served."""
+    """Names on the board to what to fit: defaults, then the choice of tuning and the version being served."""
     chosen = {name: (registry.get(name), registry.get(name).Config()) for name in names or affordable(data)}
     tuned = load_choice(root)
     for label, recipe in ((TUNED, tuned.as_dict() if tuned else None), (SERVED, served)):

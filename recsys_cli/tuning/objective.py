@@ -48,7 +48,7 @@ def rungs(splits: list[Split], seed: int) -> list[Rung]:
 
 
 def sample(split: Split, events: int, seed: int) -> Split:
-    """The split with the whole histories of about so many events' worth of customers."""
+    """The split with the whole histories of a sample of customers, of about `events` events."""
     h = split.train.interactions.histories
     share = min(1.0, events / max(h.n_events, 1))
     chosen = np.random.default_rng(seed).random(len(h)) < share

@@ -33,7 +33,7 @@ _MIN_TRIALS = 2  # before a model may be called hopeless
 
 @dataclass(frozen=True)
 class Tried:
-    """One finished trial, for whoever watches and for choosing.
+    """One finished trial, for progress and for choosing.
 
     Parameters
     ----------

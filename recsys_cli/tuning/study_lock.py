@@ -1,4 +1,4 @@
-"""Turns at the log of a study, that end with whoever has one."""
+"""A lock on the log of a study that ends with its process."""
 
 from __future__ import annotations
 

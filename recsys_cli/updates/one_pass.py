@@ -107,7 +107,7 @@ def expect_work(store: Store, artifacts: Artifacts, settings: Settings) -> None:
     OtherShop, NoModel
         The versions are another shop's; or the shop's own are not where they were.
     StoreError
-        The database is none, and there are no artifacts to note that failure in.
+        The file is not a database, and there are no artifacts to note that failure in.
     """
     expect_same_shop(settings.db, artifacts.root)
     if not has_owner(artifacts.root) and store.exists() and has_versions(store):

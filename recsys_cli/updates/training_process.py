@@ -158,7 +158,7 @@ def _error(told: dict[str, str]) -> RecsysError:
 
 
 class _Told(Progress):
-    """Progress for whoever started this process."""
+    """Progress for the process that started this one."""
 
     @contextmanager
     def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
