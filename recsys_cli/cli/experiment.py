@@ -15,7 +15,7 @@ experiment = typer.Typer(
     name="experiment", help="Compare two ways of making lists on live visitors.", no_args_is_help=True
 )
 NameArgument = Annotated[str, typer.Argument(help="The experiment.")]
-_ARMS = "served, popular, version:v000012, or rules:diversity=0.5,max_per_brand=2."
+_ARMS = "served, popular, version:v000012, model:als, ranker:off, or rules:diversity=0.5,max_per_brand=2."
 
 
 @experiment.command("start")
@@ -46,13 +46,14 @@ def begin(
     import time
 
     from ..artifacts import Artifacts, running
-    from ..serving.arms import check_arms
+    from ..serving.arms import checked_arms
 
     folder = Artifacts(run.settings.artifacts)
-    arms = interleave or split
-    assert arms is not None
-    check_arms(arms, folder.names())
-    folder.current()  # there must be something to compare
+    asked = interleave or split
+    assert asked is not None
+    served = folder.current()  # there must be something to compare
+    models = {name: folder.open(name, verify=False).manifest["model"]["name"] for name in folder.names()}
+    arms = checked_arms(asked, models, served.name)
     with folder.exclusive():
         held = running.read(folder.root)
         running.check_name(name, held.experiments)
@@ -62,7 +63,7 @@ def begin(
         kind = running.INTERLEAVED if interleave else running.SPLIT
         portion = running.RAMP[0] if ramp and split else share
         one = running.Experiment(
-            name, kind, arms, secrets.token_hex(8), portion, bool(ramp and split), int(time.time())
+            name, kind, (arms[0], arms[1]), secrets.token_hex(8), portion, bool(ramp and split), int(time.time())
         )  # fmt: skip
         running.write(folder.root, held.with_one(one))
     told = "both in one list" if interleave else f"{portion:.0%} of visitors take part"
@@ -153,7 +154,7 @@ def promote(
     """End an experiment and serve one of its arms to everybody."""
     run = start(db, artifacts, config, as_json)
     from ..artifacts import Artifacts, running
-    from ..serving.arms import Arm
+    from ..serving.arms import NO_RANKER, Arm
 
     if arm not in ("a", "b"):
         raise UsageError(f"'{arm}' is not an arm.", "Give --arm a or --arm b.")
@@ -171,6 +172,8 @@ def promote(
 
         lineage.promote(folder, chosen.value)
         told = f"Serving {chosen.value}."
+    if chosen.kind == NO_RANKER:
+        told = "Put this into recsys.toml, under [train], and train again:\nranker = false"
     if chosen.kind == "rules":
         lines = "\n".join(f"{key} = {str(value).lower()}" for key, value in chosen.rules)
         told = f"Put this into recsys.toml, under [rules], and everybody gets it:\n{lines}"

@@ -32,6 +32,7 @@ from . import (
     recommend,
     report,
     serve,
+    simulate,
     status,
     train,
     tune,
@@ -89,6 +90,7 @@ app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
 app.command("widget")(widget.widget)
 app.command("report")(report.report)
+app.command("simulate")(simulate.simulate)
 app.add_typer(experiment.experiment)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)

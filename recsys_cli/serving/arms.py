@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,11 @@ from .engine import Engine
 from .request import Answer, Request
 
 SERVED, POPULAR, VERSION, RULES = "served", "popular", "version", "rules"
+MODEL, RANKER = "model", "ranker"
+NO_RANKER = f"{RANKER}:off"
 _RULES = {row.name.removeprefix("rules."): row for row in table() if row.name.startswith("rules.")}
-_KNOWN = "Known: served, popular, version:v000012, rules:diversity=0.5,max_per_brand=2."
+WAYS = "served, popular, version:v000012, model:als, ranker:off, rules:diversity=0.5,max_per_brand=2"
+_KNOWN = f"Known: {WAYS}."
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class Arm:
     Parameters
     ----------
     kind
-        served: as everybody gets it. popular: what sells. version: another published version. rules: other values
-        for some rules.
+        served: as everybody gets it. popular: what sells. version: another published version. model: another model.
+        ranker:off: the served version in the order of its first stage. rules: other values for some rules.
     value
-        The version's name.
+        The version's or the model's name.
     rules
         The changed rules.
     """
@@ -50,8 +53,10 @@ class Arm:
         kind, _, value = text.partition(":")
         if kind in (SERVED, POPULAR) and not value:
             return Arm(kind)
-        if kind == VERSION and value:
+        if kind in (VERSION, MODEL) and value:
             return Arm(kind, value)
+        if text == NO_RANKER:
+            return Arm(NO_RANKER)
         if kind == RULES and value:
             return Arm(kind, "", tuple(_rule(pair) for pair in value.split(",")))
         raise UsageError(f"'{text}' is not a way to make a list.", _KNOWN)
@@ -142,6 +147,8 @@ class Comparison:
         if arm.kind == VERSION and arm.value != engine.version:
             other = self._engine_of(arm.value)
             return None if other is None else _in_codes_of(engine, other.recommend(request))
+        if arm.kind == NO_RANKER:
+            return engine.recommend(replace(request, ranked=False))
         if arm.kind == RULES:
             return engine.recommend(replace(request, rules={**(request.rules or {}), **dict(arm.rules)}))
         return engine.recommend(request)
@@ -222,16 +229,34 @@ def _in_codes_of(engine: Engine, answer: Answer) -> Answer:
     return mixed
 
 
-def check_arms(texts: Sequence[str], versions: Sequence[str]) -> None:
-    """Refuse arms that cannot be answered, or that are the same.
+def checked_arms(texts: Sequence[str], models: Mapping[str, str], served: str) -> tuple[str, ...]:
+    """Arms as they are answered, a model as the newest version that has it; refuses what cannot be, and equal ones.
+
+    Parameters
+    ----------
+    models
+        Names of the published versions, oldest first, with the model of each.
+    served
+        Name of the served version.
 
     Raises
     ------
     UsageError, NotFound
     """
-    arms = [Arm.parse(text) for text in texts]
-    if arms[0] == arms[1]:
-        raise UsageError("Both arms are the same.", _KNOWN)
-    for arm in arms:
-        if arm.kind == VERSION and arm.value not in versions:
+    found: list[str] = []
+    for text in texts:
+        arm = Arm.parse(text)
+        if arm.kind == MODEL:
+            having = [name for name, model in models.items() if model == arm.value]
+            if not having:
+                raise NotFound(
+                    f"There is no version with the model '{arm.value}'.",
+                    f"Run recsys train --model {arm.value}; the gate may keep it back, which does not matter here.",
+                )
+            text = SERVED if served in having else f"{VERSION}:{having[-1]}"
+        elif arm.kind == VERSION and arm.value not in models:
             raise NotFound(f"There is no version '{arm.value}'.", "recsys models list shows them.")
+        found.append(text)
+    if Arm.parse(found[0]) == Arm.parse(found[1]):
+        raise UsageError("Both arms are the same.", _KNOWN)
+    return tuple(found)

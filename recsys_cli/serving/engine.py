@@ -147,7 +147,7 @@ class Engine:
         want = request.offset + request.k
         if not (rules.shape or self._has_campaigns or person.fresh or person.basket or person.disliked):
             picker = Picker(want, skip)
-            picker.take(self._best(person, allowed, skip, want), self.model.name, False)
+            picker.take(self._best(person, request, allowed, skip), self.model.name, False)
             if not picker.full:
                 self.filler.fill(picker, allowed)
             self._explore(picker, person, request, rules, allowed)
@@ -156,16 +156,22 @@ class Engine:
             return self._shaped(person, request, rules, allowed, skip)
         return self._shaped_once(person, request, rules, allowed, skip)
 
-    def _best(self, person: Person, allowed: Allowed, skip: set[int], want: int) -> Iterator[tuple[int, float]]:
+    def _ranked(self, person: Person, request: Request, allowed: Allowed, skip: set[int]) -> Scored | None:
+        """The candidates in the ranker's order; None where it is off, or not to be used."""
+        if not request.ranked:
+            return None
+        return self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+
+    def _best(self, person: Person, request: Request, allowed: Allowed, skip: set[int]) -> Iterator[tuple[int, float]]:
         """As `_candidates`, for lists that no rule orders; what comes below is only looked for when it is needed."""
-        ranked = self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+        ranked = self._ranked(person, request, allowed, skip)
         if ranked is not None:
             yield from zip(ranked[0].tolist(), ranked[1].tolist(), strict=True)
-        yield from self.retrieval.by_model(person, allowed, want + len(skip))
+        yield from self.retrieval.by_model(person, allowed, request.offset + request.k + len(skip))
 
-    def _candidates(self, person: Person, allowed: Allowed, skip: set[int], depth: int) -> Scored:
+    def _candidates(self, person: Person, request: Request, allowed: Allowed, skip: set[int], depth: int) -> Scored:
         """The model's best for somebody, in the ranker's order where it is on."""
-        ranked = self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+        ranked = self._ranked(person, request, allowed, skip)
         if ranked is not None and len(ranked[0]) >= depth:
             return ranked[0][:depth], ranked[1][:depth]
         found = self.retrieval.candidates(person, allowed, depth)
@@ -174,7 +180,7 @@ class Engine:
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """`_shaped`, remembered for the next request of the same list: putting it in order takes most of the time."""
         minute = self.people.now // 60  # by which freshness moves nothing
-        asked = (allowed.number, rules, request.k, request.offset, minute, hash(frozenset(skip)))
+        asked = (allowed.number, rules, request.k, request.offset, request.ranked, minute, hash(frozenset(skip)))
         if person.ordered is None or person.ordered[0] != asked:
             picker = self._shaped(person, request, rules, allowed, skip)
             # Without what only the making of the list needs: the items bought and shown are many.
@@ -219,7 +225,7 @@ class Engine:
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
         depth = list_builder.depth(request, len(skip))
-        found = self._candidates(person, allowed, skip, depth)
+        found = self._candidates(person, request, allowed, skip, depth)
         factor = self.catalogue.campaigns().factor
         if len(found[0]) and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
@@ -423,6 +429,6 @@ class Engine:
             answer.reasons = [reasons.of(code, source) for code, source in pairs]
             allowed, unknown = self.catalogue.allowed(request.filters), self.catalogue.unknown(request.filters)
             answer.stages = picker.stages(allowed.count, len(self.catalogue), unknown)
-            if person is not None:
+            if person is not None and request.ranked:
                 self.second.tell(answer, person, self.bundle, self.model, self.people.now)
         return answer

@@ -82,6 +82,8 @@ class Request:
     consent
         What may be used for this request, unless the customer has chosen something stricter: full, session (what
         was done in this session, and the basket) or none.
+    ranked
+        In the ranker's order, where the version has one that is on; else in the first stage's.
     """
 
     user_id: str | None = None
@@ -94,6 +96,7 @@ class Request:
     explain: bool = False
     rules: Mapping[str, Any] | None = None
     consent: str = "full"
+    ranked: bool = True
 
 
 @dataclass(slots=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+
+from .attribution import OWNER
+from .products import code_items
 
 # One row for each thing counted, all with the same labels; groups are sums over it.
 _FACTS = """
@@ -135,6 +139,36 @@ def exposure(con: duckdb.DuckDBPyConnection, since: int, until: int, most: int =
         "never_shown": listed("for_sale AND shown = 0 AND seen = 0", "item_id"),
         "never_shown_count": for_sale - shown,
     }
+
+
+def bought_between(con: duckdb.DuckDBPyConnection, since: int, item_order: pa.Array) -> pa.Table:
+    """What each customer or guest bought from `since` (epoch seconds) on, less what they sent back.
+
+    Parameters
+    ----------
+    item_order
+        Item ids by code; variants count as their product.
+
+    Returns
+    -------
+    pa.Table
+        owner, code (int32), units (double, above 0), amount (double, in the currency most was sold in; what was sold in
+        another has 0). An event without a price counts with the item's.
+    """
+    code_items(con, item_order)
+    return con.sql(
+        f"""WITH sold AS (
+              SELECT {OWNER} AS owner, code, CASE WHEN event_type = 'refund' THEN -1 ELSE 1 END * coalesce(qty, 1) AS n,
+                     coalesce(e.price, i.price, 0) AS price, currency
+              FROM events e JOIN item_codes c USING (item_id) LEFT JOIN items i USING (item_id)
+              WHERE ts >= $1 AND event_type IN ('purchase', 'refund')),
+            money AS (SELECT currency FROM sold WHERE currency IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1)
+            SELECT owner, code, sum(n)::DOUBLE AS units,
+                   greatest(sum(CASE WHEN currency IS NULL OR currency = (FROM money) THEN n * price ELSE 0 END),
+                            0)::DOUBLE AS amount
+            FROM sold WHERE owner IS NOT NULL GROUP BY owner, code HAVING sum(n) > 0 ORDER BY owner, code""",
+        params=[since],
+    ).to_arrow_table()
 
 
 def imports(con: duckdb.DuckDBPyConnection, since: int) -> dict[str, Any]:

@@ -14,8 +14,13 @@ def any_seen(con: duckdb.DuckDBPyConnection, since: int) -> bool:
     return con.execute(look, [IMPRESSION, since]).fetchone() is not None
 
 
-def seen_lists(con: duckdb.DuckDBPyConnection) -> pa.Table:
+def seen_lists(con: duckdb.DuckDBPyConnection, route: str | None = None) -> pa.Table:
     """Every card seen, list by list and from the top, off the tables that `attribution.attribute` leaves.
+
+    Parameters
+    ----------
+    route
+        Only lists that were answered there.
 
     Returns
     -------
@@ -38,7 +43,8 @@ def seen_lists(con: duckdb.DuckDBPyConnection) -> pa.Table:
                    CASE WHEN bought AND kept <= 0 THEN -1 WHEN bought THEN 3 WHEN cart THEN 2
                         WHEN c.seen_id IS NOT NULL THEN 1 ELSE 0 END::TINYINT AS outcome
             FROM (SELECT *, min(ts) OVER (PARTITION BY request_id, owner) // {DAY} AS min_ts
-                  FROM touch_seen WHERE NOT earlier AND request_id IS NOT NULL) s
+                  FROM touch_seen WHERE NOT earlier AND request_id IS NOT NULL AND route = coalesce($1, route)) s
             LEFT JOIN touch_clicks c USING (seen_id) LEFT JOIN led USING (seen_id)
-            ORDER BY listed, place, item_id"""
+            ORDER BY listed, place, item_id""",
+        params=[route],
     ).to_arrow_table()

@@ -12,7 +12,7 @@ from recsys_cli.artifacts.running import INTERLEAVED, SPLIT, Experiment
 from recsys_cli.errors import NotFound, UsageError
 from recsys_cli.identity import user_key
 from recsys_cli.serving import Answer, Engine, Request
-from recsys_cli.serving.arms import Arm, Comparison, check_arms, swapped, team_draft
+from recsys_cli.serving.arms import Arm, Comparison, checked_arms, swapped, team_draft
 
 
 def answer(*items: str) -> Answer:
@@ -97,7 +97,8 @@ def test_sql_draws_what_the_server_drew() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "best", "popular:3", "version:", "rules:", "rules:k=1", "rules:diversity=2",
-                                  "rules:campaigns=x", "rules:explore=maybe", "rules:diversity"])  # fmt: skip
+                                  "rules:campaigns=x", "rules:explore=maybe", "rules:diversity",
+                                  "ranker:on", "model:"])  # fmt: skip
 def test_what_is_no_arm_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         Arm.parse(text)
@@ -106,10 +107,20 @@ def test_what_is_no_arm_is_refused_with_what_is(text: str) -> None:
 
 def test_arms_must_differ_and_exist() -> None:
     with pytest.raises(UsageError, match="the same"):
-        check_arms(["served", "served"], [])
+        checked_arms(["served", "served"], {}, "v000001")
     with pytest.raises(NotFound, match="v000009"):
-        check_arms(["served", "version:v000009"], ["v000001"])
+        checked_arms(["served", "version:v000009"], {"v000001": "als"}, "v000001")
+    with pytest.raises(NotFound, match="recsys train --model ease"):
+        checked_arms(["served", "model:ease"], {"v000001": "als"}, "v000001")
+    with pytest.raises(UsageError, match="the same"):
+        checked_arms(["served", "model:als"], {"v000001": "als"}, "v000001")
     assert Arm.parse("rules:diversity=0.5,explore=false").rules == (("diversity", 0.5), ("explore", False))
+
+
+def test_a_model_is_the_newest_version_that_has_it() -> None:
+    models = {"v000001": "als", "v000002": "als", "v000003": "ease"}
+    assert checked_arms(["served", "model:als"], models, "v000003") == ("served", "version:v000002")
+    assert checked_arms(["model:ease", "ranker:off"], models, "v000003") == ("served", "ranker:off")
 
 
 def test_who_is_not_known_is_in_no_split_but_in_interleaved_lists(engine: Engine) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from recsys_cli.artifacts import Version
+from recsys_cli.artifacts.running import SPLIT, Experiment
 from recsys_cli.features import learned
 from recsys_cli.ranking import trees
 from recsys_cli.ranking.outcome import NEW, RANKER, REPEAT
 from recsys_cli.ranking.ranker import Head, Ranker
 from recsys_cli.serving import Engine
+from recsys_cli.serving.arms import Comparison
 from recsys_cli.serving.reordering import reorder
 from recsys_cli.serving.request import Filters, Request
 from recsys_cli.serving.rules import Rules
@@ -83,6 +85,19 @@ def test_lists_are_in_its_order(shop: Any, ranked: Version) -> None:
     assert answer.codes != before.codes
     assert answer.scores == sorted(answer.scores, reverse=True)
     assert (engine.second.ordered, engine.second.late) == (1, 0)
+
+
+def test_an_arm_can_do_without_it(shop: Any, ranked: Version) -> None:
+    engine = engine_of(shop, ranked)
+    plain = engine_of(shop, shop.artifacts.open(shop.artifacts.names()[0])).recommend(Request(user_id="g1", k=4))
+    trial = Experiment("t", SPLIT, ("ranker:off", "ranker:off"), "salt")
+    shown = Comparison([trial], lambda _: None, 0.0).recommend(engine, Request(user_id="g1", k=4), "r")
+    assert shown.answer.codes == plain.codes
+    assert engine.second.ordered == 0
+    assert engine.recommend(Request(user_id="g1", k=4)).codes != plain.codes
+    shaped = engine_of(shop, ranked, max_per_brand=3)
+    lists = [shaped.recommend(Request(user_id="g1", k=4, ranked=ranked)).codes for ranked in (True, False, True)]
+    assert lists[0] == lists[2] != lists[1]
 
 
 @pytest.mark.parametrize("repeat", [False, True])
