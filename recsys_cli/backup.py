@@ -23,6 +23,7 @@ from typing import Any
 
 from . import __version__
 from .artifacts import Artifacts
+from .artifacts.address import FILE as ADDRESS
 from .artifacts.keys import OWNER_FILE
 from .durable_files import (
     draft_dir,
@@ -196,7 +197,7 @@ def _copy_tree(source: Path, target: Path) -> None:
     private_dir(target)
     if not source.is_dir():
         return
-    taken = [file for file in _files(source) if file != source / OWNER_FILE]
+    taken = [file for file in _files(source) if file not in (source / OWNER_FILE, source / ADDRESS)]
     files = sorted(taken, key=lambda p: (p.relative_to(source).parts[0] == "spool", p))
     for file in files:
         there = target / file.relative_to(source)

@@ -92,7 +92,7 @@ def sha256_column(prefix: str, keys: UserKeys) -> list[str]:
     import pyarrow as pa
 
     table = pa.table({"high": pa.array(keys[:, 0]), "low": pa.array(keys[:, 1])})
-    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "memory_limit": "500MB"})
     try:
         con.register("keys", table)
         found = con.sql(

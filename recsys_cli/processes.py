@@ -15,8 +15,12 @@ _PACKAGE = Path(__file__).resolve().parent
 # The folder of our package is on the path for one import only. Left there, everything in it would pass for a module
 # of the standard library; not there at all, a source tree could not start itself.
 _START = (
-    "import sys; root, module = sys.argv[1:3]; sys.argv[:] = [module, *sys.argv[3:]]; sys.path.insert(0, root); "
-    f"import {_PACKAGE.name}; sys.path.remove(root); import importlib; importlib.import_module(module).main()"
+    "import signal, sys; listening = signal.getsignal(2) is signal.default_int_handler; "
+    # Ctrl-C while modules are loaded ends at once: interrupted imports answer with a traceback.
+    "listening and signal.signal(2, signal.SIG_DFL); "
+    "root, module = sys.argv[1:3]; sys.argv[:] = [module, *sys.argv[3:]]; sys.path.insert(0, root); "
+    f"import {_PACKAGE.name}; sys.path.remove(root); import importlib; main = importlib.import_module(module).main; "
+    "listening and signal.signal(2, signal.default_int_handler); main()"
 )
 
 

@@ -13,6 +13,7 @@ from .artifacts.worker_state import Health
 from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
 from .gdpr.records.retention_run import announced
+from .gdpr.records.retention_run import held as held_back
 from .ranking import trees
 from .ranking.outcome import RANKER, told
 from .store import Store
@@ -88,7 +89,7 @@ class Status:
                 "failures_in_a_row": w.failures,
                 "lag_seconds": round(w.lag_seconds, 1),
                 "last_training": _told(training) if training else None,
-            }
+            } | ({"links_not_followed": ", ".join(w.links)} if w.links else {})
         return shown | {"damaged": self.damaged or None, "spool": {"waiting_bytes": self.spool_bytes}}
 
 
@@ -120,7 +121,7 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     last = worker if worker.passes else None
     return Status(
         held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy,
-        announced(store.path),
+        held_back(store.path) or announced(store.path),
     )  # fmt: skip
 
 

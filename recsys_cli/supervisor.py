@@ -51,6 +51,14 @@ class LoopState:
     healthy: bool = True
 
     @property
+    def words(self) -> str:
+        """How it is going, for whoever asks."""
+        if self.failures:
+            times = "once" if self.failures == 1 else f"{self.failures} times in a row"
+            return f"failed {times}: {self.error}"
+        return "running" if self.succeeded_at else "not run yet"
+
+    @property
     def reason(self) -> str:
         """A sentence for `/ready`, `status` and logs; empty while the loop is healthy."""
         return "" if self.healthy else f"The {self.name} has failed {self.failures} times in a row: {self.error}"

@@ -18,6 +18,18 @@ ERRORS = [
 ]  # fmt: skip
 
 
+def test_how_it_goes_is_said_in_words() -> None:
+    loop = Supervisor("reader")
+    assert loop.state.words == "not run yet"
+    with loop.turn():
+        pass
+    assert loop.state.words == "running"
+    for said in ("failed once: KeyError: 'x'", "failed 2 times in a row: KeyError: 'x'"):
+        with loop.turn():
+            raise KeyError("x")
+        assert loop.state.words.startswith(said.partition(" (")[0])
+
+
 def test_a_thread_goes_on_after_every_kind_of_error_and_tells_of_it() -> None:
     stop, left = threading.Event(), list(ERRORS)
     failed: list[tuple[str, int]] = []

@@ -185,7 +185,7 @@ class Data(Struct):
 
 
 class Status(Struct):
-    """The version being served; `lead` is the model's lead over popularity."""
+    """The version being served; `lead` is the model's lead over popularity, `loops` how its loops are doing."""
 
     version: str
     created_at: int
@@ -195,6 +195,7 @@ class Status(Struct):
     metrics: Figures
     popular: Figures
     lead: Figures
+    loops: dict[str, str]
 
 
 class Noted(Struct):

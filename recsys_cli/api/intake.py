@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from ..artifacts.choices import ERASED, EVERYTHING, SESSION
-from ..errors import InputError, NotFound
+from ..errors import InputError, NotFound, UsageError
 from ..schema import ATTRIBUTES
 from ..serving.live_events import customer_key, guest_key
 from . import prometheus
@@ -22,6 +24,7 @@ async def take_events(service: Service, call: Call) -> Reply:
     their use are left out, and counted in `refused`."""
     now = time.time()
     events = [event.line(int(now)) for event in call.body]
+    _refuse_ancient(events, service.earliest)
     for user_id in {event["user_id"] for event in events if "user_id" in event}:
         call.caller.names(user_id, call.query["user_token"])
     service.limits.check(call.caller, events)
@@ -34,6 +37,22 @@ async def take_events(service: Service, call: Call) -> Reply:
         prometheus.EVENTS.labels(event["event_type"]).inc()
     refused = len(events) - len(kept)
     return Reply.of({"accepted": len(kept), "refused": refused, "request_id": call.request_id}, 202)
+
+
+def _refuse_ancient(events: Sequence[dict[str, Any]], earliest: str) -> None:
+    """Refuse events from before the shop's earliest day, as ingest does: a time that is missing often reads as 1970.
+
+    Raises
+    ------
+    UsageError
+    """
+    first = int(datetime.fromisoformat(earliest).replace(tzinfo=UTC).timestamp())
+    for number, event in enumerate(events):
+        if event["ts"] < first:
+            raise UsageError(
+                f"The ts of event {number}, {event['ts']}, is before {earliest}.",
+                "Send epoch seconds, or leave ts out for now; ingest.earliest is the first day taken.",
+            )
 
 
 def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:

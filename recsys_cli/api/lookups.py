@@ -87,8 +87,25 @@ def show_status(service: Service, call: Call) -> Reply:
         "metrics": judged.get(name, {}),
         "popular": judged.get("popular", {}),
         "lead": manifest["metrics"].get("differences", {}).get(name, {}).get("popular", {}),
+        "loops": loops_in_words(service),
     }
     return Reply.of(shown)
+
+
+def loops_in_words(service: Service) -> dict[str, str]:
+    """How each loop of this process and the update worker are, as sentences."""
+    worker = worker_health.read(service.live.artifacts.root)
+    if worker.failures:
+        times = "pass" if worker.failures == 1 else f"{worker.failures} passes in a row"
+        said = f"failed its last {times}: {worker.message}"
+    else:
+        said = f"well: {worker.outcome}" if worker.passes else "has never run"
+    loops = {s.state.name: s.state.words for s in service.live.loops}
+    return (
+        loops
+        | {"received events on disk": service.spool_error or service.limits.full or "running"}
+        | {"update worker": said}
+    )
 
 
 def show_report(service: Service, call: Call) -> Reply:

@@ -67,6 +67,12 @@ CLICKS = Gauge("recsys_lists_clicks", "Clicks on items in lists.", _PLACE, multi
 ORDERS = Gauge("recsys_lists_orders", "Orders with an item from a list.", _PLACE, multiprocess_mode=_SHARED)
 REVENUE = Gauge("recsys_lists_revenue", "Sales owed to lists, less refunds.", _PLACE, multiprocess_mode=_SHARED)
 STOPPED = Gauge("recsys_experiments_stopped", "Experiments that a guardrail has stopped.", multiprocess_mode=_SHARED)
+LOOP_FAILURES = Gauge(
+    "recsys_loop_failures_in_a_row",
+    "Turns in a row that a loop of a server process has failed.",
+    ["loop"],
+    multiprocess_mode="livemax",
+)
 MEMORY = Gauge("recsys_resident_bytes", "Memory of each process.", multiprocess_mode="liveall")
 
 

@@ -22,7 +22,7 @@ from ..artifacts.versions import METRICS_DRAFT
 from ..durable_files import draft_dir, private_dir, sweep_drafts
 from ..errors import CorruptArtifact, UsageError
 from ..processes import own_command, own_environment
-from ..settings import RuleSettings, ServeSettings
+from ..settings import IngestSettings, RuleSettings, ServeSettings
 from ..supervisor import Supervisor
 from .log import log, log_to_stderr
 
@@ -36,7 +36,7 @@ _GRACE = 10.0  # seconds that a stopping process gets for the requests it has be
 
 @dataclass(frozen=True)
 class ServePlan:
-    """All that a server process needs to know."""
+    """All that a server process needs to know; `earliest` is the day before which no event is taken."""
 
     settings: ServeSettings
     rules: RuleSettings
@@ -44,6 +44,7 @@ class ServePlan:
     secret: str
     images: Path | None
     swap_share: float = 0.0
+    earliest: str = IngestSettings.earliest
 
     def dump(self) -> bytes:
         """For another process; holds the secret, so it goes through a pipe and never into arguments."""
@@ -58,7 +59,13 @@ class ServePlan:
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         return ServePlan(
-            ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, tree["swap_share"]
+            ServeSettings(**given),
+            rules,
+            Path(tree["artifacts"]),
+            tree["secret"],
+            images,
+            tree["swap_share"],
+            tree["earliest"],
         )
 
 
@@ -155,6 +162,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
     sys.setswitchinterval(0.0005)
     service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
+    service.earliest = plan.earliest
     service.live.start(*first.result())
     gc.enable()
 

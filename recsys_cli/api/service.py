@@ -17,7 +17,7 @@ from ..errors import RecsysError
 from ..serving.arms import Comparison
 from ..serving.reloader import Live, Log
 from ..serving.rules import Rules
-from ..settings import ServeSettings
+from ..settings import IngestSettings, ServeSettings
 from . import prometheus
 from .access import Access, read_proxies
 from .event_limits import EventLimits
@@ -43,6 +43,8 @@ class Service:
         Folder shown under /sample-images/, or None.
     swap_share
         See `arms.Comparison`.
+    earliest
+        The day before which no event is taken, as `ingest.earliest`.
     """
 
     settings: ServeSettings
@@ -50,6 +52,7 @@ class Service:
     images: Path | None
     log: Log
     swap_share: float = 0.0
+    earliest: str = IngestSettings.earliest
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
     access: Access = field(init=False)
@@ -176,6 +179,8 @@ class Service:
                 waiting, since = self.live.spool.waiting(self.live.engine.overlay.floor)
                 prometheus.BACKLOG.set(waiting)
                 self.limits.note_waiting(waiting, time.time() - since)
+        for loop in self.live.loops:
+            prometheus.LOOP_FAILURES.labels(loop.state.name).set(loop.state.failures)
         self._look_at_figures()
         worker = worker_state.read(self.live.artifacts.root)
         prometheus.WORKER_PASS.set(worker.ended_at)

@@ -16,6 +16,9 @@ from .server import ServePlan, run_worker
 def main() -> None:
     """Answer until stopped, or until the process that started this one is gone."""
     os.umask(0o077)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C ends a server that has not begun to answer at once; `run_worker` takes the signal over then.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     plan = ServePlan.load(sys.stdin.buffer.readline())
     if sys.argv[2] == "watched":
         die_with_parent(signal.SIGTERM)

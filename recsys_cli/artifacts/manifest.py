@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..durable_files import explain_os, fsync_dir, fsync_file, is_damage, sha256_of
 from ..errors import CorruptArtifact, NewerVersion
+from ..schema import DAY
 
 FORMAT = 1  # of what is inside a version; a reader refuses a higher one
 MANIFEST = "manifest.json"
@@ -73,3 +77,10 @@ def seal(path: Path) -> dict[str, dict[str, Any]]:
         folder.chmod(0o700)
         fsync_dir(folder)
     return sealed
+
+
+def jumped(manifests: Sequence[Mapping[str, Any]], days: float) -> bool:
+    """Whether more than `days` lie between two versions, and the later one is the first of the last fortnight."""
+    times = [int(m["created_at"]) for m in manifests if "created_at" in m]
+    recent = time.time() - 14 * DAY
+    return any(after - before > days * DAY and after > recent for before, after in pairwise(times))

@@ -38,9 +38,10 @@ from ..durable_files import (
     write_atomic,
 )
 from ..errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, StoreBusy
+from ..schema import DAY
 from .choices import FILE as CHOICES
 from .keys import FILE as KEYS
-from .manifest import FORMAT, MANIFEST, digest, dump_manifest, read_manifest, seal
+from .manifest import FORMAT, MANIFEST, digest, dump_manifest, jumped, read_manifest, seal
 from .running import FILE as EXPERIMENTS
 from .running import compared
 
@@ -358,12 +359,13 @@ class Artifacts:
         keep
             Newest versions to keep.
         days
-            Of these, drop those older than this; 0 keeps them whatever their age.
+            Of these, drop those older than this; 0 keeps them whatever their age. None goes for its age just after the
+            time has jumped by more than that: the clock may be wrong.
         """
         names, current = self.names(), self.current_name()
         manifests = {name: self._manifest(name) for name in names}
         newer = {name for name in names if self._is_newer(name)}
-        oldest = time.time() - days * 86_400 if days else 0.0
+        oldest = time.time() - days * DAY if days and not jumped(list(manifests.values()), days) else 0.0
         spared = {current} | {n for n in names[-max(keep, 1) :] if manifests[n].get("created_at", 0) >= oldest}
         newest = {training: n for n in names if (training := _training(n, manifests[n]))}
         spared.update(list(newest.values())[-_TRAININGS:])

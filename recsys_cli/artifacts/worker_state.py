@@ -37,6 +37,8 @@ class Health:
         What the pass left in the spool.
     passes, published
         Since this file was made.
+    links
+        Links in the watched folder, which are not followed.
     seen
         Files of the watched folder that were dealt with: name to size, time and inode.
     """
@@ -53,6 +55,7 @@ class Health:
     backlog_bytes: int = 0
     passes: int = 0
     published: int = 0
+    links: list[str] = field(default_factory=list)
     seen: dict[str, list[int]] = field(default_factory=dict)
 
     def succeeded(self, **values: Any) -> Health:

@@ -339,13 +339,17 @@ def rectify(
 
 @gdpr.command("retention")
 def retention(
-    db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
+    yes: Annotated[bool, typer.Option("--yes", help="Also when the date has jumped since the last time.")] = False,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Erase what is older than the settings allow; the update worker does the same once a day (article 5(1)(e))."""
     from ..gdpr.records.retention_run import expire
 
     run = start(db, artifacts, config, as_json)
-    gone = expire(*open_state(run), run.settings, run.progress, at_once=True)
+    gone = expire(*open_state(run), run.settings, run.progress, at_once=True, sure=yes)
     text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in gone.items()) or "nothing was old enough"
     run.emit(gone, lambda out: out.print(f"Erased: {text}.", highlight=False, markup=False))
 

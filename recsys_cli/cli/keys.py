@@ -94,6 +94,7 @@ def owner(
 ) -> None:
     """Print your own key and the link that opens storefront and dashboard with it; it has every scope."""
     run = start(db, artifacts, config, as_json)
+    from ..artifacts.address import running_at
     from ..artifacts.keys import OWNER_FILE, check_place, make_owner_key
 
     root = run.settings.artifacts
@@ -104,7 +105,8 @@ def owner(
         (root / OWNER_FILE).unlink(missing_ok=True)
     text = make_owner_key(root)
     serve = run.settings.serve
-    link = f"http://{'127.0.0.1' if serve.host in ('0.0.0.0', '::') else serve.host}:{serve.port}/#key={text}"
+    usual = f"http://{'127.0.0.1' if serve.host in ('0.0.0.0', '::') else serve.host}:{serve.port}"
+    link = f"{running_at(root) or usual}/#key={text}"
     result = {"key": text, "file": str(root / OWNER_FILE), "link": link}
 
     def render(out: Console) -> None:

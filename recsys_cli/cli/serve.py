@@ -29,6 +29,7 @@ def serve(
     from ..api.server import ServePlan, listen
     from ..api.server import serve as run_server
     from ..artifacts import Artifacts
+    from ..artifacts.address import announce
     from ..artifacts.keys import keys_wanted, make_owner_key, read_keys
     from ..artifacts.shop_id import expect_same_shop
     from ..identity import load_secret
@@ -48,6 +49,7 @@ def serve(
     key = make_owner_key(run.settings.artifacts)  # before the address is told: a waiting caller may ask at once
     sock = listen(settings.host, settings.port)
     address, number = sock.getsockname()[:2]
+    announce(run.settings.artifacts, _url(_reachable(address), number))
     run.waiting(f"Serving on {_url(address, number)} (documentation: /docs). Stop with Ctrl-C.")
     run.waiting(owner_link(key, address, number))
     if not read_keys(run.settings.artifacts):
@@ -57,17 +59,22 @@ def serve(
             # In a container even the machine it runs on is another one.
             run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME.")
     images = images_folder(settings.images)
+    state, earliest = run.settings.artifacts.absolute(), run.settings.ingest.earliest
     share = run.settings.ranking.swap_share
-    run_server(ServePlan(settings, run.settings.rules, run.settings.artifacts.absolute(), secret, images, share), sock)
+    run_server(ServePlan(settings, run.settings.rules, state, secret, images, share, earliest), sock)
 
 
 def owner_link(key: str, address: str, port: int) -> str:
     """How the owner opens storefront and dashboard; in a journal, which others may read, without the key."""
     if os.environ.get("JOURNAL_STREAM"):
         return "Storefront and dashboard: recsys keys owner prints the link."
+    return f"Storefront and dashboard, with your own key: {_url(_reachable(address), port)}/#key={key}"
+
+
+def _reachable(address: str) -> str:
+    """An address to connect to from this machine, for one that is listened on."""
     where = ipaddress.ip_address(address)
-    here = ("::1" if where.version == 6 else "127.0.0.1") if where.is_unspecified else address
-    return f"Storefront and dashboard, with your own key: {_url(here, port)}/#key={key}"
+    return ("::1" if where.version == 6 else "127.0.0.1") if where.is_unspecified else address
 
 
 def _url(address: str, port: int) -> str:

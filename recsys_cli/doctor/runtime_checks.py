@@ -29,7 +29,8 @@ def _busy(p: Patient) -> list[Finding]:
 
 
 def _settings(p: Patient) -> list[Finding]:
-    return [*settings_checks.refused(p.settings), *settings_checks.idle(p.settings, p.now, p.targets)]
+    exposed = settings_checks.exposed(p.settings)
+    return [*settings_checks.refused(p.settings), *exposed, *settings_checks.idle(p.settings, p.now, p.targets)]
 
 
 def _trouble(p: Patient) -> list[Finding]:
@@ -86,6 +87,9 @@ def _erasures(p: Patient) -> list[Finding]:
         sentence = f"{count} unfinished" + (f": traces are left in {stuck[0].left[0]}." if stuck else ".")
         todo = "Run: recsys gdpr resume" + (f"; or recsys gdpr accept {stuck[0].request} --note TEXT" if stuck else "")
         found.append(Finding("erasures", BROKEN if stuck else WARNING, sentence, todo))
+    if why := retention_run.held(p.settings.db):
+        todo = "Check the clock (date -u); if it is right, wait, or run: recsys gdpr retention --yes"
+        found.append(Finding("date_jumped", WARNING, why, todo))
     if soon := retention_run.announced(p.settings.db):
         todo = "To keep them, change retention.events_days or retention.guests_days."
         found.append(Finding("retention", WARNING, f"{soon[0].upper()}{soon[1:]}.", todo))
@@ -152,6 +156,10 @@ def _worker(p: Patient) -> list[Finding]:
     if p.worker.failures:
         sentence = f"The update worker has failed {p.worker.failures} times in a row: {p.worker.message}"
         found.append(Finding("worker_failing", BROKEN, sentence, "Run it by hand to see: recsys update-worker --once"))
+    if p.worker.links:
+        some = ", ".join(p.worker.links[:3]) + (" …" if len(p.worker.links) > 3 else "")
+        sentence = f"Links in {p.settings.ingest.folder or 'the watched folder'} are not followed: {some}."
+        found.append(Finding("links_not_followed", WARNING, sentence, "Put the files themselves there."))
     waiting = p.spool_bytes > 1 << 20 or (
         p.spool_bytes and p.worker.ended_at and p.now - p.worker.ended_at > max(10 * p.settings.update.interval, 3600)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..store.figures import TargetFigures
 from ..tuning.auto import AUTO
 from .findings import BROKEN, HINT, WARNING, Finding
 
+_LOCAL = re.compile(r"http://(localhost|127\.|\[::1\])")
 Target = tuple[str, str]  # what a campaign is about and the value, as category and Tea
 
 
@@ -86,6 +88,24 @@ def idle(settings: Settings, now: float, known: Mapping[Target, TargetFigures]) 
     """
     found = [_idle_campaign(number, c, known, settings) for number, c in _campaigns(settings, now)]
     return [*(f for f in found if f is not None), *_unknown_fields(settings)]
+
+
+def exposed(settings: Settings) -> list[Finding]:
+    """How the server is reached from outside: without TLS, or through a proxy that it does not know."""
+    serve, found = settings.serve, []
+    if serve.host not in ("127.0.0.1", "::1", "localhost"):
+        sentence = f"The server listens on {serve.host} and speaks plain HTTP: keys and ids cross the network readable."
+        todo = "Set serve.host to 127.0.0.1 and put a proxy with TLS in front, or keep the network private."
+        found.append(Finding("no_tls", WARNING, sentence, todo))
+    plain = [o for o in serve.cors_origins if o.startswith("http://") and not _LOCAL.match(o)]
+    if plain:
+        sentence = f"Pages of {plain[0]} have no TLS: the key in them and what visitors look at can be read on the way."
+        found.append(Finding("no_tls", WARNING, sentence, "Serve the shop over https and name that in cors_origins."))
+    if not serve.trusted_proxies and any(o.startswith("https://") for o in serve.cors_origins):
+        sentence = "Pages on https reach the server through a proxy, and serve.trusted_proxies names none."
+        todo = 'Name it, as trusted_proxies = ["127.0.0.1"]; until then all visitors share one rate limit.'
+        found.append(Finding("unknown_proxy", WARNING, sentence, todo))
+    return found
 
 
 def _idle_campaign(

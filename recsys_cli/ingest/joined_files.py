@@ -12,16 +12,16 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from ..errors import InputError
 from .columns import EVENTS, plain
-from .json_objects import scratch
+from .json_objects import connect_scratch
 from .readers import Source
 from .recognition import candidates, event_field, rank_of, recognised_kind
-from .value_parsing import quote
 
 _KEYS = ("id", "entity_id")  # what an order calls the number that its lines call order_id
 _OVERLAP = 0.5  # of the lines' sampled keys that the other file's sample, or whole, must have
@@ -170,8 +170,7 @@ class _Tables:
         if self._con is None:
             folder = tempfile.mkdtemp(prefix="recsys-joined-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self._con = scratch()
-            self._con.execute(f"SET temp_directory = {quote(folder)}")
+            self._con = connect_scratch(self.lines, Path(folder))
             for name, source in (("lines", self.lines), ("heads", self.head)):
                 self._con.register("rows_of_file", source.batches(range(len(source.columns))))
                 self._con.execute(f"CREATE TABLE {name} AS SELECT * FROM rows_of_file")

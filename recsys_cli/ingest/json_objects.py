@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,6 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..durable_files import draft_dir, scratch_elsewhere
 from ..errors import InputError
 from .delimited import read_lines
 from .text_encoding import MIXED, Encoding, open_bytes
@@ -28,18 +31,38 @@ _DOCUMENT_KEYS = ("orders", "order_items", "events", "products", "items", "custo
 Objects = Iterator[tuple[pa.Array, pa.Array]]  # numbers of rows, and the objects as text
 
 
-def scratch(memory: str = "1GB") -> duckdb.DuckDBPyConnection:
-    """A database in memory for taking files apart, which reaches nothing outside."""
+def connect_scratch(source: Source, folder: Path) -> duckdb.DuckDBPyConnection:
+    """A database in memory for taking a file apart; what exceeds `source.memory` is spilled to the folder."""
     con = duckdb.connect(
         config={
             "threads": "1",
-            "memory_limit": memory,
+            "memory_limit": source.memory,
+            "temp_directory": str(folder),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }
     )
     con.execute("SET TimeZone = 'UTC'")
     return con
+
+
+@contextmanager
+def scratch(source: Source) -> Iterator[duckdb.DuckDBPyConnection]:
+    """`connect_scratch` with a folder that goes again.
+
+    Raises
+    ------
+    InputError
+        The memory that DuckDB may use is too little for the file.
+    """
+    with draft_dir(*scratch_elsewhere()) as folder, connect_scratch(source, folder) as con:
+        try:
+            yield con
+        except duckdb.OutOfMemoryException:
+            raise InputError(
+                f"{source.path} needs more memory than store.memory_limit ({source.memory}) to be read.",
+                "Raise store.memory_limit, or export one object an event or product; nothing was changed.",
+            ) from None
 
 
 def objects_of(source: Source) -> Objects:
@@ -64,7 +87,7 @@ def _numbered(objects: Iterator[Sequence[str]]) -> Objects:
 
 
 def _parquet_rows(source: Source) -> Objects:
-    with pq.ParquetFile(str(source.path), pre_buffer=False) as f, scratch() as con:
+    with pq.ParquetFile(str(source.path), pre_buffer=False) as f, scratch(source) as con:
         at = 1
         for batch in f.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             columns = [c.cast(pa.string()) if pa.types.is_binary(c.type) else c for c in batch.columns]
@@ -85,7 +108,7 @@ def _is_plain_array(source: Source) -> bool:
 def _array(source: Source) -> Objects:
     """The entries of one array, however long, a piece at a time."""
     at = 1
-    with scratch() as con:
+    with scratch(source) as con:
         try:
             entries = con.sql(
                 "SELECT json::VARCHAR AS line FROM read_json_objects(?, format = 'array', maximum_object_size = ?)",
@@ -94,6 +117,8 @@ def _array(source: Source) -> Objects:
             for batch in entries:
                 yield pa.array(np.arange(at, at + len(batch))), batch.column("line")
                 at += len(batch)
+        except duckdb.OutOfMemoryException:
+            raise
         except (duckdb.Error, pa.ArrowException, OSError) as e:
             raise _invalid(source, e) from None
 

@@ -89,7 +89,7 @@ def layout_of(source: Source) -> Layout:
     keys: dict[str, None] = {}
     shape: Any = None
     params: dict[str, dict[str, None]] = {}
-    with scratch() as con:
+    with scratch(source) as con:
         for _, lines in objects_of(source):
             con.register("lines", pa.table([lines], names=["line"]))
             found = con.execute(
@@ -280,7 +280,7 @@ def read_nested(source: Source, layout: Layout, used: Sequence[int]) -> Iterator
     """The values of the columns in use, as text; what is not an object goes to `source.broken`."""
     query = _query(layout, [layout.leaves[i] for i in used], used)
     at = 1
-    with scratch() as con:
+    with scratch(source) as con:
         for numbers, lines in objects_of(source):
             con.register("lines", pa.table([numbers, lines], names=["row_number", "line"]))
             bad = con.execute(f"SELECT row_number, line FROM lines WHERE NOT {IS_OBJECT} ORDER BY 1").fetchall()

@@ -235,7 +235,7 @@ def _read(
     rows = f"SELECT unnest(CASE WHEN len({entries}) > 0 THEN {entries} ELSE [NULL] END) AS entry{parents} FROM piece"
     query = f"SELECT 0::BIGINT AS row_number{''.join(', ' + p for p in picked)} FROM ({rows})"
     at = 2
-    with scratch() as con:
+    with scratch(source) as con:
         for batch in source.read(source, wanted):
             con.register("piece", pa.table(batch))
             for lines in con.sql(query).to_arrow_table().combine_chunks().to_batches():

@@ -146,7 +146,7 @@ def ingest_each(
     request = request or Request()
     check_zone(settings.ingest.timezone)
     with draft_dir(*scratch_elsewhere()) as folder:
-        for source in joined(_opened(files, request, folder), request.kind, request.said):
+        for source in joined(_opened(files, request, folder, settings.store.memory_limit), request.kind, request.said):
             understood = _look(settings, source, request, progress)
             with (
                 _database(settings, request.dry_run) as db,
@@ -156,7 +156,7 @@ def ingest_each(
             yield report
 
 
-def _opened(files: Sequence[Path], request: Request, folder: Path) -> Iterator[Source]:
+def _opened(files: Sequence[Path], request: Request, folder: Path, memory: str) -> Iterator[Source]:
     """The tables of the files, each opened when its turn comes."""
     for n, path in enumerate(files):
         form = detect(path, request.hints)
@@ -164,9 +164,9 @@ def _opened(files: Sequence[Path], request: Request, folder: Path) -> Iterator[S
             inside = folder / str(n)
             inside.mkdir()
             unpacked_file = unpack(path, inside)
-            yield unpacked(open_source(unpacked_file, detect(unpacked_file, request.hints)))
+            yield unpacked(open_source(unpacked_file, detect(unpacked_file, request.hints), memory))
         else:
-            yield unpacked(open_source(path, form))
+            yield unpacked(open_source(path, form, memory))
 
 
 @contextmanager

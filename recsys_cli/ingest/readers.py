@@ -7,7 +7,7 @@ knows what the columns mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..csv_cells import unmarked
 from ..errors import InputError
+from ..settings import StoreSettings
 from .columns import ID_COLUMN
 from .delimited import BLOCK_BYTES, Broken, read_delimited
 from .dialect import header_of
@@ -52,6 +53,8 @@ class Source:
         The files it was made of, where those are several.
     broken
         Filled while `batches` is read.
+    memory
+        What DuckDB may use to take the file apart; see `store.memory_limit`.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class Source:
     notes: tuple[str, ...] = ()
     parts: tuple[Path, ...] = ()
     broken: list[Broken] = field(default_factory=list)
+    memory: str = StoreSettings.memory_limit
     _sample: pa.Table | None = field(default=None, repr=False)
 
     def batches(self, used: Sequence[int]) -> pa.RecordBatchReader:
@@ -117,8 +121,13 @@ class Source:
         return damaged_file(self.path, e)
 
 
-def open_source(path: Path, form: Format) -> Source:
+def open_source(path: Path, form: Format, memory: str = StoreSettings.memory_limit) -> Source:
     """Look at the names of the columns.
+
+    Parameters
+    ----------
+    memory
+        See `Source`.
 
     Raises
     ------
@@ -126,7 +135,7 @@ def open_source(path: Path, form: Format) -> Source:
         For a damaged file, or one without columns, or with too many.
     """
     try:
-        source = _opened(path, form)
+        source = replace(_opened(path, form, memory), memory=memory)
     except (pa.ArrowInvalid, OSError) as e:
         raise damaged_file(path, e) from None
     if not source.columns:
@@ -139,7 +148,7 @@ def open_source(path: Path, form: Format) -> Source:
     return source
 
 
-def _opened(path: Path, form: Format) -> Source:
+def _opened(path: Path, form: Format, memory: str) -> Source:
     if form.name == "csv":
         names = header_of(sample_text(path, form), form.dialect)
         if ID_COLUMN in names:  # our own export of rejected rows
@@ -154,7 +163,7 @@ def _opened(path: Path, form: Format) -> Source:
             schema = f.schema_arrow
         if not any(_has_objects(kind) for kind in schema.types):
             return Source(path, form, list(schema.names), _parquet)
-    source = Source(path, form, [], _parquet)
+    source = Source(path, form, [], _parquet, memory=memory)
     layout = layout_of(source)
     return Source(path, form, [leaf.name for leaf in layout.leaves], _nested(layout), _levels(layout), _said(layout))
 

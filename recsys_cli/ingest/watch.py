@@ -63,10 +63,13 @@ class Folder:
         The folder; folders in it are not looked into.
     seen
         Name to size, time and inode of what was taken; a file that changed is looked at again.
+    links
+        Names of the links that lie there, which are not followed.
     """
 
     path: Path
     seen: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    links: list[str] = field(default_factory=list)
 
     def ready(self, quiet_seconds: float) -> list[Path]:
         """Files that are whole and not dealt with, oldest first.
@@ -81,6 +84,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"There is no folder {self.path} to watch.", "Make it, or name another.") from None
         found: list[tuple[int, Path]] = []
+        self.links = [printable(e.name) for e in entries if e.is_symlink() and e.name != ASIDE]
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
                 continue
@@ -120,7 +124,12 @@ def take_ready(
     StoreError
         When the database, not a file, is the trouble; nothing is set aside then.
     """
-    for path in folder.ready(settings.ingest.quiet_seconds):
+    told = set(folder.links)
+    files = folder.ready(settings.ingest.quiet_seconds)
+    for name in folder.links:
+        if name not in told:
+            progress.note(f"{name} in {folder.path} is a link and is not followed. Put the file itself there.")
+    for path in files:
         try:
             if not _is_text(path.name):
                 raise InputError(f"The name of {printable(path.name)} is not UTF-8.", "Rename the file.")

@@ -20,7 +20,7 @@ def check_zone(name: str) -> None:
     if name == "UTC":
         return
     # DuckDB has its own list of zones; the machine's may be missing in a slim container.
-    with duckdb.connect(config={"threads": "1"}) as con:
+    with duckdb.connect(config={"threads": "1", "memory_limit": "64MB"}) as con:
         known = [row[0] for row in con.execute("SELECT name FROM pg_timezone_names()").fetchall()]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)

@@ -17,6 +17,7 @@ from ..schema import CART, CLICK, DAY, IMPRESSION, PURCHASE, guest_id
 
 _WITNESSES = 100  # events that must be later before the clock is
 MOST_REMEMBERED = 1000  # events of one person since the version, and items shown to them; half of what may be held
+MOST_RECENT = 200_000  # events kept for the next version's overlay; beyond, that one reads the spool again
 _PIECE = 200  # lines taken at a time: about a millisecond
 _ANSWERS_AN_IMPRESSION = (CLICK, CART, PURCHASE)
 
@@ -74,7 +75,8 @@ class Overlay:
         How many of somebody's events are too many to be remembered here; the worker takes all of them.
     recent
         What came after `floor`, each with its segment and the offset after it: the overlay of the next version takes
-        from there what that version does not hold, instead of reading the spool again.
+        from there what that version does not hold, instead of reading the spool again. Empty once there were more
+        than `MOST_RECENT`, as when no worker takes them.
     events, set_aside
         Lines taken since the version, and lines that are not ours.
     """
@@ -93,6 +95,7 @@ class Overlay:
     events: int = 0
     recent: list[tuple[str, int, Entry]] = field(default_factory=list)
     set_aside: int = 0
+    _overflowed: bool = False
     _newest: list[int] = field(default_factory=list)
     _lags: list[float] = field(default_factory=list)
 
@@ -116,7 +119,7 @@ class Overlay:
                     continue
                 entry = self._entry(line)
                 if end > floor:
-                    self.recent.append((chunk.segment, end, entry))
+                    self._keep_recent(chunk.segment, end, entry)
                     others += self._take(entry)
                     if isinstance(line, EventLine) and line.received_at is not None and len(self._lags) < 1000:
                         self._lags.append(time.time() - line.received_at)
@@ -126,10 +129,13 @@ class Overlay:
             yield others
 
     def follows(self, before: Overlay) -> bool:
-        """Whether `take_over` can be used instead of reading the spool: nobody was forgotten, and time went forward."""
+        """Whether `take_over` can be used instead of reading the spool: nobody was forgotten, nothing was too much to
+        be kept, and time went forward."""
         held = self.spool.segments()
-        return self.epoch == before.epoch and all(
-            self.floor.get(segment, 0) >= end for segment, end in before.floor.items() if segment in held
+        return (
+            not before._overflowed
+            and self.epoch == before.epoch
+            and all(self.floor.get(segment, 0) >= end for segment, end in before.floor.items() if segment in held)
         )
 
     def take_over(self, before: Overlay) -> Iterator[list[Any]]:
@@ -138,11 +144,17 @@ class Overlay:
             others: list[Any] = []
             for segment, end, entry in before.recent[start : start + _PIECE]:
                 if end > self.floor.get(segment, 0):
-                    self.recent.append((segment, end, entry))
+                    self._keep_recent(segment, end, entry)
                     others += self._take(entry)
             yield others
         self.position, self.shown, self._newest = before.position, before.shown, before._newest
         self._forget_shown()
+
+    def _keep_recent(self, segment: str, end: int, entry: Entry) -> None:
+        if len(self.recent) >= MOST_RECENT:
+            self.recent, self._overflowed = [], True
+        if not self._overflowed:
+            self.recent.append((segment, end, entry))
 
     def _entry(self, line: Any) -> Entry:
         """What a line says; what it says of shown items is remembered at once."""

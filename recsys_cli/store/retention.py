@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 
 from ..identity import UserKeys
+from ..schema import DAY
 from .personal_data import chosen
 
 _OWNER = "coalesce(user_id, chr(31) || session_id)"
@@ -64,9 +65,10 @@ class Cutoffs:
         return found
 
 
-def newest(con: duckdb.DuckDBPyConnection) -> int:
-    """Epoch seconds of the newest event; 0 when there is none."""
-    return int(con.execute("SELECT coalesce(max(ts), 0) FROM events").fetchall()[0][0])
+def newest(con: duckdb.DuckDBPyConnection, now: float) -> int:
+    """Epoch seconds of the newest event; 0 when there is none. What lies in the future came while a clock was wrong."""
+    found = con.execute("SELECT coalesce(max(ts), 0) FROM events WHERE ts <= ?", [int(now) + DAY]).fetchall()
+    return int(found[0][0])
 
 
 def count_old(con: duckdb.DuckDBPyConnection, cutoffs: Cutoffs) -> dict[str, int]:

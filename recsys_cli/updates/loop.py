@@ -105,6 +105,7 @@ def _outcome(
         "training": done.training.as_dict() if done.training else before.training,
         "backlog_bytes": _backlog(store, artifacts),
         "seen": {name: list(mark) for name, mark in folder.seen.items()} if folder else {},
+        "links": folder.links if folder else [],
     }
 
 
@@ -121,7 +122,7 @@ def _folder(settings: Settings, before: worker_state.Health) -> Folder | None:
     # All of them while the folder is away (an unmounted share), or they would be looked at again when it is back.
     there = path.is_dir()
     seen = {name: (m[0], m[1], m[2]) for name, m in before.seen.items() if not there or (path / name).exists()}
-    return Folder(path, seen)
+    return Folder(path, seen, list(before.links))
 
 
 def loop(

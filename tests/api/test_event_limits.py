@@ -79,6 +79,31 @@ def test_what_is_remembered_of_one_person(tmp_path: Path) -> None:
     assert f"i{count - 1}" in overlay.shown[key]
 
 
+def test_a_backlog_is_not_kept_for_the_next_version_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys_cli.serving.live_events.MOST_RECENT", 1000)
+    writer = SpoolWriter(tmp_path / "spool")
+    line = b'{"t":"event","session_id":"s%d","item_id":"i","ts":1750000000,"event_type":"view"}'
+
+    def heard(before: Overlay | None = None) -> Overlay:
+        overlay = Overlay(Spool(tmp_path / "spool"), {}, "secret")
+        taken = before is not None and overlay.follows(before)
+        for _ in overlay.take_over(before) if taken and before else overlay.read():
+            pass
+        return overlay
+
+    writer.append([line % n for n in range(900)])
+    few = heard()
+    assert (len(few.recent), len(heard(few).people)) == (900, 900)
+    writer.append([line % n for n in range(900, 3000)])
+    many = heard()
+    assert (len(many.recent), len(many.people)) == (0, 3000)
+    assert not Overlay(Spool(tmp_path / "spool"), {}, "secret").follows(many)
+    assert len(heard(many).people) == 3000  # read again
+    writer.close()
+
+
 def test_over_http(start: Start, eventually: Eventually) -> None:
     server = start(config="[serve]\nsession_events = 50\nmax_spool = 20000")
     event = {"session_id": "robot", "item_id": "t0", "event_type": "view"}

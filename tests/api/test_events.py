@@ -75,6 +75,18 @@ def test_what_does_not_fit_is_told(server: Any, event: Any, said: str) -> None:
     assert said in reply.json()["error"]["message"]
 
 
+def test_events_of_1970_are_refused(start: Start) -> None:
+    server = start(config='[ingest]\nearliest = "2001-01-01"')
+    event = {"user_id": "a1", "item_id": "t0"}
+    for ts, said in ((0, "2001-01-01"), (978_307_199, "2001-01-01")):
+        reply = server.http.post("/events", json={"events": [event, event | {"ts": ts}]})
+        assert reply.status_code == 400
+        assert reply.json()["error"]["message"] == f"The ts of event 1, {ts}, is before {said}."
+    server.post("/events", event | {"ts": 978_307_200})
+    assert server.get("/status")["loops"]["reader of received events"] == "running"
+    assert "recsys_loop_failures_in_a_row{" in server.http.get("/metrics").text
+
+
 def test_an_event_posted_to_one_process_counts_in_all(start: Start) -> None:
     server = start("--workers", "2")
     for number in range(5):

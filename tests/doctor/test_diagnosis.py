@@ -288,3 +288,21 @@ def test_whoever_was_judged_can_be_judged(shop: Shop, settings: Settings, recsys
     assert "few_return" in names(diagnose(settings))
     assert recsys("train", **state).returncode == 0
     assert "few_return" not in names(diagnose(settings))
+
+
+@pytest.mark.parametrize(
+    ("serve", "expected"),
+    [
+        ({}, set()),
+        ({"host": "0.0.0.0"}, {"no_tls"}),
+        ({"cors_origins": ("http://www.shop.example",)}, {"no_tls"}),
+        ({"cors_origins": ("http://localhost:5173",)}, set()),
+        ({"cors_origins": ("https://www.shop.example",)}, {"unknown_proxy"}),
+        ({"cors_origins": ("https://www.shop.example",), "trusted_proxies": ("127.0.0.1",)}, set()),
+    ],
+)
+def test_a_server_without_tls_or_behind_an_unknown_proxy_is_told(
+    settings: Settings, serve: dict[str, object], expected: set[str]
+) -> None:
+    found = diagnose(dataclasses.replace(settings, serve=dataclasses.replace(settings.serve, **serve))).findings  # type: ignore[arg-type]
+    assert {f.name for f in found} & {"no_tls", "unknown_proxy"} == expected

@@ -47,7 +47,8 @@ class Ledger:
     erased
         Event ids of people whose erasure was asked for.
     answers
-        HTTP statuses of the server's answers, by count; "lost" where there was none.
+        HTTP statuses of the server's answers, by count; "lost" where there was none, "down" where the server had been
+        killed.
     complaints
         The first answers that were no good, whole.
     """
@@ -76,6 +77,7 @@ class Shop:
     _customers: list[threading.Thread] = field(default_factory=list)
     _listener: threading.Thread | None = None
     _files: int = 0
+    _downs: int = 0  # odd while the server is down
 
     @property
     def db(self) -> Path:
@@ -85,12 +87,13 @@ class Shop:
     def artifacts(self) -> Path:
         return self.root / "model_artifacts"
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """A command in a process group of its own."""
+    def start(self, *args: str, crash_at: int | None = None) -> subprocess.Popen[str]:
+        """A command in a process group of its own, which with `crash_at` ends there; see `crash_at`."""
         watched = self.root / "watched"
         folder = {"RECSYS_INGEST_FOLDER": str(watched), "RECSYS_INGEST_QUIET_SECONDS": "0"} if watched.is_dir() else {}
+        crashing = [str(Path(__file__).with_name("crash_at.py")), str(crash_at), str(self.root)]
         return subprocess.Popen(
-            [sys.executable, "-m", "recsys_cli", *args],
+            [sys.executable, *(["-m", "recsys_cli"] if crash_at is None else crashing), *args],
             cwd=self.root,
             env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)} | folder,
             stdout=subprocess.PIPE,
@@ -146,13 +149,22 @@ class Shop:
     def ingest(self, path: Path) -> None:
         """Ingest a file to its end and note it in the ledger."""
         self.run("ingest", str(path))
+        self.ledger.ingested |= self.events_of(path)
+
+    def events_of(self, path: Path) -> set[str]:
+        """The event ids of a file that `new_file` made."""
         number = path.stem.split("-")[1]
-        self.ledger.ingested |= {e for e in self.ledger.offered if e.startswith(f"file{number}-")}
+        return {e for e in self.ledger.offered if e.startswith(f"file{number}-")}
 
     def found(self) -> Counter[str]:
         """Event ids in the store, by how often they are there; what is waiting in the spool counts as well."""
         with duckdb.connect(str(self.db), read_only=True) as con:
             return Counter(row[0] for row in con.execute("SELECT event_id FROM events").fetchall())
+
+    def waiting(self) -> set[str]:
+        """Event ids of customers' clicks in the spool, taken into the store or not."""
+        lines = b"".join(path.read_bytes() for path in (self.artifacts / "spool").glob("*.jsonl"))
+        return {found.decode() for found in re.findall(rb'"event_id": ?"(click-\d+)"', lines)}
 
     def litter(self) -> list[str]:
         """Files that no part of the program would ever look at again."""
@@ -170,7 +182,28 @@ class Shop:
 
     def serve(self, workers: int = 1) -> None:
         """Start the server, and customers who ask and click without pause."""
-        self._server = self.start("serve", "--port", "0", "--workers", str(workers))
+        self._start_server(0, workers)
+        self.key = owner_key(self.artifacts)
+        self.ledger.answers.clear()
+        self.ledger.complaints.clear()
+        for target in (self._click, self._look):
+            thread = threading.Thread(target=target, daemon=True)
+            thread.start()
+            self._customers.append(thread)
+
+    def kill_server(self) -> None:
+        """Kill the server -9 while customers are at it, and start it again in its place."""
+        assert self._server is not None
+        assert self._server.poll() is None, f"the server ended with {self._server.returncode}: {list(self.said)}"
+        self._downs += 1
+        os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.wait(timeout=120)
+        self._hang_up()
+        self._start_server(self.port, 1)
+        self._downs += 1
+
+    def _start_server(self, port: int, workers: int) -> None:
+        self._server = self.start("serve", "--port", str(port), "--workers", str(workers))
         assert self._server.stdout is not None
         for line in self._server.stdout:
             found = re.search(r"http://[^:]+:(\d+)", line)
@@ -184,13 +217,6 @@ class Shop:
         while self._ask("GET", "/ready") != "200":
             assert time.monotonic() < deadline, "the server does not become ready"
             time.sleep(0.1)
-        self.key = owner_key(self.artifacts)
-        self.ledger.answers.clear()
-        self.ledger.complaints.clear()
-        for target in (self._click, self._look):
-            thread = threading.Thread(target=target, daemon=True)
-            thread.start()
-            self._customers.append(thread)
 
     def stop(self) -> None:
         """End customers and server."""
@@ -203,10 +229,15 @@ class Shop:
             assert self._server.poll() is None, f"the server ended with {self._server.returncode}: {list(self.said)}"
             self._server.terminate()
             self._server.wait(timeout=120)
-            assert self._listener is not None
-            self._listener.join(timeout=120)
-            assert self._server.stdout is not None
-            self._server.stdout.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the output of a server that has ended."""
+        assert self._server is not None
+        assert self._server.stdout is not None
+        assert self._listener is not None
+        self._listener.join(timeout=120)
+        self._server.stdout.close()
 
     def resume(self) -> None:
         """Start the server again after `stop`; what customers were answered before is forgotten."""
@@ -225,6 +256,7 @@ class Shop:
             connection.close()
 
     def _ask(self, method: str, path: str, body: object = None) -> str:
+        downs = self._downs
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             data = None if body is None else json.dumps(body)
@@ -236,6 +268,8 @@ class Shop:
                 self.ledger.complaints.append(f"{method} {path}: {answer.status} {text[:500]!r}")
             return str(answer.status)
         except (OSError, http.client.HTTPException) as e:
+            if downs % 2 or downs != self._downs:
+                return "down"
             if len(self.ledger.complaints) < 5:
                 self.ledger.complaints.append(f"{method} {path}: {e!r}")
             return "lost"
@@ -263,13 +297,18 @@ class Shop:
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
-    def kill_during(self, seconds: float, *args: str) -> bool:
-        """Start a command and kill its process group -9 after so long; whether it was still running."""
+    def kill_during(self, seconds: float, *args: str) -> tuple[int, str]:
+        """Start a command and kill its process group -9 after so long; its exit code and output."""
         process = self.start(*args)
         try:
-            process.communicate(timeout=seconds)
+            out, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return True
-        return False
+            out, _ = process.communicate()
+        return process.returncode, out
+
+    def crash(self, point: int, *args: str) -> tuple[int, str]:
+        """A command that is killed -9 at its n-th operation on files, or with 0 counts them; exit code and output."""
+        process = self.start(*args, crash_at=point)
+        out, _ = process.communicate(timeout=300)
+        return process.returncode, out

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.artifacts.bundle import read_bundle
-from recsys_cli.errors import InputError, NotFound, UsageError
+from recsys_cli.errors import InputError, NotFound, Refused, UsageError
 from recsys_cli.gdpr import erase, export, verify
 from recsys_cli.gdpr.people_file import read_list
 from recsys_cli.gdpr.records import request_log
 from recsys_cli.gdpr.records.notices import notice, records
-from recsys_cli.gdpr.records.retention_run import NOTICE_DAYS, announced, due, expire
+from recsys_cli.gdpr.records.retention_run import NOTICE_DAYS, announced, due, expire, held
 from recsys_cli.gdpr.rights.consent import decide
 from recsys_cli.gdpr.rights.export import write
 from recsys_cli.gdpr.rights.rectify import rectify
@@ -127,6 +127,47 @@ def test_what_is_too_old_is_announced_and_goes_later_counted_from_the_newest_eve
     assert held.count("events") == rows - gone["events"] - 1
     assert all(read_bundle(held.artifacts.open(n).path).histories.ts.min() > OLD for n in held.artifacts.names())
     assert announced(held.settings.db) == ""
+
+
+def test_a_clock_that_jumps_erases_nothing_and_is_told_until_it_is_put_right(shop: Shop) -> None:
+    """A thousand days ahead for a while, with events received meanwhile: the case that once emptied a shop."""
+    old = with_old_rows(shop)
+    now = 1_800_000_000.0
+    arguments = old.store, old.artifacts, old.settings
+    expire(*arguments, now=now)
+    expire(*arguments, now=now + 13 * DAY)
+    expire(*arguments, now=now + 15 * DAY)  # everything old is gone, and the announcement is over
+    rows, ahead = old.count("events"), now + 1000 * DAY
+    with old.store.writing() as con:
+        con.execute(
+            "INSERT INTO events (user_id, item_id, ts, qty, event_type, batch_id) "
+            f"VALUES ('of-the-future', 'p1', {int(ahead)}, 1, 'view', 1)"
+        )
+    assert due(old.settings, ahead)
+    assert expire(*arguments, now=ahead) == {}
+    assert expire(*arguments, now=ahead + 2 * DAY) == {}
+    assert old.count("events") == rows + 1
+    assert "jumped by 2,041 days" in held(old.settings.db)  # the newest event was of 2024
+
+    with pytest.raises(Refused, match="Nothing was erased"):
+        expire(*arguments, now=ahead + 3 * DAY, at_once=True)
+    right = now + 16 * DAY
+    assert due(old.settings, right)
+    assert expire(*arguments, now=right) == {}
+    assert held(old.settings.db) == ""
+    assert expire(*arguments, now=right + DAY) == {}
+    assert old.count("events", "user_id <> 'of-the-future'") == rows - old.count("events", "user_id IS NULL")
+
+
+def test_a_time_that_has_really_passed_is_believed_after_a_fortnight_or_when_said(shop: Shop) -> None:
+    old = with_old_rows(shop)
+    now = 1_800_000_000.0
+    arguments = old.store, old.artifacts, old.settings
+    expire(*arguments, now=now)
+    assert expire(*arguments, now=now + 60 * DAY) == {}  # the box was off for two months
+    assert held(old.settings.db)
+    assert expire(*arguments, now=now + 60 * DAY, at_once=True, sure=True)["guest_events"] == 1
+    assert held(old.settings.db) == ""
 
 
 def test_what_was_taken_in_just_now_and_who_is_restricted_is_kept(shop: Shop) -> None:

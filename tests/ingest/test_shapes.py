@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,18 @@ def test_nesting_without_end_is_refused_in_a_sentence(take: Take, tmp_path: Path
         path.write_text('{"user_id": "u", "item_id": "p", "ts": 1, "a": ' + '{"b":' * depth + "1" + "}" * depth + "}\n")
         with pytest.raises(InputError, match=r"levels deep|depth"):
             take(path)
+
+
+@pytest.mark.parametrize("name", ["lines.jsonl", "array.json"])
+def test_taking_a_file_apart_keeps_to_the_memory_limit(settings: Settings, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    long = [
+        {**ORDERS[0], "number": f"A{n}", "customer": {"id": f"c{n % 900}"}, "note": "x" * 3000} for n in range(8000)
+    ]
+    path.write_text(json.dumps(long) if "array" in name else "".join(json.dumps(o) + "\n" for o in long))
+    small = replace(settings, store=replace(settings.store, memory_limit="8MB"))
+    with pytest.raises(InputError, match=r"store\.memory_limit \(8MB\)"):
+        ingest(small, [path])
 
 
 def test_another_sheet_of_a_workbook_takes_nothing_back(take: Take, rows: Rows, tmp_path: Path) -> None:

@@ -12,8 +12,17 @@ import pytest
 from recsys_cli.errors import InputError, StoreError
 from recsys_cli.ingest import watch as watching
 from recsys_cli.ingest.watch import ASIDE, Folder, SetAside, take_ready
+from recsys_cli.progress import Progress
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
+
+
+class Notes(list[str], Progress):
+    """What was told."""
+
+    def note(self, text: str) -> None:
+        self.append(text)
+
 
 GOOD = "user_id,item_id,ts\nu,i,1700000000\n"
 
@@ -34,7 +43,14 @@ def test_links_are_not_followed(settings: Settings, folder: Folder, tmp_path: Pa
     (tmp_path / "private.csv").write_text(GOOD)
     (folder.path / "a.csv").symlink_to(tmp_path / "private.csv")
     (folder.path / "b.csv").write_text(GOOD)
-    assert [report.file for report in take_ready(settings, folder)] == ["b.csv"]
+    notes = Notes()
+    assert [report.file for report in take_ready(settings, folder, progress=notes)] == ["b.csv"]
+    assert folder.links == ["a.csv"]
+    assert [note for note in notes if "a.csv" in note] == [
+        f"a.csv in {folder.path} is a link and is not followed. Put the file itself there."
+    ]
+    assert list(take_ready(settings, folder, progress=(again := Notes()))) == []
+    assert again == []  # said once
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])

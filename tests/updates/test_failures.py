@@ -19,6 +19,7 @@ import pytest
 
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, orders, worker_state
 from recsys_cli.artifacts.manifest import MANIFEST, dump_manifest
+from recsys_cli.doctor.diagnosis import diagnose
 from recsys_cli.errors import NewerVersion, NoModel, RecsysError, StoreError
 from recsys_cli.progress import SILENT
 from recsys_cli.settings import Settings
@@ -87,6 +88,23 @@ def test_a_missing_folder_fails_at_the_end_and_everything_else_is_done(
         recorded_pass(shop, artifacts, away)
     failed = worker_state.read(artifacts.root)
     assert (failed.outcome, failed.failures, failed.version) == ("failed", 1, "v000002")
+
+
+def test_a_link_in_the_folder_is_reported_by_status_and_doctor(
+    shop: Store, artifacts: Artifacts, values: Settings, train: Train, tmp_path: Path
+) -> None:
+    train()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "orders.csv").symlink_to(tmp_path / "elsewhere.csv")
+    watched = replace(values, ingest=replace(values.ingest, folder=str(folder)))
+    recorded_pass(shop, artifacts, watched)
+    assert status(shop, artifacts).as_dict()["worker"]["links_not_followed"] == "orders.csv"
+    (told,) = [f for f in diagnose(watched).findings if f.name == "links_not_followed"]
+    assert told.sentence == f"Links in {folder} are not followed: orders.csv."
+    (folder / "orders.csv").unlink()
+    recorded_pass(shop, artifacts, watched)
+    assert "links_not_followed" not in status(shop, artifacts).as_dict()["worker"]
 
 
 def test_a_damaged_request_is_told_and_keeps_nothing_from_being_done(
@@ -198,6 +216,24 @@ def test_the_good_version_from_before_a_collapse_is_not_pruned(artifacts: Artifa
     before = artifacts.before_collapse(artifacts.current())
     assert before is not None
     assert before.name == "v000002"
+
+
+@pytest.mark.parametrize(("jump", "left"), [(1000, ["v000001", "v000002", "v000003", "v000004"]), (0, ["v000004"])])
+def test_a_jumped_clock_makes_no_version_old(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch, jump: int, left: list[str]
+) -> None:
+    now = T0
+    monkeypatch.setattr("recsys_cli.artifacts.versions.time.time", lambda: now)
+    for days in (0, 1, 2, 2 + (jump or 40) if jump else 41):
+        now = T0 + days * 86_400
+        with artifacts.draft() as draft, artifacts.exclusive():
+            (draft.path / "x").write_text("x")
+            artifacts.publish(draft, {"data": {"events": 1}})
+    if not jump:  # a fortnight later it is true that they are old
+        now += 15 * 86_400
+    with artifacts.exclusive():
+        artifacts.prune(5, days=30)
+    assert artifacts.names() == left
 
 
 def test_status_waits_for_nobody(shop: Store, artifacts: Artifacts, train: Train) -> None:

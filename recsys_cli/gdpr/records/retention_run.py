@@ -3,6 +3,9 @@
 Age is counted from the shop's newest event, not from the clock: an export of years ago is a shop of years ago. And the
 worker erases nothing it has not told of: what is too old is announced first, and goes `NOTICE_DAYS` after that, or
 after it was taken in if that is later. A shop that loads its history learns of the limits before they cost anything.
+
+Nor does it believe a clock that jumps: when the time, or the newest event, is more than `JUMP_DAYS` after what it was
+at the last run, nothing is erased for `NOTICE_DAYS`, and the shop is told. A clock that is put right ends that.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from ...artifacts import Artifacts
 from ...artifacts.choices import FILE as CHOICES
 from ...artifacts.choices import change, restricted
 from ...artifacts.forgetting import forget, trim
+from ...errors import Refused
 from ...identity import load_secret, state_dir
 from ...progress import SILENT, Progress
 from ...schema import DAY
@@ -28,16 +32,34 @@ from . import receipts, request_log, written_exports
 from .receipts import iso
 
 NOTICE_DAYS = 14
+JUMP_DAYS = 30
 _STATE = "retention.json"
 _EVENTS = {"events", "guest_events"}
 
 
 @dataclass(frozen=True)
 class Told:
-    """When the worker last looked, and when it announced rows that are too old (0: not yet); epoch seconds."""
+    """When the worker last looked and what it said; epoch seconds, 0 for never.
+
+    Parameters
+    ----------
+    at
+        The last run.
+    announced_at
+        When rows that are too old were announced.
+    clock
+        The newest event as of then.
+    held_since
+        When the time jumped; 0 when it has not, or that is long enough ago.
+    jumped_days
+        How far.
+    """
 
     at: int = 0
     announced_at: int = 0
+    clock: int = 0
+    held_since: int = 0
+    jumped_days: int = 0
 
 
 def _state(db: Path) -> StateFile[Told]:
@@ -57,6 +79,7 @@ def expire(
     progress: Progress = SILENT,
     *,
     at_once: bool = False,
+    sure: bool = False,
     now: float | None = None,
 ) -> dict[str, int]:
     """Erase what is older than set; returns counts by kind, empty when nothing was.
@@ -65,13 +88,25 @@ def expire(
     ----------
     at_once
         Somebody asks for it: nothing is announced first.
+    sure
+        Also when the time has jumped.
 
     Raises
     ------
+    Refused
+        Somebody asks for it just after the time has jumped, and is not `sure`.
     StoreBusy, StoreError
     """
     at = time.time() if now is None else now
-    told = replace(_state(settings.db).read_or_empty(), at=int(at))
+    told = _looked(_state(settings.db).read_or_empty(), int(at), _newest(store, at))
+    if sure:
+        told = replace(told, held_since=0)
+    if told.held_since and at_once:
+        raise Refused(f"{_jumped(told)} Nothing was erased.", "If the date is right, add --yes; else set the clock.")
+    if told.held_since:
+        _state(settings.db).write(told)
+        progress.note(f"{_jumped(told)} Nothing is erased for its age until {_ends(told.held_since)}.")
+        return {}
     counts: dict[str, int] = {}
     cutoffs, old = _old(store, artifacts, settings, at, 0 if at_once else NOTICE_DAYS)
     if not at_once and not told.announced_at and set(old) & _EVENTS:
@@ -92,6 +127,42 @@ def expire(
         request_log.close_requests(settings.db, {request: "done"})
     _state(settings.db).write(told)
     return counts
+
+
+def _looked(told: Told, at: int, newest_ts: int) -> Told:
+    """What is known after a look at the time, which may have jumped since the last one or been put right."""
+    clock = min(at, newest_ts)
+    if told.at > at + DAY:  # the mark lies in the future: nothing that was said then counts
+        kept = told.announced_at if told.announced_at <= at else 0
+        return Told(at, kept, clock)
+    step = max(at - told.at if told.at else 0, clock - told.clock if told.clock else 0)
+    told = replace(told, at=at, clock=clock)
+    if step > JUMP_DAYS * DAY:
+        return replace(told, held_since=at, jumped_days=step // DAY)
+    return replace(told, held_since=0) if at - told.held_since >= NOTICE_DAYS * DAY else told
+
+
+def _newest(store: Store, at: float) -> int:
+    if not store.exists():
+        return 0
+    with store.reading() as con:
+        return newest(con, at)
+
+
+def _jumped(told: Told) -> str:
+    return f"The date, or that of the newest event, has jumped by {told.jumped_days:,} days since the last look."
+
+
+def _ends(since: int) -> str:
+    return iso(since + NOTICE_DAYS * DAY)[:10]
+
+
+def held(db: Path) -> str:
+    """Why nothing is erased for its age just now; else empty."""
+    told = _state(db).read_or_empty()
+    if not told.held_since:
+        return ""
+    return f"{_jumped(told)} Nothing is erased for its age until {_ends(told.held_since)}."
 
 
 def announced(db: Path) -> str:
@@ -125,7 +196,7 @@ def _old(
     if not store.exists():
         return Cutoffs(), {}
     with store.reading() as con:
-        clock = min(int(at), newest(con) or int(at))
+        clock = min(int(at), newest(con, at) or int(at))
 
         def before(days: float, since: float) -> int:
             return int(since - days * DAY) if days else 0
