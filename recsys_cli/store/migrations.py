@@ -10,6 +10,7 @@ import duckdb
 
 from ..errors import StoreError
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, SERVED_COLUMNS, USER_COLUMNS
+from .sql import first_row
 
 Step = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -136,12 +137,14 @@ def check_format(con: duckdb.DuckDBPyConnection, path: Path) -> set[str]:
 
 def _is_empty(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether nobody has made anything in this database yet."""
-    row = con.execute(
-        """SELECT (SELECT count(*) FROM duckdb_tables() WHERE NOT temporary)
+    row = first_row(
+        con.execute(
+            """SELECT (SELECT count(*) FROM duckdb_tables() WHERE NOT temporary)
                 + (SELECT count(*) FROM duckdb_views() WHERE NOT internal AND NOT temporary)
                 + (SELECT count(*) FROM duckdb_sequences() WHERE NOT temporary)
                 + (SELECT count(*) FROM duckdb_functions() WHERE NOT internal)
                 + (SELECT count(*) FROM duckdb_types() WHERE NOT internal)
                 + (SELECT count(*) FROM duckdb_schemas() WHERE NOT internal AND schema_name <> 'main')"""
-    ).fetchone()
+        )
+    )
     return row == (0,)

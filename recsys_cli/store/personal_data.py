@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from .batches import close_batch, open_batch
 from .merge import Merged
+from .sql import first_row
 
 # Who a row is about; every table that has such a column is taken to hold people.
 PERSON_COLUMN = "user_id"
@@ -308,9 +309,12 @@ def spelled(con: duckdb.DuckDBPyConnection, words: Sequence[str]) -> dict[str, s
         for word in (w for w in words if w not in found):
             text, form = (f"lower({column}::VARCHAR)", word.lower()) if "@" in word else (f"{column}::VARCHAR", word)
             escaped = json.dumps(form)[1:-1]
-            row = con.execute(
-                f"SELECT rowid FROM {table} WHERE contains({text}, ?) OR contains({text}, ?) LIMIT 1", [form, escaped]
-            ).fetchone()
+            row = first_row(
+                con.execute(
+                    f"SELECT rowid FROM {table} WHERE contains({text}, ?) OR contains({text}, ?) LIMIT 1",
+                    [form, escaped],
+                )
+            )
             if row:
                 found[word] = f"{table}.{column}, row {int(row[0]) + 1}"
     return found

@@ -14,6 +14,7 @@ from ..errors import NotEnoughData
 from ..identity import UserKeys
 from ..schema import Dataset, Histories, IdMap, Interactions, clock
 from .products import catalogue, code_items
+from .sql import first_row
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
 _OWNER = "coalesce(user_id, chr(31) || session_id)"
@@ -203,7 +204,7 @@ def spool_position(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def state_of(con: duckdb.DuckDBPyConnection, name: str) -> str:
     """A small fact by its name; empty when it was never noted. See `merge.set_state`."""
-    row = con.execute("SELECT value FROM state WHERE name = ?", [name]).fetchone()
+    row = first_row(con.execute("SELECT value FROM state WHERE name = ?", [name]))
     return str(row[0]) if row else ""
 
 
@@ -212,16 +213,16 @@ def watermark(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
     `batch` is the last batch that may have changed something, `events` the rows in their table.
     """
-    row = con.execute(
-        "SELECT coalesce(max(batch_id), 0) FROM batches WHERE new > 0 OR kind IS DISTINCT FROM 'events'"
-    ).fetchone()
+    row = first_row(
+        con.execute("SELECT coalesce(max(batch_id), 0) FROM batches WHERE new > 0 OR kind IS DISTINCT FROM 'events'")
+    )
     assert row is not None
     return {"batch": int(row[0]), "events": count(con, "events")}
 
 
 def count(con: duckdb.DuckDBPyConnection, table: str) -> int:
     """Rows of a table (a name of ours, never of the user's)."""
-    row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
+    row = first_row(con.execute(f"SELECT count(*) FROM {table}"))
     assert row is not None
     return int(row[0])
 
@@ -243,10 +244,12 @@ class StoreSummary:
 
 def summary(con: duckdb.DuckDBPyConnection) -> StoreSummary:
     """Counts and the span of time."""
-    row = con.execute(
-        """SELECT count(*), count(DISTINCT item_id), count(DISTINCT user_id),
+    row = first_row(
+        con.execute(
+            """SELECT count(*), count(DISTINCT item_id), count(DISTINCT user_id),
                   count(DISTINCT session_id) FILTER (user_id IS NULL), min(ts), max(ts) FROM events"""
-    ).fetchone()
+        )
+    )
     assert row is not None
     types = con.execute("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
     events, items, users, guests, first, last = row
@@ -273,11 +276,13 @@ def customer_with(con: duckdb.DuckDBPyConnection, *, purchases: int) -> str:
     NotEnoughData
         Nobody bought anything.
     """
-    row = con.execute(
-        """SELECT user_id FROM events WHERE event_type = 'purchase' AND user_id IS NOT NULL
+    row = first_row(
+        con.execute(
+            """SELECT user_id FROM events WHERE event_type = 'purchase' AND user_id IS NOT NULL
            GROUP BY user_id ORDER BY abs(count(DISTINCT item_id) - ?), max(ts) DESC, user_id LIMIT 1""",
-        [purchases],
-    ).fetchone()
+            [purchases],
+        )
+    )
     if row is None:
         raise NotEnoughData("The database holds no purchase.", "Run recsys ingest FILE with purchases.")
     return str(row[0])

@@ -6,12 +6,13 @@ import duckdb
 import pyarrow as pa
 
 from ..schema import DAY, IMPRESSION
+from .sql import first_row
 
 
 def any_seen(con: duckdb.DuckDBPyConnection, since: int) -> bool:
     """Whether any card of an answer was seen from `since` (epoch seconds) on."""
     look = "SELECT 1 FROM events WHERE event_type = ? AND request_id IS NOT NULL AND ts >= ? LIMIT 1"
-    return con.execute(look, [IMPRESSION, since]).fetchone() is not None
+    return first_row(con.execute(look, [IMPRESSION, since])) is not None
 
 
 def seen_lists(con: duckdb.DuckDBPyConnection, route: str | None = None) -> pa.Table:

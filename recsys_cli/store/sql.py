@@ -6,6 +6,18 @@ Values go in as parameters wherever DuckDB lets them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+
+
+def first_row(result: duckdb.DuckDBPyConnection) -> tuple[Any, ...] | None:
+    """The first row of what was executed, None where there is none; read to the end.
+
+    `fetchone` leaves a result open, and the connection then takes no table until it is closed.
+    """
+    rows = result.fetchall()
+    return rows[0] if rows else None
 
 
 def literal(text: str) -> str:
