@@ -44,6 +44,20 @@ class UsageError(RecsysError):
     code, exit_code, http_status = "usage", 2, 400
 
 
+class SettingError(UsageError):
+    """Something in a settings file that cannot be used as it is written there.
+
+    Parameters
+    ----------
+    path
+        Where it stands: names of tables, and of the key; the number of an entry, from 1, in a list of tables.
+    """
+
+    def __init__(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
 class InputError(RecsysError):
     """A file, or something in it, that cannot be taken."""
 

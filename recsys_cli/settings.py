@@ -342,6 +342,10 @@ class Settings:
     privacy: PrivacySettings = PrivacySettings()
     retention: RetentionSettings = RetentionSettings()
     report: ReportSettings = ReportSettings()
+    placements: dict[str, Any] = _s(
+        {},
+        "Tables [placements.NAME]: kind, fallback, filter, rules, ranker, version, k, title; see Placements.",
+    )
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import SettingError, UsageError
 from .settings import SettingRow, Settings, hints_of, table, table_default
 from .typed_values import converted, typed
+
+_HEAD = re.compile(r"\s*\[(?P<list>\[)?\s*(?P<table>[^\[\]]+?)\s*\]")
+_KEY = re.compile(r"\s*(?P<key>(?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
 
 
 def load(
@@ -70,6 +74,36 @@ def settings_file(config: Path | None, db: Path | None = None, environ: Mapping[
     return named or (Path(db).parent if db is not None else Path()) / "recsys.toml"
 
 
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line of a settings file, from 1, where something stands; that of its table where it cannot be told better.
+
+    Parameters
+    ----------
+    path
+        As in `errors.SettingError`.
+    """
+    here: tuple[str | int, ...] = ()
+    counts: dict[tuple[str | int, ...], int] = {}
+    best, reached = None, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if head := _HEAD.match(line):
+            here = found = _key_parts(head["table"])
+            if head["list"]:
+                counts[here] = counts.get(here, 0) + 1
+                here = found = (*here, counts[here])
+        elif key := _KEY.match(line):
+            found = (*here, *_key_parts(key["key"]))
+        else:
+            continue
+        if found == tuple(path[: len(found)]) and len(found) > reached:
+            best, reached = number, len(found)
+    return best
+
+
+def _key_parts(text: str) -> tuple[str | int, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[\w-]+", text))
+
+
 def as_values(settings: Settings) -> dict[str, Any]:
     """Dotted names and values, fit for JSON but for paths; see `from_values`."""
 
@@ -109,7 +143,7 @@ def _row(rows: Mapping[str, SettingRow], name: str, where: str) -> SettingRow:
         return rows[name]
     near = difflib.get_close_matches(name, rows, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else "The README lists all settings."
-    raise UsageError(f"'{name}' in {where} is not a setting.", hint)
+    raise SettingError(tuple(name.split(".")), f"'{name}' in {where} is not a setting.", hint)
 
 
 def _from_toml(config: Path | None, environ: Mapping[str, str], db: Path | None) -> dict[str, Any]:
@@ -157,7 +191,8 @@ def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> Non
     try:
         coerced = typed(row.type, value, row.bounds)
     except ValueError as e:
-        raise UsageError(f"{row.name} ({where}) {e}.", f"{row.help} Default: {row.default}.") from None
+        path = tuple(row.name.split("."))
+        raise SettingError(path, f"{row.name} ({where}) {e}.", f"{row.help} Default: {row.default}.") from None
     # A table is amended, not replaced: setting one weight must not silently drop the others.
     amends = isinstance(row.default, dict)
     values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced

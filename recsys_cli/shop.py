@@ -120,13 +120,15 @@ class Shop:
         return engine.describe(engine.similar(item_id, k))
 
 
-def open_engine(settings: Settings, damaged: Callable[[RecsysError], None] | None = None) -> Engine:
+def open_engine(settings: Settings, damaged: Callable[[RecsysError], None] | None = None, version: str = "") -> Engine:
     """The engine on the current version; it leaves out what was shown in vain, as the server does.
 
     Parameters
     ----------
     damaged
         Called with what is wrong with a version that was passed over.
+    version
+        Another version than the current one.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def open_engine(settings: Settings, damaged: Callable[[RecsysError], None] | Non
     from .serving.rules import Rules
 
     versions = Artifacts(settings.artifacts)
-    version = versions.current(damaged=damaged or (lambda e: None))
+    opened = versions.open(version) if version else versions.current(damaged=damaged or (lambda e: None))
     secret = load_secret(settings.db)  # after the version: where nothing was trained no key is missing yet
     choices = Choices(settings.artifacts, secret)
     choices.refresh()
@@ -149,7 +151,7 @@ def open_engine(settings: Settings, damaged: Callable[[RecsysError], None] | Non
         shown = Overlay.of_what_was_shown(Spool(versions.spool_dir), secret, settings.rules.shown_days)
     # A command's first list takes longer than a server's, and must come out the same.
     rules, patient = Rules.of(settings.rules), math.inf
-    engine = Engine.open(version, secret, shown, rules=rules, choices=choices, budget=patient)
+    engine = Engine.open(opened, secret, shown, rules=rules, choices=choices, budget=patient)
     for _ in engine.catch_up():
         pass
     return engine

@@ -57,6 +57,13 @@ class ListAnswer(Struct, kw_only=True):
     ) = UNSET
 
 
+class PlacedAnswer(ListAnswer, kw_only=True):
+    """A list, and the placement that it was made for."""
+
+    placement: Annotated[str, Meta(description="Of recsys.toml, when the request named one.")] | UnsetType = UNSET
+    title: Annotated[str, Meta(description="The placement's heading.")] | UnsetType = UNSET
+
+
 class RankAnswer(ListAnswer, kw_only=True):
     """These items in order."""
 
@@ -196,6 +203,8 @@ class Status(Struct):
     popular: Figures
     lead: Figures
     loops: dict[str, str]
+    settings: Annotated[str, Meta(description="ok, or why rules and placements of recsys.toml are not taken up.")]
+    placements: Annotated[list[str], Meta(description="Those that recsys.toml names.")]
 
 
 class Noted(Struct):

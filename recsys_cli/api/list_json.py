@@ -7,6 +7,7 @@ from functools import lru_cache
 import orjson
 
 from ..serving import Answer, Engine
+from ..serving.placements import Placement
 from .call import Reply
 
 
@@ -15,7 +16,7 @@ def _origin(source: str, fallback: bool) -> bytes:
     return b',"source":' + orjson.dumps(source) + b',"fallback":' + (b"true" if fallback else b"false")
 
 
-def render(engine: Engine, answer: Answer, request_id: str) -> Reply:
+def render(engine: Engine, answer: Answer, request_id: str, placement: Placement | None = None) -> Reply:
     """The answer of every route that lists items; see `answers.ListAnswer`."""
     item_json = engine.catalogue.json
     parts: list[bytes] = []
@@ -28,6 +29,9 @@ def render(engine: Engine, answer: Answer, request_id: str) -> Reply:
             parts.append(b',"reason":' + orjson.dumps(answer.reasons[number]))
         parts.append(b"}")
     stages = b',"stages":' + orjson.dumps(answer.stages) if answer.stages else b""
+    if placement is not None:
+        stages += b',"placement":' + orjson.dumps(placement.name)
+        stages += b',"title":' + orjson.dumps(placement.title) if placement.title else b""
     everything = answer.fallback
     body = b'{"items":[%b],"known":%b,"fallback":%b,"version":"%b","request_id":"%b"%b}' % (
         b"".join(parts),

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec import UNSET
 
 from ..artifacts.served_log import Answered, Trial
 from ..serving import Answer, Engine, Filters, Request
 from ..serving.arms import Shown
-from ..serving.filter_tree import parse
+from ..serving.placements import PERSONAL, Placement, fill, whole
 from ..serving.reordering import reorder
 from ..serving.request import NO_FILTERS
 from .call import Call, Reply
@@ -22,6 +23,7 @@ from .service import Service
 PUBLIC = b"public, max-age=30"
 _LOGGED = 200  # items of one answer
 _LONGEST_PLACEMENT = 60
+_COUNT = 10  # items of a list, where nothing else says
 _FILTERS = tuple(name for name in Filters.__dataclass_fields__ if name not in ("filter", "user"))
 _RULES = (
     "max_per_category",
@@ -35,7 +37,7 @@ _RULES = (
 
 def _filters(query: dict[str, Any]) -> Filters:
     filters, text = Filters(*(query[name] for name in _FILTERS)), query["filter"]
-    return replace(filters, filter=text, user=parse(text).about(query["user"])) if text else filters
+    return filters.and_written(text, user=query["user"]) if text else filters
 
 
 def _plain(query: dict[str, Any]) -> Request:
@@ -62,10 +64,16 @@ def _personal(query: dict[str, Any], user_id: str | None, session_id: str | None
 def recommend(service: Service, call: Call) -> Reply:
     """A personal list: from the customer's history, the session and the basket, up to the last click. Popular items,
     labelled as a fallback, for those nothing is known of."""
-    user_id = call.query["user_id"]
+    user_id, place = call.query["user_id"], call.query["placement"]
+    placement = service.settings_now.placements.get(place) if place is not None else None
+    if call.query["k"] is UNSET:
+        call.query["k"] = placement.k if placement is not None else _COUNT
     if call.caller.names(user_id, call.query["user_token"]):
         call.query["explain"] = False  # reasons name purchases, and anybody may sit in front of a page
-    return _for_somebody(service, call, "/recommend", _personal(call.query, user_id, call.query["session_id"]))
+    request = _personal(call.query, user_id, call.query["session_id"])
+    if call.query["item_id"] is not None:
+        request = replace(request, item_id=call.query["item_id"])
+    return _for_somebody(service, call, "/recommend", request, placement)
 
 
 def session(service: Service, call: Call) -> Reply:
@@ -73,15 +81,35 @@ def session(service: Service, call: Call) -> Reply:
     return _for_somebody(service, call, "/session", _personal(call.query, None, call.path["session_id"]))
 
 
-def _for_somebody(service: Service, call: Call, route: str, request: Request) -> Reply:
+def _for_somebody(
+    service: Service, call: Call, route: str, request: Request, placement: Placement | None = None
+) -> Reply:
     """A personal list, by the experiment that the visitor is part of; noted in the served log."""
     engine, started = service.live.ready(), time.perf_counter()
-    if service.comparison.empty:
+    if placement is not None:
+        engine, shown = _placed(service, call, placement, request, engine)
+    elif service.comparison.empty:
         shown = Shown(engine.recommend(request))
     else:
         shown = service.comparison.recommend(engine, request, call.request_id)
     _note(service, call, route, engine, shown, started)
-    return render(engine, shown.answer, call.request_id)
+    return render(engine, shown.answer, call.request_id, placement)
+
+
+def _placed(
+    service: Service, call: Call, placement: Placement, request: Request, engine: Engine
+) -> tuple[Engine, Shown]:
+    """The list of a placement, and the engine that made it; personal ones are compared like any other."""
+    request = placement.request(request, call.query["user"])
+    if placement.version:
+        engine = service.live.other(placement.version) or engine
+    if placement.kind is not PERSONAL or placement.version or service.comparison.empty:
+        return engine, Shown(fill(engine, placement, request))
+    shown = service.comparison.recommend(engine, whole(request), call.request_id)
+    team = dict(zip(shown.answer.item_ids, shown.teams, strict=False))
+    shown.answer = fill(engine, placement, request, shown.answer)
+    shown.teams = "".join(team.get(item_id, "") for item_id in shown.answer.item_ids)  # what fills up comes last
+    return engine, shown
 
 
 def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown, started: float) -> None:
@@ -152,7 +180,7 @@ def rank(service: Service, call: Call) -> Reply:
     body = call.body
     engine = service.live.ready()
     page = call.caller.names(body.user_id, call.query["user_token"])
-    filters = Filters.written(body.filter, body.user) if body.filter else NO_FILTERS
+    filters = Filters.written(body.filter, user=body.user) if body.filter else NO_FILTERS
     explain = body.explain and not page
     request = Request(body.user_id, body.session_id, consent=body.consent, explain=explain, filters=filters)
     started = time.perf_counter()

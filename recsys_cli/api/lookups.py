@@ -88,6 +88,8 @@ def show_status(service: Service, call: Call) -> Reply:
         "popular": judged.get("popular", {}),
         "lead": manifest["metrics"].get("differences", {}).get(name, {}).get("popular", {}),
         "loops": loops_in_words(service),
+        "settings": service.settings_now.error or "ok",
+        "placements": sorted(service.settings_now.placements),
     }
     return Reply.of(shown)
 

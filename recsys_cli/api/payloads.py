@@ -27,6 +27,9 @@ Ids = Annotated[tuple[Id, ...], Meta(max_length=1000, extra=_SPLIT)]
 Price = Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
 Margin = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 PerList = Annotated[int, Meta(ge=0, le=MAX_K)]
+Count = Annotated[
+    int, Meta(ge=1, le=MAX_K, description="How many items; where it is not given, as the placement says, or 10.")
+]
 Consent = Annotated[
     Literal["full", "session", "none"],
     Meta(description="What of the person may be used. What they have chosen before holds if it is stricter."),
@@ -103,7 +106,7 @@ class ShelfQuery(Nothing, kw_only=True):
     user: OfUser = {}
     placement: Annotated[
         Text | None,
-        Meta(description="Where the list stands on your pages (home, basket): reports tell placements apart."),
+        Meta(description="Where the list stands on your pages (home, basket). /recommend shows what recsys.toml says."),
     ] = None
     explain: Annotated[bool, Meta(description="Say why, for every item.")] = False
 
@@ -154,6 +157,8 @@ class RecommendQuery(PersonalQuery, kw_only=True):
     user_id: Annotated[Id | None, Meta(description="The customer; needs a key, and from a page a user_token.")] = None
     user_token: UserToken | None = None
     session_id: Annotated[Id | None, Meta(description="The guest, or the customer's present session.")] = None
+    item_id: Annotated[Id | None, Meta(description="The product of the page, for placements that need one.")] = None
+    k: Count | UnsetType = UNSET  # type: ignore[assignment]  # a placement may say how many
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,15 @@ _LIST = answers.ListAnswer
 _SHELF, _ITEM = payloads.ShelfQuery, payloads.ItemQuery
 
 _LISTS = (
-    Route("GET", "/recommend", lists.recommend, "Personal list", _LIST, query=payloads.RecommendQuery, errors=(503,)),
+    Route(
+        "GET",
+        "/recommend",
+        lists.recommend,
+        "Personal list, or a placement's",
+        answers.PlacedAnswer,
+        query=payloads.RecommendQuery,
+        errors=(404, 503),
+    ),
     Route(
         "GET",
         "/session/{session_id}",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,6 +28,7 @@ from .log import log, log_to_stderr
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts, Version
+    from .live_settings import Source
 
 _BACKLOG = 2048
 _DIED_TOO_SOON = 2.0  # seconds
@@ -45,6 +46,9 @@ class ServePlan:
     images: Path | None
     swap_share: float = 0.0
     earliest: str = IngestSettings.earliest
+    placements: dict[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
 
     def dump(self) -> bytes:
         """For another process; holds the secret, so it goes through a pipe and never into arguments."""
@@ -58,15 +62,16 @@ class ServePlan:
         given |= {name: tuple(given[name]) for name in ("cors_origins", "trusted_proxies")}
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
-        return ServePlan(
-            ServeSettings(**given),
-            rules,
-            Path(tree["artifacts"]),
-            tree["secret"],
-            images,
-            tree["swap_share"],
-            tree["earliest"],
-        )
+        config = Path(tree["config"]) if tree["config"] else None
+        more = {name: tree[name] for name in ("swap_share", "earliest", "placements", "flags")} | {"config": config}
+        return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, **more)
+
+    @property
+    def source(self) -> Source | None:
+        """What a server process follows for changes."""
+        from .live_settings import Source
+
+        return Source(self.config, self.flags) if self.config is not None else None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -163,6 +168,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     sys.setswitchinterval(0.0005)
     service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
     service.earliest = plan.earliest
+    service.follow(plan.source, plan.placements)
     service.live.start(*first.result())
     gc.enable()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from . import prometheus
 from .access import Access, read_proxies
 from .event_limits import EventLimits
 from .event_sink import EventSink
+from .live_settings import LiveSettings, Source
 
 _STATES_EVERY = 1.0  # seconds
 _COUNTED = {"version_served": prometheus.SWAPS, "version_refused": prometheus.REFUSED}
@@ -58,6 +59,8 @@ class Service:
     access: Access = field(init=False)
     served: ServedLog = field(init=False)
     comparison: Comparison = field(init=False)
+    settings_now: LiveSettings = field(init=False)
+    _active: Sequence[running.Experiment] = ()
     _compared: tuple[int, int] = (0, 0)
     _figures: tuple[int, int] = (0, 0)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -66,6 +69,11 @@ class Service:
     limits: EventLimits = field(init=False)
     spool_error: str = ""
     buffered: int = 0  # bytes of bodies that have not arrived whole
+
+    def follow(self, source: Source | None, placements: Mapping[str, Any]) -> None:
+        """Serve these placements, and take up what changes of them and of the rules in the settings file."""
+        self.settings_now = LiveSettings(source, placements, self.log)
+        self._want_versions()
 
     @staticmethod
     def of(
@@ -98,6 +106,7 @@ class Service:
         self.limits = EventLimits(self.settings)
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
         self.comparison = Comparison((), self.live.other, self.settings.holdout, self.swap_share)
+        self.settings_now = LiveSettings(None, {}, self.log)
 
     async def start(self) -> None:
         """Begin to keep up; the version is loaded by `live.start` before."""
@@ -143,6 +152,9 @@ class Service:
         if self.served.due:
             self.sink.flush_before()
         self._look_at_experiments()
+        if (rules := self.settings_now.look()) is not None:
+            self.live.rule_by(rules)
+            self._want_versions()
         # Each process speaks for itself, also when Prometheus happens to ask the others only.
         if time.monotonic() - self._states_at >= _STATES_EVERY:
             self.gauges()
@@ -162,7 +174,13 @@ class Service:
             active = running.read(self.live.artifacts.root).active()
             self.comparison = Comparison(active, self.live.other, self.settings.holdout, self.swap_share)
             self._compared = seen
-            self.live.want({arm.removeprefix("version:") for one in active for arm in one.arms if ":v" in arm})
+            self._active = active
+            self._want_versions()
+
+    def _want_versions(self) -> None:
+        """Those that experiments compare and placements name."""
+        compared = {arm.removeprefix("version:") for one in self._active for arm in one.arms if ":v" in arm}
+        self.live.want(compared | {p.version for p in self.settings_now.placements.values() if p.version})
 
     def gauges(self) -> None:
         """Bring the metrics up to date that are states, not counts."""

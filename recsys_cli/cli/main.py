@@ -29,6 +29,7 @@ from . import (
     ingest,
     keys,
     models,
+    placements,
     recommend,
     report,
     serve,
@@ -86,6 +87,7 @@ app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
 app.add_typer(features.features)
+app.add_typer(placements.placements)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
 app.command("widget")(widget.widget)

@@ -148,8 +148,8 @@ def similar(
     run.emit({"item_id": item, "version": engine.version, "items": rows}, render)
 
 
-def open_engine(run: Run) -> Engine:
-    """The engine on the current version; a damaged one that was passed over is named."""
+def open_engine(run: Run, version: str = "") -> Engine:
+    """The engine on the current version, or a named one; a damaged one that was passed over is named."""
     from ..shop import open_engine
 
-    return open_engine(run.settings, damaged=lambda e: run.waiting(str(e)))
+    return open_engine(run.settings, damaged=lambda e: run.waiting(str(e)), version=version)

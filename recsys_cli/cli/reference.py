@@ -46,9 +46,18 @@ def fields() -> str:
     return "\n".join(rows) + "\n"
 
 
+def kinds() -> str:
+    """The kinds of lists, as a Markdown table."""
+    from ..serving.list_kinds import KINDS
+
+    rows = [f"| `{kind.name}` | {_cell(kind.help)} |\n" for kind in KINDS.values()]
+    return "".join(["| kind | shows |\n| --- | --- |\n", *rows])
+
+
 def rewritten(readme: str) -> str:
     """The README with its generated parts made again."""
-    for marker, text in (("commands", commands()), ("fields", fields()), ("settings", settings())):
+    made = (("commands", commands()), ("fields", fields()), ("settings", settings()), ("kinds", kinds()))
+    for marker, text in made:
         pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
         readme = pattern.sub(lambda m, text=text: f"{m[1]}{text}{m[2]}", readme)  # type: ignore[misc]
     return readme

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..settings_sources import settings_file
 from .common import ArtifactsOption, ConfigOption, DbOption, start
 
 
@@ -39,11 +40,11 @@ def serve(
     read_proxies(settings.trusted_proxies)
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
-    if run.settings.rules.campaigns:
+    if run.settings.rules.campaigns or run.settings.placements:
         # Not for a shop without any: it brings the whole engine along, which this process makes no use of.
-        from ..serving.campaigns import read_campaigns
+        from ..api.live_settings import check
 
-        read_campaigns(run.settings.rules.campaigns, run.settings.rules.timezone)
+        check(run.settings, settings_file(config, db))
     expect_same_shop(run.settings.db, run.settings.artifacts)
     secret = load_secret(run.settings.db)
     key = make_owner_key(run.settings.artifacts)  # before the address is told: a waiting caller may ask at once
@@ -59,9 +60,20 @@ def serve(
             # In a container even the machine it runs on is another one.
             run.waiting("There is no key yet: callers from other machines get 401 until recsys keys add NAME.")
     images = images_folder(settings.images)
-    state, earliest = run.settings.artifacts.absolute(), run.settings.ingest.earliest
-    share = run.settings.ranking.swap_share
-    run_server(ServePlan(settings, run.settings.rules, state, secret, images, share, earliest), sock)
+    flags = {"db": db, "artifacts": artifacts}
+    plan = ServePlan(
+        settings,
+        run.settings.rules,
+        run.settings.artifacts.absolute(),
+        secret,
+        images,
+        run.settings.ranking.swap_share,
+        run.settings.ingest.earliest,
+        placements=run.settings.placements,
+        config=settings_file(config, db).absolute(),
+        flags={name: str(value.absolute()) for name, value in flags.items() if value is not None},
+    )
+    run_server(plan, sock)
 
 
 def owner_link(key: str, address: str, port: int) -> str:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..api.access import read_origins, read_proxies
+from ..api.live_settings import misfits
 from ..artifacts.keys import read_keys
-from ..errors import RecsysError
+from ..errors import NoModel, RecsysError, UsageError
 from ..ingest.columns import AIDS, EVENTS, FIELDS, ITEMS, USERS
 from ..ingest.watch import Folder
 from ..ingest.zones import check_zone
 from ..models import registry
 from ..publishing.train import choose
 from ..serving.campaigns import Campaign
+from ..serving.placements import Placement
 from ..settings import Settings
 from ..store.figures import TargetFigures
 from ..tuning.auto import AUTO
@@ -31,6 +33,7 @@ def refused(settings: Settings) -> list[Finding]:
     """Settings under which serve, recommend, ingest, train or the update worker stop with an error."""
     found = [
         *_refused("rules.campaigns", *(lambda t=t, n=n: Campaign.of(t, n) for n, t in _numbered(settings))),
+        *_refused("", *(lambda n=n, p=p: Placement.of(n, p) for n, p in settings.placements.items())),
         *_refused("serve.cors_origins", *(lambda o=o: read_origins([o]) for o in settings.serve.cors_origins)),
         *_refused("serve.trusted_proxies", lambda: read_proxies(settings.serve.trusted_proxies)),
         *_refused("ingest.timezone", lambda: check_zone(settings.ingest.timezone)),
@@ -87,7 +90,18 @@ def idle(settings: Settings, now: float, known: Mapping[Target, TargetFigures]) 
         What the database has of `targets`; empty where there is none.
     """
     found = [_idle_campaign(number, c, known, settings) for number, c in _campaigns(settings, now)]
-    return [*(f for f in found if f is not None), *_unknown_fields(settings)]
+    return [*(f for f in found if f is not None), *_misfits(settings), *_unknown_fields(settings)]
+
+
+def _misfits(settings: Settings) -> list[Finding]:
+    """Filters that fit no item as it is now: their placements are refused, their campaigns do nothing."""
+    if not settings.placements and not settings.rules.campaigns:
+        return []
+    try:
+        wrong = misfits(settings, Path("recsys.toml"))
+    except (NoModel, UsageError):  # there is nothing to fit yet; what cannot be read is told above
+        return []
+    return [Finding("filter", WARNING, e.message, e.hint) for e in wrong]
 
 
 def exposed(settings: Settings) -> list[Finding]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import SettingError, UsageError
 from ..schema import Float32
 from .attributes import Attributes
 from .filter_masks import Masks
@@ -123,6 +123,13 @@ def _day(value: Any, default: float, where: str, zone: str, *, after: int = 0) -
         raise UsageError(f"{where}: '{value}' is not a day.", "Write it as 2026-11-30.") from None
 
 
+def _located(table: Any, number: int, zone: str) -> Campaign:
+    try:
+        return Campaign.of(table, number, zone)
+    except UsageError as e:
+        raise SettingError(("rules", "campaigns", number), e.message, e.hint) from None
+
+
 def read_campaigns(tables: Sequence[Any], zone: str = "UTC") -> tuple[Campaign, ...]:
     """All campaigns of the settings.
 
@@ -131,7 +138,7 @@ def read_campaigns(tables: Sequence[Any], zone: str = "UTC") -> tuple[Campaign, 
     UsageError
         One cannot be read, or two pins want the same place at the same time.
     """
-    campaigns = tuple(Campaign.of(table, number, zone) for number, table in enumerate(tables, 1))
+    campaigns = tuple(_located(table, number, zone) for number, table in enumerate(tables, 1))
     pins = [c for c in campaigns if c.action == "pin"]
     for one, other in itertools.combinations(pins, 2):
         if one.position == other.position and one.start < other.end and other.start < one.end:

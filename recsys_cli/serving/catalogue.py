@@ -244,13 +244,18 @@ class Catalogue:
         return ok
 
     def fitting(self, filters: Filters) -> NDArray[np.bool_]:
-        """Which items fit the written filter, whatever the rules and the other filters say.
+        """Which items fit the written filters, whatever the rules and the other filters say.
 
         Raises
         ------
         FilterError
         """
-        return Masks(self.attributes, len(self)).of(parse(filters.filter), dict(filters.user))
+        return self._written(filters, Masks(self.attributes, len(self)))
+
+    def _written(self, filters: Filters, masks: Masks) -> NDArray[np.bool_]:
+        user = dict(filters.user)
+        fits: NDArray[np.bool_] = np.logical_and.reduce([masks.of(parse(text), user) for text in filters.filter])
+        return fits
 
     def unknown(self, filters: Filters) -> dict[str, list[str]]:
         """Words of the filters that no item has, by filter: an empty list may be a matter of upper and lower case."""
@@ -259,7 +264,7 @@ class Catalogue:
         known = {name: words for name, words in missing.items() if words}
         if filters.filter:
             masks = Masks(self.attributes, len(self))
-            masks.of(parse(filters.filter), dict(filters.user))
+            self._written(filters, masks)
             known |= masks.unknown
         return known
 

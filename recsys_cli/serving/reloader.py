@@ -105,6 +105,11 @@ class Live:
         """The engine on a wanted version; None while it is being loaded, and when it cannot be."""
         return self._others.get(version)
 
+    def rule_by(self, rules: Rules) -> None:
+        """Answer by other rules from the next look on; the same ones change nothing."""
+        if rules != self.rules:
+            self.rules = rules
+
     async def _load_wanted(self) -> None:
         for name in sorted(self._wanted - self._others.keys()):
             version = await asyncio.to_thread(self._whole, name)
@@ -175,6 +180,10 @@ class Live:
             self._pointer = name
             if fresh is not None:
                 await self._take_over(fresh)
+        elif engine is not None and engine.rules is not self.rules:
+            self._others = {}
+            again = await asyncio.to_thread(self.artifacts.open, engine.version, verify=False)
+            await self._take_over(await asyncio.to_thread(self._build, again))
         elif engine is not None and engine.overlay is not None and self.spool.epoch() != engine.overlay.epoch:
             # Somebody was forgotten: what this process remembers of them goes with the old engine.
             self._others = {}

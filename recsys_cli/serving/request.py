@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ class Filters:
     min_margin
         An item without a margin does not pass.
     filter
-        Of any attributes, see `filter_tree`; empty for none.
+        Written ones, see `filter_tree`, all of which must fit.
     user
-        What the filter uses of the customer, by name; see `filter_tree.Filter.about`.
+        What they use of the customer, by name; see `filter_tree.Filter.about`.
     """
 
     category: tuple[str, ...] = ()
@@ -43,19 +43,32 @@ class Filters:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     min_margin: float | None = None
-    filter: str = ""
+    filter: tuple[str, ...] = ()
     user: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
-    def written(text: str, user: Mapping[str, str] | None = None) -> Filters:
-        """One filter alone, and what is known of the customer.
+    def written(*texts: str, user: Mapping[str, str] | None = None) -> Filters:
+        """Written filters alone, and what is known of the customer.
 
         Raises
         ------
         FilterError
             It cannot be read.
         """
-        return Filters(filter=text, user=parse(text).about(user or {}))
+        return NO_FILTERS.and_written(*texts, user=user)
+
+    def and_written(self, *texts: str, user: Mapping[str, str] | None = None) -> Filters:
+        """With these written filters as well.
+
+        Raises
+        ------
+        FilterError
+            One cannot be read.
+        """
+        about = dict(self.user)
+        for text in texts:
+            about.update(parse(text).about(user or {}))
+        return replace(self, filter=(*self.filter, *texts), user=tuple(sorted(about.items())))
 
 
 NO_FILTERS = Filters()
@@ -82,6 +95,8 @@ class Request:
     consent
         What may be used for this request, unless the customer has chosen something stricter: full, session (what
         was done in this session, and the basket) or none.
+    item_id
+        The product of the page, for lists around one.
     ranked
         In the ranker's order, where the version has one that is on; else in the first stage's.
     """
@@ -96,6 +111,7 @@ class Request:
     explain: bool = False
     rules: Mapping[str, Any] | None = None
     consent: str = "full"
+    item_id: str | None = None
     ranked: bool = True
 
 

@@ -221,7 +221,7 @@ def test_and_or_and_not_are_those_of_sets(pair: tuple[str, set[str]]) -> None:
 
 
 def test_lists_hold_what_fits(engine: Engine) -> None:
-    filters = Filters.written('colour = "red" and price < user.most', {"most": "7", "other": "x"})
+    filters = Filters.written('colour = "red" and price < user.most', user={"most": "7", "other": "x"})
     assert filters.user == (("most", "7"),)
     fits = {i for i in engine.catalogue.ids if i[1:].isdigit() and int(i[1:]) % 2 and int(i[1:]) + 1 < 7} - {"t3"}
     request = Request(user_id="t4", k=60, repeat=True, filters=filters)
