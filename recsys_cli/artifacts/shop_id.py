@@ -87,6 +87,11 @@ def expect_same_shop(db: Path, root: Path) -> None:
     """
     refuse_missing_half(db, root)
     refuse_other_shop(db, root)
+    claim(db, root)
+
+
+def claim(db: Path, root: Path) -> None:
+    """Make a directory of versions without an owner the database's own."""
     if not has_owner(root) and root.is_dir() and _is_there(db) and secret_path(db).exists():
         _file(root).write(Owner(shop_id(load_secret(db))))
 

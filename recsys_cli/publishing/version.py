@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..artifacts import Artifacts, Version, suppressed
 from ..artifacts.bundle import Bundle, read_bundle, sort_by_key, write_bundle
 from ..artifacts.forgetting import drop_barred, still_learned, without
+from ..artifacts.shop_id import claim
 from ..errors import Superseded
 from ..features import ItemTable
 from ..features.item_table import ITEM_TABLE
@@ -87,6 +88,8 @@ def publish_version(artifacts: Artifacts, settings: Settings, release: Release, 
             erased = suppressed.drop_erased(draft.path, settings.db, secret, since=release.erasures)
             manifest = without(manifest, erased)
             drop_barred(draft.path, artifacts.root, secret)
+            # Before the first version is there: a worker with a mistyped path must not make it another shop's.
+            claim(settings.db, artifacts.root)
             version = artifacts.publish(draft, manifest, promote=release.promote)
             artifacts.prune(settings.train.keep, days=settings.train.keep_days)
     return version

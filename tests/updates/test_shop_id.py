@@ -127,3 +127,12 @@ def test_a_link_to_a_database_stands_for_the_database(tmp_path: Path) -> None:
     (tmp_path / "link.duckdb").symlink_to("real/shop.duckdb")
     settings = load({"db": tmp_path / "link.duckdb"}, environ={})
     assert settings.db == tmp_path / "real" / "shop.duckdb"
+
+
+def test_the_first_version_already_knows_its_shop(artifacts: Artifacts, values: Settings, train: Train) -> None:
+    train()
+    other, store = with_db(values, values.db.with_name("other.duckdb"))
+    with store.writing():
+        pass
+    with pytest.raises(OtherShop, match="different shops"):
+        run_pass(store, artifacts, other)
