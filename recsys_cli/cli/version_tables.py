@@ -45,7 +45,7 @@ def draw_list(out: Console, found: list[Entry], note: str) -> None:
 def _cells(e: Entry) -> list[Text | str]:
     mark = Text("*", style="bold green") if e.current else Text("")
     if e.damaged and not e.model:
-        return [mark, e.name, Text("damaged", style="red")]
+        return [mark, e.name, Text(e.kind or "damaged", style="red")]
     by = Text("damaged", style="red") if e.damaged else Text("kept back" if e.kept_back else e.kind)
     model = Text(e.model if e.trained == e.name else f"{e.model} of {e.trained}")
     value = "" if e.value is None else f"{e.value:.4f}"

@@ -170,7 +170,8 @@ def test_a_version_of_a_newer_recsys_is_passed_over_by_all(
     assert told == ["newer_version"]
     with pytest.raises(NewerVersion, match="newer recsys"):
         artifacts.open("v000002")
-    assert sorted(e.name for e in lineage.entries(artifacts)) == ["v000001", "v000002"]
+    assert [(e.name, e.kind) for e in lineage.entries(artifacts)][0] == ("v000002", "of a newer recsys")
+    assert [e.name for e in lineage.entries(artifacts)] == ["v000002", "v000001"]
     with artifacts.exclusive():
         artifacts.prune(1)
     assert artifacts.names() == ["v000001", "v000002"]
