@@ -182,14 +182,24 @@ class Shop:
 
     def serve(self, workers: int = 1) -> None:
         """Start the server, and customers who ask and click without pause."""
-        self._start_server(0, workers)
-        self.key = owner_key(self.artifacts)
+        self.serve_alone(workers)
         self.ledger.answers.clear()
         self.ledger.complaints.clear()
         for target in (self._click, self._look):
             thread = threading.Thread(target=target, daemon=True)
             thread.start()
             self._customers.append(thread)
+
+    def serve_alone(self, workers: int = 1) -> None:
+        """Start the server."""
+        self._start_server(0, workers)
+        self.key = owner_key(self.artifacts)
+
+    @property
+    def group(self) -> int:
+        """Process group of the server."""
+        assert self._server is not None
+        return self._server.pid
 
     def kill_server(self) -> None:
         """Kill the server -9 while customers are at it, and start it again in its place."""
