@@ -138,6 +138,41 @@ class FeaturesAnswer(Struct, kw_only=True):
     pair: Values | UnsetType = UNSET
 
 
+class WhyAnswer(Struct, kw_only=True):
+    """Where an item stands in a list, and what keeps it out when it is not there."""
+
+    item_id: str
+    version: str
+    k: int
+    place: int | None
+    shown: bool
+    source: str
+    reason: str
+    why_not: list[str]
+
+
+class CampaignState(Struct):
+    """A campaign, and what it is about."""
+
+    number: int
+    action: str
+    items: str
+    runs: bool
+    since: int | None
+    until: int | None
+    factor: float | None
+    position: int | None
+    matched: int
+
+
+class RulesAnswer(Struct):
+    """What rules and campaigns are in force: rules that differ from their defaults."""
+
+    version: str
+    rules: dict[str, Any]
+    campaigns: list[CampaignState]
+
+
 class WorkerHealth(Struct):
     """How the update worker does."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
+
 import orjson
 
 from ..artifacts import running
 from ..artifacts import worker_state as worker_health
 from ..errors import NotFound, NotReady
+from ..serving import Request, whereabouts
+from ..serving.campaigns import hits
+from ..settings import RuleSettings
 from ..supervisor import reasons
 from . import prometheus
 from .call import Call, Reply
@@ -42,6 +48,32 @@ def show_features(service: Service, call: Call) -> Reply:
         shown["customer"] = store.get_user_features(user_id)
         shown["pair"] = store.compute_interaction(user_id, item_id)
     return Reply.of(shown)
+
+
+def show_why(service: Service, call: Call) -> Reply:
+    """Where an item stands in the list of a customer or guest, its source and reason; when it is not there, what keeps
+    it out: stock, rules, campaigns, what the customer did, or that other items fit better."""
+    engine, q = service.live.ready(), call.query
+    request = Request(user_id=q["user_id"], session_id=q["session_id"], k=q["k"])
+    found = whereabouts.find(engine, request, q["item_id"])
+    return Reply.of({"item_id": q["item_id"], "version": engine.version, "k": q["k"], **asdict(found)})
+
+
+def show_rules(service: Service, call: Call) -> Reply:
+    """Rules that differ from their defaults, and all campaigns: whether they run, and how many items they are about."""
+    engine, now = service.live.ready(), time.time()
+    catalogue, rules = engine.catalogue, engine.rules
+    plain = RuleSettings()
+    differing = {
+        name: value
+        for name, value in asdict(rules.settings).items()
+        if name != "campaigns" and value != getattr(plain, name)
+    }
+    campaigns = []
+    for number, one in enumerate(rules.campaigns, 1):
+        matched = hits(one, catalogue.attributes, catalogue.code_of, len(catalogue))
+        campaigns.append(one.as_dict() | {"number": number, "runs": one.runs(now), "matched": int(matched.sum())})
+    return Reply.of({"version": engine.version, "rules": differing, "campaigns": campaigns})
 
 
 def health(service: Service, call: Call) -> Reply:

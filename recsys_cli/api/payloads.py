@@ -118,6 +118,15 @@ class FeaturesQuery(Nothing, kw_only=True):
     user_id: Annotated[Id | None, Meta(description="The customer.")] = None
 
 
+class WhyQuery(Nothing, kw_only=True):
+    """Which item in whose list."""
+
+    item_id: Annotated[Id, Meta(description="The item's id.")]
+    user_id: Annotated[Id | None, Meta(description="The customer.")] = None
+    session_id: Annotated[Id | None, Meta(description="The guest's session.")] = None
+    k: Annotated[int, Meta(ge=1, le=MAX_K, description="How many items the list has.")] = 10
+
+
 class ItemQuery(ShelfQuery, kw_only=True):
     """Parameters of lists around one item."""
 

@@ -9,10 +9,16 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from ..artifacts import Artifacts, choices
+from ..artifacts.bundle import read_bundle
 from ..errors import RecsysError
 from ..identity import load_secret
+from ..serving.campaigns import hits
+from ..serving.catalogue import Catalogue
+from ..serving.rules import Rules
 from ..settings import Settings
 from ..store import Store, sales
 from ..store.attribution import Windows, attribute
@@ -61,6 +67,7 @@ def make_report(
     with store.reading() as con:
         prepare(con, store, artifacts, settings, since, until)
         found = _figures(con, dates, zone, since, until)
+        found["campaigns"] = _campaigns(con, artifacts, settings, at)
         found["feed"] = sales.imports(con, since) | {"findings": list(findings)}
     quality = versions_quality(artifacts)
     return {
@@ -110,6 +117,26 @@ def _figures(con: duckdb.DuckDBPyConnection, dates: list[date], zone: str, since
         "rows": sales.figures(con, ("day", "placement", "version", "experiment", "arm")),
         "exposure": sales.exposure(con, since, until),
     }
+
+
+def _campaigns(
+    con: duckdb.DuckDBPyConnection, artifacts: Artifacts, settings: Settings, at: float
+) -> list[dict[str, Any]]:
+    """What the items of each campaign did in lists while it ran, within the days of the report."""
+    rules = Rules.of(settings.rules)
+    if not rules.campaigns:
+        return []
+    try:
+        catalogue = Catalogue(read_bundle(artifacts.current(verify=False).path), rules)
+    except RecsysError:
+        return []
+    found = []
+    for number, one in enumerate(rules.campaigns, 1):
+        codes = np.flatnonzero(hits(one, catalogue.attributes, catalogue.code_of, len(catalogue)))
+        ids = pa.array(sorted({name for code in codes.tolist() for name in catalogue.all_names(code)}), pa.string())
+        did = sales.of_items(con, ids, max(one.start, 0.0), min(one.end, at + 1))
+        found.append({"number": number, **one.as_dict(), "runs": one.runs(at), "matched": len(codes), **did})
+    return found
 
 
 def _placements(con: duckdb.DuckDBPyConnection, dates: list[date]) -> list[dict[str, Any]]:

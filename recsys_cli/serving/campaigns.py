@@ -86,6 +86,18 @@ class Campaign:
         end = _day(table.get("until"), np.inf, where, zone, after=1)  # "until the 24th" includes the 24th
         return Campaign(action, targets[0], value, factor, position, start, end)
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values: what it does to which items, from when to before when (epoch seconds, null where it is open)."""
+        scaled = self.action in _FACTOR
+        return {
+            "action": self.action,
+            "items": f"{self.target} {self.value}",
+            "since": int(self.start) if np.isfinite(self.start) else None,
+            "until": int(self.end) if np.isfinite(self.end) else None,
+            "factor": self.factor if scaled else None,
+            "position": self.position if self.action == "pin" else None,
+        }
+
     def runs(self, at: float) -> bool:
         """In force at that moment."""
         return self.start <= at < self.end

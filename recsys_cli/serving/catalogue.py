@@ -146,6 +146,10 @@ class Catalogue:
         column = self.table[name].cast(pa.float64()).fill_null(np.nan)
         return np.array(column.to_numpy(), dtype=np.float64)
 
+    def all_names(self, code: int) -> list[str]:
+        """Ids of the item and of its variants."""
+        return [self.ids[code], *self._variants.get(code, ())]
+
     def codes(self, ids: tuple[str, ...]) -> list[int]:
         """Codes of those ids that are known."""
         return [self.code_of[i] for i in ids if i in self.code_of]

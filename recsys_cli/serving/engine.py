@@ -139,6 +139,10 @@ class Engine:
         person = self.people.find(request)
         return self.answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
 
+    def order(self, request: Request) -> list[int]:
+        """Codes of the visitor's list from its top to the end of the page that is asked for."""
+        return self._pick(self.people.find(request), request).codes
+
     def _pick(self, person: Person, request: Request) -> Picker:
         """The visitor's list."""
         rules = self._rules_of(request) if request.rules else self.rules

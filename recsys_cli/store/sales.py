@@ -141,6 +141,27 @@ def exposure(con: duckdb.DuckDBPyConnection, since: int, until: int, most: int =
     }
 
 
+def of_items(con: duckdb.DuckDBPyConnection, ids: pa.Array, since: float, until: float) -> dict[str, Any]:
+    """Seen, clicks, units and revenue in lists, of these items, from `since` to before `until` (epoch seconds)."""
+    con.register("asked_items", pa.table({"item_id": ids}))
+    try:
+        row = con.execute(
+            """WITH seen AS (SELECT count(*) AS seen, count(c.seen_id) AS clicks FROM touch_seen s
+                             LEFT JOIN touch_clicks c USING (seen_id)
+                             WHERE NOT earlier AND s.ts >= $1 AND s.ts < $2
+                               AND item_id IN (SELECT item_id FROM asked_items)),
+               sold AS (SELECT coalesce(sum(qty) FILTER (kind = 'purchase'), 0)::BIGINT AS units,
+                               coalesce(sum(amount) FILTER (kind <> 'cart'), 0)::DOUBLE AS revenue
+                        FROM touch_outcomes WHERE seen_id IS NOT NULL AND ts >= $1 AND ts < $2
+                          AND item_id IN (SELECT item_id FROM asked_items))
+               SELECT seen, clicks, units, round(revenue, 2) FROM seen, sold""",
+            [since, until],
+        ).fetchall()[0]
+    finally:
+        con.unregister("asked_items")
+    return dict(zip(("seen", "clicks", "units", "revenue"), row, strict=True))
+
+
 def bought_between(con: duckdb.DuckDBPyConnection, since: int, item_order: pa.Array) -> pa.Table:
     """What each customer or guest bought from `since` (epoch seconds) on, less what they sent back.
 

@@ -153,3 +153,72 @@ def test_a_react_page_can_have_the_component(server: Any) -> None:
                  "onItemClick", "fetchItemDetails"):  # fmt: skip
         assert f"  {prop}" in types
         assert prop in module.text
+
+
+def found(browser: Any, server: Any, id: str, expect: str) -> str:
+    browser.get(f"{server.url}/#key={server.key}")
+    browser.get(f"{server.url}/#/find/{id}")
+    read = "return document.querySelector('main').innerText"
+    assert until(lambda: expect in browser.execute_script(read)), browser.execute_script(read)
+    return str(browser.execute_script(read))
+
+
+def test_a_customer_is_found_with_their_history_beside_their_list(embedded: Any, browser: Any) -> None:
+    text = found(browser, embedded, "t1", "Why not?")
+    answer = embedded.get("/recommend", user_id="t1", k=10, explain="true")
+    for item in answer["items"]:
+        assert item["title"] in text
+        assert item["reason"] in text
+    assert 'Tea "0"' in text  # bought
+    asked = (
+        "const f = document.getElementById('why-item'); f.value = arguments[0]; f.form.requestSubmit();"
+        "return document.querySelector('[aria-label=\"Why not?\"]').innerText"
+    )
+    said = "return document.querySelector('[aria-label=\"Why not?\"]').innerText"
+    for item, words in (
+        ("t0", "Bought on 20"),
+        ("t2", "sold out"),
+        (answer["items"][2]["item_id"], "is in the list, at place 3"),
+        ("<b>none", "There is no product with the id “<b>none”."),
+    ):
+        browser.execute_script(asked, item)
+        assert until(lambda words=words: words in browser.execute_script(said)), item
+
+
+@pytest.mark.parametrize("width", [320, 1200])
+def test_a_product_is_found_with_what_stands_beside_it(embedded: Any, browser: Any, width: int) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        text = found(browser, embedded, "t0", "Shown as bought with it")
+        assert "Shown as like it" in text
+        assert "for sale" in text
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert "Neither a customer with a history nor a product" in found(browser, embedded, "nobody%2F%3Cb", "Neither")
+
+
+def test_few_lists_are_too_few_to_say(embedded: Any, browser: Any) -> None:
+    file = report_file(Artifacts(embedded.shop.settings.artifacts).root)
+    file.path.unlink(missing_ok=True)
+    for _ in range(3):
+        embedded.get("/recommend", user_id="stranger")
+    tile = "return document.querySelector('[data-tile=\"Only popular items\"]')?.innerText ?? ''"
+    look(browser, embedded)
+    asked = sum(
+        float(line.split()[-1])
+        for line in embedded.http.get("/metrics").text.splitlines()
+        if line.startswith("recsys_answers_total") and ('route="/recommend"' in line or 'route="/session/' in line)
+    )
+    if asked < 20:
+        assert until(lambda: "Too few to say" in browser.execute_script(tile))
+    # What the worker counted is known to a server that has just been started, and is judged.
+    told = report()
+    for row in told["daily"]:
+        row["fallbacks"] = row["items"]
+    file.write(told)
+    if asked < 20:
+        assert until(lambda: "100 %" in browser.execute_script(tile))
+        assert "Look" in browser.execute_script(tile)
+        assert "Fine" not in browser.execute_script(tile)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from recsys_cli.artifacts import Artifacts
+from recsys_cli.evaluation.bench import Recipe
 from recsys_cli.experiments.sales_report import make_report
+from recsys_cli.publishing.train import train
 from recsys_cli.schema import DAY
 from recsys_cli.settings import ReportSettings, Settings
 from recsys_cli.store import Store
@@ -87,3 +90,25 @@ def test_a_shop_that_logs_nothing_yet(store: Store, artifacts: Artifacts, values
     assert report["totals"]["revenue"] == 0
     assert report["totals"]["ctr"] is None
     assert [row["lists"] for row in report["daily"]] == [0, 0, 0]
+
+
+def test_what_the_items_of_a_campaign_did_while_it_ran(store: Store, values: Settings, tmp_path: Path) -> None:
+    shop = Shop(5, visitors=200)
+    shop.fill(store)
+    mine = replace(values, db=store.path, artifacts=tmp_path / "model_artifacts")
+    artifacts = Artifacts(mine.artifacts)
+    campaigns = (
+        {"action": "boost", "filter": "item_id != 'i0'"},
+        {"action": "pin", "item": "i0", "position": 1},
+        {"action": "ban", "item": "i1", "from": "2020-01-01", "until": "2020-02-01"},
+    )
+    there = replace(mine, rules=replace(mine.rules, campaigns=campaigns))
+    assert make_report(store, artifacts, there, days=61, now=NOW)["campaigns"] == []  # nothing is published yet
+    train(store, artifacts, mine, Recipe.of("popular", {}))
+    report = make_report(store, artifacts, there, days=61, now=NOW)
+    boosted, pinned, over = report["campaigns"]
+    assert (boosted["matched"], pinned["matched"], boosted["runs"], over["runs"]) == (ITEMS - 1, 1, True, False)
+    for name in ("seen", "clicks", "revenue"):
+        assert round(boosted[name] + pinned[name], 2) == report["totals"][name], name
+        assert over[name] == 0
+    assert pinned["seen"] > 0

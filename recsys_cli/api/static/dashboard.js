@@ -27,7 +27,7 @@ export function dashboard(main) {
     clearTimeout(timer);
     if (document.visibilityState === 'visible') {
       const now = await read();
-      await count().catch((error) => { now.error ??= error; });
+      now.report = await count().catch((error) => { now.error ??= error; return null; });
       if (gone) return;
       const shown = describe(now, last);
       if (now.metrics) last = now;
@@ -215,34 +215,41 @@ function traffic(now, last) {
   const fallbacks = sum(metrics, 'recsys_fallback_answers_total');
   const personal = (labels) => labels.route === '/recommend' || labels.route === '/session/{session_id}';
   const asked = sum(metrics, 'recsys_answers_total', personal);
-  const stood = asked ? sum(metrics, 'recsys_fallback_answers_total', personal) / asked : 0;
+  const week = (now.report?.daily ?? []).slice(-7); // which a server that was started again still knows
+  const seven = (key) => week.reduce((all, row) => all + row[key], 0);
+  const kept = asked < FEW && seven('lists') >= FEW; // too few since the start: the last days say more
+  const stood = kept ? seven('fallbacks') / Math.max(seven('items'), 1) : asked ? sum(metrics, 'recsys_fallback_answers_total', personal) / asked : 0;
+  const few = !kept && asked < FEW;
   const faults = sum(metrics, 'recsys_requests_total', ({ status }) => status.startsWith('5'));
   const lag = buckets(metrics, null, 'recsys_event_lag_seconds');
   const late = quantile(lag, 0.99);
   const events = by(metrics, 'recsys_events_total', 'type');
+  const received = now.report?.feed?.received ?? 0;
   const rows = (pairs) => pairs.slice(0, 8).map(([label, value]) => ({ label, value, text: number(value) }));
   return [
     {
       name: 'Lists answered', value: rate === null ? '…' : `${number(rate, rate < 10 ? 1 : 0)} /s`,
-      sub: `${number(total)} since the server started`, state: faults ? 'warn' : 'good',
+      sub: `${number(total)} since the server started${week.length ? `; ${number(week.at(-1).lists)} today, ${number(seven('lists'))} in 7 days` : ''}`,
+      state: faults ? 'warn' : 'good',
       help: faults ? `${many(faults, 'request')} failed in the server (5xx): look in its log.` : null,
     },
     {
-      name: 'Time to answer', value: slow === null ? '–' : duration(half),
+      name: 'Time to answer', value: slow === null ? '–' : total < FEW ? 'Too few to say' : duration(half),
       sub: slow === null ? 'no lists yet' : `half are faster; 99 of 100 within ${duration(slow)}, ${enough ? 'now' : 'since the start'}`,
       // Of a few answers the slowest is the one that had to wake everything up.
       state: slow === null || total < ENOUGH ? 'none' : slow > 0.25 ? 'bad' : slow > 0.05 ? 'warn' : 'good',
       help: total >= ENOUGH && slow > 0.05 && 'Slow: is something else using the processor? More processes: recsys serve --workers 2.',
     },
     {
-      name: 'Only popular items', value: asked ? percent(stood) : '–',
-      sub: asked ? `of ${many(asked, 'personal list')} had nothing better${asked < FEW ? ': too few to tell' : ''}; ${number(fallbacks)} of all ${number(total)}` : 'no personal lists yet',
-      state: asked < FEW ? 'none' : stood > 0.6 ? 'warn' : 'good',
-      help: stood > 0.6 && asked >= FEW && 'Most visitors are strangers here: do pages send user_id or session_id, and post views to /events?',
+      name: 'Only popular items', value: few ? 'Too few to say' : percent(stood),
+      sub: kept ? `of the places in ${many(seven('lists'), 'list')} of the last 7 days`
+        : `${asked ? `of ${many(asked, 'personal list')} had nothing better` : 'no personal lists yet'}; ${number(fallbacks)} of all ${number(total)}`,
+      state: few ? 'none' : stood > 0.6 ? 'warn' : 'good',
+      help: stood > 0.6 && !few && 'Most visitors are strangers here: do pages send user_id or session_id, and post views to /events?',
     },
     {
       name: 'Events received', value: number(events.reduce((all, [, n]) => all + n, 0)),
-      sub: late === null ? 'none since the server started' : `99 of 100 count within ${duration(late)}`,
+      sub: `${late === null ? 'none since the server started' : `99 of 100 count within ${duration(late)}`}${received ? `; ${number(received)} in ${now.report.days} days` : ''}`,
       state: late === null ? 'none' : late > 2 ? 'bad' : late > 1 ? 'warn' : 'good',
       help: late > 1 && 'Events take long to count: is the disk slow or full, or the processor busy?',
     },

@@ -1,6 +1,7 @@
 /* What the owner asks: does it sell more? From the report that the update worker makes; nobody's id is in it. */
 
 import { bars, funnel, line, spark, whiskers } from './charts.js';
+import { card, table } from './finder.js';
 import { ask, make } from './page.js';
 
 const RANGES = [7, 28, 90];
@@ -38,7 +39,7 @@ export function grouped(rows, key, days) {
     .sort((a, b) => b.revenue - a.revenue || b.seen - a.seen);
 }
 
-/** Show the figures in `place`; asks for them now and whenever the function it returns is called. */
+/** Show the figures in `place`; asks for them whenever the function it returns is called, which gives them. */
 export function owner(place) {
   let days = 28;
   let report = null;
@@ -62,9 +63,10 @@ export function owner(place) {
   };
   return async () => {
     const fresh = await ask('report');
-    if (place.firstChild && fresh.made_at === (report?.made_at ?? null)) return;
+    if (place.firstChild && fresh.made_at === (report?.made_at ?? null)) return report;
     report = fresh.made_at === null ? null : fresh;
     show();
+    return report;
   };
 }
 
@@ -83,7 +85,7 @@ function sections(report, days) {
   const rows = report.rows.filter((row) => row.day >= first);
   const dates = daily.map((row) => row.day);
   return [
-    head(report, daily), sales(daily), rates(daily), placements(rows, dates), experiments(report.experiments ?? [], rows, dates),
+    head(report, daily), sales(daily), rates(daily), placements(rows, dates), campaigns(report.campaigns ?? [], report.days), experiments(report.experiments ?? [], rows, dates),
     products(report.exposure), versions(report.quality),
   ].filter(Boolean);
 }
@@ -110,8 +112,6 @@ function head(report, daily) {
         make('header', {}, make('h2', { text: name })), make('p', { class: 'value', text: value }), make('p', { class: 'sub', text: sub })))));
 }
 
-const card = (title, ...children) => make('section', { class: 'tile', 'aria-label': title }, make('header', {}, make('h2', { text: title })), ...children);
-
 function sales(daily) {
   const labels = daily.map((row) => row.day.slice(5));
   const sums = total(daily);
@@ -130,19 +130,6 @@ function rates(daily) {
     card('Only popular items, because nothing better was known, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
 }
 
-/** A table that scrolls in its box; columns are [heading, cell of a row, whether it is text]. */
-function table(title, rows, columns) {
-  const head = make('tr', {}, columns.map(([name, , text]) => make('th', { scope: 'col', class: text ? 'text' : null, text: name })));
-  const body = rows.map((row) => make('tr', {}, columns.map(([, cell, text]) => {
-    const value = cell(row);
-    const slot = make('td', { class: text ? 'text' : null });
-    slot.append(value);
-    return slot;
-  })));
-  return card(title, make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, table` },
-    make('table', {}, make('thead', {}, head), make('tbody', {}, body))));
-}
-
 const FIGURES = [
   ['Lists', (r) => number(r.lists)], ['Items seen', (r) => number(r.seen)], ['Clicked', (r) => percent(r.ctr)], ['Orders', (r) => number(r.orders)],
   ['Sales', (r) => money(r.revenue)], ['per 1,000 seen', (r) => money(r.per_thousand_seen)],
@@ -152,6 +139,19 @@ function placements(rows, dates) {
   const groups = grouped(rows, (row) => row.placement, dates);
   if (!groups.length) return null;
   return table('By placement', groups, [['Placement', (r) => r.name, true], ...FIGURES, ['by day', (r) => spark(r.daily, `Sales by day, ${r.name}`)]]);
+}
+
+const day = (at) => new Date(at * 1000).toISOString().slice(0, 10);
+
+/** What the shop's campaigns do, and what came of their items while they ran. */
+function campaigns(found, days) {
+  if (!found.length) return null;
+  const what = (c) => `${c.action} ${c.items}${c.factor ? ` × ${number(c.factor, 2)}` : ''}${c.position ? ` at place ${c.position}` : ''}`;
+  const span = (c) => `${c.since ? day(c.since) : 'ever'} to ${c.until ? day(c.until - 1) : 'open'}`;
+  return table(`Campaigns, and what their items did in lists while they ran (the last ${days} days)`, found, [
+    ['Campaign', what, true], ['Days', span, true], ['Now', (c) => (c.runs ? 'in force' : 'not in force'), true], ['Items', (c) => number(c.matched)],
+    ['Seen', (c) => number(c.seen)], ['Clicks', (c) => number(c.clicks)], ['Sold', (c) => number(c.units)], ['Sales', (c) => money(c.revenue)],
+  ]);
 }
 
 function experiments(found, rows, dates) {

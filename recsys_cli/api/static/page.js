@@ -1,6 +1,7 @@
 /* The shop owner's page: which view is shown, and how both ask the server. */
 
 import { dashboard } from './dashboard.js';
+import { finder } from './finder.js';
 import { storefront } from './storefront.js';
 
 /** An element with text and children; text is never markup. */
@@ -94,6 +95,7 @@ form.addEventListener('submit', (event) => {
   route();
 });
 
+const TITLES = { '': 'Storefront', dashboard: 'Dashboard', find: 'Find' };
 let leave = () => {};
 
 function route() {
@@ -104,19 +106,21 @@ function route() {
   main.hidden = false;
   form.hidden = true;
   tell(null);
-  const shown = view === 'dashboard' ? 'dashboard' : '';
+  const shown = view in TITLES ? view : '';
   for (const link of document.querySelectorAll('.top nav a')) {
     if (link.getAttribute('href') === `#/${shown}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  document.title = view === 'dashboard' ? 'Dashboard · recsys' : 'Storefront · recsys';
-  let item = '';
+  document.title = `${TITLES[shown]} · recsys`;
+  let named = '';
   try {
-    item = view === 'item' ? decodeURIComponent(id) : '';
+    named = decodeURIComponent(id);
   } catch {
-    item = id; // a % that somebody typed
+    named = id; // a % that somebody typed
   }
-  leave = view === 'dashboard' ? dashboard(main) : storefront(main, item);
+  if (view === 'dashboard') leave = dashboard(main);
+  else if (view === 'find') leave = finder(main, named);
+  else leave = storefront(main, view === 'item' ? named : '');
 }
 
 addEventListener('hashchange', () => {
