@@ -61,7 +61,8 @@ class PlacedAnswer(ListAnswer, kw_only=True):
     """A list, and the placement that it was made for."""
 
     placement: Annotated[str, Meta(description="Of recsys.toml, when the request named one.")] | UnsetType = UNSET
-    title: Annotated[str, Meta(description="The placement's heading.")] | UnsetType = UNSET
+    kind: Annotated[str, Meta(description="The kind of list, of a placement or as asked for.")] | UnsetType = UNSET
+    title: Annotated[str, Meta(description="A heading: the placement's, or the list's own.")] | UnsetType = UNSET
 
 
 class RankAnswer(ListAnswer, kw_only=True):

@@ -30,8 +30,10 @@ def render(engine: Engine, answer: Answer, request_id: str, placement: Placement
         parts.append(b"}")
     stages = b',"stages":' + orjson.dumps(answer.stages) if answer.stages else b""
     if placement is not None:
-        stages += b',"placement":' + orjson.dumps(placement.name)
-        stages += b',"title":' + orjson.dumps(placement.title) if placement.title else b""
+        title = placement.title or answer.title
+        stages += b',"placement":' + orjson.dumps(placement.name) if placement.name else b""
+        stages += b',"kind":' + orjson.dumps(placement.kind.name)
+        stages += b',"title":' + orjson.dumps(title) if title else b""
     everything = answer.fallback
     body = b'{"items":[%b],"known":%b,"fallback":%b,"version":"%b","request_id":"%b"%b}' % (
         b"".join(parts),

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from ..artifacts.served_log import Answered, Trial
 from ..serving import Answer, Engine, Filters, Request
 from ..serving.arms import Shown
+from ..serving.list_kinds import KINDS
 from ..serving.placements import PERSONAL, Placement, fill, whole
 from ..serving.reordering import reorder
 from ..serving.request import NO_FILTERS
@@ -66,6 +67,10 @@ def recommend(service: Service, call: Call) -> Reply:
     labelled as a fallback, for those nothing is known of."""
     user_id, place = call.query["user_id"], call.query["placement"]
     placement = service.settings_now.placements.get(place) if place is not None else None
+    if placement is None and call.query["kind"] is not None:
+        placement = Placement("", KINDS[call.query["kind"]], fallback=())
+    if placement is not None and call.query["rail"] is not None:
+        placement = replace(placement, rail=call.query["rail"])
     if call.query["k"] is UNSET:
         call.query["k"] = placement.k if placement is not None else _COUNT
     if call.caller.names(user_id, call.query["user_token"]):

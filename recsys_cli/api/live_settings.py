@@ -12,8 +12,10 @@ from ..artifacts import Artifacts
 from ..artifacts.bundle import read_bundle
 from ..errors import RecsysError, SettingError, UsageError
 from ..serving.attributes import Attributes
+from ..serving.customer_lists import regular_price
 from ..serving.filter_masks import Masks
 from ..serving.filter_tree import FilterError, parse
+from ..serving.list_kinds import KINDS
 from ..serving.placements import Placements, read_placements
 from ..serving.rules import Rules
 from ..settings import Settings
@@ -162,6 +164,10 @@ def misfits(settings: Settings, path: Path) -> list[RecsysError]:
     for name, placement in placements.items():
         if placement.filter:
             texts.append((("placements", name, "filter"), f"Placement '{name}'", placement.filter))
+        if placement.kind is KINDS["on-sale"] and regular_price(masks.attributes) is None:
+            at = located(path, ("placements", name, "kind"))
+            sentence = f"{at}: Placement '{name}' shows items on sale, and no item has a regular price."
+            found.append(UsageError(sentence, "Ingest a catalogue with a column regular_price or compare_at_price."))
         if placement.version and placement.version not in artifacts.names():
             at = located(path, ("placements", name, "version"))
             sentence = f"{at}: Placement '{name}' names the version '{placement.version}', which is not there."

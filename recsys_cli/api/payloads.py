@@ -9,7 +9,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE
+from ..serving.customer_lists import RAILS
 from ..serving.filter_tree import LONGEST
+from ..serving.list_kinds import KINDS
 
 MAX_ID = 256
 MAX_K = 200
@@ -30,6 +32,7 @@ PerList = Annotated[int, Meta(ge=0, le=MAX_K)]
 Count = Annotated[
     int, Meta(ge=1, le=MAX_K, description="How many items; where it is not given, as the placement says, or 10.")
 ]
+Kind = Literal[tuple(KINDS)]  # type: ignore[valid-type]
 Consent = Annotated[
     Literal["full", "session", "none"],
     Meta(description="What of the person may be used. What they have chosen before holds if it is stricter."),
@@ -167,6 +170,14 @@ class RecommendQuery(PersonalQuery, kw_only=True):
     user_token: UserToken | None = None
     session_id: Annotated[Id | None, Meta(description="The guest, or the customer's present session.")] = None
     item_id: Annotated[Id | None, Meta(description="The product of the page, for placements that need one.")] = None
+    kind: Annotated[
+        Kind | None,  # type: ignore[valid-type]
+        Meta(description="The kind of list, where the placement is not one of recsys.toml. Without fallbacks."),
+    ] = None
+    rail: Annotated[
+        Annotated[int, Meta(ge=1, le=RAILS)] | None,
+        Meta(description="For the kind because: which of the last purchases, from 1."),
+    ] = None
     k: Count | UnsetType = UNSET  # type: ignore[assignment]  # a placement may say how many
 
 

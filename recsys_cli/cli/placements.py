@@ -109,7 +109,7 @@ def _preview(run: Run, placement: Placement, asked: Request, of_user: dict[str, 
     request = placement.request(asked, of_user)
     answer = fill(engine, placement, request)
     rows = engine.describe(answer)
-    title = placement.title or placement.name
+    title = placement.title or answer.title or placement.name
 
     def render(out: Console) -> None:
         if rows:

@@ -19,7 +19,7 @@ from .value_parsing import quote
 
 # Files with more rows an item than this are no catalogues but dealings, from which a catalogue is gathered.
 ROWS_AN_ITEM = 3.0
-DERIVED = "category_path"  # what is known of items beyond the columns of the store
+DERIVED = ("category_path", "regular_price")  # what is known of items beyond the columns of the store
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def merge_accepted(
         notes += hashed_addresses(con) if wanted.secret else []
         con.execute("DROP VIEW accepted")
         return merged, notes
-    derived = [DERIVED] if _has(con, "checked", DERIVED) else []
+    derived = [name for name in DERIVED if _has(con, "checked", name)]
     extra = _attributes(source, understood, wanted, derived)
     kept = f"* EXCLUDE ({', '.join(('reason', 'detail', *derived))})"
     con.execute(

@@ -376,6 +376,8 @@ class _Stage:
         if "price" in has:
             special = "nullif(special_price, 0)" if "special_price" in has else "NULL"
             found["price"] = f"coalesce({special}, given_price)"
+            if "special_price" in has:  # kept beside it, so that the shop can show what is on sale
+                found["regular_price"] = f"CASE WHEN {special} < given_price THEN given_price::VARCHAR END"
         if "category" in has:
             path = "true" if platform in ("woocommerce", "magento") else item_values.is_path("t_category")
             level = item_values.category("t_category", self.options.category_depth)
@@ -416,6 +418,4 @@ class _Stage:
                 kept[name] = f"try_cast({name} AS {kind})"
             elif name in has:
                 kept[name] = f"t_{name}::VARCHAR"
-        if "category_path" in derived:
-            kept["category_path"] = "category_path"
-        return kept
+        return kept | {name: name for name in ("category_path", "regular_price") if name in derived}

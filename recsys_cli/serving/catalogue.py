@@ -169,6 +169,11 @@ class Catalogue:
         item: dict[str, Any] = orjson.loads(b"{" + self.json(code) + b"}")
         return item
 
+    def title(self, code: int) -> str:
+        """What people call the item."""
+        row = self.describe(code)
+        return str(row.get("title") or row["item_id"])
+
     def record(self, code: int) -> dict[str, Any]:
         """All columns of the item, with changes heard of since."""
         row: dict[str, Any] = self.table.slice(code, 1).to_pylist()[0]

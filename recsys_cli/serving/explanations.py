@@ -135,8 +135,7 @@ class Reasons:
         return f"New since {time.strftime('%Y-%m-%d', time.gmtime(since))}."
 
     def _title(self, code: int) -> str:
-        row = self._engine.catalogue.describe(code)
-        return str(row.get("title") or row["item_id"])
+        return self._engine.catalogue.title(code)
 
     def _word(self, code: int, column: str) -> str:
         return str(self._engine.catalogue.describe(code).get(column) or "the shop")

@@ -43,7 +43,7 @@ class Masks:
     """
 
     def __init__(self, attributes: Attributes, n: int) -> None:
-        self._attributes = attributes
+        self.attributes = attributes
         self._n = n
         self.unknown: dict[str, list[str]] = {}
 
@@ -55,7 +55,7 @@ class Masks:
         FilterError
             There is no such attribute, `user` lacks what is asked of it, or a comparison makes no sense.
         """
-        self._attributes.prepare(asked.attributes)
+        self.attributes.prepare(asked.attributes)
         found = self._node(asked.root, user)
         return np.full(self._n, found, dtype=np.bool_) if isinstance(found, bool) else found
 
@@ -98,7 +98,7 @@ class Masks:
         if isinstance(operand, Literal):
             return operand.value
         if isinstance(operand, Attribute):
-            column = self._attributes.column(operand.name)
+            column = self.attributes.column(operand.name)
             if column is None:
                 raise self._no_attribute(operand)
             return column
@@ -112,7 +112,7 @@ class Masks:
         )
 
     def _no_attribute(self, operand: Attribute) -> FilterError:
-        names = self._attributes.names
+        names = self.attributes.names
         folded = {name.casefold(): name for name in reversed(names)}
         near = difflib.get_close_matches(operand.name.casefold(), folded, n=1)
         shown = folded[near[0]] if near else ""

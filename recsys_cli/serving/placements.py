@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import NotFound, SettingError, UsageError
 from ..settings import table
 from ..typed_values import Bounds, typed
+from .customer_lists import RAILS
 from .engine import Engine
 from .filter_tree import FilterError, parse
 from .list_kinds import KINDS, ListKind
@@ -23,7 +24,7 @@ _RULES = {
     for row in table()
     if row.name.startswith("rules.") and row.type in (bool, int, float) and row.name not in _OF_THE_SHOP
 }
-_KEYS = ("kind", "fallback", "filter", "rules", "ranker", "version", "k", "title")
+_KEYS = ("kind", "fallback", "filter", "rules", "ranker", "version", "rail", "k", "title")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 
@@ -47,6 +48,8 @@ class Placement:
         Whether the ranker orders the list, where it is on.
     version
         A published version to answer from; empty for the one that is served.
+    rail
+        Which of the customer's last purchases a list of the kind because is about, from 1.
     k
         How many items, where the request does not say.
     title
@@ -60,6 +63,7 @@ class Placement:
     rules: tuple[tuple[str, Any], ...] = ()
     ranker: bool = True
     version: str = ""
+    rail: int = 1
     k: int = 10
     title: str = ""
 
@@ -94,6 +98,8 @@ class Placement:
             except _Wrong as e:
                 path = ("placements", name, key, *e.path)
                 raise SettingError(path, f"{where}: {'.'.join(map(str, (key, *e.path)))} {e}.", e.hint) from None
+        if read.get("kind", PERSONAL).alone:
+            read.setdefault("fallback", ())
         return Placement(name, **read)
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,6 +112,7 @@ class Placement:
             "rules": dict(self.rules),
             "ranker": self.ranker,
             "version": self.version,
+            "rail": self.rail,
             "k": self.k,
             "title": self.title,
         }
@@ -120,10 +127,11 @@ class Placement:
         """
         if not self.kind.has_what_it_needs(asked):
             needs = " or ".join(self.kind.needs)
-            raise UsageError(f"The placement '{self.name}' shows {self.kind.name} items and needs {needs}.", "Send it.")
+            what = f"The placement '{self.name}'" if self.name else "This list"
+            raise UsageError(f"{what} shows {self.kind.name} items and needs {needs}.", "Send it.")
         filters = asked.filters.and_written(self.filter, user=user) if self.filter else asked.filters
         rules = {**dict(self.rules), **(asked.rules or {})} or None
-        return replace(asked, filters=filters, rules=rules, ranked=asked.ranked and self.ranker)
+        return replace(asked, filters=filters, rules=rules, ranked=asked.ranked and self.ranker, rail=self.rail)
 
 
 PERSONAL = KINDS["personal"]
@@ -174,6 +182,7 @@ def fill(engine: Engine, placement: Placement, request: Request, first: Answer |
         version=engine.version,
         item_ids=[made.item_ids[n] for made, n, _ in picked],
         reasons=[made.reasons[n] for made, n, _ in picked] if request.explain else [],
+        title=base.title if base else "",
         stages=[*(base.stages if base else []), *notes] if request.explain else [],
     )
 
@@ -260,6 +269,7 @@ _READERS = {
     "rules": _rules,
     "ranker": _typed(bool),
     "version": _typed(str),
+    "rail": _typed(int, Bounds(1, RAILS)),
     "k": _typed(int, Bounds(1, MOST)),
     "title": _typed(str),
 }

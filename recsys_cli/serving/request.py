@@ -97,6 +97,8 @@ class Request:
         was done in this session, and the basket) or none.
     item_id
         The product of the page, for lists around one.
+    rail
+        Which of several lists of one kind, from 1.
     ranked
         In the ranker's order, where the version has one that is on; else in the first stage's.
     """
@@ -112,6 +114,7 @@ class Request:
     rules: Mapping[str, Any] | None = None
     consent: str = "full"
     item_id: str | None = None
+    rail: int = 1
     ranked: bool = True
 
 
@@ -135,6 +138,8 @@ class Answer:
         Parallel when asked for: why, in a sentence, from what happened.
     stages
         When asked for: what the answer went through, with counts.
+    title
+        A heading that depends on the customer; empty for most lists.
     """
 
     codes: list[int]
@@ -146,6 +151,7 @@ class Answer:
     item_ids: list[str]
     reasons: list[str] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
+    title: str = ""
 
     @property
     def fallback(self) -> bool:

@@ -139,3 +139,15 @@ def test_written_filters_over_http(server: Any) -> None:
     assert (
         server.http.get("/popular", params={"colour.x": "1"}).json()["error"]["message"].startswith("/popular has no")
     )
+
+
+def test_a_kind_of_list_without_a_placement(server: Any) -> None:
+    body = server.get("/recommend", kind="because", user_id="t4", k=2)
+    assert [body["kind"], len(body["items"])] == ["because", 2]
+    assert body["title"].startswith('Because you bought Tea "')
+    assert "placement" not in body
+    assert set(ids(server.get("/recommend", kind="cheaper", item_id="c2", placement="product"))) == {"c0", "c1"}
+    assert server.http.get("/recommend", params={"kind": "cheaper"}).status_code == 400
+    refused = server.http.get("/recommend", params={"kind": "cheapest"})
+    assert refused.status_code in (400, 422)
+    assert "cheaper" in refused.text

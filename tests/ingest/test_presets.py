@@ -184,3 +184,19 @@ def test_the_plain_contract_has_a_preset_too(take: Take, tmp_path: Path) -> None
     assert take(file, preset="recsys").understood == {"user_id": "user_id", "item_id": "item_id", "ts": "ts"}
     with pytest.raises(InputError, match="not a known export of magento"):
         take(file, preset="magento")
+
+
+def test_the_price_before_a_sale_is_kept_beside_the_special_one(take: Take, rows: Rows, tmp_path: Path) -> None:
+    path = tmp_path / "catalog_product.csv"
+    path.write_text(
+        "sku,attribute_set_code,product_type,name,price,special_price\n"
+        "a,Default,simple,Cup,10.00,8.00\nb,Default,simple,Pot,20.00,\nc,Default,simple,Tray,30.00,30.00\n",
+        encoding="utf-8",
+    )
+    take(path)
+    found = rows("SELECT item_id, price, attributes->>'regular_price' FROM items ORDER BY item_id")
+    assert [(item, price, float(str(usual)) if usual else None) for item, price, usual in found] == [
+        ("a", 8.0, 10.0),
+        ("b", 20.0, None),
+        ("c", 30.0, None),
+    ]
