@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ..errors import ErasureIncomplete, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
 from .gdpr_common import (
+    ByOption,
+    HandlingOptions,
     check_language,
     confirm,
-    handling_of,
+    handled,
     open_state,
     people_asked,
     recommender,
     retrain_now,
     write_out,
 )
-from .gdpr_report import erasure_result, say_also, say_erased, say_mentions
+from .gdpr_report import counted, erasure_question, erasure_result, say_also, say_erased, say_log, say_mentions
 from .safe_output import plain_json
 
 if TYPE_CHECKING:
-    pass
+    from ..gdpr.records.request_log import Handling
 
 gdpr = typer.Typer(
     name="gdpr",
@@ -44,15 +45,11 @@ FileOption = Annotated[
 ]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, or the e-mail it stands for.")]
 RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request, see recsys gdpr log.")]
-ReferenceOption = Annotated[str, typer.Option("--reference", help="Number of the letter or ticket, for the log.")]
-ByOption = Annotated[str, typer.Option("--by", help="Who handles the request, for the log.")]
-IdentityOption = Annotated[
-    str, typer.Option("--identity", help="How it was checked that the request is the person's, for the log.")
-]
 LangOption = Annotated[str, typer.Option("--lang", help="Language of the text: en or de.")]
 
 
 @gdpr.command("export")
+@handled
 def export(
     user: UserArgument,
     out: Annotated[
@@ -60,9 +57,7 @@ def export(
     ] = None,
     also: Annotated[list[str] | None, typer.Option("--also", help="Another id of the same person; repeatable.")] = None,
     lang: LangOption = "en",
-    reference: ReferenceOption = "",
-    by: ByOption = "",
-    identity: IdentityOption = "",
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -76,7 +71,6 @@ def export(
 
     run = start(db, artifacts, config, as_json)
     store, versions = open_state(run)
-    handling = handling_of(reference, by, identity)
     check_language(lang)
     asked = [user, *(also or [])]
     document = exporting.export(store, versions, run.settings, asked, recommender(versions, run.settings))
@@ -99,14 +93,13 @@ def export(
 
 
 @gdpr.command("delete")
+@handled
 def delete(
     users: UsersArgument = None,
     file: FileOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train again at once, and keep no older version.")] = False,
-    reference: ReferenceOption = "",
-    by: ByOption = "",
-    identity: IdentityOption = "",
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -114,18 +107,14 @@ def delete(
 ) -> None:
     """Erase people from the store, the spool, every version and the bytes of the files, and prove it (article 17)."""
     from ..gdpr import erase
-    from ..gdpr.person import People
     from ..gdpr.rights.erase import together
+    from ..gdpr.rights.export import held_of
 
     run = start(db, artifacts, config, as_json)
     asked = people_asked(users, file)
     store, versions = open_state(run)
-    handling = handling_of(reference, by, identity)
     if not yes:
-        for person in People(store, versions, run.settings).find([[one] for one in asked]):
-            for user, attribute in person.resolved:
-                run.waiting(f"{person.asked[0]} is customer {user}, by the attribute {attribute} of the profile.")
-        confirm(f"Erase {len(asked)} {'person' if len(asked) == 1 else 'people'} for good?")
+        confirm(lambda: erasure_question(run, asked, held_of(store, versions, run.settings, asked)))
     done = erase(store, versions, run.settings, asked, run.progress, handling=handling)
     retrained = retrain_now(store, versions, run) if retrain and done.erased else None
     run.emit(erasure_result(done) | {"retrained": retrained}, lambda console: say_erased(console, done, retrained))
@@ -190,9 +179,11 @@ def extend(
 
 
 @gdpr.command("verify")
+@handled
 def verify(
     users: UsersArgument = None,
     file: FileOption = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -205,7 +196,7 @@ def verify(
     from ..gdpr import verify as search
 
     run = start(db, artifacts, config, as_json)
-    found = search(*open_state(run), run.settings, people_asked(users, file), run.progress)
+    found = search(*open_state(run), run.settings, people_asked(users, file), run.progress, handling=handling)
     scan = found.scan
 
     def render(console: Console) -> None:
@@ -227,10 +218,13 @@ def verify(
         raise typer.Exit(ErasureIncomplete.exit_code)
 
 
-def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, said: str) -> None:
+def _decide(
+    users: list[str] | None, file: Path | None, mode: str, run: Run, said: str, handling: Handling | None
+) -> None:
     from ..gdpr.rights.consent import decide
 
-    done = decide(*open_state(run), run.settings, people_asked(users, file), mode, run.progress)
+    asked = people_asked(users, file)
+    done = decide(*open_state(run), run.settings, asked, mode, run.progress, handling=handling)
 
     def render(console: Console) -> None:
         say = partial(console.print, highlight=False, markup=False)
@@ -250,9 +244,11 @@ def _decide(users: list[str] | None, file: Path | None, mode: str, run: Run, sai
 
 
 @gdpr.command("restrict")
+@handled
 def restrict(
     users: UsersArgument = None,
     file: FileOption = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -260,13 +256,15 @@ def restrict(
 ) -> None:
     """Only store what is held of people, and use it for nothing (article 18), until unrestrict."""
     run = start(db, artifacts, config, as_json)
-    _decide(users, file, "restricted", run, "their data is kept and no longer used.")
+    _decide(users, file, "restricted", run, "their data is kept and no longer used.", handling)
 
 
 @gdpr.command("unrestrict")
+@handled
 def unrestrict(
     users: UsersArgument = None,
     file: FileOption = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -274,13 +272,15 @@ def unrestrict(
 ) -> None:
     """Lift a restriction; the next pass of the update worker uses their history again."""
     run = start(db, artifacts, config, as_json)
-    _decide(users, file, "full", run, "their data is used again, from the next update on.")
+    _decide(users, file, "full", run, "their data is used again, from the next update on.", handling)
 
 
 @gdpr.command("object")
+@handled
 def object_(
     users: UsersArgument = None,
     file: FileOption = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -288,14 +288,16 @@ def object_(
 ) -> None:
     """Note that people object to profiling (article 21): popular lists only."""
     run = start(db, artifacts, config, as_json)
-    _decide(users, file, "objected", run, "no profile of them is used; they get popular lists.")
+    _decide(users, file, "objected", run, "no profile of them is used; they get popular lists.", handling)
 
 
 @gdpr.command("consent")
+@handled
 def consent(
     mode: Annotated[str, typer.Argument(metavar="MODE", help="none, session or full.")],
     users: UsersArgument = None,
     file: FileOption = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -305,10 +307,11 @@ def consent(
     run = start(db, artifacts, config, as_json)
     if mode not in ("none", "session", "full"):
         raise UsageError(f"'{mode}' is not a consent level.", "Choose none, session or full.")
-    _decide(users, file, mode, run, f"consent is {mode}.")
+    _decide(users, file, mode, run, f"consent is {mode}.", handling)
 
 
 @gdpr.command("rectify")
+@handled
 def rectify(
     user: UserArgument,
     set_: Annotated[
@@ -318,6 +321,7 @@ def rectify(
     remove_item: Annotated[
         list[str] | None, typer.Option("--remove-item", help="An item that was never theirs. Repeatable.")
     ] = None,
+    handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -332,8 +336,9 @@ def rectify(
             raise UsageError(f"--set wants KEY=VALUE, not '{pair}'.", "Write it like --set city=Bonn.")
     pairs = dict(pair.partition("=")[::2] for pair in set_ or [])
     values = {name.strip(): value or None for name, value in pairs.items()}
-    done = put_right(*open_state(run), run.settings, user, values, remove_item or [], run.progress)
-    text = f"Corrected: {done.profiles} profiles, {done.events} events removed."
+    done = put_right(*open_state(run), run.settings, user, values, remove_item or [], run.progress, handling=handling)
+    removed = counted({"events": done.events, "spool_lines": done.lines})
+    text = f"Corrected: {counted({'users': done.profiles})}{f'; removed: {removed}' if removed else ''}."
     run.emit(asdict(done), lambda out: out.print(text, highlight=False, markup=False))
 
 
@@ -350,8 +355,8 @@ def retention(
 
     run = start(db, artifacts, config, as_json)
     gone = expire(*open_state(run), run.settings, run.progress, at_once=True, sure=yes)
-    text = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in gone.items()) or "nothing was old enough"
-    run.emit(gone, lambda out: out.print(f"Erased: {text}.", highlight=False, markup=False))
+    text = f"Erased: {counted(gone)}." if gone else "Nothing is old enough to be erased."
+    run.emit(gone, lambda out: out.print(text, highlight=False, markup=False))
 
 
 @gdpr.command("notice")
@@ -393,19 +398,9 @@ def log(
     db: DbOption = None, artifacts: ArtifactsOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Requests with their dates and one-month clocks; no names."""
-    from ..gdpr.records.receipts import iso
     from ..gdpr.records.request_log import with_waiting
 
     run = start(db, artifacts, config, as_json)
     open_state(run)
     held = with_waiting(run.settings.db, run.settings.artifacts)
-
-    def render(console: Console) -> None:
-        table = Table("request", "kind", "people", "received", "due", "outcome", "reference", "by", "checked", box=None)
-        for r in held:
-            dates = iso(r.received_at)[:10], iso(r.due_at)[:10]
-            handled = r.outcome or "open", r.reference, r.by, r.identity
-            table.add_row(r.id, r.kind, str(r.people), *dates, *handled)
-        console.print(table if held else "No request yet.")
-
-    run.emit([asdict(r) for r in held], render)
+    run.emit({"requests": [asdict(r) for r in held]}, lambda console: say_log(console, held))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +16,6 @@ from .common import Run
 
 if TYPE_CHECKING:
     from ..artifacts import Artifacts
-    from ..gdpr.records.request_log import Handling
     from ..store import Store
 
 
@@ -34,11 +35,35 @@ def people_asked(users: list[str] | None, file: Path | None) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def handling_of(reference: str, by: str, identity: str) -> Handling:
-    """Who handled the request and how, for the log."""
-    from ..gdpr.records.request_log import Handling
+ReferenceOption = Annotated[str, typer.Option("--reference", help="Number of the letter or ticket, for the log.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who handles the request, for the log.")]
+IdentityOption = Annotated[
+    str, typer.Option("--identity", help="How it was checked that the request is the person's, for the log.")
+]
+HandlingOptions = Any  # see `handled`; typer reads annotations when it is imported, `Handling` only when it is needed
+_OPTIONS = {"reference": ReferenceOption, "by": ByOption, "identity": IdentityOption}
 
-    return Handling(reference, by, identity)
+
+def handled(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options --reference, --by and --identity in place of its parameter `handling`."""
+    signature = inspect.signature(command, eval_str=True)
+
+    def with_options(**given: Any) -> None:
+        from ..gdpr.records.request_log import Handling
+
+        command(handling=Handling(*(given.pop(name) for name in _OPTIONS)), **given)
+
+    options = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default="", annotation=option)
+        for name, option in _OPTIONS.items()
+    ]
+    parameters = [
+        new for old in signature.parameters.values() for new in (options if old.name == "handling" else [old])
+    ]
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
 
 
 def check_language(lang: str) -> None:
@@ -78,11 +103,23 @@ def write_out(text: str) -> None:
     sys.stdout.write(text)
 
 
-def confirm(question: str) -> None:
-    """Ask on the terminal; refuse when there is no terminal."""
+def confirm(question: Callable[[], str]) -> None:
+    """Ask on the terminal; refuse when there is no terminal, before the question is worked out.
+
+    Raises
+    ------
+    typer.Abort
+        The answer was no, or Ctrl-C: nothing was begun.
+    """
     if not sys.stdin.isatty():
         raise Refused("Nothing was erased: there is no terminal to confirm on.", "Add --yes to erase without asking.")
-    typer.confirm(question, abort=True)
+    try:
+        agreed = typer.confirm(question())
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        raise typer.Abort from None
+    if not agreed:
+        raise typer.Abort
 
 
 def recommender(artifacts: Artifacts, settings: Settings) -> Any:

@@ -29,8 +29,12 @@ def _tidy(option: Any) -> Any:
     return option
 
 
-def asked(arguments: Sequence[str]) -> list[str]:
-    """`help train` as `train --help`; everything else as it is."""
-    if arguments[:1] == ["help"]:
-        return [*(word for word in arguments[1:] if word not in ("-h", "--help")), "--help"]
-    return list(arguments)
+def asked(arguments: Sequence[str], command: Any) -> list[str]:
+    """`help train` as `train --help`, `gdpr help log` as `gdpr log --help`; everything else as it is."""
+    inside, at = command, 0
+    while at < len(arguments) and arguments[at] in getattr(inside, "commands", {}):
+        inside, at = inside.commands[arguments[at]], at + 1
+    if arguments[at : at + 1] != ["help"] or not hasattr(inside, "commands"):
+        return list(arguments)
+    words = (word for word in arguments[at + 1 :] if word not in ("-h", "--help"))
+    return [*arguments[:at], *words, "--help"]

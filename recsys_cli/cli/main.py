@@ -157,9 +157,10 @@ def _call() -> Any:
         signal.signal(signal.SIGINT, press)
     try:
         command = tidied(typer.main.get_command(app))
-        return command(asked(sys.argv[1:]), prog_name="recsys", standalone_mode=False)
-    except Exception:
-        if pressed:
+        return command(asked(sys.argv[1:], command), prog_name="recsys", standalone_mode=False)
+    except Exception as e:
+        # A question that is left is not: the command has not begun.
+        if pressed and not (isinstance(e, typer.Abort) and e.__cause__ is None):
             return INTERRUPTED
         raise
     finally:

@@ -180,7 +180,9 @@ def test_help_is_quick(helps: tuple[dict[str, tuple[int, str]], set[str]]) -> No
     assert [name for name in HEAVY if name in helps[1]] == []
 
 
-@pytest.mark.parametrize("words", [["-h"], ["train", "-h"], ["help", "train"], ["help"], ["help", "models", "list"]])
+@pytest.mark.parametrize(
+    "words", [["-h"], ["train", "-h"], ["help", "train"], ["help"], ["help", "models", "list"], ["gdpr", "help", "log"]]
+)
 def test_help_can_be_had_in_the_usual_ways(words: list[str], run: Run) -> None:
     done = run(words)
     assert done.code == 0
@@ -318,7 +320,7 @@ class TestInAShop:
         if done.code and not done.out:
             assert json.loads(done.err.splitlines()[-1])["error"]["message"]
         else:
-            json.loads(done.out)
+            assert isinstance(json.loads(done.out), dict), "a result is one object, to which more can be added later"
 
     def test_odd_numbers_are_no_accident(self, command: Command, shop: Run) -> None:
         for flag, kind in command.numbers():

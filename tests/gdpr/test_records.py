@@ -219,7 +219,7 @@ def test_the_log_tells_what_was_asked_and_never_by_whom(shop: Shop, recsys) -> N
     first, second = request_log.requests(shop.settings.db)
     assert (first.kind, first.outcome) == ("verification", "traces found")
     assert second.due_at == request_log.months_after(second.received_at, 3)
-    said = json.loads(recsys("gdpr", "log", "--json", *shop.flags()).stdout)
+    said = json.loads(recsys("gdpr", "log", "--json", *shop.flags()).stdout)["requests"]
     assert (said[1]["reference"], said[1]["by"], said[1]["identity"]) == ("T-9", "kb", "by passport")
     assert LONG not in (shop.settings.db.with_name("shop.duckdb.gdpr") / "log.jsonl").read_text()
 

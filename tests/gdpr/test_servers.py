@@ -76,3 +76,25 @@ def test_erasure_choices_and_webhooks_on_a_running_server(shop: Shop, server: Se
     for one in (LONG, NUMBER, UUID, "anna@example.org", "c20052"):
         assert one not in server.said()
         assert one not in str(server.get("/ready"))
+
+
+def test_a_webhook_by_address_erases_the_customer_whom_the_shop_counts_by_number(shop: Shop, server: Server) -> None:
+    """As WordPress asks: it knows the address alone, and the profile says whose it is."""
+    with shop.store.writing() as con:
+        con.execute("""UPDATE users SET attributes = '{"email": "Anna@Example.org"}' WHERE user_id = ?""", [LONG])
+        friend = '{"referred_by": "anna@example.org"}'
+        con.execute("INSERT INTO users (user_id, attributes) VALUES ('c20060', ?)", [friend])
+    others = shop.count("events", f"user_id <> '{LONG}'")
+    assert server.known(LONG)
+    status, answer = server.post("/webhooks/wordpress/erase", {"email": "anna@example.org"}, "X-Recsys-Hmac-Sha256")
+    assert (status, answer["items_removed"]) == (200, True)
+    (order,) = orders.waiting(shop.artifacts.root)
+    assert order.id in answer["messages"][0]
+    assert passed(shop)["requests"] == 1
+    server.seconds_until_unknown(LONG)
+    assert places(shop, LONG) == []
+    assert places(shop, "Anna@Example.org") == []
+    assert shop.count("events", f"user_id <> '{LONG}'") == others
+    assert shop.count("users", "user_id = 'c20060'") == 1
+    (request,) = requests.requests(shop.settings.db)
+    assert (request.id, request.kind, request.outcome) == (order.id, "erasure", "done")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.durable_files import scratch
 from recsys_cli.gdpr import erase
 from recsys_cli.gdpr.records import journal
+from recsys_cli.gdpr.records.receipts import retrain_by
 from recsys_cli.gdpr.rights.reapply import reapply
-from recsys_cli.identity import find_key, load_secret, user_key
+from recsys_cli.identity import find_key, load_secret, state_dir, user_key
 from recsys_cli.ingest import ingest
+from recsys_cli.schema import DAY
 from recsys_cli.updates.drain import drain
+from recsys_cli.updates.one_pass import run_pass
 
 from .conftest import LONG, NUMBER, Shop, fill, places
 
@@ -127,3 +132,27 @@ def test_a_twin_that_never_knew_them_is_the_same_array_for_array(empty: Shop, tm
 
     fill(empty)
     check_twin(empty, [LONG, NUMBER], tmp_path / "twin", "als")
+
+
+def test_the_worker_trains_what_was_learned_of_them_away_when_its_days_are_over(shop: Shop) -> None:
+    """`gdpr.retrain_days`: not before, then whatever the gate says; the receipt tells."""
+    erase(shop.store, shop.artifacts, shop.settings, [LONG])
+    before = shop.artifacts.current().name
+    due = retrain_by(shop.artifacts, shop.settings)
+    assert due is not None
+    assert due > time.time() + 29 * DAY
+    assert run_pass(shop.store, shop.artifacts, shop.settings).training is None
+    assert "forgotten" in shop.artifacts.current().manifest
+    late = replace(shop.settings, gdpr=replace(shop.settings.gdpr, retrain_days=0.0))
+    done = run_pass(shop.store, shop.artifacts, late)
+    served = shop.artifacts.current()
+    assert (done.outcome, done.version) == ("published", served.name)
+    assert served.name != before
+    assert served.manifest["kind"] == "train"
+    assert "forgotten" not in served.manifest
+    assert retrain_by(shop.artifacts, late) is None
+    (receipt,) = (state_dir(shop.settings.db) / "receipts").glob("*.json")
+    document = json.loads(receipt.read_bytes())
+    assert document["model"] == f"trained again as {served.name}; no older version is kept"
+    assert shop.artifacts.names() == [served.name]
+    assert run_pass(shop.store, shop.artifacts, late).outcome == "nothing new"

@@ -69,7 +69,7 @@ def made(
     if originals:
         document["retained"].append(
             {
-                "what": f"{_count(len(originals), 'file', 'files')} of the shop's own in the watched folder",
+                "what": f"{in_words('files', len(originals))} of the shop's own in the watched folder",
                 "why": "they are the shop's; recsys does not take the person in from them again",
                 "until": "the shop deletes them",
                 "files": list(originals),
@@ -127,7 +127,7 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
 
 def as_text(document: Mapping[str, Any]) -> str:
     """The receipt for people."""
-    removed = [f"  {grouped(n)} {kind.replace('_', ' ')}" for kind, n in document["removed"].items()]
+    removed = [f"  {in_words(kind, n)}" for kind, n in document["removed"].items()]
     kept = []
     for k in document["retained"]:
         kept.append(f"  {k['what']}, until {k['until']}: {k['why']}")
@@ -150,8 +150,28 @@ def as_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _count(n: int, one: str, many: str) -> str:
-    return f"{grouped(n)} {one if n == 1 else many}"
+# One and several of each kind of data that is counted; of others the plural is their name.
+_WORDS = {
+    "events": "event events",
+    "users": "profile profiles",
+    "guest_events": "guest_event guest_events",
+    "rejected": "rejected_row rejected_rows",
+    "served": "entry_of_the_log_of_lists entries_of_the_log_of_lists",
+    "spool_lines": "received_line received_lines",
+    "version_rows": "history_in_a_version histories_in_versions",
+    "exports": "export exports",
+    "damaged_versions": "damaged_version damaged_versions",
+    "receipts": "receipt receipts",
+    "log_entries": "entry_of_the_log_of_requests entries_of_the_log_of_requests",
+    "changed_users": "note_of_a_change notes_of_changes",
+    "files": "file files",
+}
+
+
+def in_words(kind: str, n: int) -> str:
+    """A count with its noun: 1 event, 2 profiles."""
+    one, _, many = _WORDS.get(kind, f"{kind} {kind}").partition(" ")
+    return f"{grouped(n)} {(one if n == 1 else many).replace('_', ' ')}"
 
 
 def grouped(number: int) -> str:

@@ -20,7 +20,7 @@ from ...identity import find_key, load_secret, user_key
 from ...schema import ATTRIBUTES, guest_id
 from ...settings import Settings
 from ...store import Store
-from ...store.personal_data import events_of, rejected_of, rows_by_rowid, rows_of, tables_of_people
+from ...store.personal_data import Counts, count_rows, events_of, rejected_of, rows_by_rowid, rows_of, tables_of_people
 from ..person import People, Person
 from ..received import lines_of
 from ..records import written_exports
@@ -77,6 +77,25 @@ def export(
         "made_at": iso(int(time.time())),
         "counts": counts,
     } | document
+
+
+def held_of(
+    store: Store, artifacts: Artifacts, settings: Settings, asked: Sequence[str]
+) -> list[tuple[Person, dict[str, int]]]:
+    """Who is meant by each name, and what is held of them by kind, before anything is done about it."""
+    who = People(store, artifacts, settings)
+    people = who.find([[one] for one in asked])
+    counts: Counts = {}
+    if store.exists():
+        with store.reading() as con:
+            counts = count_rows(con, [i for p in people for i in p.ids], [s for p in people for s in p.sessions])
+    lines = list(lines_of(who.spool, people).values())
+    held = []
+    for n, person in enumerate(people):
+        found = {kind: sum(of.get(name, 0) for name in person.names) for kind, of in counts.items()}
+        found |= {"spool_lines": lines.count(n), "version_rows": who.histories_of(person)}
+        held.append((person, {kind: n for kind, n in found.items() if n}))
+    return held
 
 
 def _advice(person: Person) -> str:
