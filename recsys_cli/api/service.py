@@ -105,7 +105,7 @@ class Service:
         # What was answered is on disk before anybody is told that it was seen.
         self.limits = EventLimits(self.settings)
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
-        self.comparison = Comparison((), self.live.other, self.settings.holdout, self.swap_share)
+        self.comparison = self._comparison(())
         self.settings_now = LiveSettings(None, {}, self.log)
 
     async def start(self) -> None:
@@ -172,10 +172,14 @@ class Service:
         seen = running.stamp(self.live.artifacts.root / running.FILE)
         if seen != self._compared:
             active = running.read(self.live.artifacts.root).active()
-            self.comparison = Comparison(active, self.live.other, self.settings.holdout, self.swap_share)
+            self.comparison = self._comparison(active)
             self._compared = seen
             self._active = active
             self._want_versions()
+
+    def _comparison(self, active: Sequence[running.Experiment]) -> Comparison:
+        placements = lambda: self.settings_now.placements  # noqa: E731
+        return Comparison(active, self.live.other, self.settings.holdout, self.swap_share, placements)
 
     def _want_versions(self) -> None:
         """Those that experiments compare and placements name."""

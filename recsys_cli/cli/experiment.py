@@ -15,7 +15,9 @@ experiment = typer.Typer(
     name="experiment", help="Compare two ways of making lists on live visitors.", no_args_is_help=True
 )
 NameArgument = Annotated[str, typer.Argument(help="The experiment.")]
-_ARMS = "served, popular, version:v000012, model:als, ranker:off, or rules:diversity=0.5,max_per_brand=2."
+_ARMS = (
+    "served, popular, version:v000012, model:als, ranker:off, placement:home, or rules:diversity=0.5,max_per_brand=2."
+)
 
 
 @experiment.command("start")
@@ -47,13 +49,14 @@ def begin(
 
     from ..artifacts import Artifacts, running
     from ..serving.arms import checked_arms
+    from ..serving.placements import read_placements
 
     folder = Artifacts(run.settings.artifacts)
     asked = interleave or split
     assert asked is not None
     served = folder.current()  # there must be something to compare
     models = {name: folder.open(name, verify=False).manifest["model"]["name"] for name in folder.names()}
-    arms = checked_arms(asked, models, served.name)
+    arms = checked_arms(asked, models, served.name, read_placements(run.settings.placements))
     with folder.exclusive():
         held = running.read(folder.root)
         running.check_name(name, held.experiments)
@@ -174,6 +177,8 @@ def promote(
         told = f"Serving {chosen.value}."
     if chosen.kind == NO_RANKER:
         told = "Put this into recsys.toml, under [train], and train again:\nranker = false"
+    if chosen.kind == "placement":
+        told = f"Let your pages ask for placement={chosen.value}; until then everybody gets the served lists."
     if chosen.kind == "rules":
         lines = "\n".join(f"{key} = {str(value).lower()}" for key, value in chosen.rules)
         told = f"Put this into recsys.toml, under [rules], and everybody gets it:\n{lines}"

@@ -35,7 +35,7 @@ def simulate(
         typer.Argument(
             metavar="[WAYS]...",
             help="Ways to make lists, beside served and popular: version:v000012, model:als, ranker:off, "
-            "rules:diversity=0.5,freshness=0.3.",
+            "placement:home, rules:diversity=0.5,freshness=0.3.",
             show_default=False,
         ),
     ] = None,

@@ -35,10 +35,11 @@ from ..publishing.train import choose, read_snapshot
 from ..publishing.version import make_bundle
 from ..ranking.learning import learn
 from ..ranking.outcome import RANKER, Outcome
-from ..schema import DAY, Int32, Int64
+from ..schema import DAY, GUEST, Int32, Int64
 from ..serving import Engine, Request
-from ..serving.arms import MODEL, NO_RANKER, POPULAR, RULES, SERVED, VERSION, Arm
+from ..serving.arms import MODEL, NO_RANKER, PLACEMENT, POPULAR, RULES, SERVED, VERSION, Arm, placement_of
 from ..serving.loaded_version import LoadedVersion
+from ..serving.placements import fill, read_placements
 from ..serving.rules import Rules
 from ..serving.second_stage import SecondStage
 from ..settings import Settings
@@ -176,6 +177,8 @@ class Replay:
             row = np.full(k, -1, dtype=np.int32)
             row[: len(codes)] = codes
             return Lists(np.tile(row, (len(users), 1)), 0.0)
+        if arm.kind == PLACEMENT:
+            return self._placed(engine, arm.value, users, asked)
         out = np.full((len(users), k), -1, dtype=np.int32)
         filled = np.zeros((len(users), k), dtype=np.bool_)
         known = np.flatnonzero(users >= 0)
@@ -192,11 +195,29 @@ class Replay:
             filled[users < 0, : len(answer.codes)] = answer.fallbacks
         return Lists(out, float(filled.sum() / max((out >= 0).sum(), 1)))
 
+    def _placed(self, engine: Engine, name: str, users: Int64, asked: Question) -> Lists:
+        """Lists as a placement has them, one by one: its filter and what fills it up are the visitor's."""
+        place = placement_of(name, read_placements(self.settings.placements))
+        out = np.full((len(users), asked.k), -1, dtype=np.int32)
+        filled, ids = 0, self.snapshot.data.interactions.users.ids
+        for row, user in enumerate(users.tolist()):
+            who = ids[user].as_py() if user >= 0 else None
+            guest = who is not None and who.startswith(GUEST)
+            request = Request(session_id=who[1:]) if who and guest else Request(user_id=who)
+            request = place.request(replace(request, k=asked.k, repeat=asked.repeat), {})
+            answer = fill(engine, place, request)
+            out[row, : len(answer.codes)] = answer.codes
+            filled += sum(answer.fallbacks)
+        return Lists(out, filled / max(int((out >= 0).sum()), 1))
+
     def _recipe(self, arm: Arm) -> tuple[Recipe, str]:
         """What an arm's model is fitted by, and the version whose it is; empty for one that was never published."""
         if arm.kind == MODEL:
             return choose(self.settings, arm.value, {}), ""
-        version = self.artifacts.open(arm.value) if arm.kind == VERSION else self.artifacts.current()
+        named = arm.value if arm.kind == VERSION else ""
+        if arm.kind == PLACEMENT:
+            named = placement_of(arm.value, read_placements(self.settings.placements)).version
+        version = self.artifacts.open(named) if named else self.artifacts.current()
         asked = fitted(version)["recipe"]
         return Recipe.of(asked["name"], asked["config"]), version.name
 

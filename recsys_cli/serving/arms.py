@@ -13,13 +13,15 @@ from ..errors import NotFound, UsageError
 from ..settings import table
 from ..typed_values import typed
 from .engine import Engine
+from .filter_tree import FilterError
+from .placements import Placement, Placements, fill
 from .request import Answer, Request
 
 SERVED, POPULAR, VERSION, RULES = "served", "popular", "version", "rules"
-MODEL, RANKER = "model", "ranker"
+MODEL, RANKER, PLACEMENT = "model", "ranker", "placement"
 NO_RANKER = f"{RANKER}:off"
 _RULES = {row.name.removeprefix("rules."): row for row in table() if row.name.startswith("rules.")}
-WAYS = "served, popular, version:v000012, model:als, ranker:off, rules:diversity=0.5,max_per_brand=2"
+WAYS = "served, popular, version:v000012, model:als, ranker:off, placement:home, rules:diversity=0.5,max_per_brand=2"
 _KNOWN = f"Known: {WAYS}."
 
 
@@ -31,9 +33,10 @@ class Arm:
     ----------
     kind
         served: as everybody gets it. popular: what sells. version: another published version. model: another model.
-        ranker:off: the served version in the order of its first stage. rules: other values for some rules.
+        ranker:off: the served version in the order of its first stage. placement: a list as that place
+        has it. rules: other values for some rules.
     value
-        The version's or the model's name.
+        Name of the version, the model or the placement.
     rules
         The changed rules.
     """
@@ -53,7 +56,7 @@ class Arm:
         kind, _, value = text.partition(":")
         if kind in (SERVED, POPULAR) and not value:
             return Arm(kind)
-        if kind in (VERSION, MODEL) and value:
+        if kind in (VERSION, MODEL, PLACEMENT) and value:
             return Arm(kind, value)
         if text == NO_RANKER:
             return Arm(NO_RANKER)
@@ -96,6 +99,8 @@ class Comparison:
         Share of visitors who always get popular items.
     swap_share
         Share of lists outside of experiments in which a place is drawn, to see how likely places are looked at.
+    placements
+        As the settings have them when a list is made.
     """
 
     def __init__(
@@ -104,7 +109,9 @@ class Comparison:
         engine_of: Callable[[str], Engine | None],
         holdout: float,
         swap_share: float = 0.0,
+        placements: Callable[[], Placements] = dict,
     ) -> None:
+        self._placements = placements
         self._holdout = holdout
         self._swap_share = swap_share
         self._engine_of = engine_of
@@ -147,11 +154,26 @@ class Comparison:
         if arm.kind == VERSION and arm.value != engine.version:
             other = self._engine_of(arm.value)
             return None if other is None else _in_codes_of(engine, other.recommend(request))
+        if arm.kind == PLACEMENT:
+            return self._of_placement(engine, request, arm.value)
         if arm.kind == NO_RANKER:
             return engine.recommend(replace(request, ranked=False))
         if arm.kind == RULES:
             return engine.recommend(replace(request, rules={**(request.rules or {}), **dict(arm.rules)}))
         return engine.recommend(request)
+
+    def _of_placement(self, engine: Engine, request: Request, name: str) -> Answer | None:
+        """A list as a placement has it; None where it is gone, or needs what the request has not."""
+        place = self._placements().get(name)
+        if place is None or not place.kind.has_what_it_needs(request):
+            return None
+        other = engine if place.version in ("", engine.version) else self._engine_of(place.version)
+        if other is None:
+            return None
+        try:
+            return _in_codes_of(engine, fill(other, place, place.request(request, dict(request.filters.user))))
+        except (UsageError, FilterError):  # its filter asks for something of the customer that this page does not send
+            return None
 
 
 def swapped(answer: Answer, share: float, seed: str) -> tuple[Answer, int]:
@@ -229,7 +251,22 @@ def _in_codes_of(engine: Engine, answer: Answer) -> Answer:
     return mixed
 
 
-def checked_arms(texts: Sequence[str], models: Mapping[str, str], served: str) -> tuple[str, ...]:
+def placement_of(name: str, placements: Placements) -> Placement:
+    """A placement of the settings.
+
+    Raises
+    ------
+    NotFound
+    """
+    if name not in placements:
+        known = ", ".join(sorted(placements)) or "none yet; see Placements in the README"
+        raise NotFound(f"There is no placement '{name}' in recsys.toml.", f"Known: {known}.")
+    return placements[name]
+
+
+def checked_arms(
+    texts: Sequence[str], models: Mapping[str, str], served: str, placements: Placements | None = None
+) -> tuple[str, ...]:
     """Arms as they are answered, a model as the newest version that has it; refuses what cannot be, and equal ones.
 
     Parameters
@@ -256,6 +293,8 @@ def checked_arms(texts: Sequence[str], models: Mapping[str, str], served: str) -
             text = SERVED if served in having else f"{VERSION}:{having[-1]}"
         elif arm.kind == VERSION and arm.value not in models:
             raise NotFound(f"There is no version '{arm.value}'.", "recsys models list shows them.")
+        elif arm.kind == PLACEMENT:
+            placement_of(arm.value, placements or {})
         found.append(text)
     if Arm.parse(found[0]) == Arm.parse(found[1]):
         raise UsageError("Both arms are the same.", _KNOWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from ..schema import DAY
 from .campaigns import hits
@@ -112,7 +112,7 @@ def _of_person(engine: Engine, request: Request, person: Person, code: int) -> I
 
 def _by_order(engine: Engine, request: Request, code: int, place: int | None) -> Iterator[str]:
     """Why an item that may be shown is not."""
-    limits = {name: getattr(engine.rules.settings, name) for name in ("max_per_category", "max_per_brand")}
+    limits = {name: most for name, most in asdict(engine.rules.settings).items() if name.startswith("max_per_")}
     for name, most in limits.items():
         if most and (at := _place(engine, request, code, **{name: 0})) is not None and at <= request.k:
             yield f"rules.{name} = {most} holds it back: without that it would stand at place {at}."

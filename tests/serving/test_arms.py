@@ -13,6 +13,7 @@ from recsys_cli.errors import NotFound, UsageError
 from recsys_cli.identity import user_key
 from recsys_cli.serving import Answer, Engine, Request
 from recsys_cli.serving.arms import Arm, Comparison, checked_arms, swapped, team_draft
+from recsys_cli.serving.placements import read_placements
 
 
 def answer(*items: str) -> Answer:
@@ -148,6 +149,26 @@ def test_a_version_that_cannot_be_had_stops_nobody(engine: Engine) -> None:
         shown = gone.recommend(engine, Request(session_id="s", k=3), "r")
         assert shown.answer.item_ids
         assert shown.experiment == ""
+
+
+def test_a_placement_is_an_arm_and_stops_nobody_when_it_cannot_be_had(engine: Engine) -> None:
+    tables = {
+        "cheap": {"filter": "price < 4"},
+        "beside": {"kind": "similar"},
+        "near": {"filter": "region = user.country"},
+    }
+    places = read_placements(tables)
+    for name, part in (("cheap", "b"), ("beside", ""), ("near", ""), ("gone", "")):
+        split = Comparison([trial(SPLIT, "served", f"placement:{name}")], lambda _: None, 0.0, 0.0, lambda: places)
+        shown = [split.recommend(engine, Request(session_id=f"s{n}", k=3), f"r{n}") for n in range(40)]
+        assert {one.arm for one in shown} == {"a", part}, name
+        for one in shown:
+            assert one.answer.item_ids
+            if one.arm == "b":
+                assert all(engine.catalogue.price[code] < 4 for code in one.answer.codes)
+    assert checked_arms(["served", "placement:cheap"], {}, "", places) == ("served", "placement:cheap")
+    with pytest.raises(NotFound, match="no placement 'gone'"):
+        checked_arms(["served", "placement:gone"], {}, "", places)
 
 
 def test_the_permanent_holdout(engine: Engine) -> None:
