@@ -294,6 +294,11 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", ascii_only.lower()).strip("_")
 
 
+def in_utc(name: str) -> bool:
+    """Whether a column says that its times are of Greenwich, as WooCommerce's `date_created_gmt` does."""
+    return plain(name).endswith(("_gmt", "_utc"))
+
+
 def tier_of(field: Field, name: str) -> int | None:
     """How telling this column name is for the field: 0 its own name, then the tiers; None not at all."""
     squeezed = name.replace("_", "")

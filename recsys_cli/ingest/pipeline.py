@@ -294,7 +294,7 @@ def _headline(source: Source, understood: Understanding, name: str) -> dict[str,
         "format": source.form.described(),
         "preset": understood.preset.platform if understood.preset else None,
         "understood": understood.described(source.columns),
-        "unused": tuple(source.columns[i] for i in understood.unused),
+        "unused": tuple(name for i in understood.unused if (name := source.columns[i]).strip()),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, OWN_COLUMNS, VISITOR_TIER, Field, field, plain, tier_of
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, OWN_COLUMNS, VISITOR_TIER, Field, field, in_utc, plain, tier_of
 from .order_states import speaks_of_orders
 from .readers import Source
 
@@ -19,6 +19,7 @@ _TIME = (
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _OF_LINES = ("item_id", "qty", "price", "position", "title_of_line", "line_total", "refunded_qty")
 _FAR = 20.0  # a field of lines told of the whole order, or the other way round
+_UTC = 0.2
 _SHORTENED = 0.4  # `sku` of `payload.sku`
 
 
@@ -49,7 +50,10 @@ def rank_of(source: Source, field: Field, at: int) -> float | None:
 
 def _named(field: Field, name: str) -> float | None:
     """By the whole name, else by the last two parts of a path, or the last."""
-    whole = tier_of(field, plain(name))
+    whole: float | None = tier_of(field, plain(name))
+    if whole is None and field.value == "time" and in_utc(name):
+        local = tier_of(field, plain(name)[: -len("_gmt")])
+        whole = None if local is None else local + _UTC  # after the shop's own time, where a file has both
     if whole is not None or "." not in name:
         return whole
     parts = name.split(".")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .columns import EVENTS, FIELDS, ITEMS, KINDS, Field, plain, tier_of
+from .event_values import EVENT_WORDS
 from .nobody import is_nobody
 from .readers import Source
 from .recognition import event_field, looks_like, rank_of
@@ -152,17 +153,41 @@ def _headerless(source: Source) -> InputError:
     names = source.columns
     first = [next(iter(source.texts(i)), "") for i in range(len(names))]
     shown = ", ".join(f"{n} ({v[:30]})" for n, v in list(zip(names, first, strict=True))[:12])
-    when = next((i for i in range(len(names)) if looks_like(event_field("ts"), source, i)), None)
-    stars = next((i for i in reversed(range(len(names))) if i != when and _are_ratings(source.texts(i))), None)
-    others = [i for i in range(len(names)) if i not in (when, stars)]
-    said = {"user_id": others[:1], "item_id": others[1:2], "ts": [] if when is None else [when]}
+    texts = [source.texts(i) for i in range(len(names))]
+    when = next((i for i, v in enumerate(texts) if _are_times(v) and looks_like(event_field("ts"), source, i)), None)
+    what = next((i for i, v in enumerate(texts) if i != when and _are_event_types(v)), None)
+    stars = next((i for i in reversed(range(len(names))) if i not in (when, what) and _are_ratings(texts[i])), None)
+    others = [i for i in range(len(names)) if i not in (when, what, stars)]
+    said = {"user_id": others[:1], "item_id": others[1:2]}
     parts = [f"--map {field}={names[at[0]] if at else 'COLUMN'}" for field, at in said.items()]
+    # Without a time of their own, all rows are of one day.
+    parts.append("--date YYYY-MM-DD" if when is None else f"--map ts={names[when]}")
+    if what is not None:
+        parts.append(f"--map event_type={names[what]}")
     if stars is not None:
         parts.append(f"--map rating={names[stars]} --ratings-from 4")
     return InputError(
         f"{source.path} has no header; its columns are: {shown}.",
         f"Say which is which, perhaps: --no-header {' '.join(parts)} (and --type {'|'.join(KINDS)}).",
     )
+
+
+_DATE = re.compile(
+    r"(?i)[\d.]+|(\d|(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b)"
+    r".*(\d[-./:]\d|\b(19|20)\d\d\b).*"
+)
+
+
+def _are_times(values: Sequence[str]) -> bool:
+    """Whether nearly all begin as dates do, or are numbers: a title with a year in it is not a time."""
+    return bool(values) and sum(bool(_DATE.fullmatch(v)) for v in values) * 10 >= len(values) * 9
+
+
+def _are_event_types(values: Sequence[str]) -> bool:
+    """Whether a column holds a few words of which some are events that are known."""
+    different = {plain(v) for v in values}
+    known = {word for name, words in EVENT_WORDS.items() for word in (name, *words.split())}
+    return len(different) <= 12 and bool(different & known) and not any(v.isdigit() for v in different)
 
 
 def _are_ratings(values: Sequence[str]) -> bool:

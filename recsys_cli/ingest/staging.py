@@ -15,7 +15,7 @@ import duckdb
 from ..schema import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
 from . import item_values, value_parsing
 from .checks import Check, Context, checks_for
-from .columns import EVENTS, ITEMS, USERS, field
+from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events
 from .nobody import nobody_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
@@ -112,7 +112,7 @@ class _Stage:
     ) -> None:
         self.named = understood.described(source.columns)
         self.con, self.understood, self.context, self.options = con, understood, context, options
-        self.types = types
+        self.types, self.columns = types, source.columns
         self.kind = understood.kind
         self.notes: list[str] = []
         self.date_order: str | None = None
@@ -248,20 +248,20 @@ class _Stage:
         return value_parsing.first_filled(columns)
 
     def _time_habit(self, name: str) -> TimeHabit:
+        utc = in_utc(self.columns[self.understood.columns[name][0]])
         habit = time_habit(
             self.con,
             "raw",
             self._raw_column(name),
-            zone=self.options.zone,
+            zone="UTC" if utc else self.options.zone,
             order=self.options.date_order or self.understood.date_order,
             name=self.named[name],
         )
         if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
             unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
             self.notes.append(f"Times are read as {unit.get(habit.divisor, 'nanoseconds')}.")
-        self._local = (
-            self._local or bool(habit.has & {"local", "named", "compact"}) or ("iso" in habit.has and habit.bare)
-        )
+        bare = bool(habit.has & {"local", "named", "compact"}) or ("iso" in habit.has and habit.bare)
+        self._local = self._local or (bare and not utc)
         if "local" in habit.has and self.text_types[name] == "VARCHAR":
             self.date_order = habit.order
             order = "day, month, year" if habit.order == "dmy" else "month, day, year"

@@ -242,7 +242,9 @@ def time_habit(
     rows = con.execute(
         f"""SELECT {shapes}, count(*) FILTER ({here} AND {first} > 12), count(*) FILTER ({here} AND {second} > 12),
                    count(*) FILTER ({here} AND {first} <> {second}), count(*) FILTER ({here} AND contains(v[:6], '.')),
-                   median(abs(try_cast(v AS DOUBLE))), any_value(v) FILTER ({here}), count(*),
+                   median(abs(try_cast(v AS DOUBLE))),
+                   coalesce(any_value(v) FILTER ({here} AND {first} <> {second}), any_value(v) FILTER ({here})),
+                   count(*),
                    count(*) FILTER (regexp_full_match(v, '{_BARE}'))
             FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL"""
     ).fetchall()

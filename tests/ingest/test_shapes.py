@@ -151,6 +151,39 @@ def test_ratings_without_a_header_get_the_line_to_type(take: Take, rows: Rows, t
     assert rows("SELECT event_type, count(*) FROM events GROUP BY 1 ORDER BY 1") == [("dislike", 24), ("like", 24)]
 
 
+def test_the_line_to_type_names_neither_titles_as_times_nor_types_as_products(take: Take, tmp_path: Path) -> None:
+    path = tmp_path / "steam.csv"
+    path.write_text(
+        "".join(
+            f'{1000 + n % 9},"Game {n % 20}: Part 2, 2015",{("purchase", "play")[n % 2]},1.0,0\n' for n in range(80)
+        )
+    )
+    with pytest.raises(InputError) as refused:
+        take(path)
+    line = "--no-header --map user_id=column1 --map item_id=column2 --date YYYY-MM-DD --map event_type=column3"
+    assert line in refused.value.hint
+
+
+def test_times_that_say_they_are_of_greenwich(settings: Settings, rows: Rows, tmp_path: Path) -> None:
+    for name, also in (("date_created_gmt", ""), ("Order Date UTC", ""), ("date_created_gmt", "date_created")):
+        path = tmp_path / f"{name}{also}.csv"
+        path.write_text(
+            f"order_id,customer_id,sku,{name},{also}\n1{also},ann,TEA-1,2025-07-01 10:00:00,2025-07-01 12:00:00\n"
+        )
+        berlin = replace(settings, ingest=replace(settings.ingest, timezone="Europe/Berlin"))
+        file = ingest(berlin, [path]).files[0]
+        assert (file.read, file.rejected) == (1, 0)
+        assert "" not in file.unused  # the column without a name is nobody's
+    assert rows("SELECT DISTINCT ts FROM events") == [(1751364000,)]
+
+
+def test_an_example_of_two_readings_has_two(take: Take, tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text("user_id,item_id,date\na,p,01/01/2026\na,q,03/04/2026\nb,p,05/06/2026\n")
+    with pytest.raises(InputError, match=r"Dates like (03/04|05/06)/2026 in column 'date'"):
+        take(path)
+
+
 def test_nesting_without_end_is_refused_in_a_sentence(take: Take, tmp_path: Path) -> None:
     for depth in (300, 5000):
         path = tmp_path / f"{depth}.jsonl"
