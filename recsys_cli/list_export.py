@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,34 +67,61 @@ def recommend_all(
         Write each item's title, url, img_url and price, too, as answers tell them.
     """
     started = time.monotonic()
-    writer_of = {".parquet": pq.ParquetWriter, ".csv": pacsv.CSVWriter}.get(out.suffix.lower())
-    if writer_of is None:
-        raise UsageError(f"{out} is neither Parquet nor CSV by its name.", "End it in .parquet or .csv.")
+    csv = _writer_of(out) is pacsv.CSVWriter
     with store.reading() as con:
         users, keys = user_ids(con, secret)
     items = pa.array(engine.catalogue.named, pa.string())
-    if writer_of is pacsv.CSVWriter:
+    if csv:
         users, items = marked_column(users), marked_column(items)
     named = IdMap(items)
     schema = WITH_ITEMS if with_items else SCHEMA
     shown = _shown(engine) if with_items else None
-    if shown is not None and writer_of is pacsv.CSVWriter:
+    if shown is not None and csv:
         texts = (marked_column(c) if pa.types.is_string(c.type) else c for c in shown.combine_chunks().columns)
         shown = pa.table(list(texts), names=shown.schema.names)
-    draft = out.with_name(f".{out.name}.tmp")
     rows = 0
+    with table_writer(out, schema) as writer, progress.stage("Recommending", len(users)) as advance:
+        for start in range(0, len(users), BLOCK):
+            block = slice(start, start + BLOCK)
+            codes, scores, sources = _lists(engine, keys[block], k, repeat)
+            table = _table(users.slice(start, BLOCK), named, codes, scores, sources)
+            if shown is not None:
+                told = shown.take(pa.array(codes[codes >= 0]))
+                table = pa.table([*table.columns, *told.columns], schema=schema)
+            writer.write_table(table)
+            rows += len(table)
+            advance(len(codes))
+    return {
+        "file": str(out),
+        "users": len(users),
+        "hashed_emails": pc.sum(pc.match_substring_regex(users, HASHED_EMAIL)).as_py() or 0,
+        "rows": rows,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def _writer_of(out: Path) -> Any:
+    found = {".parquet": pq.ParquetWriter, ".csv": pacsv.CSVWriter}.get(out.suffix.lower())
+    if found is None:
+        raise UsageError(f"{out} is neither Parquet nor CSV by its name.", "End it in .parquet or .csv.")
+    return found
+
+
+@contextmanager
+def table_writer(out: Path, schema: pa.Schema) -> Iterator[Any]:
+    """Takes tables for a file that is replaced whole at the end, or not at all.
+
+    Raises
+    ------
+    UsageError
+        The name ends neither in .parquet nor in .csv.
+    RecsysError
+        The file cannot be written.
+    """
+    writer_of, draft = _writer_of(out), out.with_name(f".{out.name}.tmp")
     try:
-        with writer_of(str(draft), schema) as writer, progress.stage("Recommending", len(users)) as advance:
-            for start in range(0, len(users), BLOCK):
-                block = slice(start, start + BLOCK)
-                codes, scores, sources = _lists(engine, keys[block], k, repeat)
-                table = _table(users.slice(start, BLOCK), named, codes, scores, sources)
-                if shown is not None:
-                    told = shown.take(pa.array(codes[codes >= 0]))
-                    table = pa.table([*table.columns, *told.columns], schema=schema)
-                writer.write_table(table)
-                rows += len(table)
-                advance(len(codes))
+        with writer_of(str(draft), schema) as writer:
+            yield writer
         fsync_file(draft)
         draft.replace(out)
     except OSError as e:
@@ -101,13 +130,6 @@ def recommend_all(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    return {
-        "file": str(out),
-        "users": len(users),
-        "hashed_emails": pc.sum(pc.match_substring_regex(users, HASHED_EMAIL)).as_py() or 0,
-        "rows": rows,
-        "seconds": round(time.monotonic() - started, 2),
-    }
 
 
 def _shown(engine: Engine) -> pa.Table:

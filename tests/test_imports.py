@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         (
             {"__main__"},
             {"cli"},
-            {"demo", "list_export", "shop", "status"},
+            {"audience", "demo", "list_export", "shop", "status"},
             {"api", "doctor", "backup", "restore"},
             {"updates"},
             {"gdpr", "publishing", "ingest", "experiments"},

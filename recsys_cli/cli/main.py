@@ -19,6 +19,7 @@ from .. import __version__
 from ..durable_files import explain_os
 from ..errors import RecsysError, UsageError
 from . import (
+    audience,
     backup,
     demo,
     doctor,
@@ -86,6 +87,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(recommend.similar)
+app.command("audience")(audience.audience)
 app.add_typer(features.features)
 app.add_typer(placements.placements)
 app.command("serve")(serve.serve)

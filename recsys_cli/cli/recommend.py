@@ -111,15 +111,22 @@ def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> N
         text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."
         console.print(text, highlight=False, markup=False)
         if with_items and done["hashed_emails"]:
-            console.print(
-                f"{done['hashed_emails']:,} customers are known by the keyed hash of their e-mail address, which a "
-                'newsletter tool cannot match. To have addresses: ingest.emails = "keep" in recsys.toml, and ingest '
-                "the files again.",
-                highlight=False,
-                markup=False,
-            )
+            console.print(hashed_note(done["hashed_emails"]), highlight=False, markup=False)
 
     run.emit(done, render)
+
+
+def hashed_note(customers: int) -> str:
+    """What is said of a list for a newsletter tool in which addresses are hashed."""
+    known = (
+        "1 customer is known by the keyed hash of an"
+        if customers == 1
+        else (f"{customers:,} customers are known by the keyed hash of their")
+    )
+    return (
+        f"{known} e-mail address, which a newsletter tool cannot match. To have addresses: ingest.emails = "
+        '"keep" in recsys.toml, and ingest the files again.'
+    )
 
 
 def similar(
