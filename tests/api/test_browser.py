@@ -532,9 +532,13 @@ def test_buying_changes_the_list_at_once(start: Start, browser: Any) -> None:
     open_link(browser, server, "#/item/t0")
     before = until(lambda: mine(browser))
     assert until(lambda: browser.execute_script("return document.querySelector('[data-event=purchase]') && true"))
-    buttons(browser, "purchase")
     said = "return document.querySelector('.counted').textContent"
-    assert until(lambda: "counted after" in browser.execute_script(said)), browser.execute_script(said)
+    buttons(browser, "view")
+    assert until(lambda: "Tried out, not reported" in browser.execute_script(said)), browser.execute_script(said)
+    assert spooled(server) == []  # a dry run, until it is switched off
+    browser.execute_script("document.querySelector('.product .real').click()")
+    buttons(browser, "purchase")
+    assert until(lambda: "Purchase counted after" in browser.execute_script(said)), browser.execute_script(said)
     assert mine(browser) != before
     assert "t0" not in mine(browser)
     (event,) = spooled(server)

@@ -30,7 +30,7 @@ const givenKey = () => {
 };
 
 // All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
-export const state = { key: givenKey(), user: '', session: `demo-${random()}`, why: false };
+export const state = { key: givenKey(), user: '', session: `demo-${random()}`, why: false, real: false };
 
 const notice = document.getElementById('notice');
 const form = document.getElementById('key');

@@ -63,28 +63,42 @@ class View {
       }
     } });
     const toggle = make('label', { class: 'toggle', for: 'why' }, why, make('span', { text: 'Show why' }));
-    return make('div', { class: 'controls' }, who, this.search(), toggle);
+    return make('div', { class: 'controls' }, who, this.search(), make('div', {}, toggle, real()));
   }
 
   search() {
-    const results = make('ul', { class: 'results', id: 'results', hidden: true });
-    const field = make('input', { id: 'search', type: 'search', placeholder: 'Title, category, brand or id', autocomplete: 'off' });
+    const results = make('ul', { class: 'results', id: 'results', role: 'listbox', 'aria-label': 'Products', hidden: true });
+    const field = make('input', { id: 'search', type: 'search', placeholder: 'Title, category, brand or id', autocomplete: 'off', role: 'combobox', 'aria-expanded': 'false', 'aria-controls': 'results', 'aria-autocomplete': 'list' });
+    const open = (shown) => {
+      results.hidden = !shown;
+      field.setAttribute('aria-expanded', String(shown));
+      if (!shown) choose(-1);
+    };
+    let chosen = -1;
+    const choose = (place) => {
+      const options = [...results.querySelectorAll('[role=option]')];
+      chosen = options.length && place >= 0 ? place % options.length : -1;
+      options.forEach((option, n) => option.setAttribute('aria-selected', String(n === chosen)));
+      if (chosen < 0) field.removeAttribute('aria-activedescendant');
+      else field.setAttribute('aria-activedescendant', options[chosen].id);
+    };
     const look = async () => {
       const words = field.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-      results.hidden = !words.length;
+      open(words.length > 0);
       if (!words.length) return;
       try {
         catalogue ??= wholeCatalogue();
         const items = await catalogue;
         if (field.value.trim().toLowerCase().split(/\s+/).filter(Boolean).join() !== words.join()) return;
         const found = items.filter(({ text }) => words.every((word) => text.includes(word))).slice(0, 8);
-        results.replaceChildren(...found.map(({ item }) =>
-          make('li', {}, make('a', { href: link(item) },
+        results.replaceChildren(...found.map(({ item }, n) =>
+          make('li', { role: 'option', id: `found-${n}`, 'aria-selected': 'false' }, make('a', { href: link(item), tabindex: '-1' },
             make('span', { text: item.title || item.item_id }), make('small', { text: item.category || item.item_id })))));
-        if (!found.length) results.append(make('li', { text: 'Nothing found. Enter opens what you typed as an item id.' }));
+        if (!found.length) results.append(make('li', { role: 'option', id: 'found-none', 'aria-selected': 'false', text: 'Nothing found. Enter opens what you typed as an item id.' }));
+        choose(-1);
       } catch (error) {
         catalogue = null;
-        results.hidden = true;
+        open(false);
         tell(error);
       }
     };
@@ -95,12 +109,17 @@ class View {
       { class: 'field search', role: 'search', onsubmit: (event) => {
         event.preventDefault();
         const typed = field.value.trim();
-        const first = results.querySelector('a');
+        const first = results.querySelectorAll('a')[Math.max(chosen, 0)];
         if (typed) location.hash = first && !results.hidden ? first.getAttribute('href') : link({ item_id: typed });
       }, onkeydown: (event) => {
-        if (event.key === 'Escape') results.hidden = true;
+        const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+        if (event.key === 'Escape') open(false);
+        if (!step || results.hidden) return;
+        event.preventDefault();
+        const count = results.querySelectorAll('[role=option]').length;
+        choose(chosen < 0 ? (step > 0 ? 0 : count - 1) : chosen + step + count);
       }, onfocusout: (event) => {
-        if (!box.contains(event.relatedTarget)) results.hidden = true;
+        if (!box.contains(event.relatedTarget)) open(false);
       } },
       make('label', { for: 'search', text: 'Find a product' }),
       field,
@@ -153,8 +172,17 @@ class View {
 
   /** Report an event, and ask for the list until it has changed. */
   async act(kind, item) {
-    const before = ids(this.mine.answer);
+    let before = ids(this.mine.answer);
     const started = performance.now();
+    if (!state.real) {
+      this.mine.options.items = [...new Set([item.item_id, ...(this.mine.options.items ?? [])])];
+      this.told('Tried out, not reported', before, ids(await this.mine.refresh()), started);
+      return;
+    }
+    if (this.mine.options.items) { // what was only tried out
+      this.mine.options.items = undefined;
+      before = ids(await this.mine.refresh());
+    }
     this.counted.textContent = 'Reported…';
     this.counted.parentElement.scrollIntoView({ block: 'nearest' }); // on a phone the list is further down
     try {
@@ -170,14 +198,20 @@ class View {
       now = ids(await this.mine.refresh());
       if (now.join() === before.join()) await new Promise((go) => setTimeout(go, 80));
     }
+    const say = { view: 'View', cart: 'Cart', purchase: 'Purchase' }[kind];
+    this.told(say, before, now, started);
+  }
+
+  /** Say what became of the list, and mark what is new in it. */
+  told(say, before, now, started) {
     const took = (performance.now() - started) / 1000;
     const seconds = took.toFixed(took < 0.1 ? 2 : 1);
     const fresh = now.filter((id) => !before.includes(id));
     const moved = now.filter((id, place) => before.includes(id) && before[place] !== id).length;
-    const say = { view: 'View', cart: 'Cart', purchase: 'Purchase' }[kind];
+    const did = state.real ? `${say} is on disk` : say;
     this.counted.textContent = now.join() === before.join()
-      ? `${say} is on disk. It leaves this list as it was.`
-      : `${say} counted after ${seconds} s: ${fresh.length} new, ${moved} moved.`;
+      ? `${did}. It leaves this list as it was.`
+      : `${say}${state.real ? ' counted' : ''} after ${seconds} s: ${fresh.length} new, ${moved} moved.`;
     for (const card of this.mine.list.children) {
       if (fresh.includes(card.dataset.item)) card.querySelector('.pic').part.add('fresh');
     }
@@ -218,13 +252,20 @@ class View {
         make('dl', {}, facts.map(([name, value]) => make('div', {}, make('dt', { text: name }), make('dd', { text: value })))),
         item.availability === false || item.retired ? make('p', { class: 'out', text: 'Not for sale now: it is in no list.' }) : null,
         make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', 'Buy', true)),
-        make('p', { class: 'small', text: `These report real events for ${whose}; the update worker learns from them.` }),
+        real(),
+        make('p', { class: 'small', text: `Else the buttons show what the list would be with this product in the basket of ${whose}, and report nothing.` }),
       ),
     );
     this.main.append(this.forYou());
     this.shelf('bought-together', { item: id });
     this.shelf('similar-items', { item: id });
   }
+}
+
+/** The switch without which nothing is reported. */
+function real() {
+  const box = make('input', { type: 'checkbox', class: 'real', checked: state.real, onchange: (event) => { state.real = event.target.checked; } });
+  return make('label', { class: 'toggle' }, box, make('span', { text: 'Report real events' }));
 }
 
 const link = (item) => `#/item/${encodeURIComponent(item.item_id)}`;
