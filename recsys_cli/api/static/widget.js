@@ -207,7 +207,8 @@
       this.heading = make('h2', '', this.title(null));
       this.heading.id = 'heading';
       section.setAttribute('aria-labelledby', 'heading');
-      this.buttons = make('nav', { 'aria-labelledby': 'heading' });
+      this.buttons = make('nav');
+      this.buttons.setAttribute('aria-labelledby', 'heading');
       this.buttons.hidden = true;
       for (const [name, label, step] of [['previous', previous, -1], ['next', next, 1]]) {
         const button = make('button', name);
