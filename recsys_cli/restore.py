@@ -52,7 +52,7 @@ def check(source: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It is no backup, it is damaged, or a newer recsys made it.
+        It is not a backup, it is damaged, or a newer recsys made it.
     """
     try:
         made = json.loads((source / LIST).read_bytes())

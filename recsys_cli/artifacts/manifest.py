@@ -44,7 +44,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     NewerVersion
         A newer recsys wrote it.
     StoreError
-        It cannot be read, which is no damage.
+        It cannot be read, which is not damage.
     """
     manifest = None
     try:

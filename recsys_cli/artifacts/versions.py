@@ -82,7 +82,7 @@ class Version:
         CorruptArtifact
             When a file is missing, too short or changed.
         StoreError
-            A file cannot be read, which is no damage: no permission, or descriptors used up.
+            A file cannot be read, which is not damage: no permission, or descriptors used up.
         """
         for name in self.manifest["files"]:
             # Without it lists are in the first stage's order: no reason to serve an older version.

@@ -19,7 +19,7 @@ from .readers import Source
 from .refusals import no_times
 from .understanding import Understanding
 
-BROKEN_LINE = ("broken_line", "It has more or fewer fields than the header, or is no JSON object.")
+BROKEN_LINE = ("broken_line", "It has more or fewer fields than the header, or is not a JSON object.")
 EXAMPLES = 3
 
 

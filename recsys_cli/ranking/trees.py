@@ -63,7 +63,7 @@ class Trees:
     ------
     MissingLibrary
     CorruptArtifact
-        The text is no model.
+        The text is not a model.
     """
 
     def __init__(self, text: str) -> None:
