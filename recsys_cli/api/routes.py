@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import answers, intake, lists, lookups, payloads, privacy
+from . import answers, payloads
 from .call import Route
+from .handlers import intake, lists, lookups, privacy
 
 _BODY = (408, 413, 415)
 _LIST = answers.ListAnswer

@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from ..artifacts.choices import ERASED, EVERYTHING, SESSION
-from ..errors import InputError, NotFound, UsageError
-from ..schema import ATTRIBUTES
-from ..serving.live_events import customer_key, guest_key
-from . import prometheus
-from .call import Call, Reply
-from .payloads import check_id
-from .service import Service
+from ...artifacts.choices import ERASED, EVERYTHING, SESSION
+from ...errors import InputError, NotFound, UsageError
+from ...schema import ATTRIBUTES
+from ...serving.live_events import customer_key, guest_key
+from .. import prometheus
+from ..call import Call, Reply
+from ..payloads import check_id
+from ..service import Service
 
 
 async def take_events(service: Service, call: Call) -> Reply:

@@ -7,16 +7,16 @@ from dataclasses import asdict
 
 import orjson
 
-from ..artifacts import running
-from ..artifacts import worker_state as worker_health
-from ..errors import NotFound, NotReady
-from ..serving import Request, whereabouts
-from ..serving.campaigns import hits
-from ..settings import RuleSettings
-from ..supervisor import reasons
-from . import prometheus
-from .call import Call, Reply
-from .service import Service
+from ...artifacts import running
+from ...artifacts import worker_state as worker_health
+from ...errors import NotFound, NotReady
+from ...serving import Request, whereabouts
+from ...serving.campaigns import hits
+from ...settings import RuleSettings
+from ...supervisor import reasons
+from .. import prometheus
+from ..call import Call, Reply
+from ..service import Service
 
 
 def show_item(service: Service, call: Call) -> Reply:

@@ -10,16 +10,16 @@ from typing import Any
 import orjson
 from msgspec import UNSET
 
-from ..artifacts.served_log import Answered, Trial
-from ..serving import Answer, Engine, Filters, Request
-from ..serving.arms import Shown
-from ..serving.list_kinds import KINDS
-from ..serving.placements import PERSONAL, Placement, fill, whole
-from ..serving.reordering import reorder
-from ..serving.request import NO_FILTERS
-from .call import Call, Reply
-from .list_json import render
-from .service import Service
+from ...artifacts.served_log import Answered, Trial
+from ...serving import Answer, Engine, Filters, Request
+from ...serving.arms import Shown
+from ...serving.list_kinds import KINDS
+from ...serving.placements import PERSONAL, Placement, fill, whole
+from ...serving.reordering import reorder
+from ...serving.request import NO_FILTERS
+from ..call import Call, Reply
+from ..list_json import render
+from ..service import Service
 
 PUBLIC = b"public, max-age=30"
 _LOGGED = 200  # items of one answer

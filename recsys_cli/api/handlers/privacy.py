@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.choices import RESTRICTED, Choice, change, hash_of
-from ..artifacts.orders import ERASE, ERASE_SHOP, EXPORT, put
-from ..durable_files import private_dir, write_atomic
-from ..errors import InputError, Refused
-from ..identity import pseudonym
-from ..serving.live_events import customer_key
-from .call import Call, Reply
-from .service import Service
+from ...artifacts.choices import RESTRICTED, Choice, change, hash_of
+from ...artifacts.orders import ERASE, ERASE_SHOP, EXPORT, put
+from ...durable_files import private_dir, write_atomic
+from ...errors import InputError, Refused
+from ...identity import pseudonym
+from ...serving.live_events import customer_key
+from ..call import Call, Reply
+from ..service import Service
 
 SHOPIFY, OURS, STAMP = b"x-shopify-hmac-sha256", b"x-recsys-hmac-sha256", b"x-recsys-timestamp"
 _OTHER_TOPIC = "The signed body is of another topic.", "Send each topic to the address of its own name."
