@@ -125,7 +125,7 @@ def _array(source: Source) -> Objects:
 
 def _invalid(source: Source, e: Exception) -> InputError:
     what = str(e).strip().splitlines()[0].replace(f'in file "{source.path}"', "").replace(str(source.path), "the file")
-    what = " ".join(what.split("Malformed JSON", 1)[-1].strip(' "').rstrip(".").split())
+    what = " ".join(what.split("Malformed JSON", 1)[-1].strip(' ",').rstrip(".").split())
     return InputError(f"{source.path} is not valid JSON: {what[:200]}.", "Export it again; nothing was changed.")
 
 
