@@ -52,7 +52,7 @@ _USER = _f(
     "customer_unique_id household_id household_key",
     "customer user kunde client cliente buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
-    "billing_email_address kunden_email",
+    "billing_email_address kunden_email kunde_email customer_email_address",
     "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
     "client_cookie distinct_id",
     required=True,
@@ -64,9 +64,10 @@ _ITEM = _f(
     "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber item_number itemnumber listing_id codice_articolo",
-    "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin itemsku product_view_sku",
+    "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin itemsku product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
-    "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id model",
+    "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id item_variation_id variation_id "
+    "model",
     required=True,
 )
 
@@ -79,7 +80,8 @@ EVENT_FIELDS = (
         "timestamp time_stamp event_time event_timestamp order_date orderdate order_date_time invoice_date invoicedate "
         "purchase_date created_at bestelldatum auftragsdatum date_commande fecha_pedido data_ordine occurred_at "
         "datetime date_time order_time transaction_date transaction_time transaction_dt t_dat purchase_timestamp "
-        "order_purchase_timestamp sale_date sales_date date_created order_created placed_at",
+        "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
+        "create_date date_purchased ordered_at",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created",
         required=True,
@@ -89,7 +91,8 @@ EVENT_FIELDS = (
         "whole",
         "quantity menge anzahl cantidad quantite quantita aantal ilosc antal",
         "qty_ordered units count pieces stueck stk amount_of_units quantity_shipped quantity_ordered "
-        "quantity_purchased product_quantity product_qty item_quantity lineitem_quantity qty_sold sold_qty",
+        "quantity_purchased product_quantity product_qty item_quantity artikel_menge "
+        "lineitem_quantity qty_sold sold_qty",
     ),
     _f(
         "event_type",
@@ -301,7 +304,8 @@ def in_utc(name: str) -> bool:
 
 def tier_of(field: Field, name: str) -> int | None:
     """How telling this column name is for the field: 0 its own name, then the tiers; None not at all."""
-    squeezed = name.replace("_", "")
+    # osCommerce and its heirs name columns after their tables: `products_quantity`.
+    squeezed = re.sub("^(order|product|customer)s_", r"\1_", name).replace("_", "")
     return next((tier for tier, names in enumerate(_squeezed(field.names)) if squeezed in names), None)
 
 

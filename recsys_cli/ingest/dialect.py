@@ -152,6 +152,10 @@ def _delimiter(lines: Sequence[str]) -> str:
     """The delimiter by which most lines have the same number of fields, and many of them."""
     best, best_score = ",", 0.0
     for candidate in (*DELIMITERS.values(), *SEVERAL):
+        if candidate[0] == candidate[-1] and len(candidate) == 2:
+            alone = re.compile(f"(?<!{re.escape(candidate[0])}){re.escape(candidate[0])}(?!{re.escape(candidate[0])})")
+            if sum(bool(alone.search(line)) for line in lines) * 2 > len(lines):
+                continue  # `a;;b;c` has an empty field
         widths = [len(row) for row in rows_of(lines, Dialect(candidate), 200)]
         if not widths:
             continue

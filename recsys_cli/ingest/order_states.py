@@ -31,7 +31,8 @@ NEVER_PAID = (
     r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)"
 )
 SOLD = (
-    r"complet|paid|bezahlt|pay[eé]|processing|in bearbeitung|shipped|versand|verschickt|geliefert|zugestellt|deliver"
+    r"complet|paid|bezahlt|pay[eé]|processing|in bearbeitung|shipped|versand|versendet"
+    r"|verschickt|geliefert|zugestellt|deliver"
     r"|livr|expédi|enviad|entregad|spedit|consegnat|verzonden|geleverd|betaald|voltooid|afgerond|abgeschlossen|closed"
     r"|fulfilled|done|erledigt|fertig|^ok$|success|termin|finali[sz]|preparation|préparation|en cours|en proceso"
     r"|elaborazione|captured|authorized|settled|approved|accepted|accept|confirmed|bestätigt|confirm|pagad|pagat"

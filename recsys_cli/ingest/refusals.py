@@ -110,7 +110,16 @@ def _named_but_none(source: Source, field: Field, taken: set[int]) -> str:
 def missing(source: Source, kind: str, field: Field, taken: set[int]) -> InputError:
     """No column is known as a field that is needed."""
     names = source.columns
-    guess = next((i for i in range(len(names)) if i not in taken and looks_like(field, source, i)), None)
+    guess = next(
+        (
+            i
+            for i in range(len(names))
+            if i not in taken
+            and looks_like(field, source, i)
+            and (field.value != "time" or _are_times(source.texts(i)))
+        ),
+        None,
+    )
     example = shlex.quote(names[guess]) if guess is not None else "COLUMN"
     return InputError(
         f"{source.path} has no column that is known as {field.name}; it has: {listed(names)}."

@@ -177,6 +177,37 @@ def test_times_that_say_they_are_of_greenwich(settings: Settings, rows: Rows, tm
     assert rows("SELECT DISTINCT ts FROM events") == [(1751364000,)]
 
 
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        (
+            "orders_id|customers_id|date_purchased|products_id|products_quantity|orders_status\n"
+            "1|7|2025-03-01 10:00:00|9|2|3\n",
+            {"user_id": "customers_id", "item_id": "products_id", "ts": "date_purchased", "qty": "products_quantity"},
+        ),
+        (
+            "Bestellnummer;Bestelldatum;Kunde Email;Artikel SKU;Artikel Menge\nB1;01.03.2025 10:00;c@x.de;BB1;1\n",
+            {"user_id": "Kunde Email", "item_id": "Artikel SKU", "ts": "Bestelldatum", "qty": "Artikel Menge"},
+        ),
+        (
+            "order-number\tordered_at\tbuyer-email\tsku\n1\t2025-03-01T10:00:00Z\tc@x.de\tAM1\n",
+            {"user_id": "buyer-email", "item_id": "sku", "ts": "ordered_at"},
+        ),
+        (  # an empty field in every row
+            "Datum;Transaktionsnummer;Filiale;Kundennummer;Artikelnummer;Preis\n01.03.2025 10:00;T1;;K1;A1;9,90\n"
+            "02.03.2025 10:00;T2;;K1;A2;9,90\n",
+            {"user_id": "Kundennummer", "item_id": "Artikelnummer", "ts": "Datum"},
+        ),
+    ],
+    ids=["xtcommerce", "billbee", "ordered_at", "empty-column"],
+)
+def test_columns_of_further_platforms(take: Take, tmp_path: Path, text: str, understood: dict[str, str]) -> None:
+    (tmp_path / "orders.csv").write_text(text)
+    file = take(tmp_path / "orders.csv")
+    assert understood.items() <= file.understood.items()
+    assert (file.kind, file.rejected) == ("events", 0)
+
+
 def test_an_example_of_two_readings_has_two(take: Take, tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     path.write_text("user_id,item_id,date\na,p,01/01/2026\na,q,03/04/2026\nb,p,05/06/2026\n")
