@@ -52,9 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _ctrl_c() -> None:
-    """Commands that tests start can be interrupted, also where the tests run in the background and cannot be."""
+    """Commands that tests start can be interrupted, also where the tests run in the background and cannot be.
+
+    Before each test: a command that ran in this process leaves Ctrl-C ignored, which every later child would inherit.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -48,11 +48,13 @@ def asked(shop: Shop, *people: str, answer: bytes) -> tuple[str, int]:
     command = [sys.executable, "-m", "recsys_cli", "gdpr", "delete", *people, *shop.flags()]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
         os.close(theirs)
-        said, typed = b"", False
+        said, typed, silent = b"", False, 0
         while True:
             # A signal that comes just before the command reads is seen by nobody, as on any terminal: press again.
-            if typed and answer == b"\x03" and not select.select([ours], [], [], 5)[0]:
-                process.send_signal(2)
+            if typed and not select.select([ours], [], [], 5)[0]:
+                silent += 1
+                if silent > 12 or answer == b"\x03":
+                    process.send_signal(2 if silent <= 12 else 9)
                 continue
             try:
                 more = os.read(ours, 4096)
