@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import (
@@ -148,8 +149,9 @@ def observe_report(report: dict[str, Any]) -> None:
 
 
 def render() -> bytes:
-    """The text that Prometheus reads, over all processes."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    """The text that Prometheus reads, over all processes; of this one alone where somebody removed their folder."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None or not Path(folder).is_dir():
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -13,7 +13,8 @@ import pytest
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version
 from recsys_cli.artifacts.shop_id import OtherShop, has_owner
 from recsys_cli.backup import backup
-from recsys_cli.errors import NoModel, StoreMissing
+from recsys_cli.errors import NoModel, StoreError, StoreMissing
+from recsys_cli.identity import secret_path
 from recsys_cli.restore import restore
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
@@ -136,3 +137,15 @@ def test_the_first_version_already_knows_its_shop(artifacts: Artifacts, values: 
         pass
     with pytest.raises(OtherShop, match="different shops"):
         run_pass(store, artifacts, other)
+
+
+def test_the_advice_for_a_lost_key_works(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    backup(shop, artifacts, tmp_path / "saved")
+    secret_path(values.db).unlink()
+    with pytest.raises(StoreError, match="key file") as refused:
+        run_pass(shop, artifacts, values)
+    assert "Copy store/shop.duckdb.key from a backup" in str(refused.value.hint)
+    shutil.copy(tmp_path / "saved" / "store" / "shop.duckdb.key", secret_path(values.db))
+    assert run_pass(shop, artifacts, values).taken.events == 1
