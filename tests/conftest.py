@@ -18,6 +18,8 @@ from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
+# Tests start a thousand commands: each would compile the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 SHARED = ROOT.parent / "shared"
 
 # The same examples in every run. RECSYS_HYPOTHESIS=search looks for new ones.

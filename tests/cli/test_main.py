@@ -189,7 +189,7 @@ def test_ctrl_c_in_the_middle_of_a_file_is_no_fault_of_the_file(tmp_path: Path) 
     rows = [f"u{n % 999},i{n % 77},{1_700_000_000 + n}" for n in range(300_000)]
     (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,ts", *rows]))
     codes = []
-    for wait in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9):
+    for wait in (0.0, 0.1, 0.3, 0.5, 0.8):
         command = [*COMMAND, "ingest", "events.csv", "--db", f"{wait}.duckdb"]
         taking = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert taking.stderr is not None

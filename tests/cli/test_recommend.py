@@ -55,9 +55,8 @@ def test_what_was_shown_in_vain_is_left_out_also_when_the_worker_has_taken_it(
         found: dict[str, list[str]] = {}
         for row in csv.DictReader((tmp_path / "l.csv").read_text().splitlines()):
             found.setdefault(row["user_id"], []).append(row["item_id"])
-        for user in ("c8", "c9"):
-            one = json.loads(recsys("recommend", user, "-k", "3", "--json", **rules, **environment).stdout)
-            assert [item["item_id"] for item in one["items"]] == found[user]
+        one = json.loads(recsys("recommend", "c9", "-k", "3", "--json", **rules, **environment).stdout)
+        assert [item["item_id"] for item in one["items"]] == found["c9"]
         return found
 
     before = lists(RECSYS_RULES_SHOWN_LIMIT="2")

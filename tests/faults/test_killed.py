@@ -17,7 +17,7 @@ import pytest
 from .crash_at import COUNTED
 from .harness import Shop
 
-KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "4"))  # bench_faults.py asks for 200
+KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "3"))  # bench_faults.py asks for 200
 SMALL = ("--set", "factors=8", "--set", "iterations=5")
 NAMES = ("ingest", "watch", "worker", "train", "serve", "delete", "backup", "restore", "rollback", "prune")
 
