@@ -69,8 +69,8 @@ class Backup:
     kept_out
         People who were erased since it was made and stayed erased.
     list_missing
-        Where the list of erased people would have been; empty when it was there. Without it, whoever was erased since
-        the backup is back.
+        Where the list of erased people would have been; empty when it was there. Without it, people who were erased
+        since the backup are back.
     versions
         How many versions there are now, in the backup or where it was put back.
     damaged

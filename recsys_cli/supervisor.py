@@ -52,7 +52,7 @@ class LoopState:
 
     @property
     def words(self) -> str:
-        """How it is going, for whoever asks."""
+        """How it is going, for people."""
         if self.failures:
             times = "once" if self.failures == 1 else f"{self.failures} times in a row"
             return f"failed {times}: {self.error}"

@@ -108,7 +108,7 @@ class LiveSettings:
         self._source = source
         self._log = log
         self._seen = self._stamp()
-        self._before: dict[str, Any] | None = None
+        self._before = self._waiting_at_start()
 
     def look(self) -> Rules | None:
         """Take up a change of the file (one `stat` where there is none); the rules, if it was taken. Never raises."""
@@ -128,8 +128,14 @@ class LiveSettings:
         self._tell_what_waits(settings)
         return rules
 
+    def _waiting_at_start(self) -> dict[str, Any] | None:
+        try:
+            return None if self._source is None else _waiting(self._source.read())
+        except RecsysError:  # changed since the server read it: the next look tells
+            return None
+
     def _tell_what_waits(self, settings: Settings) -> None:
-        now = {name: value for name, value in as_values(settings).items() if not name.startswith(_AT_ONCE)}
+        now = _waiting(settings)
         if self._before is not None and now != self._before:
             changed = sorted(name for name in now if now[name] != self._before.get(name))
             self._log("settings_wait_for_a_restart", settings=changed)
@@ -143,6 +149,11 @@ class LiveSettings:
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _waiting(settings: Settings) -> dict[str, Any]:
+    """The settings that wait for a restart, by name."""
+    return {name: value for name, value in as_values(settings).items() if not name.startswith(_AT_ONCE)}
 
 
 def misfits(settings: Settings, path: Path) -> list[RecsysError]:

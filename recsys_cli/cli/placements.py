@@ -57,6 +57,8 @@ def check_all(
     path = settings_file(config, db)
     _, found = check(run.settings, path)
     wrong = misfits(run.settings, path)
+    for error in wrong[1:]:
+        run.waiting(str(error))
     if wrong:
         raise wrong[0]
 
@@ -109,15 +111,15 @@ def _preview(run: Run, placement: Placement, asked: Request, of_user: dict[str, 
     request = placement.request(asked, of_user)
     answer = fill(engine, placement, request)
     rows = engine.describe(answer)
-    title = placement.title or answer.title or placement.name
+    title = placement.title or answer.title
 
     def render(out: Console) -> None:
         if rows:
-            out.print(item_table(title, rows))
+            out.print(item_table(title or placement.name, rows))
         else:
             out.print(f"{placement.name} shows no items here.", highlight=False, markup=False)
 
-    run.emit({"placement": placement.name, "title": placement.title, "version": engine.version, "items": rows}, render)
+    run.emit({"placement": placement.name, "title": title, "version": engine.version, "items": rows}, render)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

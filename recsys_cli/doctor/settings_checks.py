@@ -21,6 +21,7 @@ from ..publishing.train import choose
 from ..serving.campaigns import Campaign
 from ..serving.placements import Placement
 from ..settings import Settings
+from ..settings_sources import settings_file
 from ..store.figures import TargetFigures
 from ..tuning.auto import AUTO
 from .findings import BROKEN, HINT, WARNING, Finding
@@ -98,7 +99,7 @@ def _misfits(settings: Settings) -> list[Finding]:
     if not settings.placements and not settings.rules.campaigns:
         return []
     try:
-        wrong = misfits(settings, Path("recsys.toml"))
+        wrong = misfits(settings, settings_file(None, settings.db))
     except (NoModel, UsageError):  # there is nothing to fit yet; what cannot be read is told above
         return []
     return [Finding("filter", WARNING, e.message, e.hint) for e in wrong]

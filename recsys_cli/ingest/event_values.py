@@ -11,7 +11,7 @@ from .value_parsing import quote
 EVENT_WORDS = {
     "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra order_completed "
     "placed_order ordered_product ecommerce_order ecommerceorder completed_order product_purchased order_placed "
-    "buying paid payment checkout_completed",
+    "buying paid checkout_completed",
     "view": "page_view pageview view_item product_view viewed detail visit product_viewed viewed_product action "
     "detail_view item_view productview view_product views read",
     "cart": "add_to_cart addtocart cart_add add_cart basket add_to_basket product_added added_to_cart "

@@ -6,17 +6,16 @@ it does not fit, onto the disk.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from ..durable_files import draft_dir, scratch_elsewhere
 from ..errors import InputError
 from .columns import EVENTS, plain
 from .json_objects import connect_scratch
@@ -168,9 +167,10 @@ class _Tables:
     def connection(self, broken: list) -> duckdb.DuckDBPyConnection:  # type: ignore[type-arg]
         """With the tables `lines` and `heads`."""
         if self._con is None:
-            folder = tempfile.mkdtemp(prefix="recsys-joined-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self._con = connect_scratch(self.lines, Path(folder))
+            held = ExitStack()
+            weakref.finalize(self, held.close)
+            # A draft, which the next command sweeps if this one is killed: customers may be spilled there.
+            self._con = connect_scratch(self.lines, held.enter_context(draft_dir(*scratch_elsewhere())))
             for name, source in (("lines", self.lines), ("heads", self.head)):
                 self._con.register("rows_of_file", source.batches(range(len(source.columns))))
                 self._con.execute(f"CREATE TABLE {name} AS SELECT * FROM rows_of_file")

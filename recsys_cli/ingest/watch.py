@@ -11,6 +11,7 @@ descriptor: a link that is put in its place leads nowhere.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import time
@@ -31,6 +32,7 @@ from .import_report import FileReport
 from .pipeline import Request, StrictRefusal, ingest
 
 ASIDE = "set-aside"
+_MOST_LINKS = 100  # that are named: a stranger may put any number there
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart", ".swp", "~")
 
 
@@ -64,7 +66,7 @@ class Folder:
     seen
         Name to size, time and inode of what was taken; a file that changed is looked at again.
     links
-        Names of the links that lie there, which are not followed.
+        Names of the links that lie there, which are not followed; the first of many.
     """
 
     path: Path
@@ -84,7 +86,8 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"There is no folder {self.path} to watch.", "Make it, or name another.") from None
         found: list[tuple[int, Path]] = []
-        self.links = [printable(e.name) for e in entries if e.is_symlink() and e.name != ASIDE]
+        links = (printable(e.name) for e in entries if e.is_symlink() and e.name != ASIDE)
+        self.links = list(itertools.islice(links, _MOST_LINKS))
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
                 continue

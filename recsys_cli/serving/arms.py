@@ -13,7 +13,6 @@ from ..errors import NotFound, UsageError
 from ..settings import table
 from ..typed_values import typed
 from .engine import Engine
-from .filter_tree import FilterError
 from .placements import Placement, Placements, fill
 from .request import Answer, Request
 
@@ -172,7 +171,7 @@ class Comparison:
             return None
         try:
             return _in_codes_of(engine, fill(other, place, place.request(request, dict(request.filters.user))))
-        except (UsageError, FilterError):  # its filter asks for something of the customer that this page does not send
+        except UsageError:  # its filter asks for something of the customer that this page does not send
             return None
 
 

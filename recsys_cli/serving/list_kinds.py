@@ -30,6 +30,8 @@ class ListKind:
         Parameters of the request of which it must have at least one; none for lists that can do without.
     alone
         Nothing fills it up unless the shop says so: under "Buy again" popular items would be untrue.
+    tells
+        It shows or names what the customer bought or viewed. A page gets it only where a placement of the shop says so.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ListKind:
     make: Callable[[Engine, Request], Answer]
     needs: tuple[str, ...] = ()
     alone: bool = False
+    tells: bool = False
 
     def has_what_it_needs(self, request: Request) -> bool:
         """Whether it can be made for this request."""
@@ -142,13 +145,22 @@ _ALL = (
         (ITEM,),
         alone=True,
     ),
-    ListKind("buy-again", "What this customer buys regularly and is due again.", customer_lists.buy_again, alone=True),
-    ListKind("viewed", "What this customer or guest viewed last.", customer_lists.recently_viewed, alone=True),
+    ListKind(
+        "buy-again",
+        "What this customer buys regularly and is due again.",
+        customer_lists.buy_again,
+        alone=True,
+        tells=True,
+    ),
+    ListKind(
+        "viewed", "What this customer or guest viewed last.", customer_lists.recently_viewed, alone=True, tells=True
+    ),
     ListKind(
         "because",
         "What goes with one of this customer's last purchases, which the title names.",
         customer_lists.because,
         alone=True,
+        tells=True,
     ),
     ListKind(
         "new-for-you",

@@ -11,6 +11,7 @@ import orjson
 from msgspec import UNSET
 
 from ...artifacts.served_log import Answered, Trial
+from ...errors import Refused
 from ...serving import Answer, Engine, Filters, Request
 from ...serving.arms import Shown
 from ...serving.list_kinds import KINDS
@@ -75,6 +76,11 @@ def recommend(service: Service, call: Call) -> Reply:
         call.query["k"] = placement.k if placement is not None else _COUNT
     if call.caller.names(user_id, call.query["user_token"]):
         call.query["explain"] = False  # reasons name purchases, and anybody may sit in front of a page
+        if placement is not None and placement.kind.tells and not placement.name:
+            raise Refused(
+                f"A page's key cannot ask for the kind {placement.kind.name}: it tells what the customer did.",
+                "Name a placement of recsys.toml that has it, and show that to customers who are logged in.",
+            )
     request = _personal(call.query, user_id, call.query["session_id"])
     if call.query["item_id"] is not None:
         request = replace(request, item_id=call.query["item_id"])
