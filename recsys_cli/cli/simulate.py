@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.text import Text
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 _NAMES = 20  # columns that names of ways get
+_CATEGORIES = 8  # that are shown, of what was bought most
 _MOST_BESIDE = 5  # ways whose categories stand beside each other on 80 columns
 _LEGEND = (
     "hit rate: customers who bought something of their list. revenue touched: what they paid for it; share: of all "
@@ -131,7 +133,7 @@ def _places(ways: Sequence[Mapping[str, Any]]) -> Table:
 
 def _categories(ways: Sequence[Mapping[str, Any]], bought: Mapping[str, float]) -> Table:
     table = _grid(["places by category", "bought", *(way["name"] for way in ways)])
-    for name, share in bought.items():
+    for name, share in islice(bought.items(), _CATEGORIES):
         cells = [f"{way['categories'].get(name, 0.0):.1%}" for way in ways]
         table.add_row(*(Text(c) for c in [name or "(none)", f"{share:.1%}", *cells]))
     return table

@@ -50,7 +50,6 @@ from ..store.sales import bought_between
 from .off_policy import read_log
 
 _FILLERS = ("popular", "catalogue", "category")  # sources of what is there because nothing better is known
-_CATEGORIES = 8
 
 
 @dataclass(frozen=True)
@@ -378,7 +377,7 @@ class _Figures:
         code = self._categories.indices.fill_null(len(names)).to_numpy()[items]
         sums = np.bincount(code, weights=weight, minlength=len(names) + 1)
         whole = max(float(sums.sum()), 1e-12)
-        best = np.argsort(-sums, kind="stable")[:_CATEGORIES]
+        best = np.argsort(-sums, kind="stable")
         return {([*names, ""])[n]: round(float(sums[n] / whole), 6) for n in best if sums[n] > 0}
 
     def _interval(self, values: NDArray[np.float64]) -> dict[str, float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Artifacts
 from recsys_cli.errors import NotEnoughData, NotFound, UsageError
 from recsys_cli.evaluation.bench import Recipe
-from recsys_cli.experiments.simulation import Question, simulate
+from recsys_cli.experiments.simulation import Question, _Figures, simulate
 from recsys_cli.publishing.train import train
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
@@ -125,6 +126,13 @@ def test_places_by_category_and_of_what_has_sold_out_since(found: dict[str, Any]
     assert served["sold_out_share"] == pytest.approx(1 / SIZE, abs=0.03)
     assert served["fallback_share"] == 0.0
     assert way(found, "rules:in_stock_only=false")["hit_rate"] == served["hit_rate"]
+
+
+def test_no_category_is_left_out_however_many_there_are() -> None:
+    figures = _Figures.__new__(_Figures)
+    figures._categories = pa.array([f"c{n}" for n in range(30)]).dictionary_encode()
+    shares = figures._by_category(np.arange(30), np.ones(30))
+    assert shares == pytest.approx({f"c{n}": 1 / 30 for n in range(30)}, abs=1e-6)
 
 
 def test_the_log_with_places_exchanged_by_chance_tells_of_clicks(found: dict[str, Any]) -> None:
