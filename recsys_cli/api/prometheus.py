@@ -38,6 +38,13 @@ LAG = Histogram(
     "Time from an event's acknowledgement to its effect in a process.",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5),
 )
+_FINE = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+STEP_SECONDS = Histogram(
+    "recsys_step_seconds",
+    "Time of each step of a personal list, of up to 1,000 lists a second.",
+    ["step"],
+    buckets=_FINE,
+)
 RANKER_SECONDS = Histogram("recsys_ranker_seconds", "Time the ranker took for a list.", buckets=_BUCKETS)
 RANKER_LATE = Counter("recsys_ranker_late", "Lists in the model's order because the ranker's time was up.")
 SWAPS = Counter("recsys_version_swaps", "Versions taken into service, over all processes.")
@@ -124,6 +131,13 @@ def observe_answer(route: str, source: str, fallback: bool) -> None:
     _bound_answer(route, source).inc()
     if fallback:
         FALLBACKS.labels(route).inc()
+
+
+def observe_steps(done: list[dict[str, float]]) -> None:
+    """Count the steps of some lists, see `serving.stopwatch`."""
+    for spent in done:
+        for step, seconds in spent.items():
+            STEP_SECONDS.labels(step).observe(seconds)
 
 
 MOST_PLACES = 50  # labels of placement and arm together; what is beyond, the least seen, is counted as "other"

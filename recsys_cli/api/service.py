@@ -193,6 +193,7 @@ class Service:
             prometheus.SERVED.version = self.live.ready().version
             prometheus.VERSION_AGE.set(self.live.created_at)
             prometheus.WORKER_AGE.set(time.time() - self.live.created_at)
+            prometheus.observe_steps(self.live.engine.watch.take())
             times, late = self.live.engine.second.take_counts()
             for seconds in times:
                 prometheus.RANKER_SECONDS.observe(seconds)

@@ -66,7 +66,7 @@ class Engine:
         self.trained = loaded.trained
         self.overlay = overlay
         self.rules = rules
-        self.second = loaded.second
+        self.second, self.watch = loaded.second, loaded.second.watch
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
         self.retrieval = Retrieval(bundle, model, loaded.index, self.catalogue)
@@ -136,8 +136,12 @@ class Engine:
 
     def recommend(self, request: Request) -> Answer:
         """The best items for the visitor; popular ones, labelled as a fallback, where nothing personal is known."""
+        self.watch.start()
         person = self.people.find(request)
-        return self.answer(self._pick(person, request), request, known=len(person.past) > 0, person=person)
+        self.watch.lap("visitor")
+        picker = self._pick(person, request)
+        self.watch.stop()
+        return self.answer(picker, request, known=len(person.past) > 0, person=person)
 
     def order(self, request: Request) -> list[int]:
         """Codes of the visitor's list from its top to the end of the page that is asked for."""
@@ -149,6 +153,7 @@ class Engine:
         allowed = self.catalogue.allowed(request.filters)
         skip = self._not_again(person, request, rules)
         want = request.offset + request.k
+        self.watch.lap("filters")
         if not (rules.shape or self._has_campaigns or person.fresh or person.basket or person.disliked):
             picker = Picker(want, skip)
             picker.take(self._best(person, request, allowed, skip), self.model.name, False)
@@ -171,14 +176,19 @@ class Engine:
         ranked = self._ranked(person, request, allowed, skip)
         if ranked is not None:
             yield from zip(ranked[0].tolist(), ranked[1].tolist(), strict=True)
-        yield from self.retrieval.by_model(person, allowed, request.offset + request.k + len(skip))
+        self.watch.lap("rules")
+        found = self.retrieval.by_model(person, allowed, request.offset + request.k + len(skip))
+        self.watch.lap("candidates")
+        yield from found
 
     def _candidates(self, person: Person, request: Request, allowed: Allowed, skip: set[int], depth: int) -> Scored:
         """The model's best for somebody, in the ranker's order where it is on."""
         ranked = self._ranked(person, request, allowed, skip)
         if ranked is not None and len(ranked[0]) >= depth:
             return ranked[0][:depth], ranked[1][:depth]
+        self.watch.lap("rules")
         found = self.retrieval.candidates(person, allowed, depth)
+        self.watch.lap("candidates")
         return found if ranked is None else followed_by(ranked, found)
 
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
@@ -435,4 +445,6 @@ class Engine:
             answer.stages = picker.stages(allowed.count, len(self.catalogue), unknown)
             if person is not None and request.ranked:
                 self.second.tell(answer, person, self.bundle, self.model, self.people.now)
+            if person is not None:
+                answer.stages.append({"stage": "time", "ms": self.watch.milliseconds()})
         return answer

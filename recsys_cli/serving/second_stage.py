@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -26,6 +25,7 @@ from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
 from .request import Answer, Request
 from .retrieval import Scored
+from .stopwatch import Stopwatch
 from .visitor import People, Person
 
 _ROWS = 256  # customers ordered at a time
@@ -51,6 +51,8 @@ class SecondStage:
         Lists that it has ordered, and those that were served in the first stage's order because time was up.
     seconds
         Of the last list that was ordered.
+    watch
+        Of the engine that it belongs to.
     """
 
     table: ItemTable | None = None
@@ -60,6 +62,7 @@ class SecondStage:
     ordered: int = 0
     late: int = 0
     seconds: float = 0.0
+    watch: Stopwatch = field(default_factory=Stopwatch)
     _times: list[float] = field(default_factory=list)
 
     @classmethod
@@ -126,22 +129,24 @@ class SecondStage:
         kept = person.ranked
         if kept is not None and kept[0] == (allowed.number, kind, now // 3600):
             return kept[1], kept[2]
+        self.watch.lap("filters")
         moment = max(bundle.now, int(person.past.ts.max()))
         mask = allowed.mask.copy()
         if kind == NEW:
             mask[owned.indices] = False
         found = Opinions.of(model, histories, moment)
-        begin = time.perf_counter()  # from here on: without a ranker the first stage would have scored as well
+        self.watch.lap("candidates")  # without a ranker the first stage would have scored as well
         block = best_of(found, PeopleView(histories, self.table, now), owned, mask)
         values = block.values(self.ranker.names)
-        if (time.perf_counter() - begin) * 1000 > self.budget:
+        spent = self.watch.lap("features")
+        if spent * 1000 > self.budget:
             self.late += 1
             return None
         best, scores = self.ranker.order(block, values)
         codes = block.item[best]
         person.ranked = ((allowed.number, kind, now // 3600), codes, scores)
         self.ordered += 1
-        self.seconds = time.perf_counter() - begin
+        self.seconds = spent + self.watch.lap("trees")
         if len(self._times) < _TIMES:
             self._times.append(self.seconds)
         return codes, scores

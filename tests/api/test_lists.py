@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from recsys_cli.serving.stopwatch import STEPS
+
 
 def ids(body: Any) -> list[str]:
     return [item["item_id"] for item in body["items"]]
@@ -47,6 +49,19 @@ def test_reasons_and_stages(server: Any) -> None:
     assert ids(body)[0] == "t1"
     assert "orders" in body["items"][0]["reason"] or "basket" in body["items"][0]["reason"]
     assert body["stages"][0]["stage"] == "filters"
+
+
+def test_the_time_of_the_steps(server: Any) -> None:
+    """In the reasons of one list, and as histograms of all."""
+    body = server.get("/recommend", user_id="c7", k=5, explain="true", exclude="d2")
+    told = next(stage["ms"] for stage in body["stages"] if stage["stage"] == "time")
+    assert list(told) == list(STEPS)
+    assert told["candidates"] > 0
+    assert told["rules"] > 0
+    assert all(0 <= ms < 10_000 for ms in told.values())
+    text = server.http.get("/metrics").text
+    for step in ("visitor", "filters", "candidates", "rules"):
+        assert f'recsys_step_seconds_count{{step="{step}"}}' in text
 
 
 def test_rules_of_a_request(server: Any) -> None:
