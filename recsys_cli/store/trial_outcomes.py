@@ -90,10 +90,13 @@ def duels(con: duckdb.DuckDBPyConnection, experiment: str) -> dict[str, int]:
 def arms_of(con: duckdb.DuckDBPyConnection, experiment: str, since: int) -> dict[str, dict[str, Any]]:
     """How each arm answered: lists, share of fallbacks, seconds that 19 of 20 lists took at most, different items."""
     rows = con.execute(
-        """SELECT arm, count(DISTINCT request_id), sum(fallbacks) / greatest(sum(len(items)), 1),
-                  quantile_cont(seconds, 0.95), (SELECT count(DISTINCT i) FROM served s, unnest(s.items) t(i)
-                    WHERE s.experiment = $1 AND s.arm = served.arm AND s.ts >= $2)
-           FROM served WHERE experiment = $1 AND ts >= $2 GROUP BY arm""",
+        """WITH mine AS (SELECT coalesce(arm, '') AS arm, request_id, fallbacks, items, seconds FROM served
+                         WHERE experiment = $1 AND ts >= $2),
+                different AS (SELECT arm, count(DISTINCT item) AS n FROM (SELECT arm, unnest(items) AS item FROM mine)
+                              GROUP BY arm)
+           SELECT arm, count(DISTINCT request_id), sum(fallbacks) / greatest(sum(len(items)), 1),
+                  quantile_cont(seconds, 0.95), coalesce(any_value(n), 0)
+           FROM mine LEFT JOIN different USING (arm) GROUP BY arm""",
         [experiment, since],
     ).fetchall()
-    return {arm or "": {"lists": n, "fallbacks": f, "seconds": s, "items": i} for arm, n, f, s, i in rows}
+    return {arm: {"lists": n, "fallbacks": f, "seconds": s, "items": i} for arm, n, f, s, i in rows}

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
+
+import httpx
 
 from recsys_cli.artifacts import Artifacts, Spool, running
 from recsys_cli.artifacts.running import INTERLEAVED, Experiment
 from recsys_cli.experiments.sales_report import make_report
 from recsys_cli.store import Store
+from recsys_cli.store.attribution import Windows, attribute
 from recsys_cli.updates.drain import drain, drain_served
 
 
@@ -45,6 +52,51 @@ def test_from_the_answer_to_the_sale(start: Callable[..., Any], shop: Any) -> No
     assert {row[0] for row in rows} == {a["request_id"] for a in answers}
     totals = make_report(store, artifacts, shop.settings, 2)["totals"]
     assert (totals["seen"], totals["clicks"], totals["orders"], totals["revenue"]) == (12, 4, 4, 30.0)
+
+
+def visit(url: str, key: str, name: str, acknowledged: list[tuple[str, str, str]]) -> None:
+    """Ask for lists and report what was seen, until the server is gone; notes what it has acknowledged."""
+    with httpx.Client(base_url=url, headers={"x-api-key": key}, timeout=60.0) as http:
+        try:
+            for number in range(10_000):
+                session = f"{name}-{number}"
+                answer = http.get("/recommend", params={"session_id": session, "k": 3}).json()
+                shown = [(session, answer["request_id"], item["item_id"]) for item in answer["items"]]
+                rows = [
+                    {"session_id": s, "request_id": r, "item_id": i, "event_type": "impression"} for s, r, i in shown
+                ]
+                if http.post("/events", json={"events": rows}).status_code == 202:
+                    acknowledged += shown
+        except httpx.TransportError:
+            return
+
+
+def test_a_server_killed_under_load_has_lost_no_impression(start: Callable[..., Any], shop: Any) -> None:
+    """kill -9 in the middle of what four visitors do; then the worker's command, then the store."""
+    server = start()
+    acknowledged: list[tuple[str, str, str]] = []
+    visitors = [Thread(target=visit, args=(server.url, server.key, f"v{n}", acknowledged)) for n in range(4)]
+    for one in visitors:
+        one.start()
+    while len(acknowledged) < 300 and any(one.is_alive() for one in visitors):
+        time.sleep(0.001)
+    server.process.send_signal(signal.SIGKILL)
+    for one in visitors:
+        one.join()
+    assert len(acknowledged) >= 300
+    place = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
+    worker = [sys.executable, "-m", "recsys_cli", "update-worker", "--once", *place]
+    done = subprocess.run(worker, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Store(shop.settings.db, shop.settings.store).reading() as con:
+        attribute(con, 0, 2**40, Windows())
+        seen = con.execute("SELECT session_id, request_id, item_id, route FROM touch_seen").fetchall()
+        rows = con.execute("SELECT session_id, request_id, item_id FROM events WHERE event_type = 'impression'")
+        there = Counter(rows.fetchall())
+    assert not set(acknowledged) - there.keys()
+    assert max(there.values()) == 1
+    assert {row[:3] for row in seen} == there.keys()
+    assert {row[3] for row in seen} == {"/recommend"}  # each joined with its list
 
 
 def test_taken_once_however_often_the_worker_comes(start: Callable[..., Any], shop: Any) -> None:
