@@ -165,6 +165,9 @@ class IngestSettings:
          "przesyłka*", "karta podarunkowa*", "doprava*", "poštovné*", "dárkový poukaz*", "toimitus*", "lahjakortti*"),
         "Patterns of titles that are not products, on lines whose item id has fewer than four digits.",
     )  # fmt: skip
+    order_states: dict[str, str] = _s(
+        {}, "What the shop's own states of orders mean: state to paid, unpaid, cancelled or refunded, as with --state."
+    )
     nobody: tuple[str, ...] = _s(
         (), "Words that stand for no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
     )
@@ -184,7 +187,7 @@ class IngestSettings:
         "Platform whose exports are expected: auto finds out from the columns.",
         choices=(
             *("auto", "woocommerce", "shopify", "prestashop", "magento"),
-            *("shopware", "bigcommerce", "google", "ga4", "recsys"),
+            *("shopware", "bigcommerce", "square", "google", "ga4", "recsys"),
         ),
     )
     folder: str = _s("", "Folder whose new files every pass of the update worker takes; empty for none.")

@@ -57,6 +57,14 @@ def ingest(
         list[str] | None,
         typer.Option("--nobody", metavar="WORD", help="A customer's name that stands for nobody; repeatable."),
     ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE=MEANING",
+            help="What a state of orders means: paid, unpaid, cancelled, refunded; repeatable.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file that has a wrong row.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and change nothing.")] = False,
     replace_: Annotated[
@@ -135,6 +143,10 @@ def ingest(
         ingest__date_order=date_order,
         ingest__decimal=decimal,
     )
+    if state:
+        states = {**run.settings.ingest.order_states, **key_values(state)}
+        ingesting_as = replace(run.settings.ingest, order_states=states)
+        run = replace(run, settings=replace(run.settings, ingest=ingesting_as))
     if files == ["rejected"] and not Path("rejected").exists():
         rejected(run, export=export, clear=clear, reason=reason, limit=limit)
         return

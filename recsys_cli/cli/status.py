@@ -35,7 +35,7 @@ _LABELS = {
     "by_type": "events by type",
     "users": "customers",
     "guests": "guests (sessions)",
-    "rejected": "rejected rows",
+    "rejected": "rejected or left out",
     "catalogue": "items in the catalogue",
     "name": "version",
     "kind": "made by",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from ..artifacts import Version
+from ..ingest.checks import LEFT_OUT_FOR
 from ..schema import CART, CLICK, DAY, VIEW
 from ..store.figures import CatalogueFigures, EventFigures
 from .examination import Patient
@@ -217,14 +218,17 @@ def _rejected(p: Patient) -> list[Finding]:
     if p.figures is None or not p.figures.rejected:
         return []
     by_reason = p.figures.rejected
-    design = ("non_product", "unpaid", "part_of_line", "translation", "picture", "erased")
-    wrong = {name: n for name, n in by_reason.items() if name not in design}
+    wrong = {name: n for name, n in by_reason.items() if name not in LEFT_OUT_FOR}
     if not wrong:
         return []
     total, events = sum(wrong.values()), p.figures.events.events if p.figures.events else 0
     what = ", ".join(f"{n:,} {name}" for name, n in list(wrong.items())[:4])
     severity = WARNING if total > 0.05 * (events + total) else HINT
-    return [Finding("rejected", severity, f"{total:,} rows were rejected ({what}).", "Run: recsys ingest rejected")]
+    # `recsys status` counts both together.
+    left_out = sum(by_reason.values()) - total
+    also = f"; {left_out:,} more were left out, as rows that are not sales or products" if left_out else ""
+    sentence = f"{total:,} {'row was' if total == 1 else 'rows were'} rejected ({what}){also}."
+    return [Finding("rejected", severity, sentence, "Run: recsys ingest rejected")]
 
 
 def _events(p: Patient) -> list[Finding]:

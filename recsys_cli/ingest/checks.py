@@ -15,10 +15,15 @@ from ..settings import IngestSettings
 from ..store.erased_people import refusal
 from .columns import EVENTS, FIELDS, ITEMS, USERS
 from .number_parsing import currency_unknown
-from .order_states import UNPAID, state_of
+from .order_states import UNPAID, States
 from .value_parsing import quote
 
 REJECTED, LEFT_OUT = "rejected", "left out"
+# Reasons of rows with which nothing is wrong.
+LEFT_OUT_FOR = frozenset(
+    ("part_of_line", "translation", "picture", "order_head", "no_lines", "part_of_product", "test_order", "undecided",
+     "unpaid", "non_product", "erased")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class Check:
     severity: str = REJECTED
     names: str = ""
 
+    def __post_init__(self) -> None:
+        assert (self.severity == LEFT_OUT) == (self.name in LEFT_OUT_FOR), self.name
+
 
 @dataclass(frozen=True)
 class Context:
@@ -71,8 +79,8 @@ class Context:
         The database's, for recognising them.
     bare
         Number fields that are not written plainly, and the columns with what `number_parsing.bare_number` made of them.
-    platform
-        Whose export it is; empty when that is not known.
+    states
+        How the file tells how far orders got.
     slack
         Seconds by which times may be ahead of UTC: local times in a file, and no `ingest.timezone` to read them by.
         What an erased person bought that afternoon must not look like something they did after the erasure.
@@ -85,7 +93,7 @@ class Context:
     keep_out: Mapping[str, int]
     secret: str
     bare: Mapping[str, str] = field(default_factory=dict)
-    platform: str = ""
+    states: States = field(default_factory=States)
     slack: int = 0
 
 
@@ -144,7 +152,7 @@ def _own_rows(c: Context) -> list[Check]:
     if "lines" in c.has and c.kind == EVENTS:
         sentence = "It names no product: an order without lines, or a page view."
         found.append(Check("no_lines", sentence, "t_item_id IS NULL", "", LEFT_OUT))
-    if "item_type" in c.has and c.platform == "bigcommerce":
+    if "item_type" in c.has and c.states.platform == "bigcommerce":
         sentence = "It is an option or a rule of the product above."
         found.append(Check("part_of_product", sentence, "lower(t_item_type) <> 'product'", "item_id", LEFT_OUT))
     if "test_order" in c.has:
@@ -158,7 +166,7 @@ def _own_rows(c: Context) -> list[Check]:
 def _orders(c: Context) -> list[Check]:
     if c.kind != EVENTS or "status" not in c.has:
         return []
-    never = f"coalesce({state_of('t_status', c.platform)} = {quote(UNPAID)}, false)"
+    never = f"coalesce({c.states.sql('t_status')} = {quote(UNPAID)}, false)"
     return [Check("unpaid", "Its order was not paid for.", never, "status", LEFT_OUT)]
 
 

@@ -63,7 +63,7 @@ _ITEM = _f(
     "id",
     "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
-    "product_number productnumber item_number itemnumber listing_id codice_articolo",
+    "product_number productnumber articleordernumber item_number itemnumber listing_id codice_articolo",
     "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin itemsku product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
     "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id item_variation_id variation_id "
@@ -106,7 +106,8 @@ EVENT_FIELDS = (
         "orderid order_number order_no order_nr ordernumber invoice_no invoiceno invoice_id invoice_number "
         "bestellnummer auftragsnummer rechnungsnummer belegnummer transaction_id transactionid numero_commande "
         "numero_pedido increment_id amazon_order_id id_order",
-        "order invoice receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id",
+        "order invoice bonnummer kassenbon belegnr "
+        "receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id",
     ),
     _f(
         "session_id",
@@ -184,11 +185,13 @@ AIDS = (
         "text",
         (
             "status order_status orderstatus order_state order_status_name bestellstatus auftragsstatus",
-            "financial_status payment_status zahlungsstatus state_name current_state statut statut_commande estado "
+            "order_status_id id_order_state order_state_id status_id id_status financial_status payment_status "
+            "payment_status_id cleared zahlungsstatus state_name current_state statut statut_commande estado "
             "estado_pedido stato stato_ordine stan stav tila orderstatus_name status_name",
             "state",
         ),
     ),
+    Field("time_of_day", "text"),  # of times whose date stands in another column
     Field("test_order", "flag", ("test_order is_test test_mode", "test")),
     Field("refunded_qty", "number", ("refunded_quantity refunded_qty qty_refunded quantity_refunded",)),
     Field("line_total", "number"),  # price of all pieces of the line
@@ -197,7 +200,10 @@ AIDS = (
     Field(
         "title_of_line",
         "text",
-        ("item_name product_name lineitem_name title_of_line artikelbezeichnung", "description title name details"),
+        (
+            "item_name item_title product_name lineitem_name title_of_line artikelbezeichnung",
+            "description title name details",
+        ),
     ),
     Field("parent_line", "text"),  # filled on lines that only detail another line
     Field("cancelled_at", "text", ("cancelled_at canceled_at cancellation_date",)),
@@ -257,7 +263,9 @@ ABOUT: Mapping[str, str] = {
     "parent_id": "The product that it is a size or colour of.",
     "consent": "Whether lists may be made from what the customer did.",
     "status": "How far the order got: completed and paid lines are sales, cancelled and refunded ones refunds, unpaid "
-    "ones are left out. Understood in the languages of European shops.",
+    "ones are left out. Understood in the languages of European shops; what the shop's own words and numbers mean is "
+    "said with --state or `ingest.order_states`.",
+    "time_of_day": "The hour and minute, where `ts` has only the day.",
     "test_order": "Whether it is a test; such orders are left out.",
     "refunded_qty": "How many of the pieces came back.",
     "line_total": "Price of all pieces of the line.",

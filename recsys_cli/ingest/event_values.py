@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..schema import DISLIKE, EVENT_TYPES, LIKE, PURCHASE, REFUND
-from .order_states import BACK, state_of
+from .order_states import BACK, States
 from .value_parsing import quote
 
 EVENT_WORDS = {
@@ -49,7 +49,7 @@ def rated(start: float) -> str:
 def derived_events(
     has: Mapping[str, tuple[int, ...]],
     *,
-    platform: str = "",
+    states: States,
     cancelled: str = "",
     date: int | None = None,
     whole: str | None = None,
@@ -61,12 +61,14 @@ def derived_events(
     ----------
     has
         Fields that the file has.
+    states
+        How it tells how far orders got.
     cancelled
         SQL: the order's number says that it was cancelled; empty where none does.
     date, whole, ratings_from
         See `Understanding`: the time of all rows, their type, and from which rating on they are likes.
     """
-    back = [f"coalesce({state_of('t_status', platform)} = {quote(BACK)}, false)"] if "status" in has else []
+    back = [f"coalesce({states.sql('t_status')} = {quote(BACK)}, false)"] if "status" in has else []
     if "cancelled_at" in has:
         back.append("t_cancelled_at IS NOT NULL")
     if "qty" in has:

@@ -19,6 +19,7 @@ from .readers import Source
 from .recognition import (
     aid,
     candidates,
+    clock_beside,
     event_field,
     looks_like,
     rank_of,
@@ -65,7 +66,7 @@ def understand(source: Source, asked: Asked) -> Understanding:
     else:
         understood = _by_names(source, asked, said)
     if understood.kind == EVENTS:
-        understood = _told(source, understood, asked)
+        understood = _with_clock(source, _told(source, understood, asked))
         refuse_views_as_purchases(source, understood.columns, understood.preset is not None, understood.event_type)
     refuse_packed_products(source, understood.columns)
     return _dated(source, understood, asked.date)
@@ -108,12 +109,24 @@ def _told(source: Source, understood: Understanding, asked: Asked) -> Understand
     return replace(understood, event_type=event_type, ratings_from=asked.ratings_from, notes=tuple(notes))
 
 
+def _with_clock(source: Source, understood: Understanding) -> Understanding:
+    """The same; where days and hours stand in two columns, both make the time."""
+    dates = understood.columns.get("ts", ())
+    if len(dates) != 1 or "time_of_day" in understood.columns:
+        return understood
+    clock = clock_beside(source, dates[0], understood.unused)
+    if clock is None:
+        return understood
+    unused = tuple(i for i in understood.unused if i != clock)
+    return replace(understood, columns={**understood.columns, "time_of_day": (clock,)}, unused=unused)
+
+
 def _dated(source: Source, understood: Understanding, date: int | None) -> Understanding:
     """The same, with one time for all rows instead of a column of times, where one was said."""
     if date is None or understood.kind != EVENTS:
         return understood
     day = datetime.fromtimestamp(date, UTC).date()
-    columns = {name: at for name, at in understood.columns.items() if name != "ts"}
+    columns = {name: at for name, at in understood.columns.items() if name not in ("ts", "time_of_day")}
     notes = (*understood.notes, f"Every row is dated {day}, as said; no time is read from the file.")
     again = _complete(source, EVENTS, columns, understood.preset, ())
     return replace(again, notes=notes, date=date, guessed=understood.guessed)

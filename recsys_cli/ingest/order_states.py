@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import UsageError
+from .columns import plain
 
 SALE, UNPAID, BACK, UNKNOWN = "sale", "unpaid", "back", "unknown"
 
@@ -40,14 +44,15 @@ SOLD = (
     r"|afsendt|gennemført|teljesít|fizet|invoiced|fakturiert|berechnet|picked|ready|received|eingegangen|reçu|abholbereit|abgeholt|archived"
 )
 _KNOWN = re.compile(f"{PARTLY}|{TAKEN_BACK}|{NEVER_PAID}|{SOLD}")
-# PrestaShop's own numbers, and OpenCart's.
-STATE_NUMBERS = {
-    "prestashop": {"6": BACK, "7": BACK, "8": UNPAID, "1": UNPAID, "10": UNPAID},
-    "opencart": {
-        "1": UNPAID, "7": BACK, "8": UNPAID, "10": UNPAID, "11": BACK, "12": BACK, "13": BACK, "14": UNPAID,
-        "16": BACK, "0": UNPAID,
-    },
-}  # fmt: skip
+_ALL = (SALE, BACK, UNPAID)
+# What platforms number their states, where a shop has not changed them: numbers of sales, of what came back, of unpaid.
+_NUMBERED: Mapping[str, tuple[str, tuple[str, str, str]]] = {
+    "current_state id_order_state": ("PrestaShop", ("2 3 4 5 9 11 13", "6 7", "1 8 10 12")),
+    "order_status_id": ("OpenCart", ("2 3 5 9 15", "7 11 12 13 16", "0 1 8 10 14")),
+}
+_SHOPWARE = ("Shopware 5", ("0 1 2 3 5 6 7 8", "4", "-1"))
+_SHOPWARE_PAYMENTS = ("Shopware 5", ("9 10 11 12 13 14 15 16 18", "20 35", "17 19 21 30 31 32 33 34"))
+_NUMBER = re.compile(r"-?\d{1,5}(\.0)?")
 
 
 def speaks_of_orders(values: Sequence[str]) -> bool:
@@ -56,24 +61,84 @@ def speaks_of_orders(values: Sequence[str]) -> bool:
     return len(values) <= 200 and known * 2 >= len(values) > 0
 
 
-def state_of(status: str, platform: str = "") -> str:
-    """SQL: how far the order got whose status is this text; null where nothing is said."""
-    numbers = STATE_NUMBERS.get(platform, {})
-    cases = "".join(
-        f" WHEN {status} IN ({', '.join(_quoted(n) for n, m in numbers.items() if m == meaning)}) "
-        f"THEN {_quoted(meaning)}"
-        for meaning in (BACK, UNPAID)
-        if numbers
-    )
-    low = f"lower({status})"
-    # A closed order of Magento was refunded; elsewhere it is done.
-    back = f"{TAKEN_BACK}|^closed$" if platform == "magento" else TAKEN_BACK
-    return (
-        f"CASE WHEN {status} IS NULL THEN NULL{cases} WHEN regexp_matches({low}, {_quoted(PARTLY)}) THEN '{SALE}' "
-        f"WHEN regexp_matches({low}, {_quoted(back)}) THEN '{BACK}' "
-        f"WHEN regexp_matches({low}, {_quoted(NEVER_PAID)}) THEN '{UNPAID}' "
-        f"WHEN regexp_matches({low}, {_quoted(SOLD)}) THEN '{SALE}' ELSE '{UNKNOWN}' END"
-    )
+def are_numbers(values: Sequence[str]) -> bool:
+    """Whether states are told by a few numbers, whose meaning only the shop knows."""
+    return 0 < len(values) <= 50 and all(_NUMBER.fullmatch(v.strip()) for v in values)
+
+
+@dataclass(frozen=True)
+class States:
+    """How one file tells how far its orders got.
+
+    Parameters
+    ----------
+    platform
+        Whose export it is; empty when that is not known.
+    said
+        What the shop's own states mean: state to a word for it.
+    numbering, numbers
+        Whose numbers of states these are, and what each means; empty where nobody's.
+    """
+
+    platform: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
+    numbering: str = ""
+    numbers: Mapping[str, str] = field(default_factory=dict)
+
+    def sql(self, status: str) -> str:
+        """SQL: what the state in this text means; null where nothing is said."""
+        even = f"regexp_replace({status}, '\\.0$', '')"
+        told = {**self.numbers, **{k: meaning(word) for k, word in self.said.items()}}
+        cases = "".join(
+            f" WHEN {even} IN ({', '.join(_quoted(n) for n, m in told.items() if m == state)}) THEN {_quoted(state)}"
+            for state in _ALL
+            if state in told.values()
+        )
+        low = f"lower({status})"
+        # A closed order of Magento was refunded; elsewhere it is done.
+        back = f"{TAKEN_BACK}|^closed$" if self.platform == "magento" else TAKEN_BACK
+        return (
+            f"CASE WHEN {status} IS NULL THEN NULL{cases} WHEN regexp_matches({low}, {_quoted(PARTLY)}) THEN '{SALE}' "
+            f"WHEN regexp_matches({low}, {_quoted(back)}) THEN '{BACK}' "
+            f"WHEN regexp_matches({low}, {_quoted(NEVER_PAID)}) THEN '{UNPAID}' "
+            f"WHEN regexp_matches({low}, {_quoted(SOLD)}) THEN '{SALE}' ELSE '{UNKNOWN}' END"
+        )
+
+
+def states_of(platform: str, said: Mapping[str, str], status: str, columns: Sequence[str]) -> States:
+    """How the column of this name among these tells it."""
+    names = {plain(c) for c in columns}
+    found = next((v for k, v in _NUMBERED.items() if plain(status) in k.split()), None)
+    if plain(status) == "cleared" or status == "paymentStatusId":
+        found = _SHOPWARE_PAYMENTS
+    elif status == "orderStatusId" or (plain(status) == "status" and "cleared" in names):
+        found = _SHOPWARE
+    if found is None:
+        return States(platform, said)
+    numbers = {n: state for state, listed in zip(_ALL, found[1], strict=True) for n in listed.split()}
+    return States(platform, said, found[0], numbers)
+
+
+def meaning(word: str) -> str:
+    """What a word for a state says of the order; `UNKNOWN` for one that nobody uses."""
+    low = word.lower()
+    patterns = ((PARTLY, SALE), (TAKEN_BACK, BACK), (NEVER_PAID, UNPAID), (SOLD, SALE))
+    return next((state for pattern, state in patterns if re.search(pattern, low)), UNKNOWN)
+
+
+def check_meanings(said: Mapping[str, str]) -> None:
+    """Refuse words for states that mean nothing.
+
+    Raises
+    ------
+    UsageError
+    """
+    for state, word in said.items():
+        if meaning(word) == UNKNOWN:
+            raise UsageError(
+                f"'{word}' does not say how far an order got (state {state}).",
+                "Write paid, unpaid, cancelled or refunded, as in --state 6=cancelled.",
+            )
 
 
 def _quoted(text: str) -> str:

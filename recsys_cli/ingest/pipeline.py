@@ -29,6 +29,7 @@ from .formats import Hints, detect
 from .import_report import FileReport, Report
 from .joined_files import joined
 from .mapping import understand
+from .order_states import check_meanings, states_of
 from .packed_cells import unpacked
 from .raw_rows import load_raw
 from .readers import Source, open_source
@@ -145,6 +146,7 @@ def ingest_each(
     """Like `ingest`, a report after the other; files that belong together are one."""
     request = request or Request()
     check_zone(settings.ingest.timezone)
+    check_meanings(settings.ingest.order_states)
     with draft_dir(*scratch_elsewhere()) as folder:
         for source in joined(_opened(files, request, folder, settings.store.memory_limit), request.kind, request.said):
             understood = _look(settings, source, request, progress)
@@ -314,7 +316,9 @@ def _merge(
     load_raw(con, source, understood, everything=attributes)
     chosen = settings.ingest
     platform = understood.preset.platform if understood.preset else ""
-    context = Context(understood.kind, _facts(source, understood), chosen, now(), keep_out, secret, platform=platform)
+    told = source.columns[understood.columns["status"][0]] if "status" in understood.columns else ""
+    states = states_of(platform, chosen.order_states, told, source.columns)
+    context = Context(understood.kind, _facts(source, understood), chosen, now(), keep_out, secret, states=states)
     options = Options(
         chosen.timezone,
         None if chosen.date_order == "auto" else chosen.date_order,

@@ -226,6 +226,25 @@ _MAGENTO_PRODUCTS = Preset(
     },
     ("item_id", "title"),
 )
+# `Event Type` says Payment of every sale; what came back has a negative quantity.
+_SQUARE_ITEMS = Preset(
+    "square",
+    EVENTS,
+    ("Item", "Qty", "Gross Sales", "Transaction ID"),
+    {
+        "user_id": ("Customer ID", "Customer Reference ID"),
+        "item_id": ("SKU", "Item"),
+        "ts": ("Date",),
+        "time_of_day": ("Time",),
+        "qty": ("Qty",),
+        "order_id": ("Transaction ID",),
+        "session_id": ("Transaction ID",),
+        "line_total": ("Gross Sales",),
+        "title_of_line": ("Item",),
+    },
+    ("item_id", "ts"),
+    notes=("Sales without a customer are known by their receipt.",),
+)
 _WOO_REST = Preset(
     "woocommerce",
     EVENTS,
@@ -402,6 +421,7 @@ PRESETS = (
     _PRESTA_PRODUCTS,
     _MAGENTO_ORDERS,
     _MAGENTO_PRODUCTS,
+    _SQUARE_ITEMS,
     _WOO_REST,
     _SHOPIFY_REST,
     _SHOPIFY_REST_PRODUCTS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import duckdb
 import pyarrow as pa
 
@@ -28,6 +30,7 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
             if n != "row_number"
         )
         con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT row_number, {picked} FROM file_rows")
+        _join_clock(con, understood, {n: kind for n, kind, *_ in types})
     finally:
         con.unregister("file_rows")
         pa.default_memory_pool().release_unused()  # what reading took is needed for comparing
@@ -42,6 +45,23 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     con.register("broken_rows", broken)
     con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
     con.unregister("broken_rows")
+
+
+def _join_clock(con: duckdb.DuckDBPyConnection, understood: Understanding, types: Mapping[str, str]) -> None:
+    """Put the hour and minute of another column behind the day."""
+    if "time_of_day" not in understood.columns or "ts" not in understood.columns:
+        return
+    day, clock = (f"c{understood.columns[name][0]}" for name in ("ts", "time_of_day"))
+    if types[day].startswith("TIMESTAMP"):
+        text = f"strftime({day}, '%Y-%m-%d')"
+    else:
+        text = f"regexp_replace({day}::VARCHAR, '[ T]00:00(:00)?$', '')"
+    formats = "['%I:%M %p', '%I:%M:%S %p']"
+    half_day = f"strftime(try_strptime(upper(replace({clock}::VARCHAR, '.', '')), {formats}), '%H:%M:%S')"
+    even = f"coalesce({half_day}, regexp_replace({clock}::VARCHAR, '^(\\d+)\\.(\\d\\d)(\\.(\\d\\d))?$', '\\1:\\2'))"
+    # A row without a day has no time, whatever the clock said.
+    moment = f"CASE WHEN nullif({text}, '') IS NULL THEN NULL ELSE concat_ws(' ', {text}, nullif({even}, '')) END"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({moment} AS {day}) FROM raw")
 
 
 def _unmarked(column: str) -> str:

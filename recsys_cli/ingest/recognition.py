@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, OWN_COLUMNS, VISITOR_TIER, Field, field, in_utc, plain, tier_of
-from .order_states import speaks_of_orders
+from .order_states import are_numbers, speaks_of_orders
 from .readers import Source
 
 _TIME = (
     r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
-    r"|[2-7]\d{4}(\.\d+)?\s*$|\pL{3,9}\.? \d|\d{1,2}\.?[ -](de )?\pL{3}"
+    r"|[2-7]\d{4}(\.\d+)?\s*$|\pL{3,9}\.? \d|\pL{3}-\d\d?-\d\d|\d{1,2}\.?[ -](de )?\pL{3}"
     r"|[A-Za-z]{3},? \d{1,2} [A-Za-z]{3}|[A-Za-z]{3} [A-Za-z]{3} \d)"
 )
+_CLOCK = re.compile(r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?")
+_CLOCKS = frozenset(("time", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "godzina", "cas", "clock"))
+_BROWSER, _BROWSER_NUMBER = ("client_id", "clientid"), re.compile(r"(GA\d\.\d\.)?\d{5,11}\.1\d{9}")
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _OF_LINES = ("item_id", "qty", "price", "position", "title_of_line", "line_total", "refunded_qty")
 _FAR = 20.0  # a field of lines told of the whole order, or the other way round
@@ -38,6 +42,8 @@ def rank_of(source: Source, field: Field, at: int) -> float | None:
     name = source.columns[at]
     if name in OWN_COLUMNS:
         return None
+    if plain(name).endswith(_BROWSER) and field.name in ("user_id", "session_id") and _of_analytics(source, at):
+        return 0.5 if field.name == "session_id" else None  # a guest, though `client` is French for a customer
     found = _named(field, name)
     if found is None or not source.levels:
         return found
@@ -46,6 +52,12 @@ def rank_of(source: Source, field: Field, at: int) -> float | None:
         return found + _FAR * (deepest - level)
     # An order's time and customer stand with the order; those of an action within a visit, with the action.
     return found + (_FAR if level == deepest else 0.0) + (0.1 if field.name == "ts" and level == 0 else 0.0)
+
+
+def _of_analytics(source: Source, at: int) -> bool:
+    """Whether the values number browsers as Google Analytics does: 1234567890.1735689600."""
+    values = source.texts(at)[:200]
+    return bool(values) and all(_BROWSER_NUMBER.fullmatch(v) for v in values)
 
 
 def _named(field: Field, name: str) -> float | None:
@@ -126,10 +138,24 @@ def can_be(field: Field, column: pa.ChunkedArray) -> bool:
     if field.value == "time" and pa.types.is_string(column.type):
         return bool(pc.sum(pc.match_substring_regex(filled, _TIME)).as_py() * 2 >= len(filled))
     if field.name == "status":
-        return speaks_of_orders([str(v) for v in filled.unique().to_pylist()])
+        different = [str(v) for v in filled.unique().to_pylist()]
+        return speaks_of_orders(different) or are_numbers(different)
     if field.name == "stock":
         return bool(pc.sum(pc.match_substring_regex(filled, r"^\s*-?\d+([.,]\d+)?\s*$")).as_py() * 2 >= len(filled))
     return True
+
+
+def clock_beside(source: Source, dates: int, others: Sequence[int]) -> int | None:
+    """The column that has the hours and minutes of a column with days alone."""
+    days = source.texts(dates)
+    if not days or any(":" in day.removesuffix(":00").removesuffix(" 00:00").removesuffix("T00:00") for day in days):
+        return None
+    for at in others:
+        if _CLOCKS & set(plain(source.columns[at]).split("_")):
+            values = source.texts(at)
+            if values and sum(bool(_CLOCK.fullmatch(v)) for v in values) >= 0.9 * len(values):
+                return at
+    return None
 
 
 def looks_like(field: Field, source: Source, at: int) -> bool:

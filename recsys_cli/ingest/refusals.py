@@ -37,6 +37,11 @@ _DEAD_ENDS: Sequence[tuple[tuple[str, ...], str]] = (
         "sku, qty_ordered, price).",
     ),
     (
+        ("Gross Sales", "Total Collected", "Transaction ID", "Payment ID"),
+        "This is Square's list of payments, which does not say what was bought. Under Transactions, export \"Items "
+        'Detail CSV", which has a row for each item sold.',
+    ),
+    (
         ("Date", "Order #", "Product(s)", "Items sold"),
         "This is WooCommerce's analytics table, which has one line an order. Use an order export with one row per "
         "item (order number, date, status, customer, SKU, quantity).",

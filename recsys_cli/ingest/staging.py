@@ -6,6 +6,7 @@ the first rule that it offends (0 for none). Names of columns never reach SQL as
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events
 from .nobody import nobody_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
-from .order_states import BACK, UNKNOWN, UNPAID, state_of
+from .order_states import BACK, UNKNOWN, UNPAID
 from .readers import Source
 from .time_parsing import TimeHabit, moment, time_habit
 from .understanding import Understanding
@@ -310,7 +311,7 @@ class _Stage:
         understood = self.understood
         return derived_events(
             understood.columns,
-            platform=understood.preset.platform if understood.preset else "",
+            states=self.context.states,
             cancelled=self._cancelled_orders() if "order_id" in understood.columns else "",
             date=understood.date,
             whole=understood.event_type,
@@ -337,21 +338,30 @@ class _Stage:
         """Say which states of orders are no sales, and which are not known."""
         if self.kind != EVENTS or "status" not in self.understood.columns:
             return
-        platform = self.understood.preset.platform if self.understood.preset else ""
+        states = self.context.states
         said = value_parsing.text(self._raw_column("status"))
         counted = self.con.execute(
-            f"SELECT state, s, n FROM (SELECT s, count(*) AS n, {state_of('s', platform)} AS state "
+            f"SELECT state, s, n FROM (SELECT s, count(*) AS n, {states.sql('s')} AS state "
             f"FROM (SELECT ({said})::VARCHAR AS s FROM raw) WHERE s IS NOT NULL GROUP BY s) ORDER BY n DESC, s"
         ).fetchall()
         total = sum(n for _, _, n in counted)
-        for wanted, what in (
-            ((BACK, UNPAID), "are not sales by their status"),
-            ((UNKNOWN,), "have a status that is not known and count as sales"),
-        ):
+        own = next((s for state, s, _ in counted if state == UNKNOWN), "")
+        for wanted, one, several, way_out in (
+            ((BACK, UNPAID), "is not a sale by its status", "are not sales by their status", ""),
+            ((UNKNOWN,), "has a status that is not known and counts as a sale",
+             "have a status that is not known and count as sales",
+             f" If some are not: --state {shlex.quote(own[:40])}=cancelled (or =unpaid)."),
+        ):  # fmt: skip
             found = [(s, n) for state, s, n in counted if state in wanted]
             if found:
                 shown = ", ".join(f"{s[:30]} {n:,}" for s, n in found[:8]) + (", …" if len(found) > 8 else "")
-                self.notes.append(f"{sum(n for _, n in found):,} of {total:,} rows {what}: {shown}.")
+                rows = sum(n for _, n in found)
+                self.notes.append(f"{rows:,} of {total:,} rows {one if rows == 1 else several}: {shown}.{way_out}")
+        if states.numbering and any(s in states.numbers and s not in states.said for _, s, _ in counted):
+            self.notes.append(
+                f"The numbers in {self.named['status']!r} are read as {states.numbering} numbers its states; if the "
+                "shop has changed them: --state 6=paid, and so on."
+            )
 
     def _cancelled_orders(self) -> str:
         patterns = " OR ".join(f"t_order_id GLOB {quote(p)}" for p in self.context.settings.cancelled)

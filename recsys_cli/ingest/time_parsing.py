@@ -56,7 +56,7 @@ _LOCAL = "\\d{1,2}[./-]\\d{1,2}[./-](\\d{4}|\\d{2})([ ,T]+.*)?"
 _MONTH = "\\pL{3,10}\\.?"
 _WEEKDAY = "(\\pL{2,10}\\.?,? )?"
 _NAMED = (
-    f"{_WEEKDAY}{_MONTH} +\\d{{1,2}},? .*\\d{{4}}.*|"
+    f"{_WEEKDAY}{_MONTH} +\\d{{1,2}},? .*\\d{{4}}.*|{_MONTH}-\\d{{1,2}}-(\\d{{4}}|\\d\\d)( .*)?|"
     f"{_WEEKDAY}\\d{{1,2}}(\\.|st|nd|rd|th)?( de)?[ -]{_MONTH}( de)?[ -](\\d{{4}}.*|\\d\\d( .*)?)"
 )
 _SHAPES = {"compact": _COMPACT, "epoch": _EPOCH, "iso": _ISO, "local": _LOCAL, "named": _NAMED}
@@ -183,9 +183,11 @@ def _local(text: str, habit: TimeHabit) -> str:
 
 
 def _reordered(text: str) -> str:
-    """`Mon Nov 03 17:34:08 +0100 2025` of Ruby, and of C without the zone, with the year before the time."""
+    """`Mon Nov 03 17:34:08 +0100 2025` of Ruby, and of C without the zone, with the year before the time; and eBay's
+    `Mar-01-25` with the day first."""
     ruby = f"(\\pL{{3}} +\\d{{1,2}}) (\\d\\d:\\d\\d:\\d\\d)( {_ZONE})? (\\d{{4}})$"
-    return f"regexp_replace({text}, {quote(ruby)}, '\\1 \\4 \\2\\3')"
+    ebay = f"regexp_replace({text}, '^({_MONTH})-(\\d{{1,2}})-(\\d{{2,4}})', '\\2 \\1 \\3')"
+    return f"regexp_replace({ebay}, {quote(ruby)}, '\\1 \\4 \\2\\3')"
 
 
 def _named(text: str, habit: TimeHabit) -> str:

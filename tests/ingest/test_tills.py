@@ -1,0 +1,91 @@
+"""What tills and back offices write: numbers for states, the hour in a column of its own, payments, browsers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys_cli.errors import InputError, UsageError
+from recsys_cli.ingest import ingest
+from recsys_cli.settings import Settings
+
+from .conftest import Rows, Take
+
+LINES = (
+    "order_id,customer_id,sku,order_date,{}\n1,ann,TEA,2025-03-01,{}\n"
+    "2,bob,TEA,2025-03-02,{}\n3,bob,CUP,2025-03-03,{}\n"
+)
+WHEN = "SELECT item_id, strftime(make_timestamp(ts * 1000000), '%Y-%m-%d %H:%M') FROM events ORDER BY ts"
+
+
+@pytest.mark.parametrize(
+    ("column", "states", "kinds", "told"),
+    [
+        ("status", (1, 2, 3), ["purchase"] * 3, "3 of 3 rows have a status that is not known and count as sales"),
+        ("current_state", (5, 6, 8), ["purchase", "refund"], "read as PrestaShop numbers its states"),
+        ("order_status_id", (5, 11, 1), ["purchase", "refund"], "read as OpenCart numbers its states"),
+        ("orderStatusId", (7, 4, -1), ["purchase", "refund"], "read as Shopware 5 numbers its states"),
+        ("cleared", (12, 35, 17), ["purchase", "refund"], "read as Shopware 5 numbers its states"),
+    ],
+)
+def test_numbers_of_states_are_never_counted_in_silence(
+    take: Take, rows: Rows, tmp_path: Path, column: str, states: tuple[int, ...], kinds: list[str], told: str
+) -> None:
+    (tmp_path / "orders.csv").write_text(LINES.format(column, *states))
+    assert any(told in note for note in take(tmp_path / "orders.csv").notes)
+    assert rows("SELECT event_type FROM events ORDER BY ts") == [(k,) for k in kinds]
+
+
+def test_the_shop_says_what_its_states_mean(settings: Settings, rows: Rows, tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(LINES.format("status", 1, 2, 3))
+    said = replace(settings, ingest=replace(settings.ingest, order_states={"2": "cancelled", "3": "unpaid"}))
+    ingest(settings, [tmp_path / "orders.csv"])
+    (report,) = ingest(said, [tmp_path / "orders.csv"]).files
+    assert [r.name for r in report.reasons] == ["unpaid"]
+    assert rows("SELECT event_type FROM events ORDER BY ts") == [("purchase",), ("refund",)]
+    wrong = replace(settings, ingest=replace(settings.ingest, order_states={"2": "blue"}))
+    with pytest.raises(UsageError, match="'blue' does not say how far an order got"):
+        ingest(wrong, [tmp_path / "orders.csv"])
+
+
+@pytest.mark.parametrize(
+    ("day", "name", "hour", "read"),
+    [
+        ("14.03.2025", "Uhrzeit", "3:05 PM", "2025-03-14 15:05"),
+        ("2025-03-14", "Sale Time", "15:05:11", "2025-03-14 15:05"),
+        ("2025-03-14 00:00:00", "time", "9.05", "2025-03-14 09:05"),
+        ("Mar-14-25", "Heure", "", "2025-03-14 00:00"),
+    ],
+)
+def test_day_and_hour_in_two_columns_are_one_time(
+    take: Take, rows: Rows, tmp_path: Path, day: str, name: str, hour: str, read: str
+) -> None:
+    (tmp_path / "till.csv").write_text(f"customer_id,sku,date,{name}\nann,TEA,{day},{hour}\nbob,CUP,,12:00\n")
+    assert [r.name for r in take(tmp_path / "till.csv").reasons] == ["no_time"]
+    assert rows(WHEN) == [("TEA", read)]
+
+
+def test_squares_items_are_sales_and_its_payments_are_refused(take: Take, rows: Rows, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text(
+        "Date,Time,Item,Qty,SKU,Gross Sales,Transaction ID,Event Type,Customer ID\n"
+        "03/14/25,15:05:11,Latte,2,LAT,$8.00,t1,Payment,C1\n03/15/25,09:00:00,Tea,-1,,-$3.00,t2,Refund,\n"
+    )
+    assert take(tmp_path / "items.csv").preset == "square"
+    found = rows("SELECT coalesce(user_id, session_id), item_id, qty, event_type, price FROM events ORDER BY ts")
+    assert found == [("C1", "LAT", 2, "purchase", 4.0), ("t2", "Tea", 1, "refund", 3.0)]
+    (tmp_path / "payments.csv").write_text(
+        "Date,Gross Sales,Total Collected,Transaction ID,Payment ID,Customer ID\n03/14/25,$8.00,$8.00,t1,p1,C1\n"
+    )
+    with pytest.raises(InputError, match="Square's list of payments"):
+        take(tmp_path / "payments.csv")
+
+
+def test_browsers_of_analytics_are_guests_and_client_numbers_customers(take: Take, rows: Rows, tmp_path: Path) -> None:
+    for name, client in (("web.csv", "1234567890.1735689600"), ("ventes.csv", "12")):
+        (tmp_path / name).write_text(f"client_id,event_name,item_id,date\n{client},purchase,TEA,2025-03-01\n")
+        take(tmp_path / name)
+    assert rows("SELECT user_id, session_id FROM events ORDER BY user_id") == [
+        ("12", None), (None, "1234567890.1735689600"),
+    ]  # fmt: skip
