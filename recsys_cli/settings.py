@@ -294,8 +294,12 @@ class RuleSettings:
 
 @dataclass(frozen=True)
 class RankingSettings:
-    """Learning the order of candidates from what was seen and clicked."""
+    """Learning the order of candidates; what its four heads weigh in it, and clicks."""
 
+    order: float = _s(1.0, "Weight of what is bought or clicked before what else was there, in the order.")
+    purchase: float = _s(1.0, "Weight of the chance that it is bought.")
+    click: float = _s(0.0, "Weight of the chance that it is clicked, once it is seen.")
+    revenue: float = _s(0.0, "Weight of the sales to be expected of it: the chance that it is bought, and its price.")
     ipw: bool = _s(True, "Weigh clicks by one over the chance that their place in the list is looked at.")
     swap_share: float = _s(
         0.0,

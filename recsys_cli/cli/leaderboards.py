@@ -135,7 +135,7 @@ def _table(title: str, columns: list[str]) -> Table:
     )
     for name in columns:
         wide = name == "hyperparameters"
-        left = name in ("", "model", "segment", "hyperparameters")
+        left = name in ("", "model", "head", "segment", "hyperparameters")
         table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not wide)
     return table
 
@@ -168,7 +168,17 @@ def ranker_board(found: Mapping[str, Any]) -> RenderableType:
         values = [f"{verdict[name]:.4f}" for name in ("first", "ranked")]
         on = "on" if kind in found["on"] else "off"
         table.add_row(Text(words[kind]), *values, Text(gain), f"{verdict['users']:,}", on)
+    parts: list[RenderableType] = [table, *_heads(found.get("heads") or {})]
     learned = clicks_told(found.get("clicks") or {})
-    if learned:
-        return Group(table, Text(learned))
-    return table
+    return Group(*parts, Text(learned)) if learned else Group(*parts)
+
+
+def _heads(found: Mapping[str, Any]) -> list[RenderableType]:
+    """How well each head foretells the newest days."""
+    if not found:
+        return []
+    table = _table("Its heads, on the newest days", ["head", "auc", "log loss", "of one chance", "ece", "rows"])
+    for name, told_by in found.items():
+        cells = [f"{told_by[key]:.4f}" if key in told_by else "" for key in ("auc", "log_loss", "constant", "ece")]
+        table.add_row(Text(name), *cells, f"{told_by['rows']:,}")
+    return [table]

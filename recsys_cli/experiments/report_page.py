@@ -25,7 +25,7 @@ def page(report: dict[str, Any], experiments: Sequence[dict[str, Any]] = ()) -> 
     style = resources.files(__package__).joinpath("report_page.css").read_text(encoding="utf-8")
     parts = [_head(report), _tiles(report), _money(report), _placements(report)]
     parts += [_experiments(experiments)] if experiments else []
-    parts += [_products(report), _quality(report), _feed(report), _counted(report)]
+    parts += [_products(report), _quality(report), _heads(report), _feed(report), _counted(report)]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
         f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>What the lists sold, '
@@ -203,6 +203,27 @@ def _quality(report: dict[str, Any]) -> str:
         ("Why", _named("reason"), True),
     ]
     return f"<h2>Models</h2><div class=card>{key}{plot}</div><br>{_table(judged[::-1][:12], columns)}"
+
+
+def _heads(report: dict[str, Any]) -> str:
+    """Reliability of the ranker's heads: what was foretold beside what came about, in ten parts."""
+    plots = ""
+    for name, found in report.get("heads", {}).items():
+        bins = found.get("reliability")
+        if not bins:
+            continue
+        series = [(key, [100 * one[key] for one in bins]) for key in ("chance", "rate")]
+        plot = charts.lines(f"Reliability of {name}, %", [percent(one["chance"]) for one in bins], series)
+        told = f"AUC {found['auc']:.3f}, log loss {found['log_loss']:.4f} (one chance for all: {found['constant']:.4f})"
+        told += f", calibration error {found['ece']:.4f}, {count(found['rows'])} candidates"
+        plots += f"<div class=card><p class=muted>{escape(name)}: {told}</p>{plot}</div>"
+    if not plots:
+        return ""
+    key = (
+        '<p class=key><span><i style="background:var(--accent)"></i>foretold, %</span>'
+        '<span><i style="background:var(--second)"></i>came about, %</span></p>'
+    )
+    return f"<h2>Chances that the ranker reckons with</h2>{key}<div class=two>{plots}</div>"
 
 
 def _feed(report: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from ..artifacts import Artifacts, choices
 from ..artifacts.bundle import read_bundle
 from ..errors import RecsysError
 from ..identity import load_secret
+from ..ranking.outcome import RANKER
 from ..serving.campaigns import hits
 from ..serving.catalogue import Catalogue
 from ..serving.rules import Rules
@@ -79,6 +80,7 @@ def make_report(
         "windows": {"click_days": settings.report.click_days, "seen_days": settings.report.seen_days},
         **found,
         "quality": quality,
+        "heads": heads_quality(artifacts),
         "drift": _drift(artifacts),
     }
 
@@ -160,6 +162,15 @@ def _zone(name: str) -> Any:
         return UTC if name == "UTC" else ZoneInfo(name)
     except ZoneInfoNotFoundError:  # a slim container without the list of zones: DuckDB's days are a few hours off
         return UTC
+
+
+def heads_quality(artifacts: Artifacts) -> dict[str, Any]:
+    """How well the heads of the served version's ranker foretell, see `ranking.outcome.Outcome.heads`."""
+    try:
+        manifest = artifacts.current(verify=False).manifest
+    except RecsysError:
+        return {}
+    return dict((manifest.get(RANKER) or {}).get("heads") or {})
 
 
 def versions_quality(artifacts: Artifacts) -> list[dict[str, Any]]:

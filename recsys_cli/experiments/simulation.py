@@ -239,9 +239,11 @@ class Replay:
             found: Outcome | None = None
             inner = holdout(self.split.train, self.settings.evaluation.window_days, by="time")
             if inner is not None:
-                train = self.settings.train
+                train, ranking = self.settings.train, self.settings.ranking
                 past = recipe.fit_past(inner.train, self.settings, self.progress)
-                found = learn(inner, past, model, seed=train.seed, threads=train.threads, progress=self.progress)
+                found = learn(
+                    inner, past, model, ranking=ranking, seed=train.seed, threads=train.threads, progress=self.progress
+                )
             reason = found.reason if found else "There was nothing to learn an order from."
             ranker = found.ranker if found else None
             self._orders[key] = SecondStage(ItemTable.of(self.split.train), ranker, reason, np.inf)

@@ -91,6 +91,6 @@ def _learned(base: Version, store: Store, settings: Settings, progress: Progress
         past = type(model).fit(split.train, model.config, seed=seed, threads=threads, progress=progress)
     seen = read_seen(store, settings, snapshot, progress)
     second = learn(
-        split, past, model, seen=seen, ipw=settings.ranking.ipw, seed=seed, threads=threads, progress=progress
+        split, past, model, seen=seen, ranking=settings.ranking, seed=seed, threads=threads, progress=progress
     )
     return snapshot, model, second

@@ -171,7 +171,7 @@ def learn_order(
         return off(UNJUDGED.reason)
     train = settings.train
     return learn(
-        bench.split, bench.past, model, seen=seen, ipw=settings.ranking.ipw, seed=train.seed, threads=train.threads,
+        bench.split, bench.past, model, seen=seen, ranking=settings.ranking, seed=train.seed, threads=train.threads,
         progress=progress,
     )  # fmt: skip
 

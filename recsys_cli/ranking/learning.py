@@ -13,17 +13,16 @@ from ..features import ItemTable, learned
 from ..models.base import Model
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset
+from ..settings import RankingSettings
 from ..splitting.holdout import Split, time_split
-from . import trees
+from . import heads, trees
 from .judging import Verdict, judge
 from .judging_seen import judge_seen
 from .opinions import names_of
 from .outcome import NEW, REPEAT, Outcome, off
 from .past import Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
-from .ranker import Head, Ranker
 from .seen import Looked, Seen, lesson_of, looked_at
-from .trees import Trees
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 LEAST_BUYERS = 300  # customers who bought after the newest moment; with fewer it was no better than the first stage
@@ -32,23 +31,7 @@ MOST_ITEMS = 20_000  # beyond, looking at every source's score of every item tak
 _USERS = 4000  # at each moment
 _LISTS = 4000  # seen lists at each moment
 _SCORES = 60_000_000  # items times customers at each moment
-# Measured on Online Retail; see RECIPES in the README's chapter. One thread, because two come out differently.
-_PARAMS: Mapping[str, Any] = {
-    "learning_rate": 0.1,
-    "num_leaves": 31,
-    "feature_fraction": 0.5,
-    "bagging_fraction": 0.6,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "max_bin": 63,
-    "deterministic": True,
-    "force_row_wise": True,
-}
-_HEADS: Mapping[str, Mapping[str, Any]] = {
-    "order": {"objective": "lambdarank", "rounds": 75},
-    "purchase": {"objective": "binary", "rounds": 50},
-}
-_LEAF = 200  # rows in a leaf at least, with rows enough
+_AS_IT_IS = RankingSettings()
 
 
 def learn(
@@ -57,7 +40,7 @@ def learn(
     served: Model,
     *,
     seen: Seen | None = None,
-    ipw: bool = True,
+    ranking: RankingSettings = _AS_IT_IS,
     seed: int = 42,
     threads: int = 0,
     progress: Progress = SILENT,
@@ -77,8 +60,8 @@ def learn(
         The first stage as it will be served: of its sources, those are used that the other has as well.
     seen
         What was seen of lists, where that is known.
-    ipw
-        Whether clicks are weighed by one over the chance that their place is looked at.
+    ranking
+        The mix of heads, and whether clicks are weighed by one over the chance that their place is looked at.
 
     Returns
     -------
@@ -87,7 +70,7 @@ def learn(
     started = time.monotonic()
     if seen is not None and seen.clicked_lists() < LEAST_CLICKS:
         seen = None
-    why_not = _hindrance(split, model, seen)
+    why_not = _hindrance(split, model, seen) or _no_mix(ranking)
     if why_not:
         return off(why_not)
     most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
@@ -105,7 +88,9 @@ def learn(
             return off("There is no second window of time to learn from.")
         newest = _moment(model, split, seen, names, most=most, seed=seed)
         moments = (newest, *older)
-        found = _decided(split, model, names, moments, Clicks.of(seen, moments, names, ipw, seed), seed)
+        found = _decided(
+            split, model, names, moments, Clicks.of(seen, moments, names, ranking.ipw, seed), ranking, seed
+        )
         advance(1)
     return replace(found, seconds=time.monotonic() - started, fitting=fitting)
 
@@ -152,6 +137,15 @@ class Clicks:
         found = lesson_of(every, self.chances.weights(every.seen))
         return found if len(found.rows.groups) else None
 
+    def cards(self, first: int, stop: int | None = None) -> heads.Cards | None:
+        """Card by card, of the moments from `first` to before `stop`; None where nothing was seen."""
+        looked = [one for one in self.looked[first:stop] if len(one.seen)]
+        if not looked:
+            return None
+        every = Looked.joined(looked)
+        weight = np.where(every.seen.clicked, self.chances.weights(every.seen), 1.0).astype(np.float32)
+        return heads.Cards(every.values, every.seen.clicked, weight)
+
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
         weight = np.concatenate([self.chances.weights(one.seen)[one.seen.clicked] for one in self.looked])
@@ -164,10 +158,16 @@ class Clicks:
 
 
 def _decided(
-    split: Split, model: Model, names: Sequence[str], moments: Sequence[_Moment], clicks: Clicks | None, seed: int
+    split: Split,
+    model: Model,
+    names: Sequence[str],
+    moments: Sequence[_Moment],
+    clicks: Clicks | None,
+    ranking: RankingSettings,
+    seed: int,
 ) -> Outcome:
     """Learn, judge, and learn again on everything; without clicks where with them it is not good enough."""
-    orders = [one.orders for one in moments]
+    mix = {name: float(getattr(ranking, name)) for name in heads.HEADS}
     table = ItemTable.of(split.train)
     most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
     outcome = off("")
@@ -177,7 +177,7 @@ def _decided(
             continue
         if used is None and outcome.reason and _few(split):
             break  # orders alone are too few to go by
-        tried = _grown(names, orders[1:], told, seed)
+        tried = heads.grow(_lessons(names, moments[1:], used, 1), mix, seed)
         verdicts = judge(tried, model, split, max_users=most, seed=seed, table=table)
         by_clicks = None
         if used is not None:
@@ -188,13 +188,23 @@ def _decided(
         reason = verdicts[NEW if NEW in on or not on else REPEAT].reason
         ranker = None
         if on:
-            ranker = _grown(names, orders, used.lesson(0) if used else None, seed)
+            ranker = heads.grow(_lessons(names, moments, used, 0), mix, seed)
             ranker = replace(ranker, verdicts={kind: verdict.as_dict() for kind, verdict in verdicts.items()})
         facts = used.as_dict() | {"verdict": by_clicks.as_dict()} if used and by_clicks else {}
-        outcome = Outcome(ranker, reason, verdicts, clicks=facts or outcome.clicks)
+        newest_rows = heads.Lessons(names, moments[0].orders, cards=used.cards(0, 1) if used else None)
+        told_by = heads.quality(tried, newest_rows)
+        outcome = Outcome(ranker, reason, verdicts, clicks=facts or outcome.clicks, heads=told_by)
         if on:
             break
     return outcome
+
+
+def _lessons(names: Sequence[str], moments: Sequence[_Moment], clicks: Clicks | None, first: int) -> heads.Lessons:
+    """What was ordered at these moments and, from the moment `first` on, clicked."""
+    orders = Lesson.joined([one.orders for one in moments])
+    if clicks is None:
+        return heads.Lessons(names, orders)
+    return heads.Lessons(names, orders, clicks.lesson(first), clicks.cards(first))
 
 
 def _columns(values: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
@@ -220,6 +230,13 @@ def _few(split: Split) -> str:
     if buyers >= LEAST_BUYERS:
         return ""
     return f"{buyers} customers came back in the newest days; a ranker needs {LEAST_BUYERS} to learn from."
+
+
+def _no_mix(ranking: RankingSettings) -> str:
+    """Why nothing orders candidates; empty when something does."""
+    if any(getattr(ranking, name) > 0 for name in heads.HEADS):
+        return ""
+    return "All heads have the weight 0; set ranking.order or another one above 0."
 
 
 def _hindrance(split: Split, model: Model, seen: Seen | None) -> str:
@@ -253,37 +270,3 @@ def _reaches(data: Dataset, days: float) -> bool:
     """Whether the data goes back that many days."""
     ts = data.interactions.histories.ts
     return bool(len(ts) and data.interactions.end - int(ts.min()) >= days * DAY)
-
-
-def _grown(names: Sequence[str], lessons: Sequence[Lesson], clicks: Weighed | None, seed: int) -> Ranker:
-    """The heads, on the rows of some moments; features that say the same of all rows are left out."""
-    rows = Lesson.joined(lessons)
-    every = rows if clicks is None else Lesson.joined([rows, clicks.rows])
-    telling = [column for column in range(len(names)) if _tells(every.values[:, column])]
-    heads: dict[str, Head] = {}
-    for name, own in _HEADS.items():
-        by_list = own["objective"] == "lambdarank"
-        taught = every if by_list else rows  # cards that were seen are too good a choice to tell chances from
-        if not len(taught.values):
-            continue
-        values = np.ascontiguousarray(taught.values[:, telling])
-        leaf = int(np.clip(len(values) // 500, 20, _LEAF))
-        params = {**_PARAMS, "objective": own["objective"], "seed": seed, "min_data_in_leaf": leaf, "num_threads": 1}
-        weights = None
-        if by_list and clicks is not None:
-            weights = np.concatenate([np.ones(len(rows.values), np.float32), clicks.weight])
-        groups = taught.groups if by_list else None
-        text = trees.grow(values, taught.label, params, rounds=own["rounds"], groups=groups, weights=weights)
-        grown = Trees(text)
-        spread = float(grown.predict(values).std())
-        if spread > 0:
-            heads[name] = Head(grown, spread)
-    kept = tuple(names[column] for column in telling)
-    notes = {"rows": len(every.values), "customers": len(rows.groups), "moments": len(lessons)}
-    notes |= {} if clicks is None else {"clicks": len(clicks.rows.groups)}
-    return Ranker(kept, heads, notes=notes)
-
-
-def _tells(column: Any) -> bool:
-    known = column[~np.isnan(column)]
-    return bool(len(known) and (len(known) < len(column) or known.min() < known.max()))

@@ -34,6 +34,8 @@ class Outcome:
     clicks
         What was learned from what was seen: lists, clicks, how many of equal weight say as much, propensities, and the
         verdict on the newest lists; empty where nothing was.
+    heads
+        By name how well each foretells the newest days, see `calibration.foretold`.
     """
 
     ranker: Ranker | None
@@ -42,6 +44,7 @@ class Outcome:
     seconds: float = 0.0
     fitting: float = 0.0
     clicks: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self, until: int = 0) -> dict[str, Any]:
         """For the manifest; `until` is the shop's time (epoch seconds) at which it was learned."""
@@ -53,6 +56,7 @@ class Outcome:
             "seconds": round(self.seconds, 1),
             "fitting_seconds": round(self.fitting, 1),
             "clicks": dict(self.clicks),
+            "heads": dict(self.heads),
         }
 
 

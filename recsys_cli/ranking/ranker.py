@@ -1,4 +1,4 @@
-"""The second stage: two kinds of trees over one set of features, and when they may be used."""
+"""The second stage: several kinds of trees over one set of features, and when they may be used."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ class Head:
         The trees.
     spread
         Standard deviation of their scores over what they were learned from, by which they are divided.
+    weight
+        What they count in the mix.
     """
 
     trees: Trees
     spread: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Ranker:
     names
         Features, in the order of the trees' columns.
     heads
-        By objective; their scores are added, each over its spread.
+        By name, see `heads`; their scores are added, each over its spread and times its weight.
     verdicts
         NEW and REPEAT to what the gate found, see `judging.Verdict`.
     notes
@@ -66,7 +69,7 @@ class Ranker:
         """Scores of candidates, higher is better, of features of shape (candidates, len(names))."""
         total = np.zeros(len(values))
         for head in self.heads.values():
-            total += head.trees.predict(values) / head.spread
+            total += head.weight * head.trees.predict(values) / head.spread
         return total
 
     def order(self, block: Block, values: Float32 | None = None) -> tuple[NDArray[np.intp], Float32]:
@@ -87,7 +90,7 @@ class Ranker:
         """What each feature adds to each candidate's score: names, and shape (candidates, len(names))."""
         total = np.zeros((len(values), len(self.names)))
         for head in self.heads.values():
-            total += head.trees.contributions(values)[:, :-1] / head.spread
+            total += head.weight * head.trees.contributions(values)[:, :-1] / head.spread
         return self.names, total
 
     def save(self, path: Path) -> None:
@@ -98,6 +101,7 @@ class Ranker:
         document = {
             "names": list(self.names),
             "heads": {name: head.spread for name, head in self.heads.items()},
+            "mix": {name: head.weight for name, head in self.heads.items()},
             "verdicts": self.verdicts,
             "notes": self.notes,
         }
@@ -117,8 +121,9 @@ class Ranker:
         try:
             document = json.loads((path / _DOCUMENT).read_bytes())
             names = tuple(document["names"])
+            mix = document.get("mix", {})
             heads = {
-                name: Head(Trees((path / f"{name}.txt").read_text(encoding="utf-8")), float(spread))
+                name: Head(Trees(_text(path, name)), float(spread), float(mix.get(name, 1.0)))
                 for name, spread in document["heads"].items()
             }
             unknown = [name for name in names if ":" not in name and name not in FEATURES]
@@ -127,6 +132,10 @@ class Ranker:
             return cls(names, heads, dict(document["verdicts"]), dict(document["notes"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise CorruptArtifact(f"The ranker {path} cannot be read.", "Run recsys train --ranker.") from e
+
+
+def _text(path: Path, name: str) -> str:
+    return (path / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def words_of(name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_cli.experiments import charts
+from recsys_cli.experiments import charts, report_page
 
 NUMBERS = st.lists(st.floats(-1e9, 1e9), max_size=60)
 
@@ -44,3 +44,16 @@ def test_every_plot_is_well_formed(values: list[float]) -> None:
         assert root.get("role") == "img"
         assert "nan" not in svg
         assert "inf" not in svg
+
+
+def test_reliability_is_a_plot_for_each_head_that_tells_chances() -> None:
+    """What was foretold beside what came about; a head that only orders has none."""
+    told = {"rows": 900, "positives": 90, "auc": 0.7, "log_loss": 0.3, "constant": 0.33, "ece": 0.01}
+    bins = [{"chance": 0.05, "rate": 0.04, "rows": 450}, {"chance": 0.15, "rate": 0.16, "rows": 450}]
+    page = report_page._heads(
+        {"heads": {"purchase": {**told, "reliability": bins}, "order": {"auc": 0.7, "rows": 900}}}
+    )
+    assert page.count("<svg") == 1
+    assert "AUC 0.700, log loss 0.3000 (one chance for all: 0.3300)" in page
+    ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    assert report_page._heads({}) == ""

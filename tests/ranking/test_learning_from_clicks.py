@@ -19,6 +19,7 @@ from recsys_cli.ranking.outcome import NEW, Outcome, clicks_told
 from recsys_cli.ranking.past import Block, blocks
 from recsys_cli.ranking.seen import Seen, before, looked_at
 from recsys_cli.schema import DAY, Dataset
+from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout
 
 pytest.importorskip("lightgbm")
@@ -77,7 +78,7 @@ def learned(shop: Shop, seen: Seen | None, *, ipw: bool = True) -> tuple[Split, 
     split = holdout(shop.data, 25)
     assert split is not None
     model = first_stage(split)
-    return split, model, learn(split, model, model, seen=seen, ipw=ipw, seed=1)
+    return split, model, learn(split, model, model, seen=seen, ranking=RankingSettings(ipw=ipw), seed=1)
 
 
 @pytest.fixture(scope="module")
