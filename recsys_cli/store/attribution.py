@@ -1,9 +1,10 @@
 """What was seen, and what it led to: impressions, clicks, carts, purchases and refunds joined in SQL.
 
 A *touch* is one card that one visitor really saw (an impression), or their click on it. A cart or a purchase is
-credited to one touch of the same item at most: the one whose answer it names (request id), else the latest of the same
-customer or session within a window, clicks before looks of the same second. What nobody saw is credited nothing. A
-refund takes back what its purchase was credited.
+credited to one touch of the same product at most: the one whose answer it names (request id), else the latest of the
+same customer or session within a window, clicks before looks of the same second. Sizes and colours are one product: who
+saw one and bought another bought what they saw. What nobody saw is credited nothing. A refund takes back what its
+purchase was credited.
 
 Everything is left in temporary tables: `touch_seen`, `touch_clicks`, `touch_outcomes`; figures are read off them.
 """
@@ -17,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from ..schema import DAY
+from .products import list_variants
 
 OWNER = "coalesce(user_id, chr(31) || session_id)"  # see `schema.guest_id`
 UNKNOWN = "unknown"  # placement of what was seen without a request id, or of a list that was not logged
@@ -60,8 +62,9 @@ def attribute(
 
     Notes
     -----
-    `touch_seen`: seen_id, owner, user_id, session_id, item_id, ts, request_id, route, placement, version, experiment,
-    arm, position (from 1: the place in the answer, or further down where the page says so), source, team, swap.
+    `touch_seen`: seen_id, owner, user_id, session_id, item_id, product_id, ts, request_id, route, placement, version,
+    experiment, arm, position (from 1: the place in the answer, or further down where the page says so), source, team,
+    swap.
     `touch_clicks`: seen_id, ts. `touch_outcomes`: one row for every cart and
     purchase and every refund of a purchase: outcome_id, kind, owner, order_id, item_id, ts, qty, amount (DECIMAL, in
     the shop's currency; refunds negative), priced (whether the event named a price), foreign_money, seen_id (null: not
@@ -85,19 +88,21 @@ def _events(con: duckdb.DuckDBPyConnection, since: int, until: int, barred: Mapp
     table = pa.table(
         {"hash": pa.array(list(barred), pa.string()), "mode": pa.array(list(barred.values()), pa.string())}
     )
+    list_variants(con)
     con.register("barred_people", table)
     try:
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE touch_events AS
                 WITH chosen AS (
-                  SELECT event_type, item_id, ts, qty, order_id, session_id, price, currency, request_id, user_id,
-                         position, rowid AS written FROM events
+                  SELECT event_type, item_id, coalesce(product_id, item_id) AS product_id, ts, qty, order_id,
+                         session_id, price, currency, request_id, user_id, position, e.rowid AS written
+                  FROM events e LEFT JOIN variants USING (item_id)
                   WHERE ts >= {int(since)} AND ts < {int(until)}
                     AND event_type IN ('impression', 'click', 'cart', 'purchase', 'refund')),
                 modes AS (
                   SELECT owner, mode FROM (SELECT DISTINCT {OWNER} AS owner FROM chosen WHERE $1 <> '')
                   JOIN barred_people ON hash = sha256($1 || 'choice' || left(sha256($1 || owner), 32)))
-                SELECT event_type, item_id, ts, coalesce(qty, 1) AS qty, order_id, session_id, price,
+                SELECT event_type, item_id, product_id, ts, coalesce(qty, 1) AS qty, order_id, session_id, price,
                        currency, request_id, position, written,
                        CASE WHEN mine.mode IS NULL THEN user_id END AS user_id
                 FROM chosen LEFT JOIN modes mine ON user_id IS NOT NULL AND mine.owner = user_id
@@ -116,18 +121,23 @@ def _seen(con: duckdb.DuckDBPyConnection) -> None:
         f"""CREATE OR REPLACE TEMP TABLE touch_seen AS
             WITH looks AS (
               SELECT {OWNER} AS owner, any_value(user_id) AS user_id, any_value(session_id) AS session_id, item_id,
-                     min(ts) AS ts, request_id, max(position) AS position
+                     product_id, min(ts) AS ts, request_id, max(position) AS position
               FROM touch_events WHERE event_type = 'impression' AND request_id IS NOT NULL
-              GROUP BY {OWNER}, request_id, item_id
+              GROUP BY {OWNER}, request_id, item_id, product_id
               UNION ALL
-              SELECT {OWNER}, user_id, session_id, item_id, ts, NULL, position
+              SELECT {OWNER}, user_id, session_id, item_id, product_id, ts, NULL, position
               FROM touch_events WHERE event_type = 'impression' AND request_id IS NULL),
+            -- A page may name the product, or the size that was chosen, where the answer named another.
+            families AS (
+              SELECT product_id, list_append(list(item_id), product_id) AS family FROM variants GROUP BY product_id),
             placed AS (
               SELECT l.*, s.route, s.placement, s.version, s.experiment, s.arm, s.sources, s.teams, s.swap,
-                     list_position(s.items, l.item_id) AS place
-              FROM looks l LEFT JOIN served s ON s.request_id = l.request_id AND list_contains(s.items, l.item_id))
+                     coalesce(list_position(s.items, l.item_id),
+                              list_position(s.items, list_intersect(s.items, family)[1])) AS place
+              FROM looks l LEFT JOIN families f USING (product_id) LEFT JOIN served s
+                ON s.request_id = l.request_id AND (list_contains(s.items, l.item_id) OR list_has_any(s.items, family)))
             SELECT row_number() OVER (ORDER BY ts, owner, item_id, request_id) AS seen_id, owner, user_id, session_id,
-                   item_id, ts, request_id, coalesce(route, '{UNKNOWN}') AS route,
+                   item_id, product_id, ts, request_id, coalesce(route, '{UNKNOWN}') AS route,
                    coalesce(placement, '{UNKNOWN}') AS placement, coalesce(version, '') AS version,
                    coalesce(experiment, '') AS experiment, coalesce(arm, '') AS arm,
                    greatest(place, position) AS position, sources[place] AS source,
@@ -146,7 +156,7 @@ def _clicks(con: duckdb.DuckDBPyConnection, windows: Windows) -> None:
     reach = int(windows.seen * DAY)
     parts = [
         f"""SELECT e.written, s.seen_id, s.ts, e.ts AS clicked, e.request_id IS NOT NULL AS named FROM touch_events e
-            JOIN touch_seen s ON {same} AND e.item_id = s.item_id
+            JOIN touch_seen s ON {same} AND e.product_id = s.product_id
             WHERE e.event_type = 'click' AND CASE WHEN e.request_id IS NOT NULL THEN e.request_id = s.request_id
                   ELSE s.ts <= e.ts AND s.ts > e.ts - {reach} - 1 END"""
         for same in _SAME
@@ -165,25 +175,25 @@ def _outcomes(con: duckdb.DuckDBPyConnection, since: int, windows: Windows) -> N
     clicked, seen = int(windows.clicked * DAY), int(windows.seen * DAY)
     con.execute(
         """CREATE OR REPLACE TEMP TABLE touch_all AS
-           SELECT seen_id, user_id, session_id, item_id, request_id, ts, 0 AS clicked FROM touch_seen
+           SELECT seen_id, user_id, session_id, product_id, request_id, ts, 0 AS clicked FROM touch_seen
            UNION ALL
-           SELECT seen_id, s.user_id, s.session_id, s.item_id, s.request_id, greatest(c.ts, s.ts), 1
+           SELECT seen_id, s.user_id, s.session_id, s.product_id, s.request_id, greatest(c.ts, s.ts), 1
            FROM touch_clicks c JOIN touch_seen s USING (seen_id)"""
     )
     wanted = f"e.event_type IN ('cart', 'purchase') AND e.ts >= {int(since)} AND s.ts <= e.ts"
     window = f"e.ts - s.ts <= CASE WHEN s.clicked = 1 THEN {clicked} ELSE {seen} END"
-    lone = "SELECT request_id, item_id FROM touch_seen GROUP BY ALL HAVING count(*) = 1"
+    lone = "SELECT request_id, product_id FROM touch_seen GROUP BY ALL HAVING count(*) = 1"
     parts = [
         f"""SELECT e.written, s.seen_id, s.ts, s.clicked, coalesce(e.request_id = s.request_id, false) AS named
-            FROM touch_events e JOIN touch_all s ON {same} AND e.item_id = s.item_id
+            FROM touch_events e JOIN touch_all s ON {same} AND e.product_id = s.product_id
             WHERE {wanted} AND (e.request_id = s.request_id OR ({window} AND {clicked if clicked else seen} > 0))"""
         for same in _SAME
     ]
     # A till that knows the answer but not the visitor, where only one visitor can be meant.
     parts.append(
         f"""SELECT e.written, s.seen_id, s.ts, s.clicked, true FROM touch_events e
-            JOIN touch_all s ON e.request_id = s.request_id AND e.item_id = s.item_id
-            JOIN ({lone}) l ON l.request_id = s.request_id AND l.item_id = s.item_id WHERE {wanted}"""
+            JOIN touch_all s ON e.request_id = s.request_id AND e.product_id = s.product_id
+            JOIN ({lone}) l ON l.request_id = s.request_id AND l.product_id = s.product_id WHERE {wanted}"""
     )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE touch_outcomes AS

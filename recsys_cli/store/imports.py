@@ -139,6 +139,32 @@ def _undo_rows(con: duckdb.DuckDBPyConnection, number: int, table: str) -> Merge
     return Merged(int(gone), int(gone), 0, int(back))
 
 
+def outlive(con: duckdb.DuckDBPyConnection, changes: str, gone: str, now: int) -> None:
+    """Write what was heard of items into what earlier imports remember of them: undoing a file takes none of it back.
+
+    An item that a file brought goes with the file, unless it was sent whole, with its title.
+
+    Parameters
+    ----------
+    changes
+        A table with `item_id` and any other columns of items; what is null stays what it was.
+    gone
+        SQL: which `item_id` were taken out of the catalogue.
+    """
+    told = "json_merge_patch('{}', to_json(p))"  # without what is null
+    known = f"json_merge_patch(coalesce(c.before, '{{}}'), {told}, '{{\"retired_at\": null}}')"
+    merged = f"json_merge_patch(coalesce(c.before ->> '{ATTRIBUTES}', '{{}}'), p.{ATTRIBUTES})"
+    con.execute(
+        f"""UPDATE changed_items c SET before = CASE WHEN p.{ATTRIBUTES} IS NULL THEN {known}
+              ELSE json_merge_patch({known}, json_object('{ATTRIBUTES}', {merged}::VARCHAR)) END::VARCHAR
+            FROM {changes} p WHERE c.item_id = p.item_id AND (c.before IS NOT NULL OR p.title IS NOT NULL)"""
+    )
+    con.execute(
+        f"""UPDATE changed_items SET before = json_merge_patch(before, json_object('retired_at', {int(now)}))::VARCHAR
+            WHERE before IS NOT NULL AND {gone}"""
+    )
+
+
 def forget_old(con: duckdb.DuckDBPyConnection) -> None:
     """Keep what imports changed for the last of them only."""
     for table in ("items", "users"):

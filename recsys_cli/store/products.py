@@ -39,6 +39,11 @@ _VARIANTS = """CREATE OR REPLACE TEMP TABLE variants AS
 _OF_A_VARIANT = ("price", "img_url", "url")  # said by the variant before the product, the rest the other way round
 
 
+def list_variants(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the table variants: item_id and the product_id it belongs to."""
+    con.execute(_VARIANTS)
+
+
 def code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> None:
     """Make the tables product_codes, a row for each code, and item_codes, the code of every id that events may have.
 
@@ -47,7 +52,7 @@ def code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> N
     item_order
         Ids that keep the codes they have there; the others get the next ones, by id.
     """
-    con.execute(_VARIANTS)
+    list_variants(con)
     given = pa.array([], pa.string()) if item_order is None else item_order
     con.register("given_order", pa.table({"item_id": given, "code": pa.array(np.arange(len(given), dtype=np.int32))}))
     try:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS
 from .batches import close_batch, open_batch
+from .imports import outlive
 from .merge import Merged, merge_events, merge_items
 from .sql import literal
 
@@ -214,22 +215,20 @@ def _items(con: duckdb.DuckDBPyConnection) -> Taken:
             GROUP BY item_id ORDER BY item_id"""
     )
     merged = merge_items(con, "spooled_changes")
+    now = int(time.time())
+    gone = f"""item_id IN (SELECT item_id FROM spooled_items WHERE {good}
+               GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place)))"""
+    outlive(con, "spooled_changes", gone, now)
     con.execute("DROP TABLE spooled_changes")
-    gone = con.execute(
-        f"""UPDATE items SET retired_at = ? WHERE retired_at IS NULL AND item_id IN (
-              SELECT item_id FROM spooled_items WHERE {good}
-              GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place)))""",
-        [int(time.time())],
-    ).fetchall()
+    old = con.execute(f"UPDATE items SET retired_at = ? WHERE retired_at IS NULL AND {gone}", [now]).fetchall()
     # An item that only events name is taken out as well, and stays out: with a row that says so.
     new = con.execute(
         f"""INSERT INTO items (item_id, retired_at)
-            SELECT item_id, ? FROM spooled_items
-            WHERE {good} AND item_id NOT IN (SELECT item_id FROM items) AND item_id IN (SELECT item_id FROM events)
-            GROUP BY item_id HAVING arg_max(coalesce(retired, false), (ts, segment, place))""",
-        [int(time.time())],
+            SELECT DISTINCT item_id, ? FROM spooled_items
+            WHERE item_id NOT IN (SELECT item_id FROM items) AND item_id IN (SELECT item_id FROM events) AND {gone}""",
+        [now],
     ).fetchall()
-    retired = int(gone[0][0]) + int(new[0][0])
+    retired = int(old[0][0]) + int(new[0][0])
     changes = merged.new + retired
     if changes:
         batch = open_batch(con, "spool", "items", "", 0)

@@ -10,7 +10,7 @@ import pytest
 from recsys_cli.schema import DAY, EVENT_COLUMNS
 from recsys_cli.store import Store
 from recsys_cli.store.attribution import Windows, attribute
-from recsys_cli.store.merge import merge_events
+from recsys_cli.store.merge import merge_events, merge_items
 from tests.experiments.shop import START, Shop, cents, put_served
 
 _NUMBERS = {"ts": pa.int64(), "qty": pa.int32(), "position": pa.int32(), "price": pa.float64()}
@@ -142,3 +142,21 @@ def test_who_limits_the_use_of_their_data_is_not_joined(till: Till) -> None:
     barred = {hash_of("key", user_key("key", u)): m for u, m in (("objects", "objected"), ("visit", "session"))}
     rows = till.outcomes(barred=barred, secret="key")
     assert [row[3:] for row in rows] == [("r1", "seen"), ("r1", "seen")]  # one each: free, and the visit's own
+
+
+def test_sizes_of_a_product_are_one_product(till: Till) -> None:
+    """The list named the size in stock, the page says the product was seen, and another size was bought."""
+    with till.store.writing() as con:
+        shirts = [{"item_id": i, "parent_id": "shirt"} for i in ("shirt-m", "shirt-l")]
+        merge_items(con, pa.Table.from_pylist([*shirts, {"item_id": "mug", "parent_id": None}]))
+    till.answered("r1", "mug", "shirt-m")
+    till.event("impression", "shirt", 10, session_id="s", request_id="r1")
+    till.event("click", "shirt-m", 20, session_id="s")
+    till.event("purchase", "shirt-l", 30, session_id="s", price=9.0)
+    till.event("purchase", "mug", 40, session_id="s", price=4.0)
+    assert till.outcomes() == [
+        ("purchase", "shirt-l", 9.0, "r1", "clicked"), ("purchase", "mug", 4.0, None, None),
+    ]  # fmt: skip
+    with till.store.writing() as con:
+        attribute(con, START, START + DAY, Windows())
+        assert con.execute("SELECT item_id, position, source FROM touch_seen").fetchall() == [("shirt", 2, "als")]

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.identity import load_secret, pseudonym
 from recsys_cli.store import Store
+from recsys_cli.store.batches import close_batch, open_batch
+from recsys_cli.store.imports import undo
+from recsys_cli.store.merge import merge_items
 from recsys_cli.store.reading import spool_position, watermark
 from recsys_cli.store.spool_import import Taken, take_lines
 from recsys_cli.updates.drain import drain, remove_old_segments
@@ -182,3 +186,35 @@ def test_the_watermark_moves_with_what_changed_and_only_then(store: Store, write
         with store.reading() as con:
             marks.append(watermark(con))
     assert marks[0] == marks[1] != marks[2]
+
+
+def test_what_was_heard_of_items_outlives_the_undoing_of_a_file(store: Store, writer: SpoolWriter) -> None:
+    def file(source: str, rows: list[dict[str, object]]) -> int:
+        with store.writing() as con:
+            number = open_batch(con, source, "items", source, 0)
+            close_batch(con, number, merge_items(con, pa.Table.from_pylist(rows), batch_id=number), 0)
+        return number
+
+    file(
+        "old.csv", [{"item_id": "kept", "title": "Old", "price": 1.0}, {"item_id": "gone", "title": "G", "price": 1.0}]
+    )
+    number = file("new.csv", [
+        {"item_id": "kept", "title": "New", "price": 2.0}, {"item_id": "gone", "title": "G", "price": 2.0},
+        {"item_id": "brought", "title": "B", "price": 2.0}, {"item_id": "sent", "title": "S", "price": 2.0},
+    ])  # fmt: skip
+    heard = [
+        {"item_id": "kept", "availability": False, "attributes": '{"colour": "red"}'},
+        {"item_id": "gone", "retired": True}, {"item_id": "brought", "availability": False},
+        {"item_id": "sent", "title": "Sent", "price": 3.0},
+    ]  # fmt: skip
+    writer.append([json.dumps({"t": "item", "ts": 1_700_000_000, **line}).encode() for line in heard])
+    assert drain(store, Spool(writer.path)).items == 4
+    with store.writing() as con:
+        undo(con, number)
+    left = rows(
+        store, "SELECT item_id, title, price, availability, attributes, retired_at IS NULL FROM items ORDER BY 1"
+    )
+    assert left == [
+        ("gone", "G", 1.0, None, None, False), ("kept", "Old", 1.0, False, '{"colour":"red"}', True),
+        ("sent", "Sent", 3.0, None, None, True),
+    ]  # fmt: skip
