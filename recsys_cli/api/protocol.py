@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,6 +62,10 @@ class Protocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[Limits]
+    # Pipelined requests of all connections, that were waiting for the answer before them. One starts each time around the
+    # loop: a few hundred at once would make the one request of everybody else wait for all of them.
+    _waiting: ClassVar[deque[tuple[Protocol, Any, Any]]] = deque()
+    _follows = False  # a request that starts now was waiting for the answer before it
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _inside = False  # a message has begun and is not complete
@@ -143,12 +148,29 @@ class Protocol(HttpToolsProtocol):
         self._inside, self._quiet = False, 0
 
     def on_response_complete(self) -> None:
+        self._follows = True
         super().on_response_complete()
+        self._follows = False
         if self._held and len(self.pipeline) <= self.limits.pipelined // 2 and not self.transport.is_closing():
             held, self._held = self._held, b""
             self._feed(held)
         if (self.pipeline or self._held) and not self.transport.is_closing():
             self.flow.pause_reading()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if not self._follows:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._waiting.append((self, cycle, app))
+        if len(self._waiting) == 1:
+            self.loop.call_soon(self._start_next)
+
+    def _start_next(self) -> None:
+        protocol, cycle, app = self._waiting.popleft()
+        if not protocol.transport.is_closing():
+            super(Protocol, protocol)._start_asgi_task(cycle, app)
+        if self._waiting:
+            self.loop.call_soon(self._start_next)
 
     def pause_writing(self) -> None:
         """More of an answer is unread than is held for a client; one that goes on like that is let go."""

@@ -112,7 +112,11 @@ HOSTILE: tuple[Callable[[int, str], None], ...] = (
 
 
 def attack(number: int, port: int, page: str, stop: Event, done: Spawned) -> None:
-    """One kind of trouble, again and again."""
+    """One kind of trouble, again and again.
+
+    At the lowest priority: attackers bring their own machines, and shall not take the processor of this one.
+    """
+    os.nice(19)
     while not stop.is_set():
         with contextlib.suppress(OSError, httpx.HTTPError):
             HOSTILE[number](port, page)
