@@ -62,8 +62,8 @@ class Protocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[Limits]
-    # Pipelined requests of all connections, that were waiting for the answer before them. One starts each time around the
-    # loop: a few hundred at once would make the one request of everybody else wait for all of them.
+    # Pipelined requests of all connections whose turn has come. One starts each time around the loop: hundreds at once
+    # would make everybody else's one request wait for all of them.
     _waiting: ClassVar[deque[tuple[Protocol, Any, Any]]] = deque()
     _follows = False  # a request that starts now was waiting for the answer before it
     _deadline: asyncio.TimerHandle | None = None
