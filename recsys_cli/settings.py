@@ -300,6 +300,9 @@ class RankingSettings:
     purchase: float = _s(1.0, "Weight of the chance that it is bought.")
     click: float = _s(0.0, "Weight of the chance that it is clicked, once it is seen.")
     revenue: float = _s(0.0, "Weight of the sales to be expected of it: the chance that it is bought, and its price.")
+    attributes: tuple[str, ...] = _s(
+        (), "Attributes of items that are features as well, by their names in the catalogue: material, roast, pages."
+    )
     ipw: bool = _s(True, "Weigh clicks by one over the chance that their place in the list is looked at.")
     swap_share: float = _s(
         0.0,

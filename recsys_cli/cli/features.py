@@ -24,8 +24,10 @@ def show_all(
     """List every feature: what it is a value of, over which time, and as of when."""
     run = start(db, artifacts, config, as_json)
     from ..features import FEATURES
+    from ..features.own_attributes import described, features_of
 
     rows = [feature.as_dict() for feature in FEATURES.values()]
+    rows += [described(name) for name in features_of(run.settings.ranking.attributes)]
 
     def render(out: Console) -> None:
         table = _table("feature", "of", "kind", "window", "as of", "what it is")

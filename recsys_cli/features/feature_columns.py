@@ -10,6 +10,7 @@ from ..schema import Float32, Int32, Int64
 from . import context_features, customer_features, item_features, pair_features  # noqa: F401  (they register)
 from .context_features import Shown
 from .feature import FEATURES
+from .own_attributes import ages, attribute_of_pairs, is_own
 from .pair_features import Pairs
 from .people import People
 
@@ -54,6 +55,15 @@ def matrix(
         for place, name in enumerate(names):
             if name in given:
                 out[:, place] = given[name]
+                continue
+            if is_own(name):
+                shared = attribute_of_pairs(name)
+                if shared in table.groups:
+                    out[:, place] = pairs.of_family(people.own_family(shared), table.groups[shared])[0]
+                elif name not in table.column or (ages(name) and not fresh):
+                    out[:, place] = np.nan
+                else:
+                    items.append((place, table.column[name]))
                 continue
             feature = FEATURES[name]
             if feature.group == "item" and (name not in table.column or (feature.as_of == "moment" and not fresh)):

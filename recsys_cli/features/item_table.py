@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptArtifact
 from ..schema import DAY, PURCHASE, Dataset, Float32, Int32, Int64
 from .feature import TTL, of_group
+from .own_attributes import OwnAttributes, is_own, pair_features_of
 from .title_words import TitleWords
 
 ITEM_TABLE = "features"  # folder of a version
@@ -171,6 +172,8 @@ class ItemTable:
         Epoch seconds of the moment.
     purchases
         Whether purchases are what histories are read for; else every event with a positive weight is.
+    groups
+        Attributes of the shop's own that are words: name to int32 of shape (n_items,), -1 for none.
     """
 
     names: tuple[str, ...]
@@ -181,19 +184,29 @@ class ItemTable:
     titles: TitleWords
     now: int
     purchases: bool
+    groups: Mapping[str, Int32] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Dataset) -> ItemTable:
         """The values at the end of `data`."""
         view = ItemView(data)
-        features = of_group("item")
-        values = np.empty((view.n_items, len(features)), dtype=np.float32)
+        features, own = of_group("item"), OwnAttributes.of(data.catalogue)
+        names = (*(feature.name for feature in features), *own.item_names())
+        values = np.empty((view.n_items, len(names)), dtype=np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             for column, feature in enumerate(features):
                 values[:, column] = feature.compute(view)
+            sold = [np.log1p(view.group_sum(code, view.sold(0, 28))) for code in own.words.values()]
+            for column, column_of in enumerate((*own.numbers.values(), *sold), len(features)):
+                values[:, column] = column_of
             price = np.log(view.price).astype(np.float32)
-        names = tuple(feature.name for feature in features)
-        return cls(names, values, price, view.category, view.brand, view.titles, view.now, view.has_purchases)
+        groups = own.words
+        return cls(names, values, price, view.category, view.brand, view.titles, view.now, view.has_purchases, groups)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Features of attributes of the shop's own, of items and of pairs."""
+        return (*filter(is_own, self.names), *pair_features_of(self.groups))
 
     @cached_property
     def column(self) -> Mapping[str, int]:
@@ -208,9 +221,16 @@ class ItemTable:
         path.mkdir(mode=0o700)
         held = {name: getattr(self, name) for name in _ARRAYS[:4]}
         held |= {"word": self.titles.word, "weight": self.titles.weight}
+        held |= {f"own-{number}": code for number, code in enumerate(self.groups.values())}
         for name, array in held.items():
             np.save(path / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
-        meta = {"names": list(self.names), "now": self.now, "purchases": self.purchases, "words": self.titles.size}
+        meta: dict[str, Any] = {
+            "names": list(self.names),
+            "now": self.now,
+            "purchases": self.purchases,
+            "words": self.titles.size,
+        }
+        meta["groups"] = list(self.groups)
         (path / "table.json").write_text(json.dumps(meta), encoding="utf-8")
 
     @classmethod
@@ -223,8 +243,10 @@ class ItemTable:
         """
         try:
             meta = json.loads((path / "table.json").read_bytes())
-            held = {name: _mapped(path / f"{name}.npy") for name in _ARRAYS}
+            held: dict[str, Any] = {name: _mapped(path / f"{name}.npy") for name in _ARRAYS}
             titles = TitleWords(held.pop("word"), held.pop("weight"), int(meta["words"]))
+            own = enumerate(map(str, meta.get("groups", ())))
+            held["groups"] = {name: _mapped(path / f"own-{number}.npy") for number, name in own}
             table = cls(
                 tuple(meta["names"]), titles=titles, now=int(meta["now"]), purchases=bool(meta["purchases"]), **held
             )

@@ -13,6 +13,7 @@ from .context_features import Shown
 from .feature import FEATURES, of_group
 from .feature_columns import matrix
 from .item_table import ItemTable
+from .own_attributes import described
 from .people import People
 
 Values = dict[str, float | None]  # by name of the feature; None where not known
@@ -86,7 +87,7 @@ class FeatureStore:
         NotFound
             No such item.
         """
-        return self._rows(_nobody(self.table, self._clock()), [item_id], _names("item"), strict=True).as_dicts()[0]
+        return self._rows(_nobody(self.table, self._clock()), [item_id], self._names("item"), strict=True).as_dicts()[0]
 
     def batch_get(self, user_id: str, item_ids: Sequence[str], names: Sequence[str] = ()) -> Rows:
         """Features of a customer, of items, and of each of these pairs.
@@ -96,7 +97,7 @@ class FeatureStore:
         names
             Which features; all of them when empty.
         """
-        return self._rows(self._people_of(user_id), item_ids, tuple(names) or tuple(FEATURES))
+        return self._rows(self._people_of(user_id), item_ids, tuple(names) or (*FEATURES, *self.table.own))
 
     def compute_interaction(self, user_id: str, item_id: str) -> Values:
         """Features of a customer and an item together.
@@ -106,7 +107,11 @@ class FeatureStore:
         NotFound
             No such item.
         """
-        return self._rows(self._people_of(user_id), [item_id], _names("pair"), strict=True).as_dicts()[0]
+        return self._rows(self._people_of(user_id), [item_id], self._names("pair"), strict=True).as_dicts()[0]
+
+    def _names(self, group: str) -> tuple[str, ...]:
+        own = (name for name in self.table.own if described(name)["group"] == group)
+        return (*(name for name, feature in FEATURES.items() if feature.group == group), *own)
 
     def _rows(self, people: People, item_ids: Sequence[str], names: tuple[str, ...], *, strict: bool = False) -> Rows:
         codes = self._codes(item_ids)
@@ -119,10 +124,6 @@ class FeatureStore:
         shown = Shown(np.full(len(codes), self._clock()), np.full(len(codes), np.nan))
         values = matrix(people, np.zeros(len(codes), np.int64), codes, names, {}, shown)
         return Rows(ids, names, values, missing)
-
-
-def _names(group: str) -> tuple[str, ...]:
-    return tuple(name for name, feature in FEATURES.items() if feature.group == group)
 
 
 def _nobody(table: ItemTable, now: int) -> People:

@@ -69,6 +69,7 @@ class People:
         self.now = now
         self.n_items = len(table)
         self.rows = len(histories)
+        self._own_families: dict[str, Family] = {}
 
     @cached_property
     def _bought(self) -> NDArray[np.bool_]:
@@ -204,6 +205,12 @@ class People:
     def brands(self) -> Family:
         """See `family`."""
         return self.family(self.table.brand)
+
+    def own_family(self, attribute: str) -> Family:
+        """See `family`, of an attribute of the shop's own."""
+        if attribute not in self._own_families:
+            self._own_families[attribute] = self.family(self.table.groups[attribute])
+        return self._own_families[attribute]
 
     @cached_property
     def words(self) -> Float32:

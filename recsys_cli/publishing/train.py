@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
+from ..features.own_attributes import own_column, with_attributes
 from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
@@ -76,7 +77,19 @@ def read_snapshot(
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)
         snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
+    snapshot = with_own(snapshot, settings.ranking.attributes, progress)
     return leave_out(snapshot, settings.artifacts, secret)
+
+
+def with_own(snapshot: Snapshot, names: Sequence[str], progress: Progress = SILENT) -> Snapshot:
+    """The snapshot with these attributes of items as features, see `features.own_attributes`; says which nobody has."""
+    if not names:
+        return snapshot
+    catalogue = with_attributes(snapshot.data.catalogue, names)
+    for name in names:
+        if own_column(catalogue, name).null_count == len(catalogue):
+            progress.note(f"No item has the attribute '{name}', which ranking.attributes names.")
+    return replace(snapshot, data=replace(snapshot.data, catalogue=catalogue))
 
 
 def leave_out(snapshot: Snapshot, root: Path, secret: str) -> Snapshot:

@@ -75,6 +75,7 @@ def learn(
         return off(why_not)
     most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
+    names += ItemTable.of(split.train).own
     with progress.stage("Training the ranker", 2 * MOMENTS) as advance:
         older, fitting = [], 0.0
         for number, past in enumerate(_before(split), 1):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptArtifact
 from ..features import FEATURES
+from ..features.own_attributes import described, is_own
 from ..schema import Float32
 from .opinions import FIRST
 from .past import Block
@@ -146,4 +147,5 @@ def words_of(name: str) -> str:
         return "its place in the model's list"
     if name.startswith("score:"):
         return f"the score of {name.removeprefix('score:')}"
-    return FEATURES[name].help.rstrip(".").split(", log")[0].split(";")[0]
+    told = str(described(name)["help"]) if is_own(name) else FEATURES[name].help
+    return told.rstrip(".").split(", log")[0].split(";")[0]

@@ -15,6 +15,7 @@ from ..artifacts.bundle import Bundle
 from ..errors import CorruptArtifact, MissingLibrary, NotFound
 from ..features import FeatureStore, ItemTable
 from ..features.item_table import ITEM_TABLE
+from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
 from ..models.base import Model
 from ..ranking.opinions import Opinions, names_of
@@ -86,7 +87,7 @@ class SecondStage:
             ranker = Ranker.load(version.file(RANKER))
         except (CorruptArtifact, MissingLibrary) as e:
             return cls(table, None, f"{e.message} {e.hint}", budget)
-        missing = [name for name in ranker.names if ":" in name and name not in names_of(model)]
+        missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in names_of(model)]
         if missing:
             return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
         return cls(table, ranker, reason, budget)

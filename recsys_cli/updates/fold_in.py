@@ -12,7 +12,7 @@ from ..identity import load_secret
 from ..models import registry
 from ..models.base import Model
 from ..progress import SILENT, Progress
-from ..publishing.train import leave_out
+from ..publishing.train import leave_out, with_own
 from ..publishing.version import Release, publish_version
 from ..schema import DAY
 from ..settings import Settings
@@ -61,7 +61,7 @@ def fold(
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)
         snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=bundle.items().ids)
-    snapshot = leave_out(snapshot, artifacts.root, secret)
+    snapshot = leave_out(with_own(snapshot, settings.ranking.attributes), artifacts.root, secret)
     if len(snapshot.data.catalogue) < bundle.catalogue.num_rows:
         raise CorruptArtifact(f"Version {base.name} repeats an item.", "Run recsys train.")
     with progress.stage("Folding in"):
