@@ -24,6 +24,7 @@ from typing import Any
 from . import __version__
 from .artifacts import Artifacts
 from .artifacts.address import FILE as ADDRESS
+from .artifacts.audit_log import CHAIN
 from .artifacts.keys import OWNER_FILE
 from .durable_files import (
     draft_dir,
@@ -192,13 +193,14 @@ def _copy_tree(source: Path, target: Path) -> None:
     The owner's key is left out: a stolen backup must not open the shop. Each place makes its
     own.
 
-    The spool comes last: see the module.
+    The spool comes last: see the module. The note of where an audit log ends comes before the log, to which servers go
+    on adding.
     """
     private_dir(target)
     if not source.is_dir():
         return
     taken = [file for file in _files(source) if file not in (source / OWNER_FILE, source / ADDRESS)]
-    files = sorted(taken, key=lambda p: (p.relative_to(source).parts[0] == "spool", p))
+    files = sorted(taken, key=lambda p: (p.relative_to(source).parts[0] == "spool", p.name != CHAIN, p))
     for file in files:
         there = target / file.relative_to(source)
         for folder in reversed(list(there.relative_to(target).parents)[:-1]):

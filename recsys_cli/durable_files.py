@@ -167,6 +167,17 @@ def append_lines(path: Path, lines: Iterable[bytes]) -> None:
         raise explain_os(e, path) from None
 
 
+def last_line(path: Path) -> bytes:
+    """The last whole line of a log, without its end; empty when there is none."""
+    with path.open("rb") as f:
+        end = f.seek(0, os.SEEK_END)
+        size, data = 65_536, b""
+        while len(data) < end and data.count(b"\n") < 2:
+            f.seek(max(end - size, 0))
+            data, size = f.read(min(size, end)), size * 4
+    return b"\n".join(data.split(b"\n")[:-1]).rpartition(b"\n")[2]
+
+
 def cut_torn_tail(fd: int) -> None:
     """Cut off the part of a line that a killed writer left at the end of a log: the next would be glued to it.
 

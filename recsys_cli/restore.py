@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import Artifacts, choices, keys, orders, suppressed, worker_state
+from .artifacts.audit_log import FOLDER as AUDIT
 from .artifacts.shop_id import expect_same_shop, refuse_owner_other_than
 from .backup import (
     ARTIFACTS,
@@ -36,7 +37,7 @@ from .settings import Settings
 from .store import Store
 from .store.rewrite import restoring_path
 from .updates import alone
-from .updates.leftovers import private_draft
+from .updates.leftovers import AUDIT_DRAFT, private_draft
 
 _KEPT = ("tuning/choice.json", choices.FILE, keys.FILE)  # of the artifacts, when there is none
 
@@ -89,7 +90,8 @@ def restore(
 ) -> Backup:
     """Put a backup back; killed half way, running it again completes it.
 
-    What must not go back in time stays as it is where it is there: keys, so that a revoked one stays revoked, the list
+    What must not go back in time stays as it is where it is there: keys, so that a revoked one stays revoked, the audit
+    log, the list
     of erased people and their choices, and the spool, from which the next pass takes everything that was received since
     the backup. Files of the watched folder are looked at again, and requests that waited then wait again, unless they
     were answered since. Nothing is taken that the backup's list does not name.
@@ -222,9 +224,20 @@ def _restore_state(store: Store, artifacts: Artifacts, saved: Saved) -> None:
         if (str(name) in _KEPT or asked) and not there.exists():
             private_dir(there.parent)
             copy(file, there)
+    _restore_audit(artifacts, saved)
     worker = worker_state.read(artifacts.root)
     if worker.seen:  # by a store that knew more than this one will
         worker_state.write(artifacts.root, dataclasses.replace(worker, seen={}))
+
+
+def _restore_audit(artifacts: Artifacts, saved: Saved) -> None:
+    """The audit log, as one whole, where there is none."""
+    target = artifacts.root / AUDIT
+    if saved.under(ARTIFACTS, AUDIT) and not target.exists():
+        with draft_dir(artifacts.root, AUDIT_DRAFT) as draft:
+            saved.copy(saved.root / ARTIFACTS / AUDIT, draft / AUDIT)
+            (draft / AUDIT).rename(target)
+            fsync_dir(artifacts.root)
 
 
 def _whole(artifacts: Artifacts, name: str) -> bool:

@@ -262,6 +262,10 @@ class ServeSettings:
         "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
         high=0.5,
     )
+    audit_predictions: bool = _s(
+        False,
+        "Note every answered list in an audit log of its own: request id, version, items, a hash of what was asked.",
+    )
     ranker_ms: float = _s(10.0, "Milliseconds the ranker may take for a list; beyond, the model's order is served.")
     webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
 
@@ -330,6 +334,12 @@ class RetentionSettings:
     served_days: float = _s(180.0, "Days that the log of answered lists, which names nobody, is kept; 0 for good.")
     rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
     log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
+    audit_days: float = _s(
+        1095.0, "Days that the audit log of what was administered is kept, in whole months; 0 for good."
+    )
+    predictions_days: float = _s(
+        90.0, "Days that the audit log of predictions is kept, in whole days; see serve.audit_predictions. 0 for good."
+    )
     exports_days: float = _s(30.0, "Days after which files written by gdpr export are deleted; 0 for never.")
 
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..artifacts.keys import PAGE, KeyRing, verify
@@ -115,6 +116,12 @@ class Caller:
     signing: str = ""
     name: str = ""
     address: str = ""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """For the audit log: the key's name and what it may do, never an address."""
+        name = self.name or ("owner" if "admin" in self.scopes else "none")
+        return {"key": name, "scopes": sorted(self.scopes)}
 
     def check(self, needed: str) -> None:
         """Stop a caller who may not do this.

@@ -195,6 +195,8 @@ class _Endpoint:
         """Check the request as its route says, and let its handler answer; every known error becomes a reply."""
         service, route = self._service, self._methods[scope["method"]]
         caller, headers = scope["recsys.caller"], scope["recsys.headers"]
+        call = Call({}, {}, None, scope["recsys.request_id"], caller)
+        failed: RecsysError | None = None
         try:
             if route.scope:
                 service.access.refuse_foreign_pages(headers)
@@ -219,10 +221,15 @@ class _Endpoint:
             if inspect.isawaitable(reply):
                 reply = await reply
         except RecsysError as e:
-            reply = Reply.error(e)
+            failed, reply = e, Reply.error(e)
             if isinstance(e, TooSlow | TooLarge | Busy):
                 # The rest of the body may still come: this connection is good for nothing else.
                 reply.headers.append((b"connection", b"close"))
+        if route.audited:
+            try:
+                await service.audit.note(route, call, failed)
+            except RecsysError as e:
+                reply = Reply.error(e)  # nobody does what the log does not hold, and hears that all is well
         scope["recsys.reply"] = reply
         await reply(scope, receive, send)
 

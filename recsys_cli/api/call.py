@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JSON = b"application/json"
 PRIVATE = b"no-store"
+_OF_PAGES = ("page", "serve", "ingest")
 
 
 @dataclass(slots=True)
@@ -106,6 +107,9 @@ class Route:
         What a key must be allowed; empty for everybody.
     query, body, answer
         Types from `payloads`; a body that is one of two is a pair of an object and a list of such.
+    shows
+        Whether the answer shows a person, so that who asked is noted in the audit log; whatever changes something that
+        is not news of a page or till is noted anyway.
     errors
         Statuses besides 200 (or `status`) and those every route can have.
     """
@@ -121,7 +125,13 @@ class Route:
     status: int = 200
     errors: tuple[int, ...] = ()
     content_type: str = "application/json"
+    shows: bool = False
     reader: Query = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Query(self.query, self.path))
+
+    @property
+    def audited(self) -> bool:
+        """Whether every call stands in the audit log."""
+        return self.shows or (self.method != "GET" and self.scope not in _OF_PAGES)

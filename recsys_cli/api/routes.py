@@ -120,6 +120,7 @@ _LOOKUPS = (
         scope="admin",
         query=payloads.HistoryQuery,
         errors=(404, 503),
+        shows=True,
     ),
     Route(
         "GET",
@@ -130,6 +131,7 @@ _LOOKUPS = (
         scope="admin",
         query=payloads.FeaturesQuery,
         errors=(404, 503),
+        shows=True,
     ),
     Route(
         "GET",
@@ -140,6 +142,7 @@ _LOOKUPS = (
         scope="admin",
         query=payloads.WhyQuery,
         errors=(404, 503),
+        shows=True,
     ),
     Route(
         "GET",

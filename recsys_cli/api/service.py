@@ -20,6 +20,7 @@ from ..serving.rules import Rules
 from ..settings import IngestSettings, ServeSettings
 from . import prometheus
 from .access import Access, read_proxies
+from .audit_trail import AuditTrail
 from .event_limits import EventLimits
 from .event_sink import EventSink
 from .live_settings import LiveSettings, Source
@@ -58,6 +59,7 @@ class Service:
     sink: EventSink = field(init=False)
     access: Access = field(init=False)
     served: ServedLog = field(init=False)
+    audit: AuditTrail = field(init=False)
     comparison: Comparison = field(init=False)
     settings_now: LiveSettings = field(init=False)
     _active: Sequence[running.Experiment] = ()
@@ -102,6 +104,8 @@ class Service:
         self.access = Access(keys, self.settings.rate_limit, self.settings.cors_origins, proxies)
         self.live.also = self._also
         self.served = ServedLog(SpoolWriter(self.live.artifacts.served_dir), self.settings.log_share)
+        root, secret = self.live.artifacts.root, self.live.secret
+        self.audit = AuditTrail(root, secret, self.settings.audit_predictions, self.log)
         # What was answered is on disk before anybody is told that it was seen.
         self.limits = EventLimits(self.settings)
         self.sink = EventSink(SpoolWriter(self.live.artifacts.spool_dir), self._written, self.served.flush)
@@ -118,6 +122,7 @@ class Service:
         self.live.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sink.close()
+        await self.audit.close()
         await asyncio.to_thread(self.served.close)
 
     async def write(self, lines: Sequence[dict[str, Any]]) -> None:
@@ -151,6 +156,7 @@ class Service:
                 prometheus.LAG.observe(lag)
         if self.served.due:
             self.sink.flush_before()
+        self.audit.look()
         self._look_at_experiments()
         if (rules := self.settings_now.look()) is not None:
             self.live.rule_by(rules)

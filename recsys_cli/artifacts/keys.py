@@ -172,10 +172,14 @@ def check_place(root: Path) -> None:
     UsageError
         The directory holds something, and nothing of ours.
     """
-    ours = {"versions", "spool", "current", FILE, OWNER_FILE, ".lock"}
-    held = {path.name for path in root.iterdir()} if root.is_dir() else set()
-    if held and not held & ours:
+    if root.is_dir() and any(root.iterdir()) and not (is_artifacts(root) or (root / ".lock").exists()):
         raise UsageError(f"{root.absolute()} is not an artifacts directory.", "Name it with --artifacts.")
+
+
+def is_artifacts(root: Path) -> bool:
+    """Whether a directory holds something of ours."""
+    ours = {"versions", "spool", "current", FILE, OWNER_FILE, "audit"}
+    return root.is_dir() and any(path.name in ours for path in root.iterdir())
 
 
 def _hash(text: str) -> str:

@@ -24,6 +24,7 @@ from ..processes import become_owner
 from ..progress import Progress
 from ..settings import Settings
 from ..settings_sources import load, misspelt, settings_file
+from .recording import settle
 from .safe_output import PlainConsole, plain_json, printable_json
 
 STATE = "State"
@@ -102,6 +103,7 @@ def start(
     if user := become_owner(settings.db, settings.artifacts, settings.db.absolute().parent):
         owned = f"Running as {user}, who owns {settings.db if settings.db.exists() else settings.artifacts}."
         PlainConsole(stderr=True).print(owned, highlight=False, markup=False)
+    settle(settings)
     out = PlainConsole(soft_wrap=not sys.stdout.isatty())
     err = PlainConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
     here = Path("recsys.toml")

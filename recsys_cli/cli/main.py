@@ -20,6 +20,7 @@ from ..durable_files import explain_os
 from ..errors import RecsysError, UsageError
 from . import (
     audience,
+    audit,
     backup,
     demo,
     doctor,
@@ -42,6 +43,7 @@ from . import (
     widget,
 )
 from .help_text import asked, tidied
+from .recording import note_code, recorded, recording
 from .safe_output import plain, plain_json, printable_json
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -92,6 +94,7 @@ app.add_typer(features.features)
 app.add_typer(placements.placements)
 app.command("serve")(serve.serve)
 app.add_typer(keys.keys)
+app.add_typer(audit.audit)
 app.command("widget")(widget.widget)
 app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
@@ -158,8 +161,11 @@ def _call() -> Any:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, press)
     try:
-        command = tidied(typer.main.get_command(app))
-        return command(asked(sys.argv[1:], command), prog_name="recsys", standalone_mode=False)
+        command = recorded(tidied(typer.main.get_command(app)))
+        with recording():
+            code = command(asked(sys.argv[1:], command), prog_name="recsys", standalone_mode=False)
+            note_code(code)
+        return code
     except Exception as e:
         # A question that is left is not: the command has not begun.
         if pressed and not (isinstance(e, typer.Abort) and e.__cause__ is None):

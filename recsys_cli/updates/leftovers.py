@@ -10,6 +10,7 @@ from ..identity import state_dir
 from ..state_file import StateFile
 from ..store.rewrite import sweep_restoring
 
+AUDIT_DRAFT = ".audit-restoring-"
 BACKUP_DRAFT = ".recsys-backup-"  # how the folders begin that backups are written into
 
 
@@ -45,5 +46,6 @@ def sweep_restores(db: Path, artifacts: Artifacts) -> None:
     """Remove what a killed restore left. Inside `alone`, where no other is under way."""
     sweep_restoring(db)
     sweep_drafts(db.parent, private_draft(db))
+    sweep_drafts(artifacts.root, AUDIT_DRAFT)
     for draft in artifacts.spool_dir.glob(".*.jsonl.tmp"):
         draft.unlink(missing_ok=True)

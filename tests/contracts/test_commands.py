@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import typer.main
 
+from recsys_cli.artifacts.audit_log import AuditLog
 from recsys_cli.cli.main import app, main
+from recsys_cli.cli.recording import UNRECORDED
 
 HEAVY = (
     "faiss",
@@ -321,6 +323,9 @@ class TestInAShop:
             assert json.loads(done.err.splitlines()[-1])["error"]["message"]
         else:
             assert isinstance(json.loads(done.out), dict), "a result is one object, to which more can be added later"
+        held = [e["action"] for e in AuditLog(Path("model_artifacts")).entries()][2:]  # after ingest and train
+        known = command.name not in UNRECORDED
+        assert held == [command.name] * known, "what changes anything, or shows whole people, is in the audit log"
 
     def test_odd_numbers_are_no_accident(self, command: Command, shop: Run) -> None:
         for flag, kind in command.numbers():

@@ -14,6 +14,7 @@ import pytest
 
 from recsys_cli.api.pages import PAGES
 from recsys_cli.api.routes import ROUTES
+from recsys_cli.artifacts.audit_log import AuditLog
 
 _spec = importlib.util.spec_from_file_location(
     "api_conftest_of_contracts", Path(__file__).resolve().parents[1] / "api" / "conftest.py"
@@ -152,6 +153,18 @@ def test_documented(server: Any, route: Any) -> None:
     assert names == set(route.reader.fields)
     assert all(p["description"] for p in described.get("parameters", []) if p["in"] == "query")
     assert str(route.status) in described["responses"]
+
+
+@by_name
+def test_what_changes_anything_or_shows_a_person_is_in_the_audit_log(server: Any, route: Any) -> None:
+    log = AuditLog(server.shop.settings.artifacts)
+    before = len(list(log.entries()))
+    reply = ask(server, route, "".join(f"{name}=t1&" for name in route.reader.required))
+    new = list(log.entries())[before:]
+    unsigned = route.path.startswith("/webhooks/")  # of strangers nothing is noted
+    assert [e["action"] for e in new] == [f"{route.method} {route.path}"] * (route.audited and not unsigned)
+    assert all((e["outcome"] == "done") == reply.is_success and e["by"]["key"] == "owner" for e in new)
+    assert route.audited or route.method == "GET" or route.scope in ("page", "serve", "ingest")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/recommend/", "/items", "/items/", "//", "/%00", "/users/a/b"])

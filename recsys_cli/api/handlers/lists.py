@@ -126,9 +126,11 @@ def _placed(
 def _note(service: Service, call: Call, route: str, engine: Engine, shown: Shown, started: float) -> None:
     answer = shown.answer
     items, sources = answer.item_ids[:_LOGGED], answer.sources[:_LOGGED]
+    answered = Answered(route, engine.trained, items, sources, sum(answer.fallbacks), shown.swap)
+    service.audit.predicted(call, answered)
     service.served.note(
         call.request_id,
-        Answered(route, engine.trained, items, sources, sum(answer.fallbacks), shown.swap),
+        answered,
         seconds=time.perf_counter() - started,
         placement=(call.query.get("placement") or "")[:_LONGEST_PLACEMENT],
         trial=Trial(shown.experiment, shown.arm, shown.teams) if shown.experiment else None,

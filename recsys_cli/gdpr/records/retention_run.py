@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...artifacts import Artifacts
+from ...artifacts.audit_log import ACTIONS, PREDICTIONS, AuditLog
 from ...artifacts.choices import FILE as CHOICES
 from ...artifacts.choices import change, restricted
 from ...artifacts.forgetting import forget, trim
@@ -230,7 +231,7 @@ def _delete(
 
 def _files(settings: Settings, at: float) -> dict[str, int]:
     rules, state = settings.retention, state_dir(settings.db)
-    gone = {"receipts": 0, "log_entries": 0}
+    gone = {"receipts": 0, "log_entries": 0, "audit_files": 0}
     if rules.log_days:
         limit = at - rules.log_days * DAY
         for path in (state / receipts.FOLDER).glob("*"):
@@ -238,6 +239,9 @@ def _files(settings: Settings, at: float) -> dict[str, int]:
                 path.unlink()
                 gone["receipts"] += 1
         gone["log_entries"] = request_log.drop_before(settings.db, int(limit))
+    for chain, days in ((ACTIONS, rules.audit_days), (PREDICTIONS, rules.predictions_days)):
+        if days:
+            gone["audit_files"] += AuditLog(settings.artifacts, chain).drop_before(at - days * DAY)
     return gone | {"exports": written_exports.delete_expired(settings.db, at)}
 
 

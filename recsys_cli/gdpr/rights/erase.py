@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from ...artifacts import Artifacts, suppressed
+from ...artifacts.audit_log import forget_people
 from ...artifacts.forgetting import forget
 from ...artifacts.orders import ERASE, EXPORT, Asked, drop, waiting
 from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, write_many
 from ...errors import ErasureIncomplete, StoreMissing, UsageError
-from ...identity import UserKeys
+from ...identity import UserKeys, user_key
 from ...progress import SILENT, Progress
 from ...settings import Settings
 from ...store import Store
@@ -297,6 +298,9 @@ class _Work:
         keys = [key for case in cases for key in case.person.keys(self.secret)]
         tell(self.artifacts, self.secret, dict.fromkeys(keys, erased(self.settings.gdpr)))
         self._exports(cases)
+        typed = [one for case in cases for one in ids_for((*case.person.asked, *case.person.names), self.secret)]
+        keys_typed = [*keys, *(user_key(self.secret, one) for one in typed)]
+        forget_people(self.artifacts.root, [suppressed.hash_of(self.secret, key) for key in keys_typed])
         if self.store.exists():
             self._rows(cases)
             with self.progress.stage("Rewriting the database"):

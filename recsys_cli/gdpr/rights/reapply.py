@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...artifacts import Artifacts, Spool, suppressed
+from ...artifacts.audit_log import forget_people
 from ...artifacts.bundle import read_bundle
 from ...artifacts.forgetting import forget
 from ...errors import CorruptArtifact
@@ -33,6 +34,7 @@ def reapply(store: Store, artifacts: Artifacts, settings: Settings, progress: Pr
     listed = suppressed.kept_out(settings.db)
     if not listed:
         return 0
+    forget_people(artifacts.root, list(listed))
     secret = load_secret(settings.db)
     ids, sessions = set[str](), set[str]()
     if store.exists():

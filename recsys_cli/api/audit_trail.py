@@ -1,0 +1,112 @@
+"""What a server notes in the audit logs: acts of keys before they are answered, and, by setting, every list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.audit_log import PREDICTIONS, AuditLog, Entry, hash_of
+from ..artifacts.served_log import Answered
+from ..errors import RecsysError, Refused
+from ..identity import pseudonym
+from ..schema import guest_id
+from .access import NoKey
+from .call import Call, Route
+from .event_sink import GroupCommit
+
+_FLUSH_EVERY = 2.0  # seconds
+_MOST_WAITING = 50_000  # predictions in memory
+_WEBHOOKS = "/webhooks/"
+
+
+class AuditTrail:
+    """The audit logs as one server process writes them.
+
+    Parameters
+    ----------
+    root
+        The artifacts directory.
+    secret
+        See `identity.load_secret`.
+    predictions
+        Whether answered lists are noted.
+    log
+        Told, once until it works again, that predictions cannot be written.
+    """
+
+    def __init__(self, root: Path, secret: str, predictions: bool, log: Callable[..., None]) -> None:
+        self._secret, self._log = secret, log
+        self._actions: GroupCommit[Entry] = GroupCommit(AuditLog(root).append)
+        self._predictions = AuditLog(root, PREDICTIONS) if predictions else None
+        self._waiting: list[Entry] = []
+        self._failed: list[Entry] = []  # touched by the writing thread alone
+        self._flushed = time.monotonic()
+        self._error = ""
+        self.dropped = 0
+
+    async def note(self, route: Route, call: Call, error: RecsysError | None) -> None:
+        """Note what a caller did, or was refused, before the answer goes out.
+
+        Strangers and public pages that were refused are not noted: anybody could fill the log.
+
+        Raises
+        ------
+        StoreError
+            It cannot be written.
+        """
+        webhook = route.path.startswith(_WEBHOOKS)
+        if isinstance(error, NoKey) or (isinstance(error, Refused) and (webhook or call.caller.signing)):
+            return
+        outcome = "done" if error is None else f"failed: {error.code}"
+        facts: dict[str, Any] = {"request_id": call.request_id}
+        facts |= {name: value for name, value in call.path.items() if name not in ("user_id", "session_id")}
+        by = {"platform": route.path.split("/")[2]} if webhook else call.caller.described
+        entry = Entry(by, f"{route.method} {route.path}", outcome, facts, self._people(call))
+        await self._actions.append([entry])
+
+    def _people(self, call: Call) -> tuple[str, ...]:
+        def named(what: str) -> Any:
+            return call.path.get(what) or call.query.get(what) or getattr(call.body, what, None)
+
+        user, session = named("user_id"), named("session_id")
+        owners = [*([pseudonym(self._secret, user)] if user else []), *([guest_id(session)] if session else [])]
+        return tuple(hash_of(self._secret, one) for one in owners)
+
+    def predicted(self, call: Call, answered: Answered) -> None:
+        """Remember an answered list until the next flush."""
+        if self._predictions is None:
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self.dropped += 1
+            return
+        facts = {"request_id": call.request_id, "version": answered.version, "items": list(answered.items)}
+        query, body = call.query_string.decode("latin-1"), call.raw.decode("latin-1")
+        asked = {"query": query, "path": dict(call.path), "body": body}
+        entry = Entry(call.caller.described, answered.route, "done", facts, self._people(call), asked, at=time.time())
+        self._waiting.append(entry)
+
+    def look(self) -> None:
+        """Have what waits written, in the writing thread, when it has waited long enough."""
+        if self._waiting and time.monotonic() - self._flushed >= _FLUSH_EVERY:
+            self._flushed = time.monotonic()
+            batch, self._waiting = self._waiting, []
+            self._actions.soon(partial(self._flush, batch))
+
+    def _flush(self, batch: list[Entry]) -> None:
+        self._failed = [*self._failed, *batch][:_MOST_WAITING]
+        if self._predictions is None or not self._failed:
+            return
+        try:
+            self._predictions.append(self._failed)
+            self._failed, self._error = [], ""
+        except RecsysError as e:
+            if e.message != self._error:
+                self._log("predictions_not_audited", error=e.message)
+            self._error = e.message
+
+    async def close(self) -> None:
+        """Finish what was begun."""
+        await self._actions.close(partial(self._flush, self._waiting))
