@@ -278,7 +278,7 @@ class AuditLog:
 
 
 def _line(number: int, previous: str, at: float, entry: Entry) -> tuple[bytes, str]:
-    about = None
+    about: dict[str, Any] | None = None
     if entry.people or entry.hidden is not None:
         about = {"salt": secrets.token_hex(16), "people": list(entry.people)}
     body: dict[str, Any] = {
@@ -359,8 +359,8 @@ def _walk(segments: Sequence[Path], chain: Chain | None, verdict: Verdict) -> No
             number, previous = found["entry"]["seq"], found["hash"]
     if chain and number < chain.end:
         name = segments[-1].name if segments else CHAIN
-        lost = f"entries {number + 1} to {chain.end} are" if chain.end - number > 1 else f"entry {chain.end} is"
-        verdict.findings.append(Finding(name, 0, number + 1, f"{lost} missing at the end"))
+        told = f"entries {number + 1} to {chain.end} are" if chain.end - number > 1 else f"entry {chain.end} is"
+        verdict.findings.append(Finding(name, 0, number + 1, f"{told} missing at the end"))
     elif chain and number == chain.end and previous not in ("", chain.end_hash):
         verdict.findings.append(Finding(CHAIN, 0, number, "the last entry is not the one that was written"))
     verdict.head, verdict.head_hash = number, previous

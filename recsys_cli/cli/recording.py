@@ -112,7 +112,8 @@ def _write(who: dict[str, str], outcome: str, *, quiet: bool = False) -> None:
     settings = _current.settings
     if settings is None or not _current.name or _current.name in UNRECORDED:
         return
-    if not _current.in_shop and (quiet or not _is_shop(settings)):
+    begun = settings.artifacts.is_dir() or _current.name == "ingest"
+    if not begun or (not _current.in_shop and (quiet or not _is_shop(settings))):
         return  # a mistyped place must stay empty
     from ..artifacts.audit_log import AuditLog, Entry
 
