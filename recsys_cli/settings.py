@@ -245,6 +245,9 @@ class ServeSettings:
         "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit. "
         "The owner's key has none.",
     )
+    role_rates: dict[str, float] = _s(
+        {}, "Requests a second from a key of a role, as { viewer = 10 }; keys of other roles have serve.rate_limit."
+    )
     event_rate: float = _s(
         2000.0,
         "Events a second that each process takes with one key, a tenth from one address with a page's key; 0 for no "

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..artifacts.keys import PAGE, KeyRing, verify
+from ..artifacts.keys import ADMIN, PAGE, KeyRing, granted, verify
 from ..errors import Refused, UsageError
 
 _BUCKETS = 10_000  # callers whose rate is remembered
@@ -110,18 +110,21 @@ class Caller:
         Of the key; empty for the owner's and for none.
     address
         For counting.
+    role
+        Of the key; empty for one that was given scopes by themselves.
     """
 
     scopes: frozenset[str] = frozenset()
     signing: str = ""
     name: str = ""
     address: str = ""
+    role: str = ""
 
     @property
     def described(self) -> dict[str, Any]:
         """For the audit log: the key's name and what it may do, never an address."""
-        name = self.name or ("owner" if "admin" in self.scopes else "none")
-        return {"key": name, "scopes": sorted(self.scopes)}
+        name = self.name or ("owner" if ADMIN in self.scopes else "none")
+        return {"key": name, "role": self.role} if self.role else {"key": name, "scopes": sorted(self.scopes)}
 
     def check(self, needed: str) -> None:
         """Stop a caller who may not do this.
@@ -180,15 +183,24 @@ class Access:
         limit, nor have visitors on this machine as long as there are no keys.
     origins
         Web origins whose pages may ask.
+    rates
+        Requests a second from each key of a role, where it is not `rate`.
     proxies
         Networks whose X-Forwarded-For is believed when requests are counted; it opens nothing.
     """
 
-    def __init__(self, keys: KeyRing, rate: float, origins: tuple[str, ...], proxies: Iterable[Network] = ()) -> None:
+    def __init__(
+        self,
+        keys: KeyRing,
+        rate: float,
+        origins: tuple[str, ...],
+        proxies: Iterable[Network] = (),
+        rates: Mapping[str, float] | None = None,
+    ) -> None:
         self.keys = keys
         self.origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         self._proxies = tuple(proxies)
-        self._rate = rate
+        self._rate, self._rates = rate, dict(rates or {})
         self._buckets = Buckets(_BUCKETS)
 
     def caller(self, peer: str, headers: Mapping[bytes, bytes]) -> Caller:
@@ -210,9 +222,9 @@ class Access:
                 self._spend(self.address(peer, headers), self._rate * _STRANGERS)  # guessing is limited, too
                 raise NoKey("This is not a valid key.", "Make one with recsys keys add.")
             if key.created_at:
-                self._spend(f"key {key.name}", self._rate)
+                self._spend(f"key {key.name}", self._rates.get(key.role, self._rate))
             name = key.name if key.created_at else ""
-            return Caller(frozenset(key.scopes), key.signing, name, self.address(peer, headers))
+            return Caller(granted(key.scopes), key.signing, name, self.address(peer, headers), key.role)
         address = self.address(peer, headers)
         if not self.keys.exists and _is_loopback(peer):
             if address != peer:

@@ -101,7 +101,9 @@ class Service:
         # Not divided by the workers: a client that keeps its connection meets the same one every time.
         keys = KeyRing(self.live.artifacts.root)
         proxies = read_proxies(self.settings.trusted_proxies)
-        self.access = Access(keys, self.settings.rate_limit, self.settings.cors_origins, proxies)
+        self.access = Access(
+            keys, self.settings.rate_limit, self.settings.cors_origins, proxies, self.settings.role_rates
+        )
         self.live.also = self._also
         self.served = ServedLog(SpoolWriter(self.live.artifacts.served_dir), self.settings.log_share)
         root, secret = self.live.artifacts.root, self.live.secret

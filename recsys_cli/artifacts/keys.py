@@ -23,7 +23,15 @@ from ..state_file import StateFile, Watched
 FILE = "keys.json"
 OWNER_FILE = "owner.key"
 PAGE = "page"
-SCOPES = (PAGE, "serve", "ingest", "catalogue", "admin")
+ADMIN = "admin"
+SCOPES = (PAGE, "serve", "ingest", "catalogue", "view", "merchandise", "operate", "people", ADMIN)
+ROLES: dict[str, tuple[str, ...]] = {
+    "viewer": ("serve", "view"),
+    "merchandiser": ("serve", "view", "catalogue", "merchandise"),
+    "operator": ("serve", "view", "ingest", "operate"),
+    "privacy-officer": ("view", "people"),
+    ADMIN: SCOPES[1:],
+}
 _OWNER = re.compile(r"X-API-Key: (recsys_[\w-]{43})\n?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 
@@ -40,11 +48,14 @@ class Key:
         Of the key: 256 random bits need no slow hash.
     scopes
         What it may be used for: page (lists in a public page), serve (all lists), ingest (events), catalogue (items),
-        admin (profiles, metrics).
+        view (report, status, metrics), merchandise (rules and placements), operate (updates, trainings, versions),
+        people (customers' profiles), admin (the last four).
     created_at
         Epoch seconds.
     signing
         Secret with which the shop signs customers' ids for a page; empty for other keys.
+    role
+        One of `ROLES` whose scopes it was given; else empty.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Key:
     scopes: tuple[str, ...]
     created_at: int
     signing: str = field(default="", repr=False)
+    role: str = ""
 
 
 def read_keys(root: Path) -> list[Key]:
@@ -77,8 +89,19 @@ def keys_wanted(root: Path) -> bool:
     return file(root).exists()
 
 
-def add_key(root: Path, name: str, scopes: Iterable[str]) -> tuple[str, str]:
+def granted(scopes: Iterable[str]) -> frozenset[str]:
+    """What scopes allow in the end: admin is everything that no page, till or platform does."""
+    held = frozenset(scopes)
+    return held | {"view", "merchandise", "operate", "people"} if ADMIN in held else held
+
+
+def add_key(root: Path, name: str, scopes: Iterable[str], role: str = "") -> tuple[str, str]:
     """Make a key, and its signing secret if it is for pages. Inside `Artifacts.exclusive`.
+
+    Parameters
+    ----------
+    role
+        One of `ROLES`, whose scopes are added.
 
     Returns
     -------
@@ -88,9 +111,11 @@ def add_key(root: Path, name: str, scopes: Iterable[str]) -> tuple[str, str]:
     Raises
     ------
     UsageError
-        The name is taken or not allowed, or the scopes are.
+        The name is taken or not allowed, or the scopes or the role are.
     """
-    wanted = tuple(dict.fromkeys(scopes))
+    if role and role not in ROLES:
+        raise UsageError(f"Unknown role '{role}'.", f"Roles: {', '.join(ROLES)}.")
+    wanted = tuple(dict.fromkeys((*ROLES.get(role, ()), *scopes)))
     unknown = [s for s in wanted if s not in SCOPES]
     if unknown or not wanted:
         raise UsageError(f"Unknown scope '{', '.join(unknown)}'.", f"Scopes: {', '.join(SCOPES)}.")
@@ -108,7 +133,7 @@ def add_key(root: Path, name: str, scopes: Iterable[str]) -> tuple[str, str]:
     if any(key.name == name for key in held):
         raise UsageError(f"A key named '{name}' already exists.", "Revoke it first, or choose another name.")
     text, signing = _new(), secrets.token_hex(32) if PAGE in wanted else ""
-    file(root).write([*held, Key(name, _hash(text), wanted, int(time.time()), signing)])
+    file(root).write([*held, Key(name, _hash(text), wanted, int(time.time()), signing, role)])
     return text, signing
 
 
@@ -222,7 +247,7 @@ class KeyRing:
             seen = (stat.st_ino, stat.st_mtime_ns)
             if seen != self._owner_seen:
                 text = owner_key(self._root)
-                self._owner = Key("owner", _hash(text), SCOPES[1:], 0) if text else None
+                self._owner = Key("owner", _hash(text), SCOPES[1:], 0, role=ADMIN) if text else None
                 self._owner_seen = seen
         except FileNotFoundError:
             self._owner = self._owner_seen = None

@@ -25,10 +25,15 @@ def add(
         list[str] | None,
         typer.Option(
             "--scope",
-            help="page (lists in a public page), serve (all lists), ingest (events), catalogue (items) or admin; "
-            "may be repeated. [default: serve]",
+            help="page (lists in a public page), serve (all lists), ingest (events), catalogue (items), view (report, "
+            "status, metrics), merchandise (rules, placements), operate (updates, versions), people (profiles) or "
+            "admin (the last four); may be repeated. [default: serve]",
         ),
     ] = None,
+    role: Annotated[
+        str,
+        typer.Option("--role", help="The scopes of viewer, merchandiser, operator, privacy-officer or admin."),
+    ] = "",
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -37,13 +42,14 @@ def add(
     """Make a key and show it, once. From then on the server answers nobody without a key."""
     run = start(db, artifacts, config, as_json)
     from ..artifacts import Artifacts
-    from ..artifacts.keys import add_key, check_place
+    from ..artifacts.keys import ROLES, add_key, check_place
 
     store = Artifacts(run.settings.artifacts)
     check_place(store.root)
-    scopes = scope or ["serve"]
+    scopes = scope or ([] if role else ["serve"])
     with store.exclusive(waiting=run.waiting):
-        key, signing = add_key(store.root, name, scopes)
+        key, signing = add_key(store.root, name, scopes, role)
+    scopes = [*ROLES.get(role, ()), *scopes]
 
     def render(out: Console) -> None:
         out.print(Text(key))
@@ -52,7 +58,8 @@ def add(
             out.print(Text(signing))
             run.waiting("The second line is the signing secret, for your shop's server only: it signs customers' ids.")
 
-    run.emit({"name": name, "scopes": scopes, "key": key, **({"signing_secret": signing} if signing else {})}, render)
+    given = {"name": name, "scopes": list(dict.fromkeys(scopes)), "role": role}
+    run.emit(given | {"key": key, **({"signing_secret": signing} if signing else {})}, render)
 
 
 @keys.command("sign")
@@ -131,13 +138,13 @@ def show(
     open_here = "No keys: the server answers lists without a customer on this machine; your own key opens the rest."
     shut = "No keys: all are revoked, and the server answers nobody but you until recsys keys add NAME."
     none = shut if keys_wanted(run.settings.artifacts) else open_here
-    rows = [{"name": k.name, "scopes": list(k.scopes), "created_at": k.created_at} for k in held]
+    rows = [{"name": k.name, "role": k.role, "scopes": list(k.scopes), "created_at": k.created_at} for k in held]
 
     def render(out: Console) -> None:
-        table = Table("name", "scopes", "made", header_style="dim", box=None)
+        table = Table("name", "role", "scopes", "made", header_style="dim", box=None)
         for key in held:
             day = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
-            table.add_row(Text(key.name), ", ".join(key.scopes), day)
+            table.add_row(Text(key.name), key.role or "-", ", ".join(key.scopes), day)
         out.print(table if held else none)
 
     run.emit({"keys": rows}, render)

@@ -597,7 +597,7 @@ def test_a_server_that_wants_keys_is_given_one(start: Start, browser: Any, recsy
     carousels(browser, 4)
     assert browser.execute_script(notice) == ""
     browser.execute_script("location.hash = '#/dashboard'")
-    assert until(lambda: "lacks the scope 'admin'" in browser.execute_script(notice))
+    assert until(lambda: "lacks the scope 'view'" in browser.execute_script(notice))
     assert key not in browser.execute_script("return document.documentElement.outerHTML")
 
 

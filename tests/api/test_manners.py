@@ -75,6 +75,21 @@ def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
     assert not access.caller(*asked_by("127.0.0.1", host="localhost")).scopes
 
 
+def test_a_role_gives_its_scopes_and_has_its_own_rate(tmp_path: Path) -> None:
+    viewer, _ = add_key(tmp_path, "kim", [], "viewer")
+    admin, _ = add_key(tmp_path, "old admin key", ["admin"])
+    access = Access(KeyRing(tmp_path), 1000, (), rates={"viewer": 0.001})
+    caller = access.caller(*asked_by("8.8.8.8", x_api_key=viewer))
+    assert caller.scopes == {"serve", "view"}
+    assert caller.described == {"key": "kim", "role": "viewer"}
+    with pytest.raises(TooMany):
+        access.caller(*asked_by("8.8.8.8", x_api_key=viewer))
+    for _ in range(10):
+        assert access.caller(*asked_by("8.8.8.8", x_api_key=admin)).scopes >= {"admin", "view", "people", "operate"}
+    with pytest.raises(UsageError, match="Unknown role 'king'"):
+        add_key(tmp_path, "b", [], "king")
+
+
 def test_the_owner_has_a_key_that_nobody_else_can_read(tmp_path: Path) -> None:
     key = make_owner_key(tmp_path)
     assert make_owner_key(tmp_path) == owner_key(tmp_path) == key

@@ -15,6 +15,7 @@ import pytest
 from recsys_cli.api.pages import PAGES
 from recsys_cli.api.routes import ROUTES
 from recsys_cli.artifacts.audit_log import AuditLog
+from recsys_cli.artifacts.keys import ROLES, SCOPES, add_key
 
 _spec = importlib.util.spec_from_file_location(
     "api_conftest_of_contracts", Path(__file__).resolve().parents[1] / "api" / "conftest.py"
@@ -165,6 +166,34 @@ def test_what_changes_anything_or_shows_a_person_is_in_the_audit_log(server: Any
     assert [e["action"] for e in new] == [f"{route.method} {route.path}"] * (route.audited and not unsigned)
     assert all((e["outcome"] == "done") == reply.is_success and e["by"]["key"] == "owner" for e in new)
     assert route.audited or route.method == "GET" or route.scope in ("page", "serve", "ingest")
+
+
+@pytest.fixture(scope="module")
+def role_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A server of its own, with a key of each role."""
+    shop = _api.shop_module.make_shop(tmp_path_factory.mktemp("roles"))
+    with shop.artifacts.exclusive():
+        held = {role: add_key(shop.settings.artifacts, role, (), role)[0] for role in ROLES}
+    made = _api.Server(shop, tmp_path_factory.mktemp("log") / "log")
+    yield made, held
+    made.stop()
+
+
+@by_name
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_opens_what_it_is_for_and_nothing_else(
+    role_keys: tuple[Any, dict[str, str]], route: Any, role: str
+) -> None:
+    server, held = role_keys
+    reply = ask(server, route, headers={"x-api-key": held[role]}, **({"json": {}} if route.body is not None else {}))
+    assert route.scope in ("", *SCOPES)
+    open_to = {"": tuple(ROLES), "page": [r for r in ROLES if "serve" in ROLES[r]]}
+    if role in open_to.get(route.scope, [r for r in ROLES if route.scope in ROLES[r]]):
+        signed = route.path.startswith("/webhooks/")  # which a platform does, not a key
+        assert reply.status_code not in (() if signed else (401, 403)), reply.text
+    else:
+        assert_told(reply, 403)
+        assert f"lacks the scope '{route.scope}'" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/recommend/", "/items", "/items/", "//", "/%00", "/users/a/b"])

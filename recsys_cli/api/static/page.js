@@ -65,7 +65,7 @@ const sentence = (reply, said) => {
   if (reply.status === 401 && state.key) return 'The server does not know this key (any more): enter another one.';
   if (reply.status === 401) return 'This needs a key: open the link that recsys serve printed, or enter a key.';
   if (reply.status === 403) {
-    return `${said?.message ?? 'This key may not do that.'} The storefront needs serve and ingest, the dashboard admin.`;
+    return `${said?.message ?? 'This key may not do that.'} The storefront needs serve and ingest, the dashboard view, its search people.`;
   }
   if (reply.status === 429) return `Too many requests: wait ${reply.headers.get('retry-after') ?? 1} s, then go on.`;
   return said ? `${said.message} ${said.hint}` : `The server answers ${reply.status}; its log says more.`;
