@@ -197,6 +197,7 @@ class Ready(Struct):
 
     status: Literal["ready"]
     version: str
+    currency: Annotated[str, Meta(description="Of prices, as EUR; empty when neither a setting nor a sale names one.")]
 
 
 class Interval(Struct):

@@ -21,7 +21,7 @@ from ..serving.campaigns import hits
 from ..serving.catalogue import Catalogue
 from ..serving.rules import Rules
 from ..settings import Settings
-from ..store import Store, sales
+from ..store import Store, reading, sales
 from ..store.attribution import Windows, attribute
 
 FORMAT = 1
@@ -68,6 +68,7 @@ def make_report(
     with store.reading() as con:
         prepare(con, store, artifacts, settings, since, until)
         found = _figures(con, dates, zone, since, until)
+        found["currency"] = settings.serve.currency or reading.currency(con)
         found["campaigns"] = _campaigns(con, artifacts, settings, at)
         found["feed"] = sales.imports(con, since) | {"findings": list(findings)}
     quality = versions_quality(artifacts)

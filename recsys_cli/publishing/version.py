@@ -153,6 +153,7 @@ def _manifest(artifacts: Artifacts, release: Release) -> dict[str, Any]:
             "newest_ts": int(seen.histories.ts.max()),
             "store_events": snapshot.events,
             "watermark": snapshot.watermark,
+            "currency": snapshot.currency,
         },
         "spool": snapshot.spool,
     }

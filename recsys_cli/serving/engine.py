@@ -64,6 +64,7 @@ class Engine:
         self.model = model = loaded.model
         self.version = loaded.name
         self.trained = loaded.trained
+        self.currency = str(loaded.manifest["data"].get("currency", ""))
         self.overlay = overlay
         self.rules = rules
         self.second, self.watch = loaded.second, loaded.second.watch

@@ -36,6 +36,8 @@ class Snapshot:
         Rows in the table of events, whatever their type.
     watermark
         See `watermark`.
+    currency
+        See `currency`.
     """
 
     data: Dataset
@@ -43,6 +45,7 @@ class Snapshot:
     spool: dict[str, int]
     events: int
     watermark: dict[str, int]
+    currency: str = ""
 
     @staticmethod
     def read(
@@ -115,9 +118,19 @@ def _read(
     if not histories.n_events:
         raise _nothing_to_learn(con)
     interactions = Interactions(histories, users, items, basket, clock(histories.ts))
-    return Snapshot(
-        Dataset(interactions, catalogue(con)), keys, spool_position(con), count(con, "events"), watermark(con)
+    data, done = Dataset(interactions, catalogue(con)), spool_position(con)
+    return Snapshot(data, keys, done, count(con, "events"), watermark(con), currency(con))
+
+
+def currency(con: duckdb.DuckDBPyConnection) -> str:
+    """The one that most purchases name; empty when none does."""
+    row = first_row(
+        con.execute(
+            """SELECT upper(currency) FROM events
+               WHERE event_type = 'purchase' AND regexp_full_match(currency, '[A-Za-z]{3}') GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"""
+        )
     )
+    return str(row[0]) if row else ""
 
 
 def _nothing_to_learn(con: duckdb.DuckDBPyConnection) -> NotEnoughData:

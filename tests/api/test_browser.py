@@ -512,7 +512,7 @@ def assert_kept_to_itself(browser: Any, server: Any) -> None:
 def test_the_storefront_shows_shelves_and_products(server: Any, browser: Any) -> None:
     open_link(browser, server)
     shown = carousels(browser, 4)
-    assert [c["heading"] for c in shown] == ["Popular now", "Trending", "New in", "Popular now"]
+    assert [c["heading"] for c in shown] == ["Popular now", "Trending", "New in", "Best sellers"]
     field = browser.find_element("id", "who")
     field.send_keys("t4\n")
     assert until(lambda: mine(browser) == ids(server.get("/recommend", user_id="t4", k=12)))
@@ -534,7 +534,7 @@ def test_buying_changes_the_list_at_once(start: Start, browser: Any) -> None:
     assert until(lambda: browser.execute_script("return document.querySelector('[data-event=purchase]') && true"))
     said = "return document.querySelector('.counted').textContent"
     buttons(browser, "view")
-    assert until(lambda: "Tried out, not reported" in browser.execute_script(said)), browser.execute_script(said)
+    assert until(lambda: "Tried out, nothing reported" in browser.execute_script(said)), browser.execute_script(said)
     assert spooled(server) == []  # a dry run, until it is switched off
     browser.execute_script("document.querySelector('.product .real').click()")
     buttons(browser, "purchase")

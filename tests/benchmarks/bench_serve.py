@@ -84,23 +84,25 @@ class Bench:
         return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) >> 10  # type: ignore[index]
 
 
-def _settings(folder: Path) -> Settings:
+def settings_of(folder: Path) -> Settings:
     return load({"db": str(folder / "shop.duckdb"), "artifacts": str(folder / "model_artifacts")}, environ={})
 
 
 def _recsys(folder: Path, *args: str) -> None:
-    settings = _settings(folder)
+    settings = settings_of(folder)
     state = ["--db", str(settings.db), "--artifacts", str(settings.artifacts)]
     command = [sys.executable, "-m", "recsys_cli", args[0], *state, *args[1:]]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=folder)
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    if not shutil.which("wrk") or not GENERATOR.exists():
-        pytest.skip(f"needs wrk and {GENERATOR}")
+def large_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the generator's shop, with a model; made unless it is there."""
     folder = Path(os.environ.get("RECSYS_BENCH") or tmp_path_factory.mktemp("bench"))
+    if not shutil.which("wrk"):
+        pytest.skip("needs wrk")
     if not (folder / "users").exists():
+        if not GENERATOR.exists():
+            pytest.skip(f"needs {GENERATOR}")
         subprocess.run([sys.executable, str(GENERATOR), str(folder), "--events", str(EVENTS)], check=True)
         _recsys(folder, "ingest", str(folder / "events.parquet"), str(folder / "items.csv"))
         _recsys(folder, "train", "--model", "als")
@@ -108,9 +110,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         random.Random(0).shuffle(users)
         (folder / "warm").write_text("\n".join(users[:10_000]))
         (folder / "users").write_text("\n".join(users[10_000:]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = large_shop(tmp_path_factory)
     (folder / "wrk.lua").write_text(LUA)
     started = time.monotonic()
-    server = Server(Shop(_settings(folder)), folder / "log")
+    server = Server(Shop(settings_of(folder)), folder / "log")
     print(f"\nready after {time.monotonic() - started:.2f} s")
     yield Bench(server, folder)
     server.stop()

@@ -95,10 +95,11 @@ def health(service: Service, call: Call) -> Reply:
 
 def ready(service: Service, call: Call) -> Reply:
     """A version is loaded and answers can be given."""
-    version = service.live.ready().version
+    engine = service.live.ready()
     if wrong := reasons(service.live.loops):
         raise NotReady(" ".join(wrong), "See the server's log.")
-    return Reply.of({"status": "ready", "version": version})
+    currency = service.settings.currency or engine.currency
+    return Reply.of({"status": "ready", "version": engine.version, "currency": currency})
 
 
 def show_status(service: Service, call: Call) -> Reply:

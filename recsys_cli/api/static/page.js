@@ -30,7 +30,23 @@ const givenKey = () => {
 };
 
 // All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
-export const state = { key: givenKey(), user: '', session: `demo-${random()}`, why: false, real: false };
+export const state = { key: givenKey(), user: '', session: `demo-${random()}`, did: [], why: false, real: false };
+
+let known = ''; // the shop's currency, as the server told
+
+export const currency = () => known;
+
+/** An amount, with its currency where one is known. */
+export const money = (value, unit = '') => {
+  if (value === null || value === undefined) return '–';
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  const plain = () => new Intl.NumberFormat('en', digits).format(value);
+  try {
+    return unit ? new Intl.NumberFormat('en', { style: 'currency', currency: unit }).format(value) : plain();
+  } catch {
+    return `${plain()} ${unit}`;
+  }
+};
 
 const notice = document.getElementById('notice');
 const form = document.getElementById('key');
@@ -130,4 +146,7 @@ addEventListener('hashchange', () => {
   scrollTo(0, 0);
   document.getElementById('main').focus({ preventScroll: true });
 });
-route();
+
+// Prices are shown without a currency rather than late.
+const soon = new Promise((go) => setTimeout(go, 500));
+Promise.race([ask('ready').then((told) => { known = told.currency; }, () => {}), soon]).then(route);

@@ -1,11 +1,12 @@
 /* The demo shop: shelves from the carousel that shops embed, and buttons whose effect on the list is seen at once. */
 
-import { ask, make, state, tell } from './page.js';
+import { ask, currency, make, money, state, tell } from './page.js';
 
 const PATIENCE = 1500; // ms in which an event counts, or leaves the list as it is
 const SHELF = 12;
 const PAGE = 200; // items asked for at a time by the search
 const DEPTH = 2000;
+const PAST = 6; // events shown of a customer
 
 let catalogue = null; // for the search; filled when it is first used
 
@@ -22,10 +23,19 @@ class View {
     this.main = main;
     this.shelves = [];
     this.gone = false;
+    main.addEventListener('recsys-dismiss', this.dismissed);
   }
+
+  // The carousel has taken the card away; without consent it tells nobody, so that it is up to this page.
+  dismissed = (event) => {
+    const { item } = event.detail;
+    this.did('not interested in', item);
+    if (state.real) this.report('dislike', item).catch(tell);
+  };
 
   leave() {
     this.gone = true;
+    this.main.removeEventListener('recsys-dismiss', this.dismissed);
     for (const shelf of this.shelves) shelf.remove();
   }
 
@@ -38,7 +48,7 @@ class View {
     this.main.append(make('h1', { text: 'Storefront' }), lead, this.controls(), this.forYou());
     this.shelf('trending');
     this.shelf('new');
-    this.shelf('popular');
+    this.shelf('popular', { title: 'Best sellers', endless: '' });
   }
 
   // -- who looks, what is searched for
@@ -50,6 +60,7 @@ class View {
       { class: 'field', onsubmit: (event) => {
         event.preventDefault();
         state.user = field.value.trim();
+        state.did = [];
         this.restart();
       } },
       make('label', { for: 'who', text: 'Customer' }),
@@ -148,6 +159,8 @@ class View {
       k: SHELF,
       lang: 'en',
       key: state.key,
+      currency: currency(),
+      dismiss: 'Not interested',
       why: state.why,
       href: link,
       onerror: (error) => this.gone || tell(error),
@@ -159,15 +172,60 @@ class View {
 
   forYou() {
     const panel = make('section', { class: 'panel for-you', 'aria-label': 'For you' });
-    const whose = state.user
-      ? ['Customer ', make('strong', { text: state.user }), ', from everything known of them up to the last click.']
-      : ['A guest of this tab. Known of them: only what you do here.'];
     this.counted = make('p', { class: 'counted', role: 'status' });
-    panel.append(make('p', { class: 'whose' }, ...whose), this.counted);
-    const place = make('div');
-    panel.append(place);
-    this.mine = this.shelf('recommend', { ...person(), title: 'For you', consent: undefined }, place);
+    this.whose = make('p', { class: 'whose' }, ...(state.user ? ['Customer ', make('strong', { text: state.user })] : ['A guest of this tab.']));
+    const place = make('div', { class: 'list' });
+    this.past = make('aside', { class: 'past', 'aria-label': 'What they did' });
+    panel.append(this.whose, this.counted, make('div', { class: 'beside-list' }, this.past, place));
+    const items = !state.real && tried().length ? tried() : undefined;
+    this.mine = this.shelf('recommend', { ...person(), items, title: 'For you', consent: undefined, onerror: (error) => this.failed(error) }, place);
+    this.history();
     return panel;
+  }
+
+  /** A list that did not come says so in its place, too. */
+  failed(error) {
+    if (this.gone) return;
+    tell(error);
+    if (error.reply) return; // a refusal says what is missing, and asks for it
+    this.counted.replaceChildren('No list: the server did not answer. ',
+      make('button', { type: 'button', text: 'Try again', onclick: () => { tell(null); this.restart(); } }));
+  }
+
+  /** What is known of whoever looks, beside the list that is made from it. */
+  async history() {
+    const did = state.did.map(({ what, title, real: told }) => ({ what, title, when: told ? 'just now' : 'tried out' }));
+    if (!state.user) {
+      this.known(did, 'Nothing yet: look at a product and press a button.');
+      return;
+    }
+    this.known(did, 'Asking the server…');
+    try {
+      const { history } = await ask(`users/${part(state.user)}?n=${PAST}`);
+      const before = history.map((event) => ({ what: event.event_type, title: event.title || event.item_id, when: day(event.ts) }));
+      this.known([...did, ...before], '');
+      this.whose.append(', from everything known of them up to the last click.');
+    } catch (error) {
+      if (error.reply?.status === 404) {
+        this.known(did, 'Nothing.');
+        this.whose.append(' is not known, or may not be used: what a stranger sees is shown.');
+      } else {
+        this.known(did, error.reply ? 'This key may not see it.' : 'The server did not say.');
+      }
+    }
+  }
+
+  known(events, none) {
+    if (this.gone) return;
+    const lines = events.slice(0, PAST).map(({ what, title, when }) =>
+      make('li', {}, make('span', { class: 'what', text: what }), make('span', { text: title }), make('small', { text: when })));
+    this.past.replaceChildren(make('h3', { text: 'What they did' }),
+      lines.length ? make('ol', {}, lines) : make('p', { class: 'small', text: none }));
+  }
+
+  did(what, item) {
+    state.did = [{ what, title: item.title || item.item_id, id: item.item_id, real: state.real }, ...state.did].slice(0, PAST);
+    this.history();
   }
 
   /** Report an event, and ask for the list until it has changed. */
@@ -175,8 +233,9 @@ class View {
     let before = ids(this.mine.answer);
     const started = performance.now();
     if (!state.real) {
-      this.mine.options.items = [...new Set([item.item_id, ...(this.mine.options.items ?? [])])];
-      this.told('Tried out, not reported', before, ids(await this.mine.refresh()), started);
+      this.did(kind, item);
+      this.mine.options.items = tried();
+      this.told('Tried out, nothing reported', before, ids(await this.mine.refresh()), started);
       return;
     }
     if (this.mine.options.items) { // what was only tried out
@@ -186,7 +245,8 @@ class View {
     this.counted.textContent = 'Reported…';
     this.counted.parentElement.scrollIntoView({ block: 'nearest' }); // on a phone the list is further down
     try {
-      await ask('events', { body: { ...event(), item_id: item.item_id, event_type: kind } });
+      await this.report(kind, item);
+      this.did(kind, item);
       tell(null);
     } catch (error) {
       this.counted.textContent = '';
@@ -202,6 +262,10 @@ class View {
     this.told(say, before, now, started);
   }
 
+  report(kind, item) {
+    return ask('events', { body: { ...event(), item_id: item.item_id, event_type: kind } });
+  }
+
   /** Say what became of the list, and mark what is new in it. */
   told(say, before, now, started) {
     const took = (performance.now() - started) / 1000;
@@ -211,7 +275,7 @@ class View {
     const did = state.real ? `${say} is on disk` : say;
     this.counted.textContent = now.join() === before.join()
       ? `${did}. It leaves this list as it was.`
-      : `${say}${state.real ? ' counted' : ''} after ${seconds} s: ${fresh.length} new, ${moved} moved.`;
+      : `${state.real ? `${say} counted after ${seconds} s` : say}: ${fresh.length} new, ${moved} moved.`;
     for (const card of this.mine.list.children) {
       if (fresh.includes(card.dataset.item)) card.querySelector('.pic').part.add('fresh');
     }
@@ -222,12 +286,16 @@ class View {
   async product(id) {
     const back = make('a', { class: 'back', href: '#/', text: '← All shelves' });
     const place = make('div', { class: 'product' });
+    const waiting = make('p', { class: 'lead', role: 'status', text: 'Asking the server…' });
     this.main.append(back, place);
+    place.append(waiting);
     let item;
     try {
-      item = await ask(`items/${encodeURIComponent(id).replaceAll('.', '%2E')}`);
+      item = await ask(`items/${part(id)}`);
+      waiting.remove();
     } catch (error) {
       if (this.gone) return;
+      waiting.remove();
       if (error.reply?.status === 404) {
         place.append(make('h1', { text: 'No such product' }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
       } else {
@@ -247,13 +315,13 @@ class View {
       picture(item, title),
       make('div', { class: 'about' },
         make('h1', { text: title }),
-        make('p', { class: 'cost', text: typeof item.price === 'number' ? money(item.price) : '' }),
+        make('p', { class: 'cost', text: typeof item.price === 'number' ? money(item.price, currency()) : '' }),
         item.description ? make('p', { class: 'description', text: item.description }) : null,
         make('dl', {}, facts.map(([name, value]) => make('div', {}, make('dt', { text: name }), make('dd', { text: value })))),
         item.availability === false || item.retired ? make('p', { class: 'out', text: 'Not for sale now: it is in no list.' }) : null,
         make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', 'Buy', true)),
         real(),
-        make('p', { class: 'small', text: `Else the buttons show what the list would be with this product in the basket of ${whose}, and report nothing.` }),
+        make('p', { class: 'small', text: `While this is off, the buttons show what the list would be with this product in the basket of ${whose}, and report nothing.` }),
       ),
     );
     this.main.append(this.forYou());
@@ -272,7 +340,9 @@ const link = (item) => `#/item/${encodeURIComponent(item.item_id)}`;
 const person = () => (state.user ? { user: state.user } : { session: state.session });
 const event = () => (state.user ? { user_id: state.user } : { session_id: state.session });
 const ids = (answer) => (answer ? answer.items.map((item) => item.item_id) : []);
-const money = (value) => new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+const part = (text) => encodeURIComponent(text).replaceAll('.', '%2E');
+const day = (ts) => new Date(ts * 1000).toISOString().slice(0, 10);
+const tried = () => [...new Set(state.did.filter((one) => one.what !== 'not interested in').map((one) => one.id))];
 
 function picture(item, title) {
   const frame = make('div', { class: 'picture', text: [...title][0]?.toUpperCase() });

@@ -177,6 +177,8 @@
       this.base = base;
       this.options = options;
       this.answer = null;
+      this.whole = []; // what was answered, before others of the page had their share
+      this.extended = false; // whether an endless list went on
       this.asked = 0;
       this.queue = [];
       this.reported = new Set();
@@ -303,15 +305,35 @@
       return url;
     }
 
-    /** Items of other carousels of this page: none is shown twice, unless data-duplicates says so. */
-    elsewhere() {
+    /** Items of other carousels of this page: none is shown twice, unless data-duplicates says so. Whichever answer
+     * comes first, the carousel further up keeps what both have. */
+    elsewhere(above = true) {
       const found = new Set(this.dismissed);
       if (this.options.duplicates === undefined) {
         for (const other of carousels) {
-          if (other !== this) for (const item of other.answer?.items ?? []) found.add(item.item_id);
+          if (other === this || (above && !other.precedes(this))) continue;
+          for (const item of other.answer?.items ?? []) found.add(item.item_id);
         }
       }
       return found;
+    }
+
+    /** Whether it stands further up in the page than another one; of two in one place, the first. */
+    precedes(other) {
+      if (this.anchor === other.anchor) return [...carousels].indexOf(this) < [...carousels].indexOf(other);
+      return Boolean(this.anchor.compareDocumentPosition(other.anchor) & Node.DOCUMENT_POSITION_FOLLOWING);
+    }
+
+    /** Leave to those further up what they show now. */
+    yield() {
+      if (!this.answer || this.options.duplicates !== undefined) return;
+      if (!this.extended) {
+        this.arrange({ ...this.answer, items: this.whole });
+        return;
+      }
+      const taken = this.elsewhere(); // it was scrolled: nothing moves but what must go
+      this.answer.items = this.answer.items.filter((item) => !taken.has(item.item_id));
+      for (const entry of [...this.list.children]) if (taken.has(entry.dataset.item)) entry.remove();
     }
 
     spare() {
@@ -338,8 +360,16 @@
         return null;
       }
       if (turn !== this.asked) return null; // a later question is on its way
+      this.whole = answer.items;
+      this.extended = false;
+      this.arrange(answer);
+      for (const other of carousels) if (this !== other && this.precedes(other)) other.yield();
+      return answer;
+    }
+
+    /** Show an answer, but for what is shown further up; `whole` has it all. */
+    arrange(answer) {
       const taken = this.elsewhere();
-      const asked = answer.items.length;
       answer.items = answer.items.filter((item) => !taken.has(item.item_id)).slice(0, this.count());
       if (!answer.items.length) {
         this.answer = answer;
@@ -348,17 +378,17 @@
         // A script that is told of failures looks for itself.
         const about = `${this.options.for}, ${this.question().search.slice(1)}`;
         if (typeof this.options.onerror !== 'function') this.once(`nothing to show (${about})`);
-        return answer;
+        return;
       }
       const face = JSON.stringify([this.title(answer), this.options.why, answer.items.map(({ score, ...rest }) => rest)]);
       // The same list again stays as it is, with the request that brought it: whoever reads it is not disturbed.
-      if (face === this.shown && this.host.isConnected) return answer;
+      if (face === this.shown && this.host.isConnected) return;
       this.shown = face;
       this.answer = answer;
       this.heading.textContent = this.title(answer);
       this.watch?.disconnect();
       this.show(answer.items.map((item, number) => this.card(item, number + 1, answer.request_id)));
-      this.page = this.options.endless === undefined ? null : asked;
+      this.page = this.options.endless === undefined ? null : this.whole.length;
       this.list.scrollTo({ left: 0, behavior: 'instant' });
       this.ends(); // a list that fits its place is never scrolled: it asks for more now or not at all
       this.observe();
@@ -366,7 +396,6 @@
         this.once('no item of this list has a link: give the items a url, or the script data-link="/product/{item_id}"');
       }
       this.host.dispatchEvent(new CustomEvent('recsys:answer', { detail: answer, bubbles: true }));
-      return answer;
     }
 
     /** The next page of an endless list, without what is shown already. */
@@ -381,7 +410,8 @@
         this.page = offset; // the next scroll tries again
         return;
       }
-      const shown = this.elsewhere();
+      const shown = this.elsewhere(false);
+      this.extended = true;
       for (const item of this.answer.items) shown.add(item.item_id);
       const fresh = answer.items.filter((item) => !shown.has(item.item_id));
       const first = this.answer.items.length;
@@ -477,6 +507,8 @@
         this.dismissed.add(item.item_id);
         this.answer.items = this.answer.items.filter((one) => one.item_id !== item.item_id);
         entry.remove();
+        const detail = { item, position, request_id };
+        this.host.dispatchEvent(new CustomEvent('recsys-dismiss', { detail, bubbles: true, composed: true }));
         this.report('dislike', item, position, request_id, true);
         this.ends();
       });
