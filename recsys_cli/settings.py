@@ -223,7 +223,9 @@ class ServeSettings:
     host: str = _s("127.0.0.1", "Address to listen on.")
     port: int = _s(8000, "Port to listen on; 0 takes a free one.", high=65_535)
     workers: int = _s(1, "Processes that answer.", low=1, high=64)
-    currency: str = _s("", "Currency of prices and sales, as EUR; when not set, the one that most purchases name.", pattern=r"([A-Z]{3})?")
+    currency: str | None = _s(
+        None, "Currency of prices and sales, as EUR; when not set, the one most purchases name.", pattern="[A-Z]{3}"
+    )
     images: Path | None = _s(None, "Folder shown under /sample-images/; when not set, the sample shop's.")
     cors_origins: tuple[str, ...] = _s(
         (), "Web origins whose pages may ask the server, as https://shop.example (and an unusual port); * is not taken."

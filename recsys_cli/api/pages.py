@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..errors import NotFound
@@ -45,6 +45,9 @@ PAGES: Mapping[str, Page] = {
     "/widget.js": Page("widget.js", _JS, "public, max-age=300"),
     "/widget.react.js": Page("widget.react.js", _JS, "public, max-age=300"),
     "/widget.react.d.ts": Page("widget.react.d.ts", "text/plain; charset=utf-8", "public, max-age=300"),
+    "/docs": Page("docs.html", "text/html; charset=utf-8"),
+    "/static/docs.js": Page("docs.js", _JS),
+    "/static/docs.css": Page("docs.css", "text/css; charset=utf-8"),
     "/static/page.js": Page("page.js", _JS),
     "/static/storefront.js": Page("storefront.js", _JS),
     "/static/dashboard.js": Page("dashboard.js", _JS),
@@ -57,18 +60,13 @@ PAGES: Mapping[str, Page] = {
 
 
 def routes(images: Path | None) -> list[BaseRoute]:
-    """All of `PAGES`, which are read once, the documentation, and the pictures of the sample shop."""
+    """All of `PAGES`, which are read once, and the pictures of the sample shop."""
 
     async def show(request: Request) -> Response:
         return show_image(images, request.path_params["name"])
 
     found = [Route(path, _endpoint(page)) for path, page in PAGES.items()]
-    docs = HTMLResponse((_FOLDER / "docs.html").read_bytes())
-
-    async def show_docs(request: Request) -> Response:
-        return docs
-
-    return [*found, Route("/docs", show_docs), Route("/sample-images/{name}", show)]
+    return [*found, Route("/sample-images/{name}", show)]
 
 
 def _endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:

@@ -39,6 +39,11 @@ def money(value: float | None) -> str:
     return "–" if value is None else f"{value:,.2f}"
 
 
+def with_unit(report: dict[str, Any], value: float | None) -> str:
+    """Money with the shop's currency, where one is known."""
+    return f"{money(value)} {report['currency']}" if value is not None and report.get("currency") else money(value)
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
@@ -57,7 +62,7 @@ def in_words(report: dict[str, Any]) -> str:
         )
     share = "" if t["share_of_revenue"] is None else f", {percent(t['share_of_revenue'])} of what the shop sold"
     found = f" {t['buyers_touched']:,} of {t['buyers']:,} buyers found something in a list that they then bought."
-    return f"Lists led to sales of {money(t['revenue'])}{share}.{found if t['buyers'] else ''}"
+    return f"Lists led to sales of {with_unit(report, t['revenue'])}{share}.{found if t['buyers'] else ''}"
 
 
 def _head(report: dict[str, Any]) -> str:
@@ -70,9 +75,13 @@ def _head(report: dict[str, Any]) -> str:
 def _tiles(report: dict[str, Any]) -> str:
     t, exposure = report["totals"], report["exposure"]
     tiles = [
-        ("Sales owed to lists", money(t["revenue"]), f"of {money(t['shop_revenue'])} in the shop, refunds taken off"),
+        (
+            "Sales owed to lists",
+            with_unit(report, t["revenue"]),
+            f"of {money(t['shop_revenue'])} in the shop, refunds taken off",
+        ),
         ("Orders with an item from a list", count(t["orders"]), f"of {count(t['shop_orders'])}"),
-        ("Sales per 1,000 items seen", money(t["per_thousand_seen"]), f"{count(t['seen'])} items seen"),
+        ("Sales per 1,000 items seen", with_unit(report, t["per_thousand_seen"]), f"{count(t['seen'])} items seen"),
         ("Clicked of what was seen", percent(t["ctr"]), f"{count(t['clicks'])} clicks"),
         ("Only popular items", percent(t["fallback_share"]), "of what was answered, because nothing better was known"),
         (
@@ -110,13 +119,18 @@ def _money(report: dict[str, Any]) -> str:
 Column = tuple[str, Callable[[dict[str, Any]], str], bool]  # heading, HTML of a cell, whether it is text
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> str:
+def _table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> str:
     head = "".join(f"<th{' class=text' if text else ''}>{escape(name)}</th>" for name, _, text in columns)
     body = "".join(
         "<tr>" + "".join(f"<td{' class=text' if text else ''}>{show(row)}</td>" for _, show, text in columns) + "</tr>"
         for row in rows
     )
-    return f"<div class='card scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    region = f"class='card scroll' tabindex=0 role=region aria-label='{escape(title)}'"
+    return f"<div {region}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _titled(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> str:
+    return f"<div><p class=muted>{escape(title)}</p>{_table(title, rows, columns)}</div>"
 
 
 def _named(key: str) -> Callable[[dict[str, Any]], str]:
@@ -136,12 +150,14 @@ _SUMS: tuple[Column, ...] = (
 def _placements(report: dict[str, Any]) -> str:
     line: Column = ("by day", lambda r: charts.spark(r["daily_revenue"], f"Sales by day, {r['placement']}"), False)
     named: Column = ("Placement", _named("placement"), True)
-    parts = "<h2>By placement</h2>" + _table(report["placements"], [named, *_SUMS, line])
+    parts = "<h2>By placement</h2>" + _table("By placement", report["placements"], [named, *_SUMS, line])
     if len(report["versions"]) > 1:
-        parts += "<h2>By version</h2>" + _table(report["versions"], [("Version", _named("version"), True), *_SUMS])
+        parts += "<h2>By version</h2>" + _table(
+            "By version", report["versions"], [("Version", _named("version"), True), *_SUMS]
+        )
     if report["sources"]:
         parts += "<h2>By what proposed the item</h2>" + _table(
-            report["sources"], [("Source", _named("source"), True), *_SUMS[1:]]
+            "By what proposed the item", report["sources"], [("Source", _named("source"), True), *_SUMS[1:]]
         )
     return parts
 
@@ -170,9 +186,9 @@ def _products(report: dict[str, Any]) -> str:
             ("Sold", lambda r: count(r["units"]), False),
             ("Sales", lambda r: money(r["revenue"]), False),
         ]
-        parts += f"<div><p class=muted>Sell best in lists</p>{_table(exposure['top'], [name, seen, *more])}</div>"
+        parts += _titled("Sell best in lists", exposure["top"], [name, seen, *more])
     if exposure["ignored"]:
-        parts += f"<div><p class=muted>Seen and never clicked</p>{_table(exposure['ignored'], [name, seen])}</div>"
+        parts += _titled("Seen and never clicked", exposure["ignored"], [name, seen])
     if exposure["never_shown"]:
         names = ", ".join(escape(r["title"] or r["item_id"]) for r in exposure["never_shown"])
         total = count(exposure["never_shown_count"])
@@ -202,7 +218,7 @@ def _quality(report: dict[str, Any]) -> str:
         ("Served", lambda v: "yes" if v["served"] else "kept back", True),
         ("Why", _named("reason"), True),
     ]
-    return f"<h2>Models</h2><div class=card>{key}{plot}</div><br>{_table(judged[::-1][:12], columns)}"
+    return f"<h2>Models</h2><div class=card>{key}{plot}</div><br>{_table('Trainings', judged[::-1][:12], columns)}"
 
 
 def _heads(report: dict[str, Any]) -> str:
@@ -244,7 +260,7 @@ def _feed(report: dict[str, Any]) -> str:
         columns: list[Column] = [("File", _named("source"), True)]
         for name in ("read", "new", "known", "rejected"):
             columns.append((name.capitalize(), lambda r, name=name: count(r[name] or 0), False))  # type: ignore[misc]
-        parts += _table(feed["files"], columns)
+        parts += _table("Files taken in", feed["files"], columns)
     return parts
 
 

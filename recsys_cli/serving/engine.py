@@ -63,8 +63,7 @@ class Engine:
         self.bundle = bundle = loaded.bundle
         self.model = model = loaded.model
         self.version = loaded.name
-        self.trained = loaded.trained
-        self.currency = str(loaded.manifest["data"].get("currency", ""))
+        self.trained, self.currency = loaded.trained, loaded.currency
         self.overlay = overlay
         self.rules = rules
         self.second, self.watch = loaded.second, loaded.second.watch

@@ -59,3 +59,8 @@ class LoadedVersion:
     def trained(self) -> str:
         """Each update is a version of its own; what was learned is told by the training it goes back to."""
         return (self.manifest.get("trained") or {}).get("version") or self.name
+
+    @property
+    def currency(self) -> str:
+        """Of the shop's sales; empty where none names it, and in versions made before it was noted."""
+        return str(self.manifest["data"].get("currency", ""))

@@ -127,7 +127,8 @@ def currency(con: duckdb.DuckDBPyConnection) -> str:
     row = first_row(
         con.execute(
             """SELECT upper(currency) FROM events
-               WHERE event_type = 'purchase' AND regexp_full_match(currency, '[A-Za-z]{3}') GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"""
+               WHERE event_type = 'purchase' AND regexp_full_match(currency, '[A-Za-z]{3}')
+               GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"""
         )
     )
     return str(row[0]) if row else ""

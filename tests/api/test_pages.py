@@ -57,7 +57,7 @@ def test_only_these_files_are_shown(server: Any, path: str) -> None:
 
 def test_every_file_is_a_page_the_documentation_or_the_plugin() -> None:
     held = {path.name for path in STATIC.iterdir()}
-    assert held == {page.name for page in PAGES.values()} | {"docs.html", "woocommerce.php"}
+    assert held == {page.name for page in PAGES.values()} | {"woocommerce.php"}
 
 
 @each

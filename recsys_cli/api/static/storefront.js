@@ -219,7 +219,7 @@ class View {
     if (this.gone) return;
     const lines = events.slice(0, PAST).map(({ what, title, when }) =>
       make('li', {}, make('span', { class: 'what', text: what }), make('span', { text: title }), make('small', { text: when })));
-    this.past.replaceChildren(make('h3', { text: 'What they did' }),
+    this.past.replaceChildren(make('h2', { text: 'What they did' }),
       lines.length ? make('ol', {}, lines) : make('p', { class: 'small', text: none }));
   }
 

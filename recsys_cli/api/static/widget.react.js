@@ -23,6 +23,16 @@ const safe = (text) => {
   }
 };
 
+/** A price in words; a currency that is none must not take the page down. */
+const priced = (value, currency) => {
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  try {
+    return new Intl.NumberFormat(undefined, currency ? { style: 'currency', currency } : digits).format(value);
+  } catch {
+    return value.toFixed(2);
+  }
+};
+
 /** Ask for a list; throws when there is none. */
 async function fetchList({ apiUrl, userId, sessionId, count, placement, apiKey, consent, signal }) {
   const url = new URL('recommend', `${apiUrl.replace(/\/+$/, '')}/`);
@@ -78,7 +88,7 @@ function Card({ apiUrl, item, position, requestId, className, onItemClick, repor
     };
   }, [item, position, requestId, report]);
   const title = item.title || item.item_id;
-  const price = typeof item.price !== 'number' ? null : new Intl.NumberFormat(undefined, currency ? { style: 'currency', currency } : { minimumFractionDigits: 2 }).format(item.price);
+  const price = typeof item.price === 'number' ? priced(item.price, currency) : null;
   const click = (event) => {
     report('click', item, position, requestId);
     if (onItemClick) onItemClick(item, event);
