@@ -60,7 +60,7 @@ class Bounds:
         if self.choices and value not in self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         if self.pattern and not re.fullmatch(self.pattern, value):
-            return f"written like {self.example}" if self.example not in ("", "None") else f"of the form {self.pattern}"
+            return f"written like {self.example}" if self.example else f"of the form {self.pattern}"
         return ""
 
 
