@@ -26,6 +26,11 @@ LEFT_OUT_FOR = frozenset(
 )  # fmt: skip
 
 
+_BESIDE_PRODUCTS = (
+    "shipping|billing|delivery|discount|coupon|voucher|fee|^tax|payment|tip$|gift|versand|rabatt|gutschein"
+)
+
+
 @dataclass(frozen=True)
 class Check:
     """One rule.
@@ -157,6 +162,9 @@ def _own_rows(c: Context) -> list[Check]:
         found.append(Check("part_of_product", sentence, "lower(t_item_type) <> 'product'", "item_id", LEFT_OUT))
     if "test_order" in c.has:
         found.append(Check("test_order", "It is a test order.", "coalesce(test_order, false)", "order_id", LEFT_OUT))
+    if "line_type" in c.has:
+        beside = f"regexp_matches(lower(t_line_type), {quote(_BESIDE_PRODUCTS)})"
+        found.append(Check("non_product", "It is postage, a fee or the like.", beside, "line_type", LEFT_OUT))
     if "rating" in c.has:
         sentence = "Its rating says neither that it is liked nor that it is disliked."
         found.append(Check("undecided", sentence, "event_type = 'rated'", "rating", LEFT_OUT))

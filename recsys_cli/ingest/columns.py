@@ -49,8 +49,9 @@ _USER = _f(
     "customer_id customerid userid client_id clientid customer_number customer_no customer_code customer_nr "
     "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
     "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
-    "customer_unique_id household_id household_key",
-    "customer user kunde client cliente buyer shopper account_id uid reviewer_id profile_id buyer_username",
+    "customer_unique_id household_id household_key contact_id kundnr kund_nr cliente_codigo",
+    "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego username_buyer "
+    "buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
     "billing_email_address kunden_email kunde_email customer_email_address",
     "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
@@ -63,8 +64,10 @@ _ITEM = _f(
     "id",
     "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
-    "product_number productnumber articleordernumber item_number itemnumber listing_id codice_articolo",
-    "sku product_sku item_sku variant_sku lineitem_sku asin parent_asin itemsku product_view_sku artikel_sku",
+    "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
+    "itemnumber listing_id codice_articolo",
+    "sku product_sku sku_reference_no item_sku variant_sku lineitem_sku asin parent_asin itemsku "
+    "product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
     "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id item_variation_id variation_id "
     "model",
@@ -81,7 +84,8 @@ EVENT_FIELDS = (
         "purchase_date created_at bestelldatum auftragsdatum date_commande fecha_pedido data_ordine occurred_at "
         "datetime date_time order_time transaction_date transaction_time transaction_dt t_dat purchase_timestamp "
         "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
-        "create_date date_purchased ordered_at",
+        "create_date date_purchased ordered_at date_de_commande besteldatum orderdatum erstelldatum belegdatum "
+        "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido order_creation_date entry_date datum_objednavky",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created",
         required=True,
@@ -89,7 +93,7 @@ EVENT_FIELDS = (
     _f(
         "qty",
         "whole",
-        "quantity menge anzahl cantidad quantite quantita aantal ilosc antal",
+        "quantity menge anzahl liczba_sztuk item_amount cantidad quantite quantita aantal ilosc antal",
         "qty_ordered units count pieces stueck stk amount_of_units quantity_shipped quantity_ordered "
         "quantity_purchased product_quantity product_qty item_quantity artikel_menge "
         "lineitem_quantity qty_sold sold_qty",
@@ -97,15 +101,18 @@ EVENT_FIELDS = (
     _f(
         "event_type",
         "word",
-        "event type_of_event event_name feedback_type eventname",
-        "type action behavior behaviour interaction activity",
+        "event type_of_event event_name feedback_type eventname metric metric_name",
+        "type action behavior behaviour interaction activity receipt_type document_type transaction_type belegart",
     ),
     _f(
         "order_id",
         "id",
         "orderid order_number order_no order_nr ordernumber invoice_no invoiceno invoice_id invoice_number "
         "bestellnummer auftragsnummer rechnungsnummer belegnummer transaction_id transactionid numero_commande "
-        "numero_pedido increment_id amazon_order_id id_order",
+        "numero_pedido no_pedido n_pedido numero_ordine n_ordine n_commande numero_de_commande id_commande "
+        "bestelnummer "
+        "ordernr bestell_id bestell_nr auftragsnr id_zamowienia numer_zamowienia cislo_objednavky increment_id "
+        "amazon_order_id id_order",
         "order invoice bonnummer kassenbon belegnr "
         "receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id",
     ),
@@ -119,8 +126,9 @@ EVENT_FIELDS = (
     _f(
         "price",
         "number",
-        "unit_price unitprice item_price price_per_unit einzelpreis product_unit_price lineitem_price",
-        "preis prix precio prezzo price_gross",
+        "unit_price unitprice item_price price_per_unit item_unit_price_with_vat deal_price prix_unitaire "
+        "einzelpreis product_unit_price lineitem_price",
+        "preis prix precio prezzo prijs pris cena price_gross",
     ),
     _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
     _f("position", "whole", "rank", "slot"),
@@ -131,7 +139,7 @@ ITEM_FIELDS = (
     _f(
         "category",
         "text",
-        "category_name product_category product_categories kategorie categorie categoria",
+        "category_name category_path product_category product_categories kategorie categorie categoria",
         "categories kategorien department product_type genre genres group warengruppe category_l1 categories_name",
     ),
     _f(
@@ -149,7 +157,7 @@ ITEM_FIELDS = (
     _f(
         "img_url",
         "text",
-        "image_url imageurl image_link image_src main_image img picture_url base_image",
+        "image_url imageurl image_urls image1 image_1 image_link image_src main_image img picture_url base_image",
         "image images picture photo thumbnail bild bild_url product_image images_src additional_image_link",
     ),
     _f(
@@ -187,13 +195,22 @@ AIDS = (
             "status order_status orderstatus order_state order_status_name bestellstatus auftragsstatus",
             "order_status_id id_order_state order_state_id status_id id_status financial_status payment_status "
             "payment_status_id cleared zahlungsstatus state_name current_state statut statut_commande estado "
-            "estado_pedido stato stato_ordine stan stav tila orderstatus_name status_name",
+            "estado_pedido status_zamowienia stato stato_ordine stan stav tila orderstatus_name status_name",
             "state",
         ),
     ),
     Field("time_of_day", "text"),  # of times whose date stands in another column
     Field("test_order", "flag", ("test_order is_test test_mode", "test")),
-    Field("refunded_qty", "number", ("refunded_quantity refunded_qty qty_refunded quantity_refunded",)),
+    Field(
+        "refunded_qty",
+        "number",
+        (
+            "refunded_quantity refunded_qty qty_refunded quantity_refunded returned_quantity returned_qty qty_returned "
+            "quantity_returned retourmenge",
+        ),
+    ),
+    # What a line of an order is: a product, its shipping, a discount.
+    Field("line_type", "text", ("order_item_type line_type lineitem_type item_type itemization_type positionstyp",)),
     Field("line_total", "number"),  # price of all pieces of the line
     Field("rating", "number", ("rating ratings stars overall star_rating review_rating book_rating",)),
     # Tells postage and vouchers from products.
@@ -206,7 +223,14 @@ AIDS = (
         ),
     ),
     Field("parent_line", "text"),  # filled on lines that only detail another line
-    Field("cancelled_at", "text", ("cancelled_at canceled_at cancellation_date",)),
+    Field(
+        "cancelled_at",
+        "text",
+        (
+            "cancelled_at canceled_at cancellation_date is_cancelled is_canceled cancelled canceled storniert annule "
+            "annulee annullato cancelado geannuleerd anulowane is_returned is_refunded",
+        ),
+    ),
     Field("translation_of", "text"),  # filled on rows that repeat an item in another language
     Field("published", "text", ("published product_visible is_visible visible product_online enabled", "active")),
     Field("listing", "text", ("status product_status listing_status", "draft")),  # active, draft, archived
@@ -272,7 +296,8 @@ ABOUT: Mapping[str, str] = {
     "rating": "How much it was liked, for --ratings-from.",
     "title_of_line": "What the line calls the product: tells postage and vouchers from products.",
     "parent_line": "Filled on lines that only detail another line, and are left out.",
-    "cancelled_at": "Filled where the order was cancelled: its lines are refunds.",
+    "cancelled_at": "Filled, and not no, where the order was cancelled: its lines are refunds.",
+    "line_type": "What the line is: lines of shipping, fees, discounts, taxes and the like are left out.",
     "translation_of": "Filled on rows that repeat an item in another language, and are left out.",
     "published": "Whether the item is on sale in the shop.",
     "listing": "active, draft or archived; only active items are available.",

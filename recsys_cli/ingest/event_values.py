@@ -10,19 +10,23 @@ from .value_parsing import quote
 
 EVENT_WORDS = {
     "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra order_completed "
-    "placed_order ordered_product ecommerce_order ecommerceorder completed_order product_purchased order_placed "
+    "placed_order invoice rechnung ordered_product ecommerce_order ecommerceorder completed_order "
+    "product_purchased order_placed "
     "buying paid checkout_completed",
     "view": "page_view pageview view_item product_view viewed detail visit product_viewed viewed_product action "
     "detail_view item_view productview view_product views read",
     "cart": "add_to_cart addtocart cart_add add_cart basket add_to_basket product_added added_to_cart "
     "ecommerce_abandoned_cart ecommerceabandonedcart addcart",
     "refund": "return returned refunded cancellation credit order_refunded refunded_order order_cancelled "
-    "cancelled_order erstattung retoure",
+    "cancelled_order erstattung retoure gutschrift credit_note credit_memo avoir storno",
     "click": "clicked select_item product_clicked clicks",
     "impression": "impressions shown view_item_list product_list_viewed",
     "like": "favorite favourite wishlist add_to_wishlist thumbs_up liked product_added_to_wishlist",
     "dislike": "thumbs_down disliked hide",
 }
+
+
+_NO = r"0+([.,]0+)?|0000-00-00.*|f|n|no|non|nein|nee|nej|nie|ne|false|falsch|-|null|none"
 
 
 def event_type(text: str) -> str:
@@ -70,7 +74,8 @@ def derived_events(
     """
     back = [f"coalesce({states.sql('t_status')} = {quote(BACK)}, false)"] if "status" in has else []
     if "cancelled_at" in has:
-        back.append("t_cancelled_at IS NOT NULL")
+        # A date, or a yes.
+        back.append(f"NOT regexp_full_match(coalesce(lower(t_cancelled_at), '0'), {quote(_NO)})")
     if "qty" in has:
         back.append("coalesce(raw_qty < 0, false)")
     back += [f"coalesce({name} < 0, false)" for name in _amounts(has)]

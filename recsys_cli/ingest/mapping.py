@@ -316,7 +316,7 @@ def _recognise(
 
 
 _AIDS_OF = {
-    EVENTS: ("title_of_line", "status", "test_order", "cancelled_at", "refunded_qty", "rating"),
+    EVENTS: ("title_of_line", "line_type", "status", "test_order", "cancelled_at", "refunded_qty", "rating"),
     ITEMS: ("published", "listing", "visibility", "stock", "stock_policy", "special_price", "handle"),
     "users": (),
 }

@@ -1,8 +1,10 @@
-"""Reports in which an order has a row of its own, and its lines have others: what the first says is true of all."""
+"""Reports that say once what is true of a whole order: on a row of its own, or on the first of its lines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .columns import EVENTS
@@ -30,7 +32,9 @@ def with_heads(source: Source, understood: Understanding) -> Understanding:
 
     lines, ordered = filled("item_id"), filled("order_id")
     heads = [not line and number for line, number in zip(lines, ordered, strict=True)]
-    if not any(heads) or not any(lines):
+    if not any(heads):
+        return _first_lines(source, understood, filled, [sample.column(f"c{i}").to_pylist() for i in order])
+    if not any(lines):
         return understood
     down = []
     for name in _OF_ORDERS:
@@ -45,3 +49,23 @@ def with_heads(source: Source, understood: Understanding) -> Understanding:
     told = ", ".join(source.columns[columns[name][0]] for name in down)
     note = f"{told}: read from the row of the order, and true of all its lines."
     return replace(understood, fill_down=tuple(down), group="order_id", heads=True, notes=(*understood.notes, note))
+
+
+def _first_lines(
+    source: Source, understood: Understanding, filled: Callable[[str], list[bool]], orders: list[list[object]]
+) -> Understanding:
+    """Where what an order's first line says is empty on all its others."""
+    numbers = list(zip(*orders, strict=True))
+    later = [a == b and any(a) for a, b in pairwise(numbers)]
+    down = []
+    for name in _OF_ORDERS:
+        if name in understood.columns and any(later):
+            said = filled(name)
+            on_later = any(s and again for s, again in zip(said[1:], later, strict=True))
+            if not on_later and sum(said) * 2 >= len(said) - sum(later):
+                down.append(name)
+    if not {"user_id", "ts"} & {*down}:
+        return understood
+    told = ", ".join(source.columns[understood.columns[name][0]] for name in down)
+    note = f"{told}: read from the first line of each order, and true of all its lines."
+    return replace(understood, fill_down=tuple(down), group="order_id", notes=(*understood.notes, note))

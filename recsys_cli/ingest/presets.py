@@ -245,6 +245,25 @@ _SQUARE_ITEMS = Preset(
     ("item_id", "ts"),
     notes=("Sales without a customer are known by their receipt.",),
 )
+_MAGENTO_REST = Preset(
+    "magento",
+    EVENTS,
+    ("increment_id", "items.sku", "items.qty_ordered"),
+    {
+        "user_id": ("customer_id", "customer_email"),
+        "item_id": ("items.sku",),  # `items.item_id` is the number of the line
+        "ts": ("created_at",),
+        "qty": ("items.qty_ordered",),
+        "order_id": ("increment_id",),
+        "price": ("items.price",),
+        "currency": ("order_currency_code",),
+        "status": ("status",),
+        "refunded_qty": ("items.qty_refunded",),
+        "parent_line": ("items.parent_item_id",),
+        "title_of_line": ("items.name",),
+    },
+    ("user_id", "item_id", "ts"),
+)
 _WOO_REST = Preset(
     "woocommerce",
     EVENTS,
@@ -422,6 +441,7 @@ PRESETS = (
     _MAGENTO_ORDERS,
     _MAGENTO_PRODUCTS,
     _SQUARE_ITEMS,
+    _MAGENTO_REST,
     _WOO_REST,
     _SHOPIFY_REST,
     _SHOPIFY_REST_PRODUCTS,

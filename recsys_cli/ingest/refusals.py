@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .columns import EVENTS, FIELDS, ITEMS, KINDS, Field, plain, tier_of
+from .columns import EVENTS, FIELDS, ITEMS, KINDS, USERS, Field, plain, tier_of
 from .event_values import EVENT_WORDS
 from .nobody import is_nobody
 from .readers import Source
-from .recognition import event_field, looks_like, rank_of
+from .recognition import candidates, event_field, looks_like, rank_of
 
 if TYPE_CHECKING:
     from .understanding import Understanding
@@ -74,7 +74,10 @@ def refuse_dealings(source: Source, understood: Understanding, rows: int, things
     InputError
         The kind was guessed, and the rows are not one for each product or customer.
     """
-    if not understood.guessed or understood.kind == EVENTS or rows <= 1.2 * things:
+    if not understood.guessed or understood.kind == EVENTS:
+        return
+    bought = understood.kind == USERS and any(_named_like(source, name) for name in ("qty", "order_id"))
+    if rows <= 1.2 * things and not bought:
         return
     dealing = [i for name in ("order_id", "session_id", "ts") for i in _named_like(source, name)]
     if understood.kind == ITEMS and not dealing:
@@ -309,10 +312,11 @@ def refuse_half_orders(source: Source, kind: str) -> None:
     ------
     InputError
     """
+    dated = bool(candidates(source, event_field("ts"), set()))
     orders = [
         i
         for i in range(len(source.columns))
-        if (rank := rank_of(source, event_field("order_id"), i)) is not None and rank <= 1
+        if (rank := rank_of(source, event_field("order_id"), i)) is not None and rank <= (2 if dated else 1)
     ]
     if not orders or kind == EVENTS:
         return
@@ -322,7 +326,8 @@ def refuse_half_orders(source: Source, kind: str) -> None:
             f"{source.path} has order lines ({key!r}) and no customers.",
             f"Give the file of the orders with it, which is joined on {key!r}: "
             f"recsys ingest ORDERS {source.path.name}. "
-            f"Or say which column is the customer: --map user_id=COLUMN; or read it as a catalogue: --type items.",
+            "Or say which column is the customer: --map user_id=COLUMN; where there are none, learn from what was "
+            f"bought together: --map session_id={shlex.quote(key)}; or read it as a catalogue: --type items.",
         )
     raise InputError(
         f"{source.path} has orders ({key!r}) and does not say what was bought.",

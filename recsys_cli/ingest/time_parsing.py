@@ -82,6 +82,8 @@ _ZONES = {
     "MST": -420, "MDT": -360, "PST": -480, "PDT": -420, "AKST": -540, "HST": -600, "JST": 540, "AEST": 600,
     "AEDT": 660,
 }  # fmt: skip
+# Behind a clock: -2025 of 14-03-2025 is not a zone.
+_CLOCK = ":\\d\\d(?:[.,]\\d+)?(?: ?[AaPp][Mm])?"
 _ZONE = f"(?:(?:GMT|UTC)?[+-]\\d\\d:?(?:\\d\\d)?|{'|'.join(sorted(_ZONES, key=len, reverse=True))})"
 
 
@@ -115,7 +117,7 @@ def _zoned(text: str, habit: TimeHabit, read: Callable[[str, TimeHabit], str]) -
     """Read the time without its zone, then move it; a time without one is on the shop's clock."""
     if not habit.zoned:
         return read(text, habit)
-    at_the_end = quote(f"(\\d|[AaPp][Mm])\\s*({_ZONE})(\\s*\\(.*\\))?$")
+    at_the_end = quote(f"({_CLOCK})\\s*({_ZONE})(\\s*\\(.*\\))?$")
     bare = f"regexp_replace({text}, {at_the_end}, '\\1')"
     named = f"regexp_extract({text}, {at_the_end}, 2)"
     there = read(bare, replace(habit, zone="UTC"))
@@ -271,7 +273,7 @@ def time_habit(
 
 def _worded(con: duckdb.DuckDBPyConnection, relation: str, column: Column) -> tuple[bool, bool, bool]:
     """Whether some value ends in a zone, begins with a day of the week, and names a foreign month."""
-    zone = f"\\d( ?[AaPp][Mm])? ?{_ZONE}( ?\\(.*\\))?$|\\d {_ZONE} \\d{{4}}$"
+    zone = f"{_CLOCK} ?{_ZONE}( ?\\(.*\\))?$|\\d {_ZONE} \\d{{4}}$"
     weekday = "^\\pL{2,10}\\.?,? +(\\pL|\\d+\\.? +\\pL)"
     months = "|".join(_MONTHS.values())
     found = con.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +90,63 @@ def test_browsers_of_analytics_are_guests_and_client_numbers_customers(take: Tak
     assert rows("SELECT user_id, session_id FROM events ORDER BY user_id") == [
         ("12", None), (None, "1234567890.1735689600"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("is_cancelled", ("false", "true")), ("storniert", ("0", "1")), ("cancelled_at", ("", "2025-03-04")),
+        ("returned_quantity", ("0", "1")), ("Belegart", ("Rechnung", "Gutschrift")),
+        ("receipt_type", ("Sale", "Refund")),
+    ],
+)  # fmt: skip
+def test_what_came_back_is_told_in_many_ways(
+    take: Take, rows: Rows, tmp_path: Path, column: str, values: tuple[str, str]
+) -> None:
+    text = "order_id,customer_id,sku,order_date,quantity,{}\n1,ann,TEA,2025-03-01,1,{}\n2,bob,TEA,2025-03-02,1,{}\n"
+    (tmp_path / "orders.csv").write_text(text.format(column, *values))
+    take(tmp_path / "orders.csv")
+    assert rows("SELECT event_type FROM events ORDER BY ts") == [("purchase",), ("refund",)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bestelnummer;Besteldatum;Klantnummer;Artikelcode;Aantal\n1;14-03-2025;ann;TEA;2\n1;14-03-2025;ann;CUP;1\n",
+        "N° commande;Date de commande;Client;SKU;Quantité\n1;14/03/2025;ann;TEA;2\n1;14/03/2025;ann;CUP;1\n",
+        "Id zamówienia;Data zakupu;Login kupującego;Id oferty;Liczba sztuk\n"
+        "1;2025-03-14;ann;TEA;2\n1;2025-03-14;ann;CUP;1\n",
+        "Order ID,Email,Created at,Lineitem sku,Lineitem quantity\n1,ann,2025-03-14,TEA,2\n1,,,CUP,1\n",
+        "order_id;date;client;itemCode;itemAmount;orderItemType\n1;14.03.2025;ann;TEA;2;product\n"
+        "1;14.03.2025;ann;DPD;1;shipping\n1;14.03.2025;ann;CUP;1;product\n",
+    ],
+)
+def test_exports_of_further_countries(take: Take, rows: Rows, tmp_path: Path, text: str) -> None:
+    (tmp_path / "export.csv").write_text(text.replace("itemCode", "sku"), encoding="utf-8")
+    take(tmp_path / "export.csv")
+    found = rows("SELECT order_id, user_id, item_id, qty, ts FROM events ORDER BY qty DESC")
+    assert found == [("1", "ann", "TEA", 2, 1_741_910_400), ("1", "ann", "CUP", 1, 1_741_910_400)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Klant;Datum;Wat;Aantal\nann;14-03-2025;TEA;2\nbob;14-03-2025;CUP;1\n", "list of customers"),
+        ("Date,Receipt number,SKU,Item\n2025-03-14,1,TEA,Tea\n2025-03-15,2,CUP,Cup\n", "has order lines"),
+    ],
+)
+def test_sales_are_neither_customers_nor_products(take: Take, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "export.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        take(tmp_path / "export.csv")
+
+
+def test_magentos_lines_are_known_by_their_article(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = [
+        {"item_id": 1, "sku": "CUP-RED", "qty_ordered": 2, "price": 9.0},
+        {"item_id": 2, "sku": "CUP-RED", "qty_ordered": 2, "price": 0, "parent_item_id": 1},
+    ]
+    order = {"increment_id": "1", "created_at": "2025-03-14 10:00:00", "customer_id": 7, "items": lines}
+    (tmp_path / "orders.json").write_text(json.dumps({"items": [order], "total_count": 1}))
+    take(tmp_path / "orders.json")
+    assert rows("SELECT user_id, item_id, qty, price FROM events") == [("7", "CUP-RED", 2, 9.0)]
