@@ -14,7 +14,8 @@ from ..errors import InputError, UsageError
 from .columns import AIDS, EVENTS, FIELDS, ITEMS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
-from .presets import PLATFORMS, PRESETS, Preset, given_away
+from .platform_files import Preset
+from .presets import PLATFORMS, PRESETS, given_away
 from .readers import Source
 from .recognition import (
     aid,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from .presets import Preset
+from .platform_files import Preset
 from .readers import Source
 
 
