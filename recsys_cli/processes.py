@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+ASKED_BY = "RECSYS_ASKED_BY"  # by which a server that runs a command tells its audit entry who asked
 _PR_SET_PDEATHSIG = 1
 _PACKAGE = Path(__file__).resolve().parent
 

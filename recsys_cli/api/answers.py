@@ -249,3 +249,52 @@ class Noted(Struct):
 
     status: Literal["noted"]
     request: str
+
+
+class JobStarted(Struct, kw_only=True):
+    """A job that has begun."""
+
+    job: Annotated[str, Meta(description="Ask for it with GET /operations/jobs/{job_id}.")]
+    kind: str
+    state: Literal["running"]
+    request_id: str
+
+
+class _Job(Struct, kw_only=True):
+    """One job."""
+
+    job: str
+    kind: str
+    state: Annotated[
+        Literal["running", "done", "failed", "lost"], Meta(description="Lost: killed, so that nothing of it is served.")
+    ]
+    by: Annotated[dict[str, Any], Meta(description="Who asked for it.")]
+    started_at: float
+    ended_at: float | None
+    exit_code: int | None
+    result: Annotated[dict[str, Any], Meta(description="What the command printed as JSON, or its error.")]
+
+
+class Job(_Job, kw_only=True):
+    """One job, with its progress."""
+
+    progress: Annotated[list[str], Meta(description="What it has said so far, the last lines.")]
+
+
+class JobList(Struct, kw_only=True):
+    """The last jobs, newest first."""
+
+    jobs: list[_Job]
+
+
+class Promoted(Struct, kw_only=True):
+    """The version that is served from now on."""
+
+    version: str
+
+
+class RolledBack(Struct, kw_only=True):
+    """The version that is served from now on, and the one before."""
+
+    version: str
+    before: str

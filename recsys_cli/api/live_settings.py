@@ -105,7 +105,7 @@ class LiveSettings:
     def __init__(self, source: Source | None, placements: Mapping[str, Any], log: Callable[..., None]) -> None:
         self.placements: Placements = read_placements(placements)
         self.error = ""
-        self._source = source
+        self.source = source
         self._log = log
         self._seen = self._stamp()
         self._before = self._waiting_at_start()
@@ -113,12 +113,12 @@ class LiveSettings:
     def look(self) -> Rules | None:
         """Take up a change of the file (one `stat` where there is none); the rules, if it was taken. Never raises."""
         seen = self._stamp()
-        if seen == self._seen or seen is None or self._source is None:
+        if seen == self._seen or seen is None or self.source is None:
             return None  # while an editor replaces the file there is none, for a moment
         self._seen = seen
         try:
-            settings = self._source.read()
-            rules, self.placements = check(settings, self._source.path)
+            settings = self.source.read()
+            rules, self.placements = check(settings, self.source.path)
         except RecsysError as e:
             self.error = str(e)
             self._log("settings_refused", error=str(e))
@@ -130,7 +130,7 @@ class LiveSettings:
 
     def _waiting_at_start(self) -> dict[str, Any] | None:
         try:
-            return None if self._source is None else _waiting(self._source.read())
+            return None if self.source is None else _waiting(self.source.read())
         except RecsysError:  # changed since the server read it: the next look tells
             return None
 
@@ -142,10 +142,10 @@ class LiveSettings:
         self._before = now
 
     def _stamp(self) -> Stamp:
-        if self._source is None:
+        if self.source is None:
             return None
         try:
-            found = self._source.path.stat()
+            found = self.source.path.stat()
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size

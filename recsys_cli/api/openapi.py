@@ -18,6 +18,7 @@ _MEANING = {
     401: "A key is needed",
     403: "The key may not do this",
     404: "Not known",
+    409: "Another job is under way, or the command says why not",
     408: "The body did not arrive in time",
     413: "The body is too large",
     415: "The body is not JSON",

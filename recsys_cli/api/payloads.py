@@ -196,6 +196,35 @@ class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     user: OfUser = {}
 
 
+class RefreshBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is to be done in the background."""
+
+    kind: Annotated[
+        Literal["update", "train"], Meta(description="update: one pass of the update worker; train: a training.")
+    ]
+    model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=60, pattern="^[a-z0-9-]+$")] | None,
+        Meta(description="For train: the model, or auto; when left out, what recsys train would take."),
+    ] = None
+    force: Annotated[bool, Meta(description="For train: publish it even if it is worse.")] = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "update" and (self.model or self.force):
+            raise ValueError("model and force are for the kind train")
+
+
+class PromoteBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The version to serve."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=60, description="As v000012 or 12.")]
+
+
+class RollbackBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How far back."""
+
+    model: Annotated[bool, Meta(description="Back to the model of an earlier training, not only to older data.")]
+
+
 class MergeBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """The customer that a guest turned out to be."""
 

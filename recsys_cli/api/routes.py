@@ -6,7 +6,7 @@ from typing import Any
 
 from . import answers, payloads
 from .call import Route
-from .handlers import intake, lists, lookups, privacy
+from .handlers import intake, lists, lookups, operations, privacy
 
 _BODY = (408, 413, 415)
 _LIST = answers.ListAnswer
@@ -168,6 +168,44 @@ _LOOKUPS = (
     ),
 )
 
+_OPERATIONS = (
+    Route(
+        "POST",
+        "/operations/refresh",
+        operations.refresh,
+        "Update or train, in the background",
+        answers.JobStarted,
+        scope="operate",
+        body=payloads.RefreshBody,
+        status=202,
+        errors=(409, *_BODY, 500),
+    ),
+    Route("GET", "/operations/jobs", operations.show_jobs, "Background jobs", answers.JobList, scope="operate"),
+    Route(
+        "GET", "/operations/jobs/{job_id}", operations.show_job, "One job", answers.Job, scope="operate", errors=(404,)
+    ),
+    Route(
+        "POST",
+        "/operations/promote",
+        operations.promote,
+        "Serve a version",
+        answers.Promoted,
+        scope="operate",
+        body=payloads.PromoteBody,
+        errors=(409, *_BODY),
+    ),
+    Route(
+        "POST",
+        "/operations/rollback",
+        operations.rollback,
+        "Serve the version before",
+        answers.RolledBack,
+        scope="operate",
+        body=payloads.RollbackBody,
+        errors=(409, *_BODY),
+    ),
+)
+
 _PRIVACY = tuple(
     Route(
         "POST",
@@ -189,4 +227,4 @@ _PRIVACY = tuple(
     )
 )  # fmt: skip
 
-ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS, *_PRIVACY)
+ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS, *_OPERATIONS, *_PRIVACY)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import RecsysError, StoreError
+from ..processes import ASKED_BY
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -99,7 +100,8 @@ def _who() -> dict[str, str]:
     except KeyError:
         name = str(os.getuid())
     sudo = os.environ.get("SUDO_USER", "")
-    return {"os": name, **({"sudo": sudo} if sudo and name == "root" else {})}
+    asked = os.environ.get(ASKED_BY, "")  # only the system's user vouches for that
+    return {"os": name, **({"sudo": sudo} if sudo and name == "root" else {}), **({"for": asked} if asked else {})}
 
 
 def _outcome(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import pytest
 from recsys_cli.api.pages import PAGES
 from recsys_cli.api.routes import ROUTES
 from recsys_cli.artifacts.audit_log import AuditLog
+from recsys_cli.artifacts.jobs import Job, Jobs
 from recsys_cli.artifacts.keys import ROLES, SCOPES, add_key
 
 _spec = importlib.util.spec_from_file_location(
@@ -31,13 +32,15 @@ by_name = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     shop = _api.shop_module.make_shop(tmp_path_factory.mktemp("shop"))
+    Jobs(shop.settings.artifacts).note(Job("0" * 16, "update", ended_at=1.0, exit_code=0))
     made = _api.Server(shop, tmp_path_factory.mktemp("log") / "log")
     yield made
     made.stop()
 
 
 def path_of(route: Any) -> str:
-    return route.path.replace("{item_id}", "t1").replace("{user_id}", "t4").replace("{session_id}", "s")
+    known = {"item_id": "t1", "user_id": "t4", "session_id": "s", "job_id": "0" * 16, "name": "home"}
+    return re.sub(r"\{(\w+)\}", lambda part: known[part[1]], route.path)
 
 
 def ask(server: Any, route: Any, query: str = "", **more: Any) -> Any:
