@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
@@ -59,3 +62,72 @@ def test_places_are_bounded_and_summed() -> None:
     assert sum(float(line.split()[-1]) for line in lines) == len(rows) + 1
     assert any('arm="t a"' in line for line in lines)
     prometheus.observe_report({})
+
+
+def promtool(*args: str, said: str = "") -> str:
+    """What Prometheus' own tool says, which must be content."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed; it comes with the package prometheus")
+    done = subprocess.run([program, *args], input=said, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# What must be seen for how long until which alert fires, and what is not enough for it.
+FIRING = """
+rule_files: [rules.yml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="recsys", instance="shop"}', values: '1x5 0x30'}
+      - {series: 'recsys_worker_failures_in_a_row', values: '0x5 3x30'}
+      - {series: 'recsys_requests_total{status="200"}', values: '0+100x35'}
+      - {series: 'recsys_requests_total{status="500"}', values: '0x5 0+10x30'}
+    alert_rule_test:
+      - {eval_time: 5m, alertname: RecsysDown, exp_alerts: []}
+      - {eval_time: 5m, alertname: RecsysErrors, exp_alerts: []}
+      - eval_time: 20m
+        alertname: RecsysDown
+        exp_alerts:
+          - exp_labels: {severity: page, job: recsys, instance: shop}
+            exp_annotations:
+              summary: The recommender does not answer.
+              description: Is recsys serve running on shop? Its log says why it stopped.
+      - eval_time: 20m
+        alertname: RecsysWorkerFailing
+        exp_alerts:
+          - exp_labels: {severity: page}
+            exp_annotations:
+              summary: Three passes of the update worker in a row have failed.
+              description: recsys status says why.
+      - eval_time: 30m
+        alertname: RecsysErrors
+        exp_alerts:
+          - exp_labels: {severity: page}
+            exp_annotations:
+              summary: More than one request in twenty fails in the server.
+              description: Each failure is in the server's log, with its request id.
+"""
+
+
+def test_prometheus_takes_the_rules_and_they_fire(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(monitoring.text("rules"), encoding="utf-8")
+    (tmp_path / "firing.yml").write_text(FIRING, encoding="utf-8")
+    assert "9 rules found" in promtool("check", "rules", "--lint-fatal", str(tmp_path / "rules.yml"))
+    promtool("test", "rules", str(tmp_path / "firing.yml"))
+    promtool("check", "metrics", said=prometheus.render().decode())
+
+
+def test_grafana_s_own_library_takes_the_dashboard_and_prometheus_its_questions(tmp_path: Path) -> None:
+    sdk = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="grafana-foundation-sdk is not here")
+    plugins = pytest.importorskip("grafana_foundation_sdk.cog.plugins")
+    plugins.register_default_plugins()
+    board = sdk.Dashboard.from_json(json.loads(monitoring.text("grafana")))
+    asked = [target.expr for panel in board.panels for target in panel.targets]
+    assert len(asked) >= len(board.panels) >= 10
+    assert {panel.type_val for panel in board.panels} <= {"timeseries", "stat"}
+    rules = [{"record": f"asked:{n}", "expr": expr} for n, expr in enumerate(asked)]
+    (tmp_path / "asked.yml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}), encoding="utf-8")
+    assert f"{len(asked)} rules found" in promtool("check", "rules", str(tmp_path / "asked.yml"))
