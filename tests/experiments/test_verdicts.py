@@ -161,6 +161,19 @@ def test_an_arm_of_fallbacks_is_ended(store: Store, artifacts: Artifacts, values
     assert "only popular" in judge(store, artifacts, values, split()).alarm
 
 
+def test_an_arm_that_takes_long_or_shows_little_is_ended(
+    store: Store, artifacts: Artifacts, values: Settings, rng: Any
+) -> None:
+    fill(store, split(), rng, visitors=1_000, lift=0.0)
+    with store.writing() as con:
+        con.execute("UPDATE served SET seconds = CASE arm WHEN 'b' THEN 0.2 ELSE 0.04 END")
+    assert judge(store, artifacts, values, split()).alarm == "'rules:diversity=0.5' takes 200 ms, the other 40"
+    with store.writing() as con:
+        con.execute("UPDATE served SET seconds = 0.001")
+        con.execute("UPDATE served SET items = ['p', request_id] WHERE arm = 'a'")
+    assert "shows 2 different items, the other" in judge(store, artifacts, values, split()).alarm
+
+
 def test_the_share_grows_a_stage_a_day(store: Store, artifacts: Artifacts, values: Settings, rng: Any) -> None:
     one = split(share=0.05, ramp=True)
     fill(store, one, rng, visitors=300, lift=0.0)
