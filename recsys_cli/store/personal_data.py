@@ -179,6 +179,17 @@ def events_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str], sessions: Sequ
     ).to_arrow_table()
 
 
+def lists_of(con: duckdb.DuckDBPyConnection, ids: Sequence[str], sessions: Sequence[str] = ()) -> pa.Table:
+    """Logged lists of which they saw something, oldest first; the log itself names nobody."""
+    return con.sql(
+        """SELECT ts, request_id, route, placement, version, experiment, arm, items, sources FROM served
+           WHERE request_id IN (SELECT request_id FROM events WHERE user_id IN (SELECT unnest($1::VARCHAR[]))
+                                  OR (user_id IS NULL AND session_id IN (SELECT unnest($2::VARCHAR[]))))
+           ORDER BY ts, request_id""",
+        params=[list(ids), list(sessions)],
+    ).to_arrow_table()
+
+
 def rows_of(con: duckdb.DuckDBPyConnection, table: str, ids: Sequence[str]) -> pa.Table:
     """Their rows of one of `tables_of_people`."""
     return con.sql(

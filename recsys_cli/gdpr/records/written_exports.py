@@ -23,7 +23,7 @@ from ...schema import DAY
 FILE = "exports.json"
 LISTS = "lists.json"
 DATA, PAGE, CONTENTS = "data.json", "index.html", "manifest.json"
-TABLES = ("events", "profile", "received", "rejected_rows", "recommended_now", "other_tables")
+TABLES = ("events", "profile", "lists_shown", "received", "rejected_rows", "recommended_now", "other_tables")
 FILES = (DATA, PAGE, CONTENTS, *(f"{name}.csv" for name in TABLES))
 _LISTS = 10  # the last ones
 _TELLING = re.compile(r"@|\d{5}")

@@ -20,7 +20,16 @@ from ...identity import find_key, load_secret, user_key
 from ...schema import ATTRIBUTES, guest_id
 from ...settings import Settings
 from ...store import Store
-from ...store.personal_data import Counts, count_rows, events_of, rejected_of, rows_by_rowid, rows_of, tables_of_people
+from ...store.personal_data import (
+    Counts,
+    count_rows,
+    events_of,
+    lists_of,
+    rejected_of,
+    rows_by_rowid,
+    rows_of,
+    tables_of_people,
+)
 from ..person import People, Person
 from ..received import lines_of
 from ..records import written_exports
@@ -175,6 +184,7 @@ def _of_store(store: Store, person: Person) -> dict[str, Any]:
         return {
             "profile": _records(rows_of(con, "users", person.ids)),
             "events": events,
+            "lists_shown": _records(lists_of(con, person.ids, person.sessions)),
             "sources": sorted({e["source"] for e in events if e.get("source")}),
             "rejected_rows": _records(rows_by_rowid(con, list(rejected))),
             "other_tables": {t: rows for t, rows in others.items() if rows},
