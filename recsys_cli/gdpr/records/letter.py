@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...csv_cells import csv_bytes
 from ...settings import Settings
@@ -15,6 +18,7 @@ from .receipts import iso
 from .written_exports import CONTENTS, DATA, PAGE, TABLES
 
 _SHOWN = 200  # rows of a table on the page; the files hold all
+_COMMAS = str.maketrans(",.", ".,")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; font-size: 14px; width: 100%; table-layout: fixed }
@@ -71,7 +75,8 @@ def _cell(value: Any) -> Any:
 
 def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, Any], language: str) -> str:
     about = html.escape(", ".join(document["asked_for"]))
-    parts = "".join(_section(name, rows_of(document.get(name)), said) for name in said["sections"])
+    speech = _Speech(said, language, settings.ingest.timezone)
+    parts = "".join(_section(name, rows_of(document.get(name)), speech) for name in said["sections"])
     told = {
         "logic": said["logic"],
         "sources": ", ".join(document.get("sources", ())) or "-",
@@ -83,7 +88,7 @@ def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, An
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>{_STYLE}</style></head><body>
 <h1>{said["title"]}</h1>
-<p>{said["about"]} {about}. {said["made"]} {_day(document["made_at"], language)}. {said["same"]}</p>
+<p>{said["about"]} {about}. {said["made"]} {speech.days(document["made_at"][:10])}. {said["same"]}</p>
 {parts}{facts}
 </body></html>
 """
@@ -94,14 +99,16 @@ def kept_in_words(settings: Settings, said: Mapping[str, Any]) -> str:
     rules, kept = settings.retention, said["kept"]
     days = (("events", rules.events_days), ("guests", rules.guests_days), ("rejected", rules.rejected_days))
     told = [kept[k].format(n=kept["days"].format(n=f"{n:g}") if n else kept["unlimited"]) for k, n in days]
-    return "; ".join(told) + "."
+    text = "; ".join(told) + "."
+    return text[0].upper() + text[1:]
 
 
-def _section(name: str, rows: Sequence[dict[str, Any]], said: Mapping[str, Any]) -> str:
-    if not rows:
+def _section(name: str, rows: Sequence[dict[str, Any]], speech: _Speech) -> str:
+    said = speech.said
+    shown = [told for row in rows[:_SHOWN] if {*(told := speech.row(row))} - {said["columns"]["user_id"]}]
+    if not shown:
         return ""
     title, note = said["sections"][name]
-    shown = [_plain(row, said) for row in rows[:_SHOWN]]
     columns = list(dict.fromkeys(key for row in shown for key in row))
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
     body = "".join(
@@ -111,30 +118,48 @@ def _section(name: str, rows: Sequence[dict[str, Any]], said: Mapping[str, Any])
     return f'<h2>{title}</h2><p class="note">{note}</p><table><tr>{head}</tr>{body}</table>{more}'
 
 
-def _plain(row: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, str]:
-    """A row in words: products by their titles, times as dates, and nothing of how we keep it."""
-    names, values = said["columns"], said["values"]
-    row = dict(row)
-    for nested in ("attributes", "raw"):  # of a profile, and of a line of a file: the shop's own names
-        inner = row.pop(nested, None)
-        row |= {f" {key}": value for key, value in (inner if isinstance(inner, dict) else {}).items()}
-    if row.get("title"):
-        row.pop("item_id", None)
-    if isinstance(row.get("ts"), int) and "time" not in row:
-        row["time"] = iso(row["ts"])
-    found = {}
-    for key in [k for k in names if k in row] + [k for k in row if k.startswith(" ")]:
-        text = _text(row[key])
-        found[names.get(key, key.strip())] = text[:16].replace("T", " ") if key == "time" else values.get(text, text)
-    return {key: text for key, text in found.items() if text}
+class _Speech:
+    """Rows in the words of a language, with times of the shop's clock."""
 
+    def __init__(self, said: Mapping[str, Any], language: str, zone: str) -> None:
+        self.said, self._german = said, language == "de"
+        try:
+            self._zone: tzinfo = ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            self._zone = UTC  # a slim container has none
 
-def _day(time: str, language: str) -> str:
-    year, month, day = time[:10].split("-")
-    return f"{day}.{month}.{year}" if language == "de" else f"{year}-{month}-{day}"
+    def row(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """By heading: products by their titles, and nothing of how we keep it."""
+        names = self.said["columns"]
+        row = dict(row)
+        for nested in ("attributes", "raw"):  # of a profile, and of a line of a file: the shop's own names
+            inner = row.pop(nested, None)
+            row |= {f" {key}": value for key, value in (inner if isinstance(inner, dict) else {}).items()}
+        if row.get("title"):
+            row.pop("item_id", None)
+        if isinstance(row.get("ts"), int) and "time" not in row:
+            row["time"] = iso(row["ts"])
+        found = {}
+        for key in [k for k in names if k in row] + [k for k in row if k.startswith(" ")]:
+            heading = names.get(key) or key.strip().replace("_", " ").capitalize()
+            found[heading] = self._cell(key, row[key], str(row.get("currency") or ""))
+        return {heading: text for heading, text in found.items() if text}
 
+    def days(self, text: str) -> str:
+        """The same with its dates as people write them."""
+        return re.sub(r"\b(\d{4})-(\d\d)-(\d\d)\b", r"\3.\2.\1", text) if self._german else text
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    def _cell(self, key: str, value: Any, currency: str) -> str:
+        if key == "price" and isinstance(value, int | float):
+            amount = f"{value:,.2f}"
+            return f"{amount.translate(_COMMAS) if self._german else amount} {currency}".strip()
+        text = "" if value is None else str(_cell(value))
+        if key == "time":
+            there = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(self._zone)
+            return self.days(f"{there:%Y-%m-%d %H:%M}")
+        if key == "reason":
+            for pattern, words in self.said.get("reasons", ()):
+                text = re.sub(f"^{pattern}$", words, text)
+            return self.days(text)
+        # The shop's own words stay as they are: a segment called `view` was not looked at.
+        return str(self.said["values"].get(text, text)) if key in ("event_type", "choice", "consent") else text
