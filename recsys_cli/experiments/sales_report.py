@@ -20,12 +20,13 @@ from ..ranking.outcome import RANKER
 from ..serving.campaigns import hits
 from ..serving.catalogue import Catalogue
 from ..serving.rules import Rules
-from ..settings import Settings
+from ..settings import RuleSettings, Settings, table
 from ..store import Store, reading, sales
 from ..store.attribution import Windows, attribute
 
 FORMAT = 1
 _METRIC = "ndcg@10"
+_SPANS = (7, 28)  # days of which buyers are counted too: somebody who came in two spans is one buyer
 # Sums of no lists, for days on which nothing happened.
 _NOTHING: dict[str, Any] = {
     "lists": 0, "items": 0, "fallbacks": 0, "looked": 0, "seen": 0, "clicks": 0, "carts": 0, "orders": 0, "buyers": 0,
@@ -69,6 +70,12 @@ def make_report(
         prepare(con, store, artifacts, settings, since, until)
         found = _figures(con, dates, zone, since, until)
         found["currency"] = settings.serve.currency or reading.currency(con)
+        found["buyers"] = [
+            {"days": span, **sales.buyers(con, _midnight(dates[-span], zone))}
+            for span in (*_SPANS, days)
+            if span <= days
+        ]
+        found["rules"] = _rules(settings)
         found["campaigns"] = _campaigns(con, artifacts, settings, at)
         found["feed"] = sales.imports(con, since) | {"findings": list(findings)}
     quality = versions_quality(artifacts)
@@ -140,6 +147,16 @@ def _campaigns(
         did = sales.of_items(con, ids, max(one.start, 0.0), min(one.end, at + 1))
         found.append({"number": number, **one.as_dict(), "runs": one.runs(at), "matched": len(codes), **did})
     return found
+
+
+def _rules(settings: Settings) -> list[dict[str, Any]]:
+    """Rules that differ from their defaults, each with what it does."""
+    held = {
+        row.name: (getattr(settings.rules, row.name), row) for row in table(RuleSettings) if row.name != "campaigns"
+    }
+    return [
+        {"name": name, "value": value, "help": row.help} for name, (value, row) in held.items() if value != row.default
+    ]
 
 
 def _placements(con: duckdb.DuckDBPyConnection, dates: list[date]) -> list[dict[str, Any]]:

@@ -88,13 +88,15 @@ def shop_totals(con: duckdb.DuckDBPyConnection, zone: str) -> list[dict[str, Any
     return [{"day": day, "orders": orders, "revenue": round(revenue, 2)} for day, orders, revenue in rows]
 
 
-def buyers(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Customers and guests who bought something, those who found it in a list, and what could not be valued."""
+def buyers(con: duckdb.DuckDBPyConnection, since: int = 0) -> dict[str, int]:
+    """Customers and guests who bought something from `since` (epoch seconds) on, those who found it in a list, and what
+    could not be valued."""
     row = con.execute(
         """SELECT count(DISTINCT owner) FILTER (kind = 'purchase'),
                   count(DISTINCT owner) FILTER (kind = 'purchase' AND seen_id IS NOT NULL),
                   count(*) FILTER (kind = 'purchase' AND foreign_money),
-                  count(*) FILTER (kind = 'purchase' AND NOT priced) FROM touch_outcomes"""
+                  count(*) FILTER (kind = 'purchase' AND NOT priced) FROM touch_outcomes WHERE ts >= $1""",
+        [since],
     ).fetchall()[0]
     return dict(zip(("buyers", "buyers_touched", "foreign_money", "unpriced"), map(int, row), strict=True))
 

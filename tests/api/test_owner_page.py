@@ -80,6 +80,12 @@ def test_the_owner_s_question_comes_first(embedded: Any, browser: Any, width: in
         )
         assert "178.50" in browser.execute_script("return document.querySelector('.tile .value').textContent")
         assert browser.execute_script("return document.activeElement.textContent") == "7 days"
+        browser.execute_script(
+            "const [from] = document.querySelectorAll('input[type=date]'); from.value = '2026-10-01';"
+            "from.dispatchEvent(new Event('change'))"
+        )
+        assert "255.00" in browser.execute_script("return document.querySelector('.tile .value').textContent")
+        assert browser.execute_script("return document.querySelector('.ranges [aria-pressed=true]')") is None
         assert console(browser) == []
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -1,8 +1,9 @@
 """What the log of answers costs the server, on the generator's shop of 100,000 items; `python -m pytest FILE -s`.
 
 Two servers on the same versions, one that logs every answer and one that logs none, are asked by wrk in turns: a busy
-machine moves both. What is compared is the CPU of an answer, answers a second, and p99. Needs wrk and the generator;
-`RECSYS_BENCH` and `RECSYS_BENCH_EVENTS` as in `bench_serve.py`.
+machine moves both. What is compared is the CPU of an answer, answers a second, and p99; the CPU is judged, which other
+work on the machine moves least. Needs wrk and the generator; `RECSYS_BENCH` and `RECSYS_BENCH_EVENTS` as in
+`bench_serve.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.api.conftest import Server
 from tests.benchmarks.bench_serve import LUA, Bench, large_shop, settings_of
 from tests.serving.shop import Shop
 
-SECONDS, ROUNDS = 4, 12
+SECONDS, ROUNDS = 1, 60
 MOST = 1.05  # times the CPU of an answer that is not logged
 
 
@@ -62,7 +63,7 @@ def _linked(source: str, target: str) -> None:
 
 def test_an_answer_costs_little_more(pair: list[Bench]) -> None:
     for one in pair:
-        burst(one)
+        one.wrk("warm", seconds=10)
     ratios = []
     for number in range(ROUNDS):
         took = {place: burst(pair[place]) for place in ((0, 1) if number % 2 else (1, 0))}
@@ -76,4 +77,3 @@ def test_an_answer_costs_little_more(pair: list[Bench]) -> None:
     each, second, slowest = (statistics.median(column) for column in zip(*ratios, strict=True))
     print(f"logged against not, medians of pairs: CPU {each:.3f}, rate {second:.3f}, p99 {slowest:.3f}")
     assert each < MOST
-    assert second > 2 - MOST

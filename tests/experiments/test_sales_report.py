@@ -112,3 +112,26 @@ def test_what_the_items_of_a_campaign_did_while_it_ran(store: Store, values: Set
         assert round(boosted[name] + pinned[name], 2) == report["totals"][name], name
         assert over[name] == 0
     assert pinned["seen"] > 0
+
+
+def test_buyers_of_each_span_are_counted_once(shop: Shop, store: Store, artifacts: Artifacts, values: Settings) -> None:
+    spans = make_report(store, artifacts, values, days=61, now=NOW)["buyers"]
+    assert [span["days"] for span in spans] == [7, 28, 61]
+    for span in spans:
+        since = START + (61 - span["days"]) * DAY
+        bought = {e.get("user_id") or e["session_id"] for e in shop.events
+                  if e["event_type"] == "purchase" and e["ts"] >= since}  # fmt: skip
+        assert span["buyers"] == len(bought)
+
+
+def test_what_is_set_of_rules_and_the_currency_are_told(
+    shop: Shop, store: Store, artifacts: Artifacts, values: Settings
+) -> None:
+    there = replace(values, rules=replace(values.rules, max_per_brand=2), serve=replace(values.serve, currency="CHF"))
+    report = make_report(store, artifacts, there, days=7, now=NOW)
+    assert [(rule["name"], rule["value"]) for rule in report["rules"]] == [("max_per_brand", 2)]
+    assert report["currency"] == "CHF"
+    with store.writing() as con:
+        con.execute("UPDATE events SET currency = 'eur' WHERE event_type = 'purchase' AND rowid % 2 = 0")
+        con.execute("UPDATE events SET currency = 'a <b>' WHERE event_type = 'impression'")
+    assert make_report(store, artifacts, values, days=7, now=NOW)["currency"] == "EUR"

@@ -2,13 +2,18 @@
 
 import { bars, funnel, line, spark, whiskers } from './charts.js';
 import { card, table } from './finder.js';
-import { ask, make } from './page.js';
+import { ask, make, money as amount } from './page.js';
 
 const RANGES = [7, 28, 90];
 const number = (value, digits = 0) => new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value);
-const money = (value) =>
-  value === null ? '–' : new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
-const percent = (share, digits = 1) => (share === null ? '–' : `${number(share * 100, digits)} %`);
+let unit = ''; // the shop's currency, as the report has it
+const money = (value) => amount(value, unit);
+/** A share in words; what is short of the whole is never rounded up to it. */
+const percent = (share, digits = 1) => {
+  if (share === null) return '–';
+  const step = 10 ** digits;
+  return `${number(share < 1 ? Math.min(Math.round(share * 100 * step) / step, 100 - 1 / step) : share * 100, digits)} %`;
+};
 const SUMS = ['lists', 'items', 'fallbacks', 'seen', 'clicks', 'carts', 'orders', 'revenue', 'refunds'];
 
 /** Sums of rows, with the shares that follow from them. */
@@ -42,22 +47,40 @@ export function grouped(rows, key, days) {
 /** Show the figures in `place`; asks for them whenever the function it returns is called, which gives them. */
 export function owner(place) {
   let days = 28;
+  let span = null; // of two dates that were chosen, in place of the last days
   let report = null;
   const show = () => {
     if (!report) place.replaceChildren(nothing());
-    else place.replaceChildren(choice(), ...sections(report, days));
+    else {
+      unit = report.currency ?? '';
+      const daily = report.daily.filter((row) => !span || (row.day >= span[0] && row.day <= span[1])).slice(span ? 0 : -days);
+      place.replaceChildren(choice(daily), ...sections(report, daily, span ? 0 : days));
+    }
   };
-  const choice = () => {
+  const date = (label, value) => {
+    const field = make('input', { type: 'date', value, min: report.since, max: report.until, 'aria-label': label });
+    field.addEventListener('change', () => {
+      const [from, to] = [...place.querySelectorAll('input[type=date]')].map((one) => one.value).sort();
+      if (!from) return;
+      span = [from, to];
+      show();
+      place.querySelector(`[aria-label="${label}"]`).focus();
+    });
+    return field;
+  };
+  const choice = (daily) => {
     const group = make('div', { class: 'ranges', role: 'group', 'aria-label': 'Days' });
     for (const one of RANGES) {
-      const button = make('button', { type: 'button', 'aria-pressed': String(one === days), text: `${one} days` });
+      const button = make('button', { type: 'button', 'aria-pressed': String(!span && one === days), text: `${one} days` });
       button.addEventListener('click', () => {
         days = one;
+        span = null;
         show();
         place.querySelector('.ranges [aria-pressed=true]').focus();
       });
       group.append(button);
     }
+    group.append(make('span', { class: 'dates' }, date('From', daily[0]?.day ?? report.since), '–', date('To', daily.at(-1)?.day ?? report.until)));
     group.append(make('span', { class: 'small-note', text: `Counted ${when(report.made_at)}, up to ${report.until}` }));
     return group;
   };
@@ -79,26 +102,26 @@ function nothing() {
   });
 }
 
-function sections(report, days) {
-  const daily = report.daily.slice(-days);
-  const first = daily[0]?.day ?? '';
-  const rows = report.rows.filter((row) => row.day >= first);
+function sections(report, daily, days) {
   const dates = daily.map((row) => row.day);
+  const rows = report.rows.filter((row) => row.day >= dates[0] && row.day <= dates.at(-1));
   return [
-    head(report, daily), sales(daily), rates(daily), placements(rows, dates), campaigns(report.campaigns ?? [], report.days), experiments(report.experiments ?? [], rows, dates),
+    head(report, daily, days), sales(daily), rates(daily), placements(rows, dates), campaigns(report.campaigns ?? [], report.days), rules(report.rules ?? []), experiments(report.experiments ?? [], rows, dates),
     products(report.exposure), versions(report.quality),
   ].filter(Boolean);
 }
 
-function head(report, daily) {
+function head(report, daily, days) {
   const sums = total(daily);
   const shop = daily.reduce((all, row) => all + row.shop_revenue, 0);
   const orders = daily.reduce((all, row) => all + row.shop_orders, 0);
-  const { buyers, buyers_touched: found } = report.totals;
+  // Who bought in two spans is one buyer, so that these cannot be summed from days.
+  const known = report.buyers?.find((one) => one.days === days) ?? { ...report.totals, days: report.days };
+  const { buyers, buyers_touched: found } = known;
   const words = !sums.seen
     ? 'Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.'
     : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the shop sold` : ''}.`;
-  const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${report.days} days found something in a list that they then bought.` : '';
+  const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
   const tiles = [
     ['Sales owed to lists', money(sums.revenue), `of ${money(shop)} in the shop, refunds taken off`, 'revenue'],
     ['Orders with an item from a list', number(sums.orders), `of ${number(orders)}`, 'orders'],
@@ -151,6 +174,13 @@ function campaigns(found, days) {
   return table(`Campaigns, and what their items did in lists while they ran (the last ${days} days)`, found, [
     ['Campaign', what, true], ['Days', span, true], ['Now', (c) => (c.runs ? 'in force' : 'not in force'), true], ['Items', (c) => number(c.matched)],
     ['Seen', (c) => number(c.seen)], ['Clicks', (c) => number(c.clicks)], ['Sold', (c) => number(c.units)], ['Sales', (c) => money(c.revenue)],
+  ]);
+}
+
+function rules(found) {
+  if (!found.length) return null;
+  return table('Rules in force, beside the usual ones', found, [
+    ['Rule', (r) => r.name, true], ['Set to', (r) => String(r.value), true], ['What it does', (r) => r.help, true],
   ]);
 }
 
