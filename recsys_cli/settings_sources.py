@@ -100,6 +100,21 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
     return best
 
 
+def table_at(line: str) -> tuple[str, ...] | None:
+    """The table whose header a line is; of a list of tables, with "[]" after its name; None for any other line."""
+    head = _HEAD.match(line)
+    if head is None:
+        return None
+    names = tuple(str(part) for part in _key_parts(head["table"]))
+    return (*names, "[]") if head["list"] else names
+
+
+def key_at(line: str) -> tuple[str, ...]:
+    """The parts of the key that a line sets; empty when it sets none."""
+    key = _KEY.match(line)
+    return tuple(str(part) for part in _key_parts(key["key"])) if key else ()
+
+
 def _key_parts(text: str) -> tuple[str | int, ...]:
     return tuple(part.strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[\w-]+", text))
 

@@ -35,7 +35,16 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"features"},
             {"splitting"},
             {"store", "artifacts"},
-            {"schema", "settings", "settings_sources", "identity", "durable_files", "state_file", "processes"}
+            {
+                "schema",
+                "settings",
+                "settings_sources",
+                "settings_editing",
+                "identity",
+                "durable_files",
+                "state_file",
+                "processes",
+            }
             | {"supervisor", "progress", "errors", "typed_values", "csv_cells", "__init__"},
         ),
     )

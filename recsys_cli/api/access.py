@@ -7,14 +7,17 @@ import math
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..artifacts.keys import ADMIN, PAGE, KeyRing, granted, verify
 from ..errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from .tokens import Signed
 
 _BUCKETS = 10_000  # callers whose rate is remembered
 _STRANGERS = 0.1  # their share of a key's rate
@@ -185,6 +188,8 @@ class Access:
         Web origins whose pages may ask.
     rates
         Requests a second from each key of a role, where it is not `rate`.
+    signed
+        Checks tokens, see `tokens.Tokens`; None takes none.
     proxies
         Networks whose X-Forwarded-For is believed when requests are counted; it opens nothing.
     """
@@ -196,11 +201,13 @@ class Access:
         origins: tuple[str, ...],
         proxies: Iterable[Network] = (),
         rates: Mapping[str, float] | None = None,
+        signed: Callable[[str], Signed] | None = None,
     ) -> None:
         self.keys = keys
         self.origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         self._proxies = tuple(proxies)
         self._rate, self._rates = rate, dict(rates or {})
+        self._signed = signed
         self._buckets = Buckets(_BUCKETS)
 
     def caller(self, peer: str, headers: Mapping[bytes, bytes]) -> Caller:
@@ -216,6 +223,8 @@ class Access:
         NoKey, TooMany
         """
         presented = headers.get(b"x-api-key") or _bearer(headers.get(b"authorization", b""))
+        if self._signed is not None and presented.count(b".") == 2:  # as no key has
+            return self._by_token(self._signed, presented.decode("latin-1"), self.address(peer, headers))
         if presented:
             key = self.keys.find(presented.decode("latin-1"))
             if key is None:
@@ -232,6 +241,15 @@ class Access:
             return VISITOR
         self._spend(address, self._rate * _STRANGERS)
         return NOBODY
+
+    def _by_token(self, signed: Callable[[str], Signed], text: str, address: str) -> Caller:
+        try:
+            said = signed(text)
+        except NoKey:
+            self._spend(address, self._rate * _STRANGERS)
+            raise
+        self._spend(f"token {said.name}", self._rates.get(said.role, self._rate))
+        return Caller(granted(said.scopes), "", f"jwt {said.name}", address, said.role)
 
     def address(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
         """For counting and for the log: the last address that is not a configured proxy's."""

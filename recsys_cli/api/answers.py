@@ -298,3 +298,27 @@ class RolledBack(Struct, kw_only=True):
 
     version: str
     before: str
+
+
+class PlacementList(Struct, kw_only=True):
+    """The placements in force."""
+
+    placements: list[dict[str, Any]]
+    refused: Annotated[str | None, Meta(description="Why the settings file as it is now is not taken.")]
+
+
+class PlacementChanged(Struct, kw_only=True):
+    """A placement before and after; null where there is none."""
+
+    placement: str
+    now: dict[str, Any] | None
+    before: dict[str, Any] | None
+    request_id: str
+
+
+class RulesChanged(Struct, kw_only=True):
+    """Rules before and after; null stands for the default."""
+
+    now: dict[str, Any]
+    before: dict[str, Any]
+    request_id: str

@@ -63,6 +63,8 @@ class AuditTrail:
         outcome = "done" if error is None else f"failed: {error.code}"
         facts: dict[str, Any] = {"request_id": call.request_id}
         facts |= {name: value for name, value in call.path.items() if name not in ("user_id", "session_id")}
+        if route.scope == "merchandise" and call.body is not None:
+            facts["change"] = call.body
         by = {"platform": route.path.split("/")[2]} if webhook else call.caller.described
         entry = Entry(by, f"{route.method} {route.path}", outcome, facts, self._people(call))
         await self._actions.append([entry])

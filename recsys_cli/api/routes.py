@@ -6,7 +6,7 @@ from typing import Any
 
 from . import answers, payloads
 from .call import Route
-from .handlers import intake, lists, lookups, operations, privacy
+from .handlers import intake, lists, lookups, merchandising, operations, privacy
 
 _BODY = (408, 413, 415)
 _LIST = answers.ListAnswer
@@ -206,6 +206,39 @@ _OPERATIONS = (
     ),
 )
 
+_MERCHANDISING = (
+    Route("GET", "/placements", merchandising.show_placements, "Placements", answers.PlacementList, scope="view"),
+    Route(
+        "PUT",
+        "/placements/{name}",
+        merchandising.put_placement,
+        "Add or replace a placement",
+        answers.PlacementChanged,
+        scope="merchandise",
+        body=dict[str, Any],
+        errors=(*_BODY, 500, 503),
+    ),
+    Route(
+        "DELETE",
+        "/placements/{name}",
+        merchandising.delete_placement,
+        "Remove a placement",
+        answers.PlacementChanged,
+        scope="merchandise",
+        errors=(404, 500, 503),
+    ),
+    Route(
+        "PATCH",
+        "/rules",
+        merchandising.patch_rules,
+        "Change rules",
+        answers.RulesChanged,
+        scope="merchandise",
+        body=dict[str, Any],
+        errors=(*_BODY, 500, 503),
+    ),
+)
+
 _PRIVACY = tuple(
     Route(
         "POST",
@@ -227,4 +260,4 @@ _PRIVACY = tuple(
     )
 )  # fmt: skip
 
-ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS, *_OPERATIONS, *_PRIVACY)
+ROUTES: tuple[Route, ...] = (*_LISTS, *_INTAKE, *_LOOKUPS, *_OPERATIONS, *_MERCHANDISING, *_PRIVACY)

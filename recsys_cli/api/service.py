@@ -24,6 +24,7 @@ from .audit_trail import AuditTrail
 from .event_limits import EventLimits
 from .event_sink import EventSink
 from .live_settings import LiveSettings, Source
+from .tokens import Tokens
 
 _STATES_EVERY = 1.0  # seconds
 _COUNTED = {"version_served": prometheus.SWAPS, "version_refused": prometheus.REFUSED}
@@ -58,6 +59,7 @@ class Service:
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
     access: Access = field(init=False)
+    tokens: Tokens | None = field(init=False)
     served: ServedLog = field(init=False)
     audit: AuditTrail = field(init=False)
     comparison: Comparison = field(init=False)
@@ -101,9 +103,10 @@ class Service:
         # Not divided by the workers: a client that keeps its connection meets the same one every time.
         keys = KeyRing(self.live.artifacts.root)
         proxies = read_proxies(self.settings.trusted_proxies)
-        self.access = Access(
-            keys, self.settings.rate_limit, self.settings.cors_origins, proxies, self.settings.role_rates
-        )
+        given = self.settings
+        self.tokens = Tokens(given) if given.jwt_keys is not None else None
+        signed = self.tokens.check if self.tokens else None
+        self.access = Access(keys, given.rate_limit, given.cors_origins, proxies, given.role_rates, signed)
         self.live.also = self._also
         self.served = ServedLog(SpoolWriter(self.live.artifacts.served_dir), self.settings.log_share)
         root, secret = self.live.artifacts.root, self.live.secret
@@ -153,6 +156,8 @@ class Service:
     def _also(self) -> None:
         """At every look at what others did."""
         self.access.keys.refresh()
+        if self.tokens is not None:
+            self.tokens.refresh()
         if self.live.engine is not None and self.live.engine.overlay is not None:
             for lag in self.live.engine.overlay.take_lags():
                 prometheus.LAG.observe(lag)

@@ -38,6 +38,9 @@ def serve(
     settings = run.settings.serve
     settings = replace(settings, cors_origins=read_origins(settings.cors_origins))
     read_proxies(settings.trusted_proxies)
+    if settings.jwt_keys is not None:
+        settings = replace(settings, jwt_keys=settings.jwt_keys.absolute())
+        Tokens(settings)
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
     if run.settings.rules.campaigns or run.settings.placements:

@@ -78,6 +78,50 @@ def test_a_shop_is_operated_over_http(
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_merchandisers_change_placements_and_rules_in_the_file(
+    shop: Any, start: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    with shop.artifacts.exclusive():
+        key, _ = add_key(shop.settings.artifacts, "kim", [], "merchandiser")
+    config = '# ours\n[placements.home]\nkind = "popular"\nk = 2\n\n[rules]\nmax_per_brand = 2\n'
+    server = start(config=config)
+    file = server.log.parent / "recsys.toml"
+    kim = {"x-api-key": key}
+
+    def shown(name: str) -> Any:
+        return server.http.get("/recommend", params={"placement": name}).json()["items"]
+
+    assert len(shown("home")) == 2
+    reply = server.http.put("/placements/home", json={"kind": "popular", "k": 3, "title": "Käse"}, headers=kim)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["before"] == {"kind": "popular", "k": 2}
+    assert eventually(lambda: len(shown("home")) == 3)
+    assert file.read_text().startswith("# ours\n[placements.home]\n")
+    good = file.read_bytes()
+    for body in (
+        {"kind": "nonsense"},
+        {"k": "x"},
+        {"filter": "colour_of_moon = 1"},
+        {"filter": "price <"},
+        {"k": None},
+    ):
+        wrong = server.http.put("/placements/home", json=body, headers=kim)
+        assert wrong.status_code == 400, body
+        assert wrong.json()["error"]["message"]
+    assert file.read_bytes() == good
+    reply = server.http.patch("/rules", json={"max_per_brand": None, "diversity": 0.3}, headers=kim)
+    assert reply.json()["before"] == {"max_per_brand": 2, "diversity": 0.0}
+    assert "max_per_brand" not in file.read_text()
+    assert server.http.patch("/rules", json={"diversity": 7}, headers=kim).status_code == 400
+    assert server.http.patch("/rules", json={"campaigns": []}, headers=kim).status_code == 400
+    assert server.http.delete("/placements/home", headers=kim).status_code == 200
+    assert eventually(lambda: server.get("/placements")["placements"] == [])
+    assert server.http.delete("/placements/home", headers=kim).status_code == 404
+    entry = next(AuditLog(shop.settings.artifacts).entries())
+    assert entry["facts"]["name"] == "home"
+    assert entry["facts"]["change"]["k"] == 3
+
+
 def _command_line(process: str) -> str:
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
