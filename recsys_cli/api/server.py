@@ -60,6 +60,7 @@ class ServePlan:
         tree = json.loads(data)
         given: dict[str, Any] = tree["settings"]
         given |= {name: tuple(given[name]) for name in ("cors_origins", "trusted_proxies")}
+        given["jwt_keys"] = Path(given["jwt_keys"]) if given["jwt_keys"] else None
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         config = Path(tree["config"]) if tree["config"] else None

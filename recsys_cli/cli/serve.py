@@ -40,6 +40,8 @@ def serve(
     read_proxies(settings.trusted_proxies)
     if settings.jwt_keys is not None:
         settings = replace(settings, jwt_keys=settings.jwt_keys.absolute())
+        from ..api.tokens import Tokens
+
         Tokens(settings)
     # What would stop every worker is said here, before anything starts: no model yet, a campaign with a mistake.
     Artifacts(run.settings.artifacts).current(verify=False)
