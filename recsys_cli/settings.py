@@ -256,7 +256,9 @@ class ServeSettings:
     jwt_issuer: str = _s("", "Issuer (iss) that tokens must be from; empty for any.")
     jwt_leeway: float = _s(30.0, "Seconds by which the clocks of sign-on and server may differ.", high=600)
     jwt_claim: str = _s("role", "Claim of a token that names its role, or a list of roles or groups.")
-    jwt_roles: dict[str, str] = _s({}, 'Role for a value of that claim, as { shop-admins = "admin" }.')
+    jwt_roles: dict[str, str] = _s(
+        {}, 'Values of that claim to roles (shop-admins = "admin"), where they are called differently.'
+    )
     event_rate: float = _s(
         2000.0,
         "Events a second that each process takes with one key, a tenth from one address with a page's key; 0 for no "
