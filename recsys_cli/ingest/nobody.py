@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from ..store.sql import literals
 from .value_parsing import MISSING
 
 # As they are compared: lower case, without accents, spaces for punctuation.
@@ -40,11 +41,17 @@ def _plain(value: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", bare))
 
 
-def nobody_sql(text: str, more: Sequence[str] = ()) -> str:
-    """SQL: the text stands for no customer. Most ids have a digit, and are not looked at further."""
-    plain = f"trim(regexp_replace(lower(strip_accents({text})), '[^a-z0-9]+', ' ', 'g'))"
-    words = ", ".join("'" + w.replace("'", "''") + "'" for w in sorted(NOBODY | {_plain(m) for m in more}))
-    signs = f"regexp_full_match({text}, '[-–—_.]+|-1|0+|0\\.0+')"
-    short = f"length({text}) < 40 AND NOT regexp_matches({text}, '[1-9]')"
-    own = " OR ".join(f"{plain} = '{_plain(m)}'" for m in more)
-    return f"({signs} OR ({short} AND {plain} IN ({words})){f' OR {own}' if own else ''})"
+def nobodies_sql(ids: str, more: Sequence[str] = ()) -> str:
+    """SQL: the different texts of column `id` of the query `ids` that stand for no customer.
+
+    Most ids have a digit above 0, and are not looked at further: to understand a text is slow.
+    """
+    plain = "trim(regexp_replace(lower(strip_accents(id)), '[^a-z0-9]+', ' ', 'g'))"
+    own = sorted({_plain(m) for m in more})
+    numbered = literals(w for w in own if re.search("[1-9]", w))
+    possible = "NOT regexp_matches(id, '[1-9]') OR id = '-1'" + (f" OR {plain} IN ({numbered})" if numbered else "")
+    signs = f"regexp_full_match(id, '{_ONLY_SIGNS.pattern}')"
+    return (
+        f"WITH few AS MATERIALIZED (SELECT DISTINCT id FROM ({ids}) WHERE {possible}) SELECT id FROM few "
+        f"WHERE length(id) < 40 AND ({signs} OR {plain} IN ({literals(sorted(NOBODY.union(own)))})) ORDER BY id"
+    )

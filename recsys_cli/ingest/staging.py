@@ -14,11 +14,12 @@ from functools import cached_property
 import duckdb
 
 from ..schema import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
+from ..store.sql import literals
 from . import item_values, value_parsing
 from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events
-from .nobody import nobody_sql
+from .nobody import nobodies_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
 from .order_states import BACK, UNKNOWN, UNPAID
 from .readers import Source
@@ -174,16 +175,24 @@ class _Stage:
             part = value_parsing.text(column)
             if value_parsing.all_floats(self.con, "raw", column):
                 part = value_parsing.without_fraction(f"({part})")
-            if (
-                name == "user_id"
-            ):  # guests are numbered 0, or called so, and known by their e-mail address or not at all
-                part = f"CASE WHEN {nobody_sql(f'({part})', self.options.nobody)} THEN NULL ELSE {part} END"
+            if name == "user_id":
+                # Guests are numbered 0, or called so, and known by their e-mail address or not at all.
+                part = self._without(self._nobodies(part), part)
             elif self.types[column.sql] == "VARCHAR" and self._composed(column):
                 # An id is the same however its accents are put together. DuckDB's function ends at a NUL, which is
                 # found and refused later.
                 part = f"CASE WHEN contains({part}, chr(0)) THEN {part} ELSE nfc_normalize({part}) END"
             parts.append(part)
         return f"coalesce({', '.join(parts)})"
+
+    def _nobodies(self, part: str) -> list[str]:
+        """The words for nobody that the column holds: to look each row's up is quick, to understand it is not."""
+        found = nobodies_sql(f"SELECT {part} AS id FROM raw", self.options.nobody)
+        return [word for (word,) in self.con.execute(found).fetchall()]
+
+    @staticmethod
+    def _without(words: Sequence[str], part: str) -> str:
+        return f"CASE WHEN {part} IN ({literals(words)}) THEN NULL ELSE {part} END" if words else part
 
     def _composed(self, column: Column) -> bool:
         """Whether a column has letters beyond ASCII, which may be written in two ways."""
