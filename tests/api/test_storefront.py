@@ -31,7 +31,7 @@ def test_what_a_customer_did_stands_beside_their_list(server: Any, browser: Any)
     open_link(browser, server)
     says(browser, PAST, "Nothing yet")
     look_as(browser, "t4")
-    (newest, *_) = server.get("/users/t4", n=6)["history"]
+    (newest, *_) = server.get("/users/t4", n=4)["history"]
     says(browser, PAST, newest["title"], newest["event_type"])
     assert until(lambda: mine(browser) == ids(server.get("/recommend", user_id="t4", k=12)))
 

@@ -16,7 +16,7 @@ const kind = (schema) => [
   schema.enum ? `: ${schema.enum.join(', ')}` : '',
   'minimum' in schema ? ` from ${schema.minimum}` : '',
   'maximum' in schema ? ` to ${schema.maximum}` : '',
-  'default' in schema ? `, default ${schema.default}` : '',
+  'default' in schema && typeof schema.default !== 'object' ? `, default ${schema.default}` : '',
 ].join('').replace(/^: /, '');
 
 /** A schema with what it refers to put in; what refers to itself is named. */

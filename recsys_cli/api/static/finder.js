@@ -1,6 +1,6 @@
 /* A customer or a product, by the id that the owner types: history beside lists, sources and reasons, and why not. */
 
-import { ask, make, tell } from './page.js';
+import { ask, currency, make, money, tell } from './page.js';
 
 const LIST = 10;
 const part = (text) => encodeURIComponent(text).replaceAll('.', '%2E');
@@ -93,7 +93,7 @@ async function product(id, item, put) {
   const query = `item_id=${encodeURIComponent(id)}&k=6`;
   const [like, together] = await Promise.all([known(`similar-items?${query}&explain=true`), known(`bought-together?${query}&explain=true`)]);
   const state = item.retired ? 'has left the catalogue' : item.availability === false ? 'sold out' : 'for sale';
-  const facts = [['Id', id], ['Category', item.category], ['Brand', item.brand], ['Price', item.price], ['State', state]];
+  const facts = [['Id', id], ['Category', item.category], ['Brand', item.brand], ['Price', typeof item.price === 'number' ? money(item.price, currency()) : null], ['State', state]];
   const columns = [['Product', product_, true], ['From', (i) => i.source + (i.fallback ? ' (fallback)' : ''), true], ['Why', (i) => i.reason ?? '', true]];
   put(make('h2', { class: 'found', text: name(item) }),
     make('dl', {}, facts.filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => make('div', {}, make('dt', { text: k }), make('dd', { text: v })))),

@@ -6,7 +6,7 @@ const PATIENCE = 1500; // ms in which an event counts, or leaves the list as it 
 const SHELF = 12;
 const PAGE = 200; // items asked for at a time by the search
 const DEPTH = 2000;
-const PAST = 6; // events shown of a customer
+const PAST = 4; // events shown of a customer
 
 let catalogue = null; // for the search; filled when it is first used
 
