@@ -76,9 +76,9 @@ def judged(split: Split, seed: int) -> tuple[dict[str, np.ndarray], str]:
 
 
 def curve(split: Split, sizes: Sequence[int], asked: int, seed: int) -> Iterator[Row]:
-    """A row for each size, and one for everything."""
+    """A row for each size, the last of all there is where more is asked for."""
     most = split.train.interactions.histories.n_events
-    for size in [*(size for size in sizes if size < 0.9 * most), most]:
+    for size in sorted({min(size, most) for size in sizes if size < 0.9 * most or size >= most}):
         rng = np.random.default_rng(seed)
         found: list[dict[str, np.ndarray]] = []
         took: Counter[str] = Counter()
