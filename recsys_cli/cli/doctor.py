@@ -29,6 +29,8 @@ def doctor(
             out.print(Text.assemble((f"{sign} ", style), finding.sentence))
             if finding.advice:
                 out.print(Text(f"    {finding.advice}", style="dim"))
+        if found.standing is not None and not found.standing.below:
+            out.print(Text(found.standing.sentence, style="dim"))
         if not found.findings:
             out.print("All is well.")
         elif not found.broken:

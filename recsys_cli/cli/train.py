@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ..errors import UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
@@ -60,6 +61,7 @@ def train(
             out.print(leaderboard(done.report))
         else:
             out.print("Not judged: the data has no later part with customers who came back.")
+        out.print(Text(done.standing.sentence, style="dim"))
         out.print(ranker_board(done.second.as_dict()))
         if done.decision.promote or force:
             word = "Published" if done.decision.promote else f"{done.decision.reason} Published all the same:"
@@ -78,6 +80,7 @@ def train(
         "promoted": done.decision.promote or force,
         "gate": done.decision.as_dict(),
         "ranker": done.second.as_dict(),
+        "standing": done.standing.as_dict(),
         "seconds": round(done.seconds, 2),
     }
     run.emit(result, render)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from ..artifacts import Version
+from ..evaluation.learning_curve import Standing, standing
 from ..ingest.checks import LEFT_OUT_FOR
 from ..schema import CART, CLICK, DAY, VIEW
 from ..store.figures import CatalogueFigures, EventFigures
@@ -18,6 +19,12 @@ def check(p: Patient) -> list[Finding]:
     return [] if p.busy else [finding for look in (_enough, _catalogue, _events, _rejected) for finding in look(p)]
 
 
+def where_it_stands(p: Patient) -> Standing | None:
+    """On the learning curve, by the events that weigh something; None where they cannot be counted."""
+    e, weights = p.figures.events if p.figures else None, p.settings.events.weights
+    return None if e is None else standing(sum(n for kind, n in e.types.items() if weights.get(kind, 0) > 0))
+
+
 def _enough(p: Patient) -> list[Finding]:
     if p.figures is None or p.figures.events is None:
         if p.trouble:
@@ -25,10 +32,13 @@ def _enough(p: Patient) -> list[Finding]:
         return [Finding("no_events", BROKEN, "There is no event to learn from.", "Run: recsys ingest ORDERS.csv")]
     e = p.figures.events
     found = []
-    if e.events < 1000 or e.customers + e.guests < 100:
-        sentence = f"{e.events:,} events of {e.customers + e.guests:,} customers are few to learn from; " \
-            "expect little more than popular items."  # fmt: skip
-        found.append(Finding("few_events", WARNING, sentence, "Ingest older orders, or clicks: recsys ingest FILE"))
+    here = where_it_stands(p)
+    if here is not None and here.below:
+        advice = "Ingest older orders, or clicks: recsys ingest FILE"
+        found.append(Finding("few_events", WARNING, here.sentence, advice))
+    if e.customers + e.guests < 100:
+        sentence = f"{e.customers + e.guests:,} customers and guests are few: tastes in common hardly show."
+        found.append(Finding("few_customers", WARNING, sentence, "Ingest older orders: recsys ingest FILE"))
     purchases = e.types.get("purchase", 0)
     if purchases and e.purchases_of_learners < 0.3 * purchases:
         share = e.purchases_of_learners / purchases

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..evaluation.learning_curve import Standing
 from ..settings import Settings
 from ..store.figures import Figures
 from . import data_checks, runtime_checks
@@ -17,10 +18,11 @@ from .findings import BROKEN, SEVERITIES, Finding
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, worst first, and what was looked at."""
+    """All findings, worst first, what was looked at, and where the shop stands on the learning curve."""
 
     findings: tuple[Finding, ...]
     figures: Figures | None
+    standing: Standing | None = None
 
     @property
     def broken(self) -> bool:
@@ -29,11 +31,13 @@ class Diagnosis:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         counts = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-        return {"ok": not self.broken, "counts": counts, "findings": [f.as_dict() for f in self.findings]}
+        found = {"ok": not self.broken, "counts": counts, "findings": [f.as_dict() for f in self.findings]}
+        return found | {"standing": self.standing.as_dict() if self.standing else None}
 
 
 def diagnose(settings: Settings) -> Diagnosis:
     """Look at the database, the artifacts and the machine."""
     patient = examine(settings)
     found = [*runtime_checks.check(patient), *data_checks.check(patient)]
-    return Diagnosis(tuple(sorted(found, key=lambda f: SEVERITIES.index(f.severity))), patient.figures)
+    ordered = tuple(sorted(found, key=lambda f: SEVERITIES.index(f.severity)))
+    return Diagnosis(ordered, patient.figures, data_checks.where_it_stands(patient))

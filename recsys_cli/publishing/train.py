@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
+from ..evaluation.learning_curve import Standing, learned_from, standing
 from ..features.own_attributes import own_column, with_attributes
 from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
@@ -47,6 +48,7 @@ class Trained:
     decision: Decision
     seconds: float
     second: Outcome
+    standing: Standing
 
 
 def choose(settings: Settings, name: str | None, values: Mapping[str, Any]) -> Recipe:
@@ -157,7 +159,9 @@ def train(
         ),
         progress,
     )
-    return Trained(version, recipe, bench.report if bench else None, decision, time.monotonic() - started, second)
+    report = bench.report if bench else None
+    here = standing(learned_from(snapshot.data.interactions.histories), report, recipe.name)
+    return Trained(version, recipe, report, decision, time.monotonic() - started, second, here)
 
 
 def read_seen(store: Store, settings: Settings, snapshot: Snapshot, progress: Progress = SILENT) -> Seen | None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation import holdout
+from ..evaluation.learning_curve import learned_from, standing
 from ..models import registry
 from ..models.base import Size
 from ..models.blend import Blend
+from ..models.popular import Popular
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from .budget import Plan
@@ -51,8 +53,13 @@ def pick(
 
     Returns
     -------
-    The winner. On more than some million events the families compete on a sample of customers.
+    The winner; popularity where there are too few events to tell, see `learning_curve`. On more than some million
+    events the families compete on a sample of customers.
     """
+    here = standing(learned_from(data.interactions.histories))
+    if here.below:
+        progress.note(here.sentence)
+        return Picked(Popular.name, {})
     split = holdout(data, window_days)
     if split is None:
         progress.note(f"There is no later part of time to judge models by, so {fallback} is trained.")

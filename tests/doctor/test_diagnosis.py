@@ -70,8 +70,11 @@ def test_ids_that_only_the_server_heard_of_are_told(shop: Shop) -> None:
 
 
 def test_a_healthy_shop_only_wants_a_model(shop: Shop) -> None:
+    """And is told where on the learning curve it stands."""
     found = shop()
     assert names(found) == {"no_model"}
+    assert found.standing is not None
+    assert found.standing.sentence.startswith("3,400 events to learn from: shops of this size got ")
     assert found.broken
 
 
@@ -101,6 +104,7 @@ SPOILT = {
     "no_catalogue": "DELETE FROM items",
     "nothing_for_sale": "UPDATE items SET availability = false",
     "few_events": "DELETE FROM events WHERE user_id <> 'u1'",
+    "few_customers": "DELETE FROM events WHERE user_id <> 'u1'",
     "one_timers": "UPDATE events SET user_id = 'v' || rowid",
     "few_return": "UPDATE events SET user_id = 'v' || rowid",
     "no_events": "DELETE FROM events",
@@ -156,6 +160,7 @@ def test_the_command_says_by_its_exit_code_whether_anything_is_broken(
     healthy = recsys("doctor", **state)
     assert healthy.returncode == 0, healthy.stdout
     assert "All is well" in healthy.stdout
+    assert "3,400 events to learn from" in healthy.stdout
 
 
 def test_a_model_that_is_behind_is_found(shop: Shop, settings: Settings, recsys: Recsys) -> None:

@@ -215,7 +215,10 @@ class TestAuto:
         assert whole.config.tau_days == (0.0 if fast else 15.0)
 
     def test_without_a_future_takes_the_fallback(self) -> None:
-        assert pick(dataset([[(0, 1)]], 2)) == Picked("als", {})
+        rows = [[(n % 7, DAY)] for n in range(400)]
+        told: list[str] = []
+        assert pick(dataset(rows, 7), progress=Told(told)) == Picked("als", {})
+        assert told == ["There is no later part of time to judge models by, so als is trained."]
 
 
 class TestBudget:
