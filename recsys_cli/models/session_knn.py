@@ -123,18 +123,22 @@ class SessionKNN(Model):
         return weigh(histories, self.n_items, c.tau_days, c.qty_power, c.repeat_power, c.order_power, c.recall)
 
     def _score(self, weights: sp.csr_matrix, histories: Histories, now: int) -> Float32:
-        votes = self._votes(weights, now)
-        dense = np.asarray(votes.toarray(), dtype=np.float32)
+        dense = self._votes(weights, now)
         if not self.config.own:
             dense[np.repeat(np.arange(len(dense)), np.diff(weights.indptr)), weights.indices] = 0
         return dense
 
-    def _votes(self, weights: sp.csr_matrix, now: int) -> sp.csr_matrix:
-        """What the neighbours of each row say of each item, float32 CSR of shape (rows, n_items)."""
+    def _votes(self, weights: sp.csr_matrix, now: int) -> Float32:
+        """What the neighbours of each row say of each item, shape (rows, n_items)."""
+        dense = np.zeros(weights.shape, dtype=np.float32)
         if self.sessions is None or not weights.nnz:
-            return sp.csr_matrix(weights.shape, dtype=np.float32)
-        parts = [self.sessions.votes(weights[some], self.said, now) for some in self.sessions.blocks(weights)]
-        return sp.csr_matrix(sp.vstack(parts, format="csr"), dtype=np.float32)
+            return dense
+        blocks = self.sessions.blocks(weights)
+        for some in blocks:
+            part = weights if len(blocks) == 1 else weights[some]
+            row, item, vote = self.sessions.votes(part, self.said, now)
+            np.add.at(dense[some].reshape(-1), row * self.n_items + item, vote)
+        return dense
 
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         """What the sessions that had each of `items` had near it."""
@@ -144,7 +148,7 @@ class SessionKNN(Model):
         now = self.sessions.newest if self.sessions else 0
         for start in range(0, len(items), BLOCK):
             block = slice(start, start + BLOCK)
-            dense = np.asarray(self._votes(rows[block], now).toarray(), dtype=np.float32)
+            dense = self._votes(rows[block], now)
             mask_nonzeros(dense, rows[block])
             dense[dense <= 0] = -np.inf
             codes[block], scores[block] = top_k(dense, k)
@@ -156,7 +160,7 @@ class SessionKNN(Model):
         alone = sp.csr_matrix(
             (weights.data, weights.indices, np.arange(weights.nnz + 1)), shape=(weights.nnz, self.n_items)
         )
-        said = np.asarray(self._votes(alone, now)[:, [item]].todense()).ravel()
+        said = self._votes(alone, now)[:, item]
         order = np.argsort(-said, kind="stable")
         return [(int(weights.indices[j]), float(said[j])) for j in order if said[j] > 0]
 
@@ -229,7 +233,9 @@ class Sessions:
 
     def blocks(self, weights: sp.csr_matrix) -> list[slice]:
         """Rows from and to whose sessions fit memory; at least one row."""
-        held = np.diff(self.begin)[weights.indices]
+        if weights.shape[0] == 1:
+            return [slice(0, 1)]
+        held = self.begin[weights.indices + 1] - self.begin[weights.indices]
         cost = np.concatenate([np.zeros(1, np.int64), np.cumsum(held)])[weights.indptr]
         blocks, start = [], 0
         while start < weights.shape[0]:
@@ -238,8 +244,10 @@ class Sessions:
             start = stop
         return blocks
 
-    def votes(self, weights: sp.csr_matrix, said: Float32, now: int) -> sp.csr_matrix:
-        """What the neighbours of each row say of each item, float32 CSR of shape (rows, n_items)."""
+    def votes(
+        self, weights: sp.csr_matrix, said: Float32, now: int
+    ) -> tuple[NDArray[np.integer], Int32, NDArray[np.floating]]:
+        """What the neighbours of each row say: rows, items and votes, to be added up."""
         row, session, alike, at, common = self._neighbours(weights, now)
         take, length = _slices(self.indptr[session], self.indptr[session + 1])
         item = self.item[take]
@@ -248,7 +256,7 @@ class Sessions:
         near *= np.where(apart >= 0, np.float32(1), np.float32(self.config.backward))
         near[(apart == 0) & (item == np.repeat(common, length))] = 0  # it is what was looked for
         vote = np.repeat(alike, length) * near * self.weight[take] * said[item]
-        return sp.csr_matrix((vote, (np.repeat(row, length), item)), shape=weights.shape, dtype=np.float32)
+        return np.repeat(row, length), item, vote
 
     def _neighbours(
         self, weights: sp.csr_matrix, now: int
@@ -268,17 +276,22 @@ class Sessions:
         common = np.repeat(weights.data[order], length)[order_of_key]
         alike = np.add.reduceat(common, begins) if len(begins) else common
         row, session = key[begins] // len(self.ts), key[begins] % len(self.ts)
-        alike = alike * np.diff(self.indptr)[session].astype(np.float32) ** np.float32(-self.config.length)
+        alike = alike * (self.indptr[session + 1] - self.indptr[session]).astype(np.float32) ** np.float32(-self.config.length)
         if self.config.age_days:
             age = np.maximum(now - self.ts[session], 0) / (self.config.age_days * DAY)
             alike = alike * np.exp(-np.minimum(age, 60)).astype(np.float32)
         newest = order_of_key[ends]
         at, code = self.at[take[newest]], np.repeat(item, length)[newest]
-        # Which pair it is stands in the place of the column, so that what is left over still knows.
-        pointers = np.searchsorted(row, np.arange(weights.shape[0] + 1))
-        shape = (weights.shape[0], max(len(alike), 1))
-        pairs = sp.csr_matrix((alike, np.arange(len(alike)), pointers), shape=shape)
-        best = largest_of_rows(pairs, self.config.neighbours).indices
+        if weights.shape[0] == 1:  # as one visitor asks
+            least = len(alike) - self.config.neighbours
+            best = np.arange(len(alike)) if least <= 0 else np.argpartition(-alike, self.config.neighbours - 1)
+            best = np.sort(best[: self.config.neighbours])
+        else:
+            # Which pair it is stands in the place of the column, so that what is left over still knows.
+            pointers = np.searchsorted(row, np.arange(weights.shape[0] + 1))
+            shape = (weights.shape[0], max(len(alike), 1))
+            pairs = sp.csr_matrix((alike, np.arange(len(alike)), pointers), shape=shape)
+            best = largest_of_rows(pairs, self.config.neighbours).indices
         return row[best], session[best], alike[best].astype(np.float32), at[best], code[best]
 
 

@@ -1,6 +1,7 @@
 """Every model at its defaults on real data, beside the library implicit used plainly: the table of the README.
 
     python tests/benchmarks/bench_models.py [--data ../shared/data] [--sets retail,beauty] [--models als,ease,...]
+    python tests/benchmarks/bench_models.py --readme README.md    # puts the tables where the README has them
 
 retail: Online Retail, first year, real sales of known customers; cut 2010-11-01; what customers had is not asked for.
 beauty: Amazon Beauty; each customer's last item.
@@ -106,8 +107,8 @@ def peers(split: Split, task: Task) -> Iterator[tuple[str, np.ndarray, float, fl
 
     seen = split.seen()
     for label, make in (
-        ("implicit ALS", lambda: AlternatingLeastSquares(random_state=42)),
-        ("implicit BM25", lambda: BM25Recommender(K=100)),
+        ("implicit ALS, used plainly", lambda: AlternatingLeastSquares(random_state=42)),
+        ("implicit BM25, used plainly", lambda: BM25Recommender(K=100)),
     ):
         with threadpool_limits(1, "blas"), measured() as spent:
             model = make()
@@ -116,18 +117,42 @@ def peers(split: Split, task: Task) -> Iterator[tuple[str, np.ndarray, float, fl
         yield label, ids.astype(np.int32), spent["fit_seconds"], spent["memory_mb"]
 
 
-def board(name: str, split: Split, names: list[str]) -> None:
-    """Print the table of one data set."""
+Row = tuple[str, dict[str, float], float, float]  # label, metrics, seconds and megabytes of fitting
+TITLES = {"retail": "Online Retail, first year, cut 2010-11-01", "beauty": "Amazon Beauty, last item"}
+METRICS = ("ndcg@10", "hr@10", "ndcg@20", "recall@20")
+BEGIN, END = "<!-- models -->\n", "<!-- /models -->"
+
+
+def board(split: Split, names: list[str]) -> tuple[Task, list[Row]]:
+    """All models on one data set, best first."""
     task = Task.of(split, max_users=1_000_000)
-    print(f"\n**{name}**: {len(task.users):,} customers, {split.train.interactions.n_items:,} items\n")
-    print("| model | NDCG@10 | HR@10 | NDCG@20 | Recall@20 | fit s | MB |\n|---|---|---|---|---|---|---|")
-    rows = []
+    rows: list[Row] = []
     for label, items, seconds, memory in [*peers(split, task), *ours(split, task, names)]:
         found = {metric: float(values.mean()) for metric, values in per_user(items, task).items()}
-        rows.append((found["ndcg@10"], label, found, seconds, memory))
-    for _, label, found, seconds, memory in sorted(rows, key=lambda row: -row[0]):
-        figures = " | ".join(f"{found[m]:.4f}" for m in ("ndcg@10", "hr@10", "ndcg@20", "recall@20"))
-        print(f"| {label} | {figures} | {seconds:.1f} | {memory:.0f} |")
+        rows.append((label, found, seconds, memory))
+    return task, sorted(rows, key=lambda row: -row[1]["ndcg@10"])
+
+
+def table(name: str, split: Split, task: Task, rows: list[Row], *, cost: bool) -> str:
+    """The table of one data set in Markdown; with `cost` also what fitting took, which differs from run to run."""
+    heads = ["model", "NDCG@10", "HR@10", "NDCG@20", "Recall@20", *(["fit s", "MB"] if cost else [])]
+    who = f"{len(task.users):,} customers, {split.train.interactions.n_items:,} items"
+    lines = [f"**{TITLES[name]}**: {who}{', new items only' if name == 'retail' else ''}", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for label, found, seconds, memory in rows:
+        cells = [label, *(f"{found[metric]:.4f}" for metric in METRICS)]
+        lines.append("| " + " | ".join(cells + ([f"{seconds:.1f}", f"{memory:.0f}"] if cost else [])) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def put(readme: Path, text: str) -> None:
+    """Replace what stands between the marks."""
+    whole = readme.read_text(encoding="utf-8")
+    before, _, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{readme} has no lines {BEGIN.strip()} and {END}.")
+    readme.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -135,11 +160,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--models", default=",".join(registry.MODELS))
+    parser.add_argument("--readme", type=Path, help="Put the tables between its marks.")
     given = parser.parse_args()
-    started = time.monotonic()
+    started, shown = time.monotonic(), []
     for name in given.sets.split(","):
-        board(name, SETS[name](given.data), given.models.split(","))
-    print(f"\n{time.monotonic() - started:.0f} s in all.")
+        split = SETS[name](given.data)
+        task, rows = board(split, given.models.split(","))
+        print("\n" + table(name, split, task, rows, cost=True), flush=True)
+        shown.append(table(name, split, task, rows, cost=False))
+    if given.readme:
+        put(given.readme, "\n".join(shown))
+    print(f"{time.monotonic() - started:.0f} s in all.")
 
 
 if __name__ == "__main__":
