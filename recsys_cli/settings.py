@@ -78,6 +78,12 @@ class TrainSettings:
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
     budget: float = _s(600.0, "CPU seconds that --model auto may take: what it tries is known from the data's size.")
     ranker: bool = _s(True, "Learn a ranker with every training, and use it where it is surely not worse.")
+    meaning: float = _s(
+        0.0,
+        "Weight of what titles mean, in sixteen languages, in the model content; 0: their words alone. "
+        "Needs recsys-cli[text] (pip).",
+        high=100,
+    )
     keep: int = _s(5, "Versions to keep; the current one and its parent are always kept.", low=1)
     keep_days: float = _s(30.0, "Days after which a version is removed even if it is among those; 0 for never.")
 

@@ -17,15 +17,13 @@ from ..schema import Histories
 from .report import Interval, Report
 
 FLOOR = 300  # events that weigh something
-SETTLED = 10_000  # from which on the lead over popularity does not grow much with the number of events
-# Events -> lead of `auto` over popularity in NDCG@10 of the least and the most of the shops measured.
+SETTLED = 10_000  # from which on both shops were surely better off than with bestsellers
+# Events -> lead of `auto` over popularity in NDCG@10 in the two shops measured, the smaller and the larger one.
 CURVE: tuple[tuple[int, float, float], ...] = (
-    (300, 0.5, 2.5),
-    (1_000, 0.5, 1.5),
-    (3_000, 0.5, 1.5),
-    (10_000, 0.5, 1.5),
-    (30_000, 0.5, 1.5),
-    (100_000, 0.8, 0.8),
+    (1_000, 1.13, 1.86),
+    (3_000, 0.50, 1.03),
+    (10_000, 1.06, 1.34),
+    (40_000, 0.83, 1.30),
 )
 _FEW = 100  # customers judged, below which a lead is mostly chance
 
@@ -41,7 +39,7 @@ class Standing:
     floor
         `FLOOR`.
     expected
-        Lead over popularity of shops of this size, from and to; None below the floor.
+        Lead over popularity of shops of this size, from and to; None where it could not be told from chance.
     lead
         This shop's, with its 95 % interval, as shares of popularity's NDCG@10; None where it was not judged.
     sentence
@@ -70,26 +68,29 @@ def learned_from(histories: Histories) -> int:
 
 
 def expected(events: int) -> tuple[float, float] | None:
-    """Lead over popularity that shops with so many events had; None below the floor."""
+    """Lead over popularity that shops with so many events had; None where it could not be told from chance."""
     reached = [(low, high) for size, low, high in CURVE if size <= events]
-    return reached[-1] if reached and events >= FLOOR else None
+    return reached[-1] if reached else None
 
 
 def standing(events: int, report: Report | None = None, name: str = "") -> Standing:
     """Where a shop stands with so many events, and with the model `name` of a report."""
     usual, lead = expected(events), _lead(report, name)
     counted = f"{events:,} event{'' if events == 1 else 's'}"
-    if usual is None:
+    if events < FLOOR:
         sentence = (
             f"{counted} to learn from: below {FLOOR} nobody can tell whether a model foresees more than bestsellers, "
             "so auto serves these, drawn towards the longer past."
         )
         return Standing(events, FLOOR, None, lead, sentence)
+    if usual is None:
+        sentence = f"{counted} to learn from: in shops of this size the lead over bestsellers may still be chance."
+        return Standing(events, FLOOR, None, lead, sentence)
     low, high = (f"{100 * share:.0f}" for share in usual)
     sentence = f"{counted} to learn from: shops of this size got {low} to {high} % more than from bestsellers"
     sentence += f"; this one {_told(lead)}." if lead is not None else "."
     if events < SETTLED:
-        sentence += f" More is gained with more, up to about {SETTLED:,}."
+        sentence += f" It is sure from about {SETTLED:,} on."
     return Standing(events, FLOOR, usual, lead, sentence)
 
 

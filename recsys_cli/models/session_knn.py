@@ -276,7 +276,9 @@ class Sessions:
         common = np.repeat(weights.data[order], length)[order_of_key]
         alike = np.add.reduceat(common, begins) if len(begins) else common
         row, session = key[begins] // len(self.ts), key[begins] % len(self.ts)
-        alike = alike * (self.indptr[session + 1] - self.indptr[session]).astype(np.float32) ** np.float32(-self.config.length)
+        alike = alike * (self.indptr[session + 1] - self.indptr[session]).astype(np.float32) ** np.float32(
+            -self.config.length
+        )
         if self.config.age_days:
             age = np.maximum(now - self.ts[session], 0) / (self.config.age_days * DAY)
             alike = alike * np.exp(-np.minimum(age, 60)).astype(np.float32)

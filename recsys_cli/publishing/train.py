@@ -201,6 +201,7 @@ def _picked(snapshot: Snapshot, settings: Settings, progress: Progress) -> Recip
         window_days=settings.evaluation.window_days,
         seed=settings.train.seed,
         threads=settings.train.threads,
+        given={"content": {"meaning": settings.train.meaning}} if settings.train.meaning else {},
         progress=progress,
     )
     if won.final is None:

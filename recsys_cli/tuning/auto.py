@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ..evaluation import holdout
@@ -18,7 +20,7 @@ from .final_round import Final, Terms, last_round
 from .objective import sample
 from .shortlist import quick
 
-AUTO = "auto"
+AUTO, FALLBACK = "auto", "als"  # the latter where there is no future to judge by
 _SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
 
 
@@ -34,22 +36,22 @@ class Picked:
 def pick(
     data: Dataset,
     *,
-    fallback: str = "als",
     budget: float = 240.0,
     metric: str = "ndcg@10",
     window_days: float = 0.0,
     seed: int = 42,
     threads: int = 0,
+    given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> Picked:
     """Fit the shortlist on the past, at known-good defaults, and take what foresaw best, a blend included.
 
     Parameters
     ----------
-    fallback
-        Taken where there is no future to judge by.
     budget
         CPU seconds; what is tried in them is known before anything is fitted, see `Plan`.
+    given
+        Model to hyperparameters that differ from its defaults.
 
     Returns
     -------
@@ -62,8 +64,8 @@ def pick(
         return Picked(Popular.name, {})
     split = holdout(data, window_days)
     if split is None:
-        progress.note(f"There is no later part of time to judge models by, so {fallback} is trained.")
-        return Picked(fallback, {})
+        progress.note(f"There is no later part of time to judge models by, so {FALLBACK} is trained.")
+        return Picked(FALLBACK, dict(given.get(FALLBACK, {})))
     sampled = data.interactions.histories.n_events > _SAMPLE_ABOVE
     whole = Size.of(data) if sampled else None
     if sampled:
@@ -71,7 +73,8 @@ def pick(
     plan = Plan.of(quick(data), Size.of(split.train), budget, whole=whole)
     plan.tell(progress, budget)
     terms = Terms(metric, seed, threads, windows=plan.windows, ageing=True, max_users=3000, newest=not sampled)
-    final = last_round(split, {name: registry.get(name).Config().as_dict() for name in plan.names}, terms, progress)
+    recipes = {name: {**registry.get(name).Config().as_dict(), **given.get(name, {})} for name in plan.names}
+    final = last_round(split, recipes, terms, progress)
     progress.note(f"Chosen by validation: {final.name}.")
     if not sampled:
         return Picked(final.name, final.config, final)
