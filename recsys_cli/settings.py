@@ -257,6 +257,12 @@ class ServeSettings:
     role_rates: dict[str, float] = _s(
         {}, "Requests a second from a key of a role, as { viewer = 10 }; keys of other roles have serve.rate_limit."
     )
+    rank_popular: float = _s(
+        0.0, "Share of the order by popularity in /rank, from 0 to 1; the rest is the customer's own.", high=1
+    )
+    rank_given: float = _s(
+        0.0, "Share of the order in which items are given to /rank (a search's, say), from 0 to 1.", high=1
+    )
     jwt_keys: Path | None = _s(None, "File with the keys (a JWK set) that sign tokens of the shop's single sign-on.")
     jwt_audience: str = _s("", "Audience (aud) that tokens must be for; needed with serve.jwt_keys.")
     jwt_issuer: str = _s("", "Issuer (iss) that tokens must be from; empty for any.")

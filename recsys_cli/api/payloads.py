@@ -184,6 +184,9 @@ class RecommendQuery(PersonalQuery, kw_only=True):
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
 class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """Items to put in order, and for whom."""
 
@@ -194,6 +197,12 @@ class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     consent: Consent = "full"
     filter: Written | None = None
     user: OfUser = {}
+    popular: Annotated[
+        Share | None, Meta(description="Share of the order by popularity; when left out, serve.rank_popular.")
+    ] = None
+    given: Annotated[
+        Share | None, Meta(description="Share of the order in which the items are given; else serve.rank_given.")
+    ] = None
 
 
 class RefreshBody(Struct, forbid_unknown_fields=True, kw_only=True):

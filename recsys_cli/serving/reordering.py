@@ -13,6 +13,25 @@ from .rules import Picker
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """What the places in the list go by, besides the person: shares of 1.
+
+    Parameters
+    ----------
+    popular
+        Of the order by popularity.
+    given
+        Of the order in which the items were given, a search's relevance say.
+    """
+
+    popular: float = 0.0
+    given: float = 0.0
+
+
+PERSONAL = Mix()
+
+
+@dataclass(frozen=True, slots=True)
 class Reordered:
     """Given items in order.
 
@@ -31,8 +50,10 @@ class Reordered:
     left_out: list[str]
 
 
-def reorder(engine: Engine, request: Request, item_ids: Sequence[str]) -> Reordered:
+def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix = PERSONAL) -> Reordered:
     """These items, best first for the person of the request.
+
+    With a mix, items stand by the weighted mean of their places in the orders that are mixed (Borda's count).
 
     Nothing is left out but what is not known and what does not fit the request's written filter: rules and other
     filters do not count, for the shop lists these items anyway. Items that the model has no opinion of come late,
@@ -51,7 +72,11 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str]) -> Reorde
     ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, engine.people.now)
     scores = engine.retrieval.scores_of(person, codes) if ranked is None else ranked
     popular = engine.filler.popular[codes]
-    order = np.lexsort((codes, -popular, -scores, np.isin(codes, person.shunned)))
+    order = np.lexsort((codes, -popular, -scores))
+    own = 1.0 - min(mix.popular + mix.given, 1.0)
+    places = own * np.argsort(order) + mix.popular * np.argsort(np.lexsort((codes, -popular)))
+    places = places + mix.given * np.arange(len(codes))
+    order = np.lexsort((np.argsort(order), places, np.isin(codes, person.shunned)))
     for place in order.tolist():
         score = float(scores[place])
         picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)

@@ -453,6 +453,46 @@ def test_room_is_kept_before_the_answer(embedded: Any, page: Page, browser: Any)
     assert before == after > 100
 
 
+RANK = """
+const done = arguments[arguments.length - 1], [options, move] = arguments;
+const grid = document.querySelector('#grid'), after = document.querySelector('#after');
+const now = () => [...grid.children].map((card) => card.dataset.item ?? card.id);
+let shifted = 0;
+const add = (list) => list.getEntries().forEach((e) => { shifted += e.value; });
+new PerformanceObserver(add).observe({type: 'layout-shift'});
+const frames = (then) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(then, 100)));
+frames(async () => {
+  const before = after.getBoundingClientRect().top;
+  const did = move ? grid.append(grid.children[0]) : await window.recsys.rank(grid, options);
+  frames(() => done({did, now: now(), shifted, moved: after.getBoundingClientRect().top - before,
+                     seen: getComputedStyle(grid).visibility}));
+});
+"""
+
+
+def test_a_grid_is_ordered_in_place_and_nothing_is_seen_to_move(embedded: Any, page: Page, browser: Any) -> None:
+    listed = ["c5", "t6", "c0", "t1", "t5", "d3"]
+    cards = "".join(f'<a href="#{i}" data-item="{i}" style="height:9em;background:#ccc">{i}</a>' for i in listed)
+    style = "display:grid;grid-template-columns:repeat(3,1fr);gap:1em"
+    script = f'<script src="{embedded.url}/widget.js"></script>'
+    grid = f'<div id=grid style="{style}">{cards}<p id=banner>Sale</p></div>'
+    options = {"user": "t4", "key": embedded.key, "patience": 30_000}
+    body = {"items": listed, "user_id": "t4"}
+    wanted = [i["item_id"] for i in embedded.http.post("/rank", json=body).json()["items"]]
+    assert wanted != listed
+
+    def ranked(given: dict[str, Any], move: bool = False) -> Any:
+        page.show(browser, script, grid)
+        return browser.execute_async_script(RANK, given, move)
+
+    assert ranked(options) == {"did": True, "now": [*wanted, "banner"], "shifted": 0, "moved": 0, "seen": "visible"}
+    assert ranked(options | {"given": 1})["now"] == [*listed, "banner"]
+    assert ranked({}, move=True)["shifted"] > 0, "what moves while it is seen is noticed"
+    for wrong in ({"patience": 0}, {"key": "wrong"}):
+        stays = ranked(options | wrong)
+        assert stays == {"did": False, "now": [*listed, "banner"], "shifted": 0, "moved": 0, "seen": "visible"}
+
+
 def test_a_shop_with_a_strict_policy_gets_it_whole(embedded: Any, page: Page, browser: Any) -> None:
     url = embedded.url
     policy = f"default-src 'none'; script-src {url}; connect-src {url}; img-src {url}"

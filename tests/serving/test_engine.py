@@ -10,7 +10,7 @@ import pytest
 from recsys_cli.errors import NotFound
 from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Filters, Request
-from recsys_cli.serving.reordering import reorder
+from recsys_cli.serving.reordering import Mix, reorder
 
 
 def test_customers_are_shown_their_taste(engine: Engine) -> None:
@@ -102,6 +102,22 @@ def test_ranking_keeps_everything_and_tells_what_is_unknown(engine: Engine) -> N
     stranger = reorder(engine, Request(user_id="who"), ["c8", "c0"]).answer
     assert stranger.item_ids == ["c0", "c8"]
     assert stranger.fallback
+
+
+def test_ranking_mixes_the_orders_by_their_shares(engine: Engine) -> None:
+    listed = ["c5", "t6", "c0", "t1", "t5", "d3", "g0"]
+
+    def order(**shares: float) -> list[str]:
+        return reorder(engine, Request(user_id="t4"), listed, Mix(**shares)).answer.item_ids
+
+    personal, popular = order(), order(popular=1.0)
+    assert personal != popular
+    assert popular == reorder(engine, Request(user_id="who"), listed).answer.item_ids
+    assert order(given=1.0) == listed
+    half = order(popular=0.5)
+    places = {i: personal.index(i) + popular.index(i) for i in listed}
+    assert [places[i] for i in half] == sorted(places.values())
+    assert sorted(order(popular=0.2, given=0.3)) == sorted(listed)
 
 
 def test_batch_gives_the_same_lists(engine: Engine, one_shop: Any) -> None:

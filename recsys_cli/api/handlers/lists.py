@@ -11,12 +11,12 @@ import orjson
 from msgspec import UNSET
 
 from ...artifacts.served_log import Answered, Trial
-from ...errors import Refused
+from ...errors import Refused, UsageError
 from ...serving import Answer, Engine, Filters, Request
 from ...serving.arms import Shown
 from ...serving.list_kinds import KINDS
 from ...serving.placements import PERSONAL, Placement, fill, whole
-from ...serving.reordering import reorder
+from ...serving.reordering import Mix, reorder
 from ...serving.request import NO_FILTERS
 from ..call import Call, Reply
 from ..list_json import render
@@ -189,15 +189,22 @@ def _public(service: Service, call: Call, route: str, ask: Any) -> Reply:
 
 def rank(service: Service, call: Call) -> Reply:
     """These items in the order in which this customer or guest should see them. Nothing is left out but what is not
-    known or does not fit the filter, and both are listed."""
-    body = call.body
+    known or does not fit the filter, and both are listed. The customer's order can be mixed with that by popularity and
+    the given one."""
+    body, given = call.body, service.settings
+    mix = Mix(
+        given.rank_popular if body.popular is None else body.popular,
+        given.rank_given if body.given is None else body.given,
+    )
+    if mix.popular + mix.given > 1:
+        raise UsageError("The shares popular and given are more than 1 together.", "The rest of 1 is the customer's.")
     engine = service.live.ready()
     page = call.caller.names(body.user_id, call.query["user_token"])
     filters = Filters.written(body.filter, user=body.user) if body.filter else NO_FILTERS
     explain = body.explain and not page
     request = Request(body.user_id, body.session_id, consent=body.consent, explain=explain, filters=filters)
     started = time.perf_counter()
-    found = reorder(engine, request, body.items)
+    found = reorder(engine, request, body.items, mix)
     _note(service, call, "/rank", engine, Shown(found.answer), started)
     reply = render(engine, found.answer, call.request_id)
     more = b',"unknown":%b,"left_out":%b}' % (orjson.dumps(found.unknown), orjson.dumps(found.left_out))

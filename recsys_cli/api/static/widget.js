@@ -47,6 +47,7 @@
   const PATIENCE = 8000; // ms until a server that does not answer counts as down
   const SEEN_SHARE = 0.5; // of a card, for
   const SEEN_MS = 1000; // so long: then it was really seen
+  const RANK_PATIENCE = 400; // ms for which a grid waits for its order
   const AT_ONCE = 50; // events in one request: what outlives a page may have 64 KB
 
   const CSS = `
@@ -650,6 +651,64 @@
   const carousels = new Set();
   const script = document.currentScript;
 
+  /** Put the children of a grid that the page has made in the order of POST /rank, in place.
+   *
+   * The grid keeps its room and is hidden until the answer, RANK_PATIENCE at most, so that nothing is seen to move. It
+   * stays as it was when the answer is late or an error, when somebody is in it with the keyboard, and when it would
+   * need more room than it has. Resolves to whether it was reordered.
+   */
+  const rank = async (grid, base, options) => {
+    const attribute = options.attribute || 'data-item';
+    const cards = [...grid.children].filter((card) => card.getAttribute(attribute));
+    if (cards.length < 2 || grid.recsysRanking) return false;
+    grid.recsysRanking = true;
+    const { visibility } = grid.style;
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), options.patience ?? RANK_PATIENCE);
+    const put = (order) => {
+      const marks = [...grid.children].filter((child) => cards.includes(child)).map((card) => {
+        const mark = document.createComment('');
+        card.replaceWith(mark);
+        return mark;
+      });
+      marks.forEach((mark, place) => mark.replaceWith(order[place]));
+    };
+    try {
+      grid.style.minHeight = `${grid.getBoundingClientRect().height}px`;
+      grid.style.visibility = 'hidden';
+      const url = new URL('rank', base);
+      if (options.token) url.searchParams.set('user_token', options.token);
+      const body = { items: [...new Set(cards.map((card) => card.getAttribute(attribute)))].slice(0, 1000) };
+      if (options.user) body.user_id = options.user;
+      if (options.session) body.session_id = options.session;
+      for (const name of ['popular', 'given']) if (options[name] !== undefined) body[name] = Number(options[name]);
+      const headers = { 'Content-Type': 'application/json' };
+      if (options.key) headers['X-API-Key'] = options.key;
+      const asked = { method: 'POST', credentials: 'omit', headers, body: JSON.stringify(body), signal: stop.signal };
+      const reply = await fetch(url, asked);
+      if (!reply.ok) throw new Error(`the server answers ${reply.status}`);
+      const places = new Map((await reply.json()).items.map((item, place) => [item.item_id, place]));
+      const at = (card) => places.get(card.getAttribute(attribute)) ?? places.size; // unknown ones last, as they stood
+      const order = [...cards].sort((a, b) => at(a) - at(b));
+      if (grid.contains(document.activeElement)) return false;
+      const room = grid.getBoundingClientRect().height;
+      put(order);
+      if (grid.getBoundingClientRect().height > room) {
+        put(cards);
+        return false;
+      }
+      grid.dispatchEvent(new CustomEvent('recsys:ranked', { bubbles: true }));
+      return true;
+    } catch (error) {
+      if (error.name !== 'AbortError') warn(`the grid stays as it was: ${error.message}`);
+      return false;
+    } finally {
+      clearTimeout(timer);
+      grid.style.visibility = visibility;
+      grid.recsysRanking = false;
+    }
+  };
+
   const start = (anchor, inside, base, options) => {
     const carousel = new Carousel(anchor, inside, base, options);
     carousels.add(carousel);
@@ -697,6 +756,12 @@
       refresh: (changes = {}) => {
         forget();
         return Promise.all([...carousels].map((c) => (Object.assign(c.options, changes), c.refresh())));
+      },
+      /** Order a grid of the page in place, for `options.user` or `.session`; see the README. Resolves to whether. */
+      rank: (grid, options = {}) => {
+        if (grid instanceof Element) return rank(grid, base, { ...grid.dataset, ...options });
+        warn('recsys.rank was given no element of this page');
+        return Promise.resolve(false);
       },
       mountScript,
     };
