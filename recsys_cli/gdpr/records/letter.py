@@ -94,12 +94,19 @@ def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, An
 """
 
 
-def kept_in_words(settings: Settings, said: Mapping[str, Any]) -> str:
-    """How long data of each kind is kept, as one sentence."""
+def kept_for(settings: Settings, said: Mapping[str, Any]) -> dict[str, str]:
+    """How long data of each kind is kept, in words."""
     rules, kept = settings.retention, said["kept"]
-    days = (("events", rules.events_days), ("guests", rules.guests_days), ("rejected", rules.rejected_days))
-    told = [kept[k].format(n=kept["days"].format(n=f"{n:g}") if n else kept["unlimited"]) for k, n in days]
-    text = "; ".join(told) + "."
+    days = {"events": rules.events_days, "guests": rules.guests_days, "rejected": rules.rejected_days}
+    return {
+        kind: kept[kind].format(n=kept["days"].format(n=f"{n:g}") if n else kept["unlimited"])
+        for kind, n in days.items()
+    }
+
+
+def kept_in_words(settings: Settings, said: Mapping[str, Any]) -> str:
+    """The same as one sentence."""
+    text = "; ".join(kept_for(settings, said).values()) + "."
     return text[0].upper() + text[1:]
 
 

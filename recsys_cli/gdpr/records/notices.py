@@ -12,23 +12,6 @@ from ...errors import ArtifactError
 from ...settings import Settings
 from .letter import kept_in_words, words
 
-_SAID = {
-    "en": {
-        "hash": " (of e-mail addresses only a keyed hash)",
-        "keep": " or e-mail address",
-        "nothing": "nothing",
-        "model": "none yet",
-        "suppression": "one keyed hash for {n:g} days, so that an old file does not bring the data back",
-    },
-    "de": {
-        "hash": " (von E-Mail-Adressen nur ein Hash mit Schlüssel)",
-        "keep": " oder E-Mail-Adresse",
-        "nothing": "nichts",
-        "model": "noch keines",
-        "suppression": "einen Hash mit Schlüssel für {n:g} Tage, damit eine alte Datei die Daten nicht zurückbringt",
-    },
-}
-
 
 def notice(settings: Settings, artifacts: Artifacts, language: str = "en") -> str:
     """A notice for customers (articles 13, 14, 15(1)(h), 21(4)), to be completed by the shop."""
@@ -41,7 +24,8 @@ def records(settings: Settings, artifacts: Artifacts, language: str = "en") -> s
 
 
 def _filled(name: str, settings: Settings, artifacts: Artifacts, language: str) -> str:
-    said, rules = _SAID[language], settings.gdpr
+    spoken, rules = words(language), settings.gdpr
+    said = spoken["notice"]
     used = sorted(((kind, w) for kind, w in settings.events.weights.items() if w), key=lambda e: -e[1])
     text = Path(__file__).with_name(f"{name}.{language}.md").read_text(encoding="utf-8")
     return text.format(
@@ -49,8 +33,8 @@ def _filled(name: str, settings: Settings, artifacts: Artifacts, language: str) 
         more=", ".join(f"{kind} ({w:g})" for kind, w in used if w > 0),
         less=", ".join(f"{kind} ({w:g})" for kind, w in used if w < 0) or said["nothing"],
         weights=", ".join(f"{kind} {w:g}" for kind, w in settings.events.weights.items()),
-        logic=words(language)["logic"],
-        kept=kept_in_words(settings, words(language)),
+        logic=spoken["logic"],
+        kept=kept_in_words(settings, spoken),
         suppression=said["suppression"].format(n=rules.suppress_days) if rules.suppress else said["nothing"],
         model=_model(artifacts) or said["model"],
         retrain=f"{rules.retrain_days:g}",

@@ -243,16 +243,3 @@ def _files(settings: Settings, at: float) -> dict[str, int]:
         if days:
             gone["audit_files"] += AuditLog(settings.artifacts, chain).drop_before(at - days * DAY)
     return gone | {"exports": written_exports.delete_expired(settings.db, at)}
-
-
-def kept_for(settings: Settings) -> dict[str, str]:
-    """How long data of each kind is kept, in words."""
-    rules = settings.retention
-    asked = "without a limit, until they are erased on request"
-    days = {
-        "events": (rules.events_days, asked),
-        "visits without a name": (rules.guests_days, asked),
-        "lines that could not be read": (rules.rejected_days, asked),
-        "log of requests": (rules.log_days, "without a limit; it names nobody"),
-    }
-    return {kind: f"{n:g} days" if n else unlimited for kind, (n, unlimited) in days.items()}

@@ -6,19 +6,19 @@ An export's folder is one person's: it takes the place of nothing but an earlier
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...durable_files import explain_os, fsync_dir, private_dir, write_atomic
 from ...errors import InputError
 from ...identity import state_dir
 from ...schema import DAY
+from ...state_file import StateFile
 
 FILE = "exports.json"
 LISTS = "lists.json"
@@ -61,9 +61,9 @@ def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, abou
     where = path.resolve()
     _refuse_others(db, path, set(about))
     until = int(time.time() + days * DAY) if days else 0
-    before = _read(db)
+    before = _exports(db).read()
     # Noted before it is written: killed in between, what there is of it is found and deleted all the same.
-    _write(db, [*(w for w in before if w.path != str(where)), Written(str(where), until, list(about))])
+    _exports(db).write([*(w for w in before if w.path != str(where)), Written(str(where), until, list(about))])
     draft = where.with_name(f".{where.name}.{secrets.token_hex(4)}.tmp")
     try:
         if "" in contents:
@@ -78,7 +78,7 @@ def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, abou
         fsync_dir(where.parent)
     except BaseException as e:
         shutil.rmtree(draft, ignore_errors=True)
-        _write(db, before)  # another file may take that name, and is not ours to delete
+        _exports(db).write(before)  # another file may take that name, and is not ours to delete
         if isinstance(e, OSError):
             raise explain_os(e, path) from None
         raise
@@ -90,7 +90,7 @@ def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, abou
 def _refuse_others(db: Path, path: Path, about: set[str]) -> None:
     if not path.exists() and not path.is_symlink():
         return
-    earlier = any(w.path == str(path.resolve()) and about & set(w.about) for w in _read(db))
+    earlier = any(w.path == str(path.resolve()) and about & set(w.about) for w in _exports(db).read())
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else None
     if names is None and not earlier:
         raise InputError(f"{path} already exists, and is not an earlier export of this person.", "Name a new file.")
@@ -105,32 +105,24 @@ def remember_list(db: Path, path: Path) -> None:
     """Note where a list of many people was written; not if the path itself may name somebody."""
     where = str(path.resolve())
     if not _TELLING.search(where):
-        _write_lists(db, [*(w for w in _lists(db) if w != where), where][-_LISTS:])
+        _lists(db).write([*(w for w in _lists(db).read() if w != where), where][-_LISTS:])
 
 
 def lists_left(db: Path) -> list[Path]:
     """The last lists of many people that are still where they were written."""
-    return [Path(where) for where in _lists(db) if Path(where).exists()]
+    return [Path(where) for where in _lists(db).read() if Path(where).exists()]
 
 
 def forget_lists(db: Path, names: Sequence[str]) -> None:
     """Take lists off whose paths name one of these people: their erasure would find itself in here."""
-    held, words = _lists(db), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names]
+    held, words = _lists(db).read(), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names]
     kept = [where for where in held if not any(word.search(where) for word in words)]
     if len(kept) < len(held):
-        _write_lists(db, kept)
+        _lists(db).write(kept)
 
 
-def _lists(db: Path) -> list[str]:
-    try:
-        return [str(where) for where in json.loads((state_dir(db) / LISTS).read_bytes())]
-    except FileNotFoundError:
-        return []
-
-
-def _write_lists(db: Path, held: Sequence[str]) -> None:
-    private_dir(state_dir(db))
-    write_atomic(state_dir(db) / LISTS, json.dumps(list(held)).encode())
+def _lists(db: Path) -> StateFile[list[str]]:
+    return StateFile(state_dir(db) / LISTS, list[str], list, "Erasures then name no lists that were written before.")
 
 
 def delete_expired(db: Path, at: float) -> int:
@@ -145,7 +137,7 @@ def delete_about(db: Path, hashes: Sequence[str]) -> list[set[str]]:
 
 
 def _delete(db: Path, doomed: Callable[[Written], bool]) -> list[Written]:
-    held = _read(db)
+    held = _exports(db).read()
     over = [w for w in held if doomed(w)]
     for w in over:
         path = Path(w.path)
@@ -159,17 +151,9 @@ def _delete(db: Path, doomed: Callable[[Written], bool]) -> list[Written]:
         else:
             path.unlink(missing_ok=True)
     if over:
-        _write(db, [w for w in held if w not in over])
+        _exports(db).write([w for w in held if w not in over])
     return over
 
 
-def _read(db: Path) -> list[Written]:
-    try:
-        return [Written(**w) for w in json.loads((state_dir(db) / FILE).read_bytes())]
-    except FileNotFoundError:
-        return []
-
-
-def _write(db: Path, held: Sequence[Written]) -> None:
-    private_dir(state_dir(db))
-    write_atomic(state_dir(db) / FILE, json.dumps([asdict(w) for w in held]).encode())
+def _exports(db: Path) -> StateFile[list[Written]]:
+    return StateFile(state_dir(db) / FILE, list[Written], list, "Exports written so far are then yours to delete.")

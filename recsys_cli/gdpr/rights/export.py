@@ -33,10 +33,9 @@ from ...store.personal_data import (
 from ..person import People, Person
 from ..received import lines_of
 from ..records import written_exports
-from ..records.letter import folder_of
+from ..records.letter import folder_of, kept_for, words
 from ..records.receipts import iso
 from ..records.request_log import Handling, close_requests, open_requests
-from ..records.retention_run import kept_for
 
 Recommending = Callable[[str], list[dict[str, Any]]]
 
@@ -76,7 +75,7 @@ def export(
         shown = {i: recommending(i) for i in person.ids if i in named} if document["versions"] else {}
         document["recommended_now"] = shown
     counts = {part: sum(map(len, c.values())) if _of_lists(c) else len(c) for part, c in document.items()}
-    document["retention"] = kept_for(settings)
+    document["retention"] = kept_for(settings, words("en"))
     resolved = dict(person.resolved)
     return {
         "asked_for": list(asked),
