@@ -239,20 +239,27 @@ def time_habit(
         return TimeHabit(_divisor(median), zone=zone)
     if column.type != "VARCHAR":
         return TimeHabit(zone=zone)
-    shapes = ", ".join(f"count(*) FILTER (regexp_full_match(v, {quote(p)})) AS {n}" for n, p in _SHAPES.items())
+    # Values that differ in later digits alone are written alike: a few of them tell of millions.
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE ways AS SELECT min(v) AS v, count(*) AS n
+            FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL
+            GROUP BY translate(v, '123456789', '000000000'), left(v, 6)"""
+    )
+    shapes = ", ".join(f"sum(n) FILTER (regexp_full_match(v, {quote(p)})) AS {n}" for n, p in _SHAPES.items())
     first = "try_cast(regexp_extract(v, '^(\\d{1,2})[./-]', 1) AS INTEGER)"
     second = "try_cast(regexp_extract(v, '^\\d{1,2}[./-](\\d{1,2})', 1) AS INTEGER)"
     here = f"regexp_full_match(v, {quote(_LOCAL)})"
     rows = con.execute(
-        f"""SELECT {shapes}, count(*) FILTER ({here} AND {first} > 12), count(*) FILTER ({here} AND {second} > 12),
-                   count(*) FILTER ({here} AND {first} <> {second}), count(*) FILTER ({here} AND contains(v[:6], '.')),
-                   median(abs(try_cast(v AS DOUBLE))),
-                   coalesce(any_value(v) FILTER ({here} AND {first} <> {second}), any_value(v) FILTER ({here})),
-                   count(*),
-                   count(*) FILTER (regexp_full_match(v, '{_BARE}'))
-            FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL"""
+        f"""SELECT {shapes}, sum(n) FILTER ({here} AND {first} > 12), sum(n) FILTER ({here} AND {second} > 12),
+                   sum(n) FILTER ({here} AND {first} <> {second}), sum(n) FILTER ({here} AND contains(v[:6], '.')),
+                   sum(n), sum(n) FILTER (regexp_full_match(v, '{_BARE}')),
+                   coalesce(min(v) FILTER ({here} AND {first} <> {second}), min(v) FILTER ({here}))
+            FROM ways"""
     ).fetchall()
-    *counts, days_first, months_first, telling, dotted, median, example, n, bare = rows[0]
+    *counted, example = rows[0]
+    *counts, days_first, months_first, telling, dotted, n, bare = (int(c or 0) for c in counted)
+    numbers = f"SELECT median(abs(try_cast({text(column)} AS DOUBLE))) FROM {relation}"
+    median = con.execute(numbers).fetchall()[0][0] if counts[0] or counts[1] else None
     has = frozenset(n for n, c in zip(_SHAPES, counts, strict=True) if c)
     found = order or _date_order(days_first, months_first, telling, dotted, example, name)
     # Eight digits are a date, and an epoch is not that short: one reading a column.
@@ -263,23 +270,19 @@ def time_habit(
         has,
         max(counts) == n,
         bare == counts[list(_SHAPES).index("iso")],
-        *(
-            _worded(con, relation, column)
-            if has & {"local", "named"} or bare < counts[list(_SHAPES).index("iso")]
-            else ()
-        ),
+        *(_worded(con) if has & {"local", "named"} or bare < counts[list(_SHAPES).index("iso")] else ()),
     )
 
 
-def _worded(con: duckdb.DuckDBPyConnection, relation: str, column: Column) -> tuple[bool, bool, bool]:
-    """Whether some value ends in a zone, begins with a day of the week, and names a foreign month."""
+def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool]:
+    """Whether some of the `ways` ends in a zone, begins with a day of the week, and names a foreign month."""
     zone = f"{_CLOCK} ?{_ZONE}( ?\\(.*\\))?$|\\d {_ZONE} \\d{{4}}$"
     weekday = "^\\pL{2,10}\\.?,? +(\\pL|\\d+\\.? +\\pL)"
     months = "|".join(_MONTHS.values())
     found = con.execute(
         f"""SELECT bool_or(regexp_matches(v, {quote(zone)})), bool_or(regexp_matches(v, {quote(weekday)})),
                    bool_or(regexp_matches(lower(strip_accents(v)), '\\b({months})\\b'))
-            FROM (SELECT {text(column)} AS v FROM {relation}) WHERE v IS NOT NULL"""
+            FROM ways"""
     ).fetchall()[0]
     return bool(found[0]), bool(found[1]), bool(found[2])
 

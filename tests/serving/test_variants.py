@@ -129,6 +129,7 @@ def test_answers_name_a_variant_in_stock(variants: Any) -> None:
     assert line["title"] == "Shirt 4"  # as the product says
     assert line["price"] == 24.0
     assert line["url"] == "https://shop.example/shirt4?size=M"
+    assert (engine.catalogue.find("shirt4-L") or {})["item_id"] == "shirt4"  # as GET /items/shirt4-L answers
 
 
 def test_what_was_bought_in_one_size_is_not_shown_in_another(variants: Any) -> None:
