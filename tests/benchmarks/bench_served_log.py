@@ -64,9 +64,11 @@ def _linked(source: str, target: str) -> None:
 def test_an_answer_costs_little_more(pair: list[Bench]) -> None:
     for one in pair:
         one.wrk("warm", seconds=10)
-    ratios = []
+    ratios, pooled = [], [[0.0, 0.0], [0.0, 0.0]]  # CPU seconds and answers of both
     for number in range(ROUNDS):
         took = {place: burst(pair[place]) for place in ((0, 1) if number % 2 else (1, 0))}
+        for place, (spent, rate, _) in took.items():
+            pooled[place] = [pooled[place][0] + spent * rate * SECONDS, pooled[place][1] + rate * SECONDS]
         ratios.append([a / b for a, b in zip(took[0], took[1], strict=True)])
         words = ("logged", "not logged")
         print(
@@ -76,4 +78,6 @@ def test_an_answer_costs_little_more(pair: list[Bench]) -> None:
         )
     each, second, slowest = (statistics.median(column) for column in zip(*ratios, strict=True))
     print(f"logged against not, medians of pairs: CPU {each:.3f}, rate {second:.3f}, p99 {slowest:.3f}")
+    whole = [seconds / answers for seconds, answers in pooled]
+    print(f"over all bursts: {whole[0] * 1e6:.0f} us logged, {whole[1] * 1e6:.0f} us not, {whole[0] / whole[1]:.3f}")
     assert each < MOST
