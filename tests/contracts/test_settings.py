@@ -31,7 +31,7 @@ def other(row: SettingRow) -> tuple[Any, str, str]:
         (word, *_) = [c for c in row.choices if c != default]
         return word, f'"{word}"', word
     if row.pattern:
-        (text,) = [t for t in ("123MB", "2001-02-03") if re.fullmatch(row.pattern, t)]
+        (text,) = [t for t in ("123MB", "2001-02-03", "EUR") if re.fullmatch(row.pattern, t)]
         return text, f'"{text}"', text
     if isinstance(default, bool):
         return not default, str(not default).lower(), str(not default)
