@@ -141,7 +141,7 @@ def _facts(outcome: str) -> dict[str, Any]:
     for name, value in _current.given.items():
         known = isinstance(value, bool | int | float)
         known |= name in _NOBODY and outcome == "done" and isinstance(value, str | list | tuple)
-        if known and value not in (False, "", []):
+        if known and value and name != "as_json":
             facts[name] = value
     count = sum(len(_names(name)) for name in _PEOPLE)
     return facts | ({"people": count} if count else {})
