@@ -62,5 +62,5 @@ class LoadedVersion:
 
     @property
     def currency(self) -> str:
-        """Of the shop's sales; empty where none names it, and in versions made before it was noted."""
-        return str(self.manifest["data"].get("currency", ""))
+        """Of the shop's sales; empty where none names it, in versions made before it was noted, and in a replay."""
+        return str(self.manifest.get("data", {}).get("currency", ""))
