@@ -27,7 +27,16 @@ from typing import Any
 
 import orjson
 
-from ..durable_files import append_lines, explain_os, fsync_dir, last_line, locked, private_dir, write_atomic
+from ..durable_files import (
+    append_lines,
+    explain_os,
+    fsync_dir,
+    last_line,
+    locked,
+    private_dir,
+    sweep_writes,
+    write_atomic,
+)
 from ..errors import DamagedState, RecsysError, StoreBusy
 from ..identity import user_key
 from ..state_file import StateFile
@@ -39,6 +48,10 @@ CHAIN = "chain.json"
 _PERIODS = {ACTIONS: "%Y-%m", PREDICTIONS: "%Y-%m-%d"}
 _SEGMENT = re.compile(r"\d{4}-\d{2}(-\d{2})?\.jsonl")
 _PATIENCE = 30.0  # seconds to wait for another writer, who needs milliseconds
+_FORM: Mapping[str, Any] = {
+    "seq": int, "prev": str, "ts": int | float, "by": dict, "action": str, "outcome": str, "facts": dict
+}  # fmt: skip
+_DEEPEST = 20  # levels of an entry's facts
 
 
 @dataclass(frozen=True)
@@ -216,6 +229,7 @@ class AuditLog:
             return 0
         words = [name.encode() for name in gone]
         with self._alone():
+            sweep_writes(self.path)
             for path in self._segments():
                 data = path.read_bytes()
                 if not any(word in data for word in words):
@@ -295,8 +309,25 @@ def _line(number: int, previous: str, at: float, entry: Entry) -> tuple[bytes, s
         if entry.hidden is not None:
             text = orjson.dumps(entry.hidden, option=orjson.OPT_SORT_KEYS, default=str)
             body["inputs"] = _digest(about["salt"].encode() + text)
-    digest = _digest(orjson.dumps(body))
+    try:
+        digest = _digest(orjson.dumps(body))
+    except TypeError:
+        body |= {"by": _plain(body["by"]), "facts": _plain(body["facts"])}
+        digest = _digest(orjson.dumps(body))
     return orjson.dumps({"entry": body, "about": about, "hash": digest}), digest
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """What came from outside, as a line can hold it: numbers of 64 bits, valid text, a few levels."""
+    if depth > _DEEPEST:
+        return "nested too deep"
+    if isinstance(value, Mapping):
+        return {str(_plain(str(name))): _plain(one, depth + 1) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, depth + 1) for one in value]
+    if isinstance(value, int) and value.bit_length() > 63:
+        return hex(value)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _genesis(line: bytes) -> str:
@@ -321,7 +352,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         found = orjson.loads(line)
         if orjson.dumps(found) != line or list(found) != ["entry", "about", "hash"]:
             return None
-        if not isinstance(found["entry"]["seq"], int) or not isinstance(found["hash"], str):
+        if not _FORM.keys() <= found["entry"].keys() or not isinstance(found["hash"], str):
+            return None
+        if not all(isinstance(found["entry"][name], kind) for name, kind in _FORM.items()):
+            return None
+        if not isinstance(found["about"], dict | None):
             return None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -339,31 +374,36 @@ def _without(line: bytes, gone: set[str]) -> bytes:
 def _walk(segments: Sequence[Path], chain: Chain | None, verdict: Verdict) -> None:
     """Follow the chain from line to line."""
     number, previous = (chain.start, chain.start_hash) if chain else (0, "")
-    begun = chain is not None
+    begun = False
     for path in segments:
         for n, line in enumerate(_lines(path), 1):
             found = _parse(line)
             whole = found is not None and _digest(orjson.dumps(found["entry"])) == found["hash"]
-            if whole and found and chain and found["entry"]["seq"] <= chain.start:
-                continue  # retention was killed before it removed the file
-            if whole and found and not begun:  # nothing says where the chain begins: with this line
-                number, previous, begun = found["entry"]["seq"] - 1, found["entry"]["prev"], True
-            number += 1
-            verdict.first, verdict.entries = verdict.first or number, verdict.entries + 1
+            if whole and found and not begun and (not chain or 0 < found["entry"]["seq"] <= chain.start):
+                # Nothing says where the chain begins, or retention was killed before it removed a file from before.
+                number, previous = found["entry"]["seq"] - 1, found["entry"]["prev"]
+            begun, number = True, number + 1
+            if not chain or number > chain.start:
+                verdict.first, verdict.entries = verdict.first or number, verdict.entries + 1
             if not whole or found is None:
                 verdict.findings.append(Finding(path.name, n, number, "it was changed"))
                 previous = ""  # one wrong line is one finding
                 continue
-            if wrong := _wrong(found, number, previous, verdict):
+            if wrong := _wrong(found, number, previous, verdict) or _misplaced(found, chain):
                 verdict.findings.append(Finding(path.name, n, number, wrong))
             number, previous = found["entry"]["seq"], found["hash"]
     if chain and number < chain.end:
         name = segments[-1].name if segments else CHAIN
         told = f"entries {number + 1} to {chain.end} are" if chain.end - number > 1 else f"entry {chain.end} is"
         verdict.findings.append(Finding(name, 0, number + 1, f"{told} missing at the end"))
-    elif chain and number == chain.end and previous not in ("", chain.end_hash):
-        verdict.findings.append(Finding(CHAIN, 0, number, "the last entry is not the one that was written"))
     verdict.head, verdict.head_hash = number, previous
+
+
+def _misplaced(found: dict[str, Any], chain: Chain | None) -> str:
+    """What is wrong with an entry at which the chain begins or ended when that was noted; empty when nothing is."""
+    known = {chain.start: chain.start_hash, chain.end: chain.end_hash} if chain else {}
+    number = found["entry"]["seq"]
+    return "" if found["hash"] == known.get(number, found["hash"]) else "it is not the one that was written"
 
 
 def _wrong(found: dict[str, Any], number: int, previous: str, verdict: Verdict) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import pytest
 
 from recsys_cli.artifacts.audit_log import CHAIN, PREDICTIONS, AuditLog, Entry, hash_of
@@ -176,3 +178,63 @@ def test_killed_at_any_place_it_is_whole(tmp_path: Path, place: str) -> None:
     assert log.verify().findings == []
     log.append([Entry({"os": "kim"}, "after")])
     assert log.verify().findings == []
+
+
+def test_a_line_put_in_before_the_beginning_is_found(tmp_path: Path) -> None:
+    log = filled(tmp_path, days=20)
+    log.drop_before(NOW + 41 * DAY)  # the chain begins after entry 3
+    path = sorted(log.path.glob("*.jsonl"))[0]
+    data = path.read_bytes()
+    other = filled(tmp_path / "other")
+    for number, forged in enumerate(segment(other).read_bytes().splitlines(keepends=True)[:3], 1):
+        path.write_bytes(forged + data)
+        assert log.verify().findings, f"entry {number} of another log"
+    for seq in (0, -1):
+        body = orjson.loads(data.split(b"\n")[0])["entry"] | {"seq": seq}
+        digest = hashlib.sha256(orjson.dumps(body)).hexdigest()
+        path.write_bytes(orjson.dumps({"entry": body, "about": None, "hash": digest}) + b"\n" + data)
+        assert log.verify().findings, f"entry {seq}"
+    path.write_bytes(data)
+    assert log.verify().findings == []
+
+
+def test_files_that_retention_was_killed_before_removing_are_sound(tmp_path: Path) -> None:
+    log = filled(tmp_path, days=20)
+    oldest = sorted(log.path.glob("*.jsonl"))[0]
+    data = oldest.read_bytes()
+    assert log.drop_before(NOW + 41 * DAY) == 2
+    second = tmp_path / "again"
+    whole = filled(second, days=20)
+    chain = whole.path / CHAIN
+    held = {p: p.read_bytes() for p in whole.path.glob("*.jsonl")}
+    whole.drop_before(NOW + 41 * DAY)
+    after = chain.read_bytes()
+    for path, content in held.items():
+        path.write_bytes(content)
+    chain.write_bytes(after)
+    verdict = whole.verify()
+    assert (verdict.findings, verdict.first, verdict.entries) == ([], 4, 2)
+    oldest.write_bytes(data)  # of two files, one is left that does not lead to the beginning
+    assert log.verify().findings
+
+
+def test_facts_that_a_line_cannot_hold_are_noted_as_text(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    deep: object = "end"
+    for _ in range(300):
+        deep = [deep]
+    log.append([Entry({"os": "\udcff"}, "one", facts={"big": 2**70, "small": -(2**63), "deep": deep, "k": [1, True]})])
+    (entry,) = log.entries()
+    assert entry["facts"]["big"] == hex(2**70)
+    assert entry["facts"]["k"] == [1, True]
+    assert "nested too deep" in str(entry["facts"]["deep"])
+    assert log.verify().findings == []
+
+
+def test_lines_of_another_form_are_passed_over_and_found(tmp_path: Path) -> None:
+    log = filled(tmp_path)
+    with segment(log).open("ab") as f:
+        for about in (b"7", b'"x"', b"[]"):
+            f.write(b'{"entry":{"seq":6},"about":%b,"hash":"x"}\n' % about)
+    assert len(list(log.entries())) == 5
+    assert [f.entry for f in log.verify().findings] == [6, 7, 8]
