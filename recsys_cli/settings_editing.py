@@ -16,6 +16,7 @@ from .errors import UsageError
 from .settings_sources import key_at, table_at
 
 Table = tuple[str, ...]
+_DEEPEST = 20  # levels of a value
 
 
 def with_table(text: str, table: Table, values: Mapping[str, Any] | None) -> str:
@@ -26,7 +27,7 @@ def with_table(text: str, table: Table, values: Mapping[str, Any] | None) -> str
     UsageError
         The file writes the table in another form, or a value has none in TOML.
     """
-    lines = text.splitlines()
+    lines = _lines(text)
     begin, end = _block(lines, table, inner=True)
     new = [] if values is None else [_head(table), *(f"{_name(k)} = {_value(v)}" for k, v in values.items())]
     if begin < 0:
@@ -44,7 +45,7 @@ def with_keys(text: str, table: Table, values: Mapping[str, Any]) -> str:
     UsageError
         As `with_table`.
     """
-    lines = text.splitlines()
+    lines = _lines(text)
     begin, _ = _block(lines, table)
     if begin < 0:
         lines += ([""] if lines and lines[-1].strip() else []) + [_head(table)]
@@ -103,6 +104,12 @@ def _checked(before: str, lines: list[str], table: Table, wanted: dict[str, Any]
     return after
 
 
+def _lines(text: str) -> list[str]:
+    """The lines as TOML counts them: other ends of lines that Unicode knows may stand in a text."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _read(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
@@ -133,7 +140,9 @@ def _name(key: str) -> str:
     return key if plain else _value(key)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, depth: int = 0) -> str:
+    if depth > _DEEPEST:
+        raise UsageError(f"A value is nested deeper than {_DEEPEST} levels.", "No setting needs so many.")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -141,9 +150,9 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(_value(v, depth + 1) for v in value)}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_name(k)} = {_value(v)}' for k, v in value.items())} }}"
+        return f"{{ {', '.join(f'{_name(k)} = {_value(v, depth + 1)}' for k, v in value.items())} }}"
     raise UsageError("null cannot be a value of a setting.", "Leave the setting out.")
 
 

@@ -85,7 +85,7 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
     here: tuple[str | int, ...] = ()
     counts: dict[tuple[str | int, ...], int] = {}
     best, reached = None, 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if head := _HEAD.match(line):
             here = found = _key_parts(head["table"])
             if head["list"]:

@@ -79,3 +79,17 @@ def test_whatever_is_written_is_read_again_or_refused(wanted: dict[str, object],
     found = tomllib.loads(changed)
     assert found["placements"][name] == wanted
     assert found["rules"] == tomllib.loads(FILE)["rules"]
+
+
+def test_a_text_with_an_end_of_line_of_unicode_keeps_the_file_changeable() -> None:
+    text = with_table(FILE, HOME, {"kind": "popular", "title": "one\u2028two\x85three"})
+    again = with_table(text, ("placements", "cart"), {"kind": "popular"})
+    assert tomllib.loads(again)["placements"]["home"]["title"] == "one\u2028two\x85three"
+
+
+def test_a_value_that_is_nested_too_deep_is_refused() -> None:
+    deep: object = 1
+    for _ in range(800):
+        deep = [deep]
+    with pytest.raises(UsageError, match="20 levels"):
+        with_table(FILE, HOME, {"title": deep})
