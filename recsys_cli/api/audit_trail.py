@@ -50,7 +50,8 @@ class AuditTrail:
     async def note(self, route: Route, call: Call, error: RecsysError | None) -> None:
         """Note what a caller did, or was refused, before the answer goes out.
 
-        Strangers and public pages that were refused are not noted: anybody could fill the log.
+        Strangers and public pages that were refused are not noted: anybody could fill the log. Nor is what was to be
+        changed where it was not: it may be anything.
 
         Raises
         ------
@@ -60,10 +61,12 @@ class AuditTrail:
         webhook = route.path.startswith(_WEBHOOKS)
         if isinstance(error, NoKey) or (isinstance(error, Refused) and (webhook or call.caller.signing)):
             return
+        if webhook and error is not None and not call.raw:
+            return  # it was not even read, so nobody has looked at its signature
         outcome = "done" if error is None else f"failed: {error.code}"
         facts: dict[str, Any] = {"request_id": call.request_id}
         facts |= {name: value for name, value in call.path.items() if name not in ("user_id", "session_id")}
-        if route.scope == "merchandise" and call.body is not None:
+        if route.scope == "merchandise" and call.body is not None and error is None:
             facts["change"] = call.body
         by = {"platform": route.path.split("/")[2]} if webhook else call.caller.described
         entry = Entry(by, f"{route.method} {route.path}", outcome, facts, self._people(call))

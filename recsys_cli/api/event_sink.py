@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from ..artifacts import SpoolWriter
-from ..errors import RecsysError
 
 T = TypeVar("T")
 
@@ -52,10 +51,10 @@ class GroupCommit(Generic[T]):
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            error: RecsysError | None = None
+            error: Exception | None = None
             try:
                 await loop.run_in_executor(self._thread, self._write, [x for items, _ in batch for x in items])
-            except RecsysError as e:
+            except Exception as e:  # noqa: BLE001 - whatever it is, those who wait must hear of it, and the next batch be written
                 error = e
             for _, done in batch:
                 if not done.done():

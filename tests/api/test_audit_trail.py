@@ -31,6 +31,9 @@ def test_acts_and_predictions_are_logged_erased_and_restored(
     assert http.patch("/items/t1", json={"price": 1}, headers={"x-api-key": shopkeeper}).status_code == 403
     assert http.patch("/items/t1", json={"price": 1}, headers={"x-api-key": public}).status_code == 403
     assert http.patch("/items/t1", json={"price": 1}, headers={"x-api-key": "guess"}).status_code == 401
+    json = {"content-type": "application/json", "x-api-key": ""}
+    for content in ("{", "{}"):  # of a stranger, who could fill the log
+        assert http.post("/webhooks/shopify/customers/redact", content=content, headers=json).status_code >= 400
     held = [(e["by"]["key"], e["action"], e["outcome"], e["people"]) for e in actions.entries()]
     assert held == [
         ("owner", "PATCH /items/{item_id}", "done", []),

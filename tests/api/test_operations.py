@@ -114,6 +114,12 @@ def test_merchandisers_change_placements_and_rules_in_the_file(
     assert "max_per_brand" not in file.read_text()
     assert server.http.patch("/rules", json={"diversity": 7}, headers=kim).status_code == 400
     assert server.http.patch("/rules", json={"campaigns": []}, headers=kim).status_code == 400
+    # What JSON may hold and neither the file nor the audit log can, stops nobody after it.
+    deep = b'{"title":' + b"[" * 700 + b"]" * 700 + b"}"
+    as_json = kim | {"content-type": "application/json"}
+    assert server.http.put("/placements/home", content=deep, headers=as_json).status_code == 400
+    assert server.http.patch("/rules", json={"diversity": 2**70}, headers=kim).status_code == 400
+    assert server.http.patch("/rules", json={"k": 2**70}, headers=kim).status_code == 400
     assert server.http.delete("/placements/home", headers=kim).status_code == 200
     assert eventually(lambda: server.get("/placements")["placements"] == [])
     assert server.http.delete("/placements/home", headers=kim).status_code == 404
