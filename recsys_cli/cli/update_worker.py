@@ -38,9 +38,9 @@ def update_worker(
     run.give_way()
     from ..artifacts import Artifacts
     from ..store import Store
-    from ..updates import AnotherWorker, alone, expect_work, loop, run_once
+    from ..updates import AnotherWorker, alone, beside_server, expect_work, loop, run_once
 
-    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    store = Store(run.settings.db, beside_server(run.settings.store), waiting=run.waiting)
     published = Artifacts(run.settings.artifacts, lock_timeout=run.settings.store.lock_timeout)
     try:
         if once:

@@ -19,7 +19,7 @@ from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..ranking.outcome import RANKER, due
 from ..schema import DAY
-from ..settings import Settings
+from ..settings import Settings, StoreSettings, bytes_of
 from ..store import Store
 from ..store.merge import set_state
 from ..store.reading import spool_position, state_of, watermark
@@ -30,6 +30,7 @@ from .leftovers import sweep_backups, sweep_restores
 from .retrain_triggers import FIRST_EVENTS, Attempt, reason, uncured
 
 LOCK = ".worker.lock"
+_MEMORY = "400MB"  # of DuckDB in a pass; a training has its own bound, see update.memory
 _HAS_VERSIONS = "has versions"  # name of a fact in the store
 
 
@@ -220,11 +221,21 @@ def _tidy(artifacts: Artifacts, settings: Settings) -> None:
 
 def _take_files(settings: Settings, folder: Folder, progress: Progress) -> None:
     """Ingest the files that have arrived; one that cannot be taken is set aside and does not stop the pass."""
+    settings = replace(settings, store=beside_server(settings.store))
     for outcome in take_ready(settings, folder, progress=progress, waiting=progress.note):
         if isinstance(outcome, SetAside):
             progress.note(f"{outcome.file} was set aside as {outcome.moved_to}: {outcome.error}")
         else:
             progress.note(f"Took {outcome.file} in.")
+
+
+def beside_server(settings: StoreSettings) -> StoreSettings:
+    """The same with at most 400 MB for DuckDB, which spills to disk beyond: a pass shares the machine with the server.
+
+    A file of 3 million JSON lines took 1.4 GB in all with the default of 1500 MB, and 0.8 GB with this.
+    """
+    least = min(settings.memory_limit, _MEMORY, key=bytes_of)
+    return replace(settings, memory_limit=least)
 
 
 def has_versions(store: Store) -> bool:

@@ -17,9 +17,9 @@ from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.gdpr import erase
 from recsys_cli.identity import find_key, load_secret, user_key
 from recsys_cli.models import registry
-from recsys_cli.settings import Settings
+from recsys_cli.settings import Settings, StoreSettings
 from recsys_cli.store import Store
-from recsys_cli.updates import AnotherWorker, alone, recorded_pass, run_pass
+from recsys_cli.updates import AnotherWorker, alone, beside_server, recorded_pass, run_pass
 from recsys_cli.updates.one_pass import LOCK
 
 Train = Callable[[], Version]
@@ -262,3 +262,8 @@ def test_an_erasure_that_cannot_be_finished_is_a_failed_pass_that_did_the_rest(
 def shop_rows(store: Store, user: str) -> int:
     with store.reading() as con:
         return int(con.execute("SELECT count(*) FROM events WHERE user_id = ?", [user]).fetchall()[0][0])
+
+
+def test_a_pass_leaves_memory_to_the_server() -> None:
+    assert beside_server(StoreSettings()).memory_limit == "400MB"
+    assert beside_server(StoreSettings(memory_limit="64 MiB")).memory_limit == "64 MiB"
