@@ -58,6 +58,7 @@ _USER = _f(
     "client_cookie distinct_id",
     required=True,
 )
+KIND_TIER = 2  # of `event_type`: `type`, which may also be the kind of an order or a line
 EMAIL_TIER, VISITOR_TIER = 3, 4  # of `_USER`: guests are known by these where the number of the customer is empty
 _ITEM = _f(
     "item_id",
@@ -195,8 +196,18 @@ AIDS = (
             "status order_status orderstatus order_state order_status_name bestellstatus auftragsstatus",
             "order_status_id id_order_state order_state_id status_id id_status financial_status payment_status "
             "payment_status_id cleared zahlungsstatus state_name current_state statut statut_commande estado "
-            "estado_pedido status_zamowienia stato stato_ordine stan stav tila orderstatus_name status_name",
+            "estado_pedido status_zamowienia stato stato_ordine stan stav tila orderstatus_name status_name "
+            "state_machine_state_technical_name state_machine_state_name",
             "state",
+        ),
+    ),
+    # Of the payment, where `status` tells how far the parcel got.
+    Field(
+        "payment_status",
+        "text",
+        (
+            "payment_status zahlungsstatus zahlstatus zahlungs_status payment_state financial_status statut_paiement "
+            "statut_du_paiement estado_pago estado_del_pago stato_pagamento betaalstatus status_platnosci",
         ),
     ),
     Field("time_of_day", "text"),  # of times whose date stands in another column
@@ -289,6 +300,7 @@ ABOUT: Mapping[str, str] = {
     "status": "How far the order got: completed and paid lines are sales, cancelled and refunded ones refunds, unpaid "
     "ones are left out. Understood in the languages of European shops; what the shop's own words and numbers mean is "
     "said with --state or `ingest.order_states`.",
+    "payment_status": "How the payment stands, beside `status`: lines whose money went back are refunds.",
     "time_of_day": "The hour and minute, where `ts` has only the day.",
     "test_order": "Whether it is a test; such orders are left out.",
     "refunded_qty": "How many of the pieces came back.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..schema import DISLIKE, EVENT_TYPES, LIKE, PURCHASE, REFUND
-from .order_states import BACK, States
+from .order_states import BACK, PARTLY, TAKEN_BACK, States
 from .value_parsing import quote
 
 EVENT_WORDS = {
@@ -42,6 +42,12 @@ def event_type(text: str) -> str:
     return f"CASE WHEN {text} IS NULL THEN {quote(PURCHASE)} {cases} WHEN {number} THEN {plain} ELSE {even} END"
 
 
+def money_back(text: str) -> str:
+    """SQL: whether this state of a payment says that the money, all of it, went back."""
+    low = f"lower({text})"
+    return f"regexp_matches({low}, {quote(TAKEN_BACK)}) AND NOT regexp_matches({low}, {quote(PARTLY)})"
+
+
 def rated(start: float) -> str:
     """A rating as an event: liked from `start` on, disliked at or below half of that."""
     return (
@@ -73,6 +79,8 @@ def derived_events(
         See `Understanding`: the time of all rows, their type, and from which rating on they are likes.
     """
     back = [f"coalesce({states.sql('t_status')} = {quote(BACK)}, false)"] if "status" in has else []
+    if "payment_status" in has:
+        back.append(f"coalesce({money_back('t_payment_status')}, false)")
     if "cancelled_at" in has:
         # A date, or a yes.
         back.append(f"NOT regexp_full_match(coalesce(lower(t_cancelled_at), '0'), {quote(_NO)})")

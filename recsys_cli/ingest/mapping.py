@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import orjson
 
 from ..errors import InputError, UsageError
-from .columns import AIDS, EVENTS, FIELDS, ITEMS, OWN_COLUMNS, Field, plain
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, KIND_TIER, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
 from .platform_files import Preset
@@ -19,10 +19,12 @@ from .presets import PLATFORMS, PRESETS, given_away
 from .readers import Source
 from .recognition import (
     aid,
+    are_names,
     candidates,
     clock_beside,
     event_field,
     looks_like,
+    of_tier,
     rank_of,
     recognised_aids,
     recognised_kind,
@@ -30,6 +32,7 @@ from .recognition import (
 )
 from .refusals import (
     ambiguous,
+    are_event_types,
     dead_end,
     listed,
     missing,
@@ -296,12 +299,19 @@ def _recognise(
             if wanted.required and not (guests or (wanted.name == "user_id" and "session_id" in chosen)):
                 raise missing(source, kind, wanted, taken)
             continue
+        if wanted.name == "user_id" and kind == EVENTS and are_names(source, best[0]):
+            mails = of_tier(source, wanted, EMAIL_TIER, {*taken, best[0]})[:1]
+            notes.append(_shared_names(source, best[0], mails))
+            best = mails or best
         if len(best) > 1 and wanted.required:
             raise ambiguous(source, wanted, best)
         if len(best) > 1:
             others = ", ".join(repr(source.columns[i]) for i in best[1:])
             notes.append(f"{wanted.name} is read from {source.columns[best[0]]!r}, not from {others}.")
         if kind == EVENTS and not _of_products(source, wanted, best[0]):
+            continue
+        if wanted.name == "event_type" and not _of_events(source, wanted, best[0], taken):
+            notes.append(_other_type(source, best[0]))
             continue
         others_too = substitutes(source, wanted, best[0], taken) if kind == EVENTS else ()
         found[wanted.name] = (best[0], *others_too)
@@ -317,7 +327,16 @@ def _recognise(
 
 
 _AIDS_OF = {
-    EVENTS: ("title_of_line", "line_type", "status", "test_order", "cancelled_at", "refunded_qty", "rating"),
+    EVENTS: (
+        "title_of_line",
+        "line_type",
+        "status",
+        "payment_status",
+        "test_order",
+        "cancelled_at",
+        "refunded_qty",
+        "rating",
+    ),
     ITEMS: ("published", "listing", "visibility", "stock", "stock_policy", "special_price", "handle"),
     "users": (),
 }
@@ -333,6 +352,29 @@ def _of_products(source: Source, wanted: Field, at: int) -> bool:
     if not source.levels or wanted.name not in ("price", "qty", "position"):
         return True
     return source.levels[at] == max(source.levels) or bool(substitutes(source, event_field("item_id"), at, set()))
+
+
+def _shared_names(source: Source, at: int, mails: Sequence[int]) -> str:
+    name = repr(source.columns[at])
+    if mails:
+        return f"user_id is read from {source.columns[mails[0]]!r}, not from {name}: two customers may share a name."
+    return f"Customers are told apart by their names in {name}: two of the same name count as one."
+
+
+def _of_events(source: Source, wanted: Field, at: int, taken: set[int]) -> bool:
+    """Whether a column called `type` or the like says what happened, and not what kind of order or line it is."""
+    if at not in of_tier(source, wanted, KIND_TIER, taken) or are_event_types(source.texts(at)):
+        return True
+    return not candidates(source, event_field("order_id"), taken) and _order_itself(source, {*taken, at}) is None
+
+
+def _other_type(source: Source, at: int) -> str:
+    name, words = source.columns[at], sorted(set(source.texts(at)))
+    shown = ", ".join(w[:30] for w in words[:3]) + (", …" if len(words) > 3 else "")
+    return (
+        f"The column {name!r} is not used: its values ({shown}) are not events. "
+        f"If they are: --map event_type={shlex.quote(name)}"
+    )
 
 
 def _order_itself(source: Source, taken: set[int]) -> int | None:

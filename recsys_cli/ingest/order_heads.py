@@ -13,7 +13,7 @@ from .readers import Source
 if TYPE_CHECKING:
     from .understanding import Understanding
 
-_OF_ORDERS = ("user_id", "ts", "status", "currency", "cancelled_at", "session_id")
+_OF_ORDERS = ("user_id", "ts", "status", "payment_status", "currency", "cancelled_at", "session_id")
 _FEW = 0.05  # of the lines say it themselves
 
 

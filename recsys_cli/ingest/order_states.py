@@ -24,7 +24,7 @@ PARTLY = (
 TAKEN_BACK = (
     r"refund|rembours|erstatte|rückerstatt|reembols|rimbors|terugbetaa|zwr[oó]c|zwrot|cancel|annul|annulé|storn|void"
     r"|anulad|anulow|avbruten|avbokad|annullato|opgezegd|geannuleerd|zrušen|peruttu|annulleret|kansell|returned"
-    r"|^return$|retourn|retour|vráceno|zurückge|rückgabe|widerruf|chargeback|charged.?back|reversed|^reso$|devuelt"
+    r"|^return$|retourn|retour|rückläuf|vráceno|zurückge|rückgabe|widerruf|chargeback|charged.?back|reversed|^reso$|devuelt"
     r"|devolv|återbetal|refunderet|hyvitetty|visszat|törölt|ακυρ"
 )
 NEVER_PAID = (

@@ -20,6 +20,7 @@ _TIME = (
 _CLOCK = re.compile(r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?")
 _CLOCKS = frozenset(("time", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "godzina", "cas", "clock"))
 _BROWSER, _BROWSER_NUMBER = ("client_id", "clientid"), re.compile(r"(GA\d\.\d\.)?\d{5,11}\.1\d{9}")
+_NAME = re.compile(r"[^\W\d_][^\d_@]*[,.]? [^\d_@]*[^\W\d_]\.?")
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _OF_LINES = ("item_id", "qty", "price", "position", "title_of_line", "line_total", "refunded_qty")
 _FAR = 20.0  # a field of lines told of the whole order, or the other way round
@@ -137,9 +138,9 @@ def can_be(field: Field, column: pa.ChunkedArray) -> bool:
         return len(column) == 0
     if field.value == "time" and pa.types.is_string(column.type):
         return bool(pc.sum(pc.match_substring_regex(filled, _TIME)).as_py() * 2 >= len(filled))
-    if field.name == "status":
+    if field.name in ("status", "payment_status"):
         different = [str(v) for v in filled.unique().to_pylist()]
-        return speaks_of_orders(different) or are_numbers(different)
+        return speaks_of_orders(different) or (field.name == "status" and are_numbers(different))
     if field.name == "stock":
         return bool(pc.sum(pc.match_substring_regex(filled, r"^\s*-?\d+([.,]\d+)?\s*$")).as_py() * 2 >= len(filled))
     return True
@@ -173,6 +174,12 @@ def looks_like(field: Field, source: Source, at: int) -> bool:
         mails = (pc.sum(pc.match_substring_regex(column, _EMAIL)).as_py() or 0) * 2 > len(column)
         return bool(mails) or (called and can_be(field, column))
     return False
+
+
+def are_names(source: Source, at: int) -> bool:
+    """Whether the values are names of people, first and last: `Meier, Anna`."""
+    values = source.texts(at)[:200]
+    return bool(values) and sum(bool(_NAME.fullmatch(v.strip())) for v in values) >= 0.8 * len(values)
 
 
 def _plausible_epochs(values: Sequence[str]) -> bool:

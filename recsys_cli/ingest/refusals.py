@@ -172,7 +172,7 @@ def _headerless(source: Source) -> InputError:
     shown = ", ".join(f"{n} ({v[:30]})" for n, v in list(zip(names, first, strict=True))[:12])
     texts = [source.texts(i) for i in range(len(names))]
     when = next((i for i, v in enumerate(texts) if _are_times(v) and looks_like(event_field("ts"), source, i)), None)
-    what = next((i for i, v in enumerate(texts) if i != when and _are_event_types(v)), None)
+    what = next((i for i, v in enumerate(texts) if i != when and are_event_types(v)), None)
     stars = next((i for i in reversed(range(len(names))) if i not in (when, what) and _are_ratings(texts[i])), None)
     others = [i for i in range(len(names)) if i not in (when, what, stars)]
     said = {"user_id": others[:1], "item_id": others[1:2]}
@@ -200,7 +200,7 @@ def _are_times(values: Sequence[str]) -> bool:
     return bool(values) and sum(bool(_DATE.fullmatch(v)) for v in values) * 10 >= len(values) * 9
 
 
-def _are_event_types(values: Sequence[str]) -> bool:
+def are_event_types(values: Sequence[str]) -> bool:
     """Whether a column holds a few words of which some are events that are known."""
     different = {plain(v) for v in values}
     known = {word for name, words in EVENT_WORDS.items() for word in (name, *words.split())}

@@ -18,7 +18,7 @@ from ..store.sql import literals
 from . import item_values, value_parsing
 from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field, in_utc
-from .event_values import derived_events
+from .event_values import derived_events, money_back
 from .nobody import nobodies_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
 from .order_states import BACK, UNKNOWN, UNPAID
@@ -96,6 +96,7 @@ def check_rows(
     con.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {stage.query(checks)}")
     stage.note_unread_prices()
     stage.note_states()
+    stage.note_payments()
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
     return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes, stage.date_order)
 
@@ -342,6 +343,14 @@ class _Stage:
             self.notes.append(
                 f"{what} be read ({values}): {'that item has' if count == 1 else 'those items have'} none."
             )
+
+    def note_payments(self) -> None:
+        """Say of how many lines the money went back."""
+        if self.kind == EVENTS and "payment_status" in self.understood.columns:
+            back = money_back(f"({value_parsing.text(self._raw_column('payment_status'))})::VARCHAR")
+            if rows := self.con.execute(f"SELECT count(*) FROM raw WHERE {back}").fetchall()[0][0]:
+                what = "1 row is a refund" if rows == 1 else f"{rows:,} rows are refunds"
+                self.notes.append(f"{what} by the payment, as {self.named['payment_status']!r} says.")
 
     def note_states(self) -> None:
         """Say which states of orders are no sales, and which are not known."""

@@ -150,3 +150,67 @@ def test_magentos_lines_are_known_by_their_article(take: Take, rows: Rows, tmp_p
     (tmp_path / "orders.json").write_text(json.dumps({"items": [order], "total_count": 1}))
     take(tmp_path / "orders.json")
     assert rows("SELECT user_id, item_id, qty, price FROM events") == [("7", "CUP-RED", 2, 9.0)]
+
+
+def test_money_that_went_back_is_a_refund_whatever_became_of_the_parcel(take: Take, rows: Rows, tmp_path: Path) -> None:
+    (tmp_path / "bestellungen.csv").write_text(
+        "Bestellnummer;Kundennummer;Artikelnummer;Bestelldatum;Bestellstatus;Zahlungsstatus\n"
+        "1;ann;TEA;01.03.2025;Abgeschlossen;Bezahlt\n2;bob;TEA;02.03.2025;Versendet;Erstattet\n"
+        "3;bob;CUP;03.03.2025;Versendet;Teilweise erstattet\n4;eva;CUP;14.03.2025;Versendet;Offen\n"
+        "5;eva;TEA;15.03.2025;Rückläufer;Bezahlt\n"
+    )
+    report = take(tmp_path / "bestellungen.csv")
+    assert "1 row is a refund by the payment, as 'Zahlungsstatus' says." in report.notes
+    # On account: the parcel is under way before it is paid.
+    assert [k for (k,) in rows("SELECT event_type FROM events ORDER BY ts")] == [
+        "purchase", "refund", "purchase", "purchase", "refund"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("extra", "people", "told"),
+    [
+        (("anna@x.de", "jo@x.de", "jo2@x.de"), 3, "user_id is read from 'E-Mail', not from 'Kunde'"),
+        (("red", "blue", "blue"), 2, "Customers are told apart by their names in 'Kunde'"),
+    ],
+)
+def test_two_customers_of_one_name_are_two_where_the_file_can_tell(
+    take: Take, rows: Rows, tmp_path: Path, extra: tuple[str, ...], people: int, told: str
+) -> None:
+    names = ("Meier, Anna", "Jo Schmidt", "Jo Schmidt")
+    head = "E-Mail" if "@" in extra[0] else "Farbe"
+    lines = (f"{n};{who};{e};A{n};2025-03-0{n}\n" for n, (who, e) in enumerate(zip(names, extra, strict=True), 1))
+    (tmp_path / "orders.csv").write_text(f"Bestellnummer;Kunde;{head};Artikelnummer;Datum\n{''.join(lines)}")
+    assert any(told in note for note in take(tmp_path / "orders.csv").notes)
+    assert rows("SELECT count(DISTINCT user_id) FROM events") == [(people,)]
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds", "told"),
+    [
+        (("web", "pos", "web"), ["purchase"] * 3, True),
+        (("sale", "return", "swap"), ["purchase", "refund", "swap"], False),
+    ],
+)
+def test_the_type_of_an_order_is_not_an_event(
+    take: Take, rows: Rows, tmp_path: Path, values: tuple[str, ...], kinds: list[str], told: bool
+) -> None:
+    (tmp_path / "orders.csv").write_text(LINES.format("type", *values))
+    said = "The column 'type' is not used: its values (pos, web) are not events."
+    assert any(note.startswith(said) for note in take(tmp_path / "orders.csv").notes) is told
+    assert [k for (k,) in rows("SELECT event_type FROM events ORDER BY ts")] == kinds
+
+
+def test_orders_of_shopware_6_are_sales_until_they_are_cancelled(take: Take, rows: Rows, tmp_path: Path) -> None:
+    orders = [
+        {"orderNumber": n, "orderDateTime": f"2025-03-0{n}T10:00:00.000+00:00",
+         "stateMachineState": {"technicalName": state}, "orderCustomer": {"customerNumber": who},
+         "lineItems": [{"type": "product", "quantity": 1, "unitPrice": 9.5, "payload": {"productNumber": "SW1"}},
+                       {"type": "promotion", "quantity": 1, "unitPrice": -2, "label": "Voucher"}]}
+        for n, (who, state) in enumerate((("ann", "completed"), ("bob", "cancelled"), ("eva", "in_progress")), 1)
+    ]  # fmt: skip
+    (tmp_path / "orders.json").write_text(json.dumps({"data": orders}))
+    take(tmp_path / "orders.json")
+    assert rows("SELECT user_id, event_type FROM events ORDER BY ts") == [
+        ("ann", "purchase"), ("bob", "refund"), ("eva", "purchase")
+    ]  # fmt: skip
