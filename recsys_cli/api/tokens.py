@@ -132,13 +132,13 @@ class Tokens:
                 leeway=self._settings.jwt_leeway,
                 options={"require": ["exp", "aud", "sub"]},
             )
+            return self._said(claims)
         except jwt.ExpiredSignatureError:
             raise NoKey("This token has expired.", _HINT) from None
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
             raise NoKey("This token is for another audience, or of another issuer.", _HINT) from None
-        except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError):
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise bad from None
-        return self._said(claims)
 
     def _said(self, claims: Mapping[str, Any]) -> Signed:
         name, given = claims["sub"], claims.get(self._settings.jwt_claim, ())
