@@ -7,10 +7,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
+from recsys_cli.artifacts import audit_log
 from recsys_cli.artifacts.audit_log import CHAIN, PREDICTIONS, AuditLog, Entry, hash_of
 from recsys_cli.schema import DAY
 
@@ -238,3 +240,21 @@ def test_lines_of_another_form_are_passed_over_and_found(tmp_path: Path) -> None
             f.write(b'{"entry":{"seq":6},"about":%b,"hash":"x"}\n' % about)
     assert len(list(log.entries())) == 5
     assert [f.entry for f in log.verify().findings] == [6, 7, 8]
+
+
+def test_a_log_that_is_written_while_it_is_verified_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = filled(tmp_path, days=20)
+    walk = audit_log._walk
+
+    def meanwhile(*given: Any) -> None:  # nothing waits for the check, and the check sees nothing of it
+        log.append([Entry({"os": "kim"}, "meanwhile")], now=NOW + 81 * DAY)
+        assert log.forget([BERT]) == 1
+        assert log.drop_before(NOW + 41 * DAY) == 2
+        walk(*given)
+
+    monkeypatch.setattr(audit_log, "_walk", meanwhile)
+    verdict = log.verify()
+    assert (verdict.findings, verdict.first, verdict.head, verdict.erased) == ([], 1, 5, 0)
+    monkeypatch.undo()
+    verdict = log.verify()
+    assert (verdict.findings, verdict.first, verdict.head, verdict.erased) == ([], 4, 6, 1)
