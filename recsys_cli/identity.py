@@ -48,6 +48,11 @@ def load_secret(db: Path, *, create: bool = False) -> str:
     try:
         secret = path.read_bytes().strip()
     except FileNotFoundError:
+        if not db.exists():
+            raise StoreError(
+                f"There is no database {db}, nor its key file {path}, without which no customer can be found.",
+                f"Name the right one with --db, or copy store/shop.duckdb.key from a backup to {path}.",
+            ) from None
         raise StoreError(
             f"The key file {path} is missing: without it no customer can be found in the versions.",
             f"Copy store/shop.duckdb.key from a backup to {path}. Without a backup, move the database and the versions "

@@ -42,9 +42,7 @@ class StoreSettings:
 
     lock_timeout: float = _s(600.0, "Seconds to wait for another command that is using the database.")
     memory_limit: str = _s(
-        "1500MB",
-        "Memory DuckDB may use before it spills to disk; the update-worker's passes take 400MB at most.",
-        pattern=_SIZE,
+        "1500MB", "Memory of DuckDB before it spills to disk; update passes: 400MB at most.", pattern=_SIZE
     )
     threads: int = _s(0, "Threads DuckDB may use; 0 means all cores.", high=256)
 

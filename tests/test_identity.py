@@ -80,9 +80,14 @@ class TestSecret:
         assert len(set(found)) == 1
 
     def test_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match=r"key file .*shop.duckdb.key is missing"):
-            load_secret(tmp_path / "shop.duckdb")
+        db = tmp_path / "shop.duckdb"
+        with pytest.raises(StoreError, match=r"There is no database .*shop.duckdb, nor its key file"):
+            load_secret(db)
         assert [p.name for p in tmp_path.iterdir()] == []
+        db.touch()
+        with pytest.raises(StoreError, match=r"key file .*shop.duckdb.key is missing"):
+            load_secret(db)
+        assert [p.name for p in tmp_path.iterdir()] == ["shop.duckdb"]
 
     @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"z" * 64, b"ab" * 33])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:

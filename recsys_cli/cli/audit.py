@@ -73,7 +73,7 @@ def _draw(out: Console, found: list[dict[str, Any]]) -> None:
         return
     table = Table("entry", "when (UTC)", "by", "action", "outcome", "about", header_style="dim", box=None)
     for entry in found:
-        about = ", ".join(f"{k} {_short(v)}" for k, v in entry["facts"].items())
+        about = ", ".join(f"{k} {_short(v)}" for k, v in entry["facts"].items() if v != [])
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry["ts"]))
         cells = (str(entry["seq"]), when, who(entry["by"]), entry["action"], entry["outcome"], about)
         table.add_row(*map(Text, cells))

@@ -86,7 +86,7 @@ def sentence(done: Backup) -> str:
         text += f" {who} erased since then {were} erased from it."
     if done.list_missing:
         text += (
-            "\nThe list of erased people was not here, so everyone erased since then is back: copy erased.json from "
+            "\nThe list of erased people was not here, so anyone erased since then is back: copy erased.json from "
             f"the .gdpr folder of the shop's last place to {done.list_missing}, and run this again with --replace."
         )
     return text

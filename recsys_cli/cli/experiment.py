@@ -110,7 +110,8 @@ def _render(out: Console, found: list[dict[str, Any]]) -> None:
         for title, values in one["figures"].items():
             if isinstance(values, dict) and title != "answers":
                 shown = ", ".join(f"{k} {v:,.4g}" for k, v in values.items() if isinstance(v, int | float))
-                out.print(Text(f"  {title.replace('_', ' ')}: {shown}"))
+                if shown:
+                    out.print(Text(f"  {title.replace('_', ' ')}: {shown}"))
         widths = [entry["high"] - entry["low"] for entry in one["history"]]
         if len(widths) > 1:
             out.print(Text(f"  width of the interval by day {sparkline(widths)}"))

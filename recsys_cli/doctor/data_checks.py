@@ -123,7 +123,8 @@ def _returns(e: EventFigures) -> list[Finding]:
         )
     if refunds > 100 and e.refunds_alone > 0.5 * refunds:
         sentence = f"{e.refunds_alone:,} of {refunds:,} refunds are of items that the customer never bought here."
-        found.append(Finding("refunds_alone", HINT, sentence, "Ingest the older orders as well, if there are any."))
+        advice = "Right for orders refunded or cancelled whole; for other returns, ingest the older orders as well."
+        found.append(Finding("refunds_alone", HINT, sentence, advice))
     return found
 
 

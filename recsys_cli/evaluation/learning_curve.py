@@ -87,10 +87,10 @@ def standing(events: int, report: Report | None = None, name: str = "") -> Stand
         sentence = f"{counted} to learn from: in shops of this size the lead over bestsellers may still be chance."
         return Standing(events, FLOOR, None, lead, sentence)
     low, high = (f"{100 * share:.0f}" for share in usual)
-    sentence = f"{counted} to learn from: shops of this size got {low} to {high} % more than from bestsellers"
+    sentence = f"{counted} to learn from: in shops of this size models scored {low} to {high} % above bestsellers"
     sentence += f"; this one {_told(lead)}." if lead is not None else "."
     if events < SETTLED:
-        sentence += f" It is sure from about {SETTLED:,} on."
+        sentence += f" The lead is sure from about {SETTLED:,} on."
     return Standing(events, FLOOR, usual, lead, sentence)
 
 

@@ -74,7 +74,7 @@ def test_a_healthy_shop_only_wants_a_model(shop: Shop) -> None:
     found = shop()
     assert names(found) == {"no_model"}
     assert found.standing is not None
-    assert found.standing.sentence.startswith("3,400 events to learn from: shops of this size got ")
+    assert found.standing.sentence.startswith("3,400 events to learn from: in shops of this size models scored ")
     assert found.broken
 
 
