@@ -25,14 +25,15 @@ TAKEN_BACK = (
     r"refund|rembours|erstatte|rückerstatt|reembols|rimbors|terugbetaa|zwr[oó]c|zwrot|cancel|annul|annulé|storn|void"
     r"|anulad|anulow|avbruten|avbokad|annullato|opgezegd|geannuleerd|zrušen|peruttu|annulleret|kansell|returned"
     r"|^return$|retourn|retour|rückläuf|vráceno|zurückge|rückgabe|widerruf|chargeback|charged.?back|reversed|^reso$|devuelt"
-    r"|devolv|återbetal|refunderet|hyvitetty|visszat|törölt|ακυρ"
+    r"|devolv|återbetal|tilba[gk]ebetal|refunderet|hyvitetty|visszat|törölt|ακυρ"
 )
 NEVER_PAID = (
     r"pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wartend|wartet|warten|ausstehend|offen"
     r"|payment_review|fraud|error|erreur|fehler|impay|unbezahlt|nicht bezahlt|pendiente|attesa|unpaid|holded|denied"
     r"|declined|rejected|refus|abgelehnt|fallid|non pag|in attesa|nieudan|oczekuj|nezaplac|väntar|mislukt|openstaand"
     r"|en cours de paiement|^open$|entwurf|brouillon|borrador|bozza|^concept$|betaling mislukt|afventer|incomplete"
-    r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)"
+    r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)|non.?pay|non.?rég|niet.?betaald|\bno.?pagad|não.?pag|[ou]betal"
+    r"|(ikke|ej|inte).?betal|nie.?(za|o)płac|wait\w* for pay"
 )
 SOLD = (
     r"complet|paid|bezahlt|pay[eé]|processing|in bearbeitung|shipped|versand|versendet"
@@ -40,7 +41,7 @@ SOLD = (
     r"|livr|expédi|enviad|entregad|spedit|consegnat|verzonden|geleverd|betaald|voltooid|afgerond|abgeschlossen|closed"
     r"|fulfilled|done|erledigt|fertig|^ok$|success|termin|finali[sz]|preparation|préparation|en cours|en proceso"
     r"|elaborazione|captured|authorized|settled|approved|accepted|accept|confirmed|bestätigt|confirm|pagad|pagat"
-    r"|opłacon|zrealizow|wysłan|zaplac|odesl|vyřízen|doručen|levererad|betald|slutförd|skickad|maksettu|toimitettu"
+    r"|opłacon|zrealizow|wysłan|zaplac|odesl|vyřízen|doručen|levererad|betal[dt]|slutförd|skickad|maksettu|toimitettu"
     r"|afsendt|gennemført|teljesít|fizet|invoiced|fakturiert|berechnet|picked|ready|received|eingegangen|reçu|abholbereit|abgeholt|archived"
 )
 _KNOWN = re.compile(f"{PARTLY}|{TAKEN_BACK}|{NEVER_PAID}|{SOLD}")

@@ -1,0 +1,24 @@
+"""Words for how far an order got: Python and SQL read them alike."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from recsys_cli.ingest.order_states import BACK, SALE, UNPAID, States, meaning
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("Paid", SALE), ("Payé", SALE), ("Pagado", SALE), ("Betaald", SALE), ("Betalt", SALE), ("Betald", SALE),
+        ("Abono pagado", SALE), ("Partially refunded", SALE), ("Pending shipment", SALE), ("opłacone", SALE),
+        ("Not paid", UNPAID), ("Non payé", UNPAID), ("niet betaald", UNPAID), ("No pagado", UNPAID),
+        ("não pago", UNPAID), ("obetald", UNPAID), ("ubetalt", UNPAID), ("Ikke betalt", UNPAID), ("ej betald", UNPAID),
+        ("nie zapłacone", UNPAID), ("nie opłacone", UNPAID), ("Waiting for payment", UNPAID), ("Unbezahlt", UNPAID),
+        ("återbetald", BACK), ("terugbetaald", BACK), ("tilbagebetalt", BACK), ("Refunded", BACK),
+    ],
+)  # fmt: skip
+def test_what_is_not_paid_is_not_a_sale(word: str, expected: str) -> None:
+    assert meaning(word) == expected
+    assert duckdb.execute(f"SELECT {States().sql('s')} FROM (SELECT ? AS s)", [word]).fetchall() == [(expected,)]
