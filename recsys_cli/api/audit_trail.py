@@ -101,12 +101,17 @@ class AuditTrail:
             self._actions.soon(partial(self._flush, batch))
 
     def _flush(self, batch: list[Entry]) -> None:
-        self._failed = [*self._failed, *batch][:_MOST_WAITING]
+        waiting = [*self._failed, *batch]
+        self._failed = waiting[:_MOST_WAITING]
+        self.dropped += len(waiting) - len(self._failed)
         if self._predictions is None or not self._failed:
             return
         try:
             self._predictions.append(self._failed)
             self._failed, self._error = [], ""
+            if self.dropped:
+                self._log("predictions_left_out_of_the_audit_log", count=self.dropped)
+                self.dropped = 0
         except RecsysError as e:
             if e.message != self._error:
                 self._log("predictions_not_audited", error=e.message)

@@ -33,6 +33,7 @@ from ..state_file import StateFile
 FOLDER = "jobs"
 RUNNING, DONE, FAILED, LOST = "running", "done", "failed", "lost"
 _KEPT = 20
+_TRIES = 10  # for the lock, 20 ms apart
 _LINES = 50  # of progress that are told
 _ID = re.compile(r"[0-9a-f]{16}")
 
@@ -93,10 +94,8 @@ class Jobs:
         private_dir(private_dir(self.path.parent) / FOLDER)
         lock = open_private(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise JobRunning("Another job is under way.", "Wait for it: GET /operations/jobs.") from None
+            if not _taken(lock):
+                raise JobRunning("Another job is under way.", "Wait for it: GET /operations/jobs.")
             self._sweep()
             job = Job(secrets.token_hex(8), kind, dict(by), time.time())
             self.note(job)
@@ -192,6 +191,17 @@ class Jobs:
         if done.returncode and not result:
             result = last_object(self._log(name).read_bytes())
         self.note(replace(job, ended_at=time.time(), exit_code=done.returncode, result=result))
+
+
+def _taken(lock: int) -> bool:
+    """Whether the lock is ours now; who only looks whether a job lives holds it for an instant, too."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.02)
+    return False
 
 
 def last_object(said: bytes) -> dict[str, Any]:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from recsys_cli.artifacts.audit_log import PREDICTIONS, AuditLog, hash_of
+import pytest
+
+from recsys_cli.api.audit_trail import AuditTrail
+from recsys_cli.api.handlers.merchandising import _rewrite
+from recsys_cli.api.live_settings import Source
+from recsys_cli.artifacts.audit_log import PREDICTIONS, AuditLog, Entry, hash_of
 from recsys_cli.artifacts.keys import add_key
 from recsys_cli.backup import backup
+from recsys_cli.errors import StoreBusy
 from recsys_cli.gdpr import erase
+from recsys_cli.gdpr.rights import erase as erasing
 from recsys_cli.identity import load_secret
 from recsys_cli.restore import restore
+from recsys_cli.settings_editing import with_keys
 from recsys_cli.store import Store
 
 
@@ -72,3 +81,45 @@ def test_acts_and_predictions_are_logged_erased_and_restored(
     back = AuditLog(moved.artifacts, PREDICTIONS)
     assert [e["action"] for e in back.entries()] == ["/recommend", "/session", "/rank"]
     assert (back.verify().findings, back.verify().erased) == ([], 2)
+
+
+def test_what_is_noted_while_a_person_is_erased_is_erased_as_well(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, person = shop.settings, hash_of(load_secret(shop.settings.db), "t4")
+    log = AuditLog(settings.artifacts, PREDICTIONS)
+    rewrite = erasing.rewrite
+
+    def meanwhile(*given: Any, **more: Any) -> Any:
+        log.append([Entry({"key": "till"}, "/recommend", people=(person,))])
+        return rewrite(*given, **more)
+
+    monkeypatch.setattr(erasing, "rewrite", meanwhile)
+    erase(Store(settings.db, settings.store), shop.artifacts, settings, ["t4"])
+    assert log.verify().erased == log.verify().entries > 0
+    assert person.encode() not in b"".join(p.read_bytes() for p in log.path.iterdir())
+
+
+def test_predictions_that_found_no_room_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, Any]] = []
+    monkeypatch.setattr("recsys_cli.api.audit_trail._MOST_WAITING", 2)
+    trail = AuditTrail(tmp_path, "ab" * 32, True, lambda event, **facts: told.append((event, facts.get("count"))))
+    entry = Entry({"key": "till"}, "/recommend")
+    (tmp_path / "audit").write_text("in the way")
+    trail._flush([entry] * 5)
+    (tmp_path / "audit").unlink()
+    trail._flush([])
+    assert told == [("predictions_not_audited", None), ("predictions_left_out_of_the_audit_log", 3)]
+    assert len(list(AuditLog(tmp_path, PREDICTIONS).entries())) == 2
+
+
+def test_what_somebody_saves_while_a_change_is_checked_is_not_lost(shop: Any, tmp_path: Path) -> None:
+    path, artifacts = tmp_path / "recsys.toml", shop.settings.artifacts
+    source = Source(path, {"db": str(shop.settings.db), "artifacts": str(artifacts)})
+    path.write_text("[rules]\ndiversity = 0.1\n")
+
+    def change(text: str) -> str:
+        path.write_text("# mine\n")
+        return with_keys(text, ("rules",), {"diversity": 0.2})
+
+    with pytest.raises(StoreBusy, match="meanwhile"):
+        _rewrite(source, artifacts, change)
+    assert path.read_text() == "# mine\n"

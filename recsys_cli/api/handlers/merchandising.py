@@ -101,6 +101,8 @@ def _rewrite(source: Source, root: Path, edit: Callable[[str], str]) -> Any:
                 if error.message not in known:
                     raise error
         check(after, path)
+        if read_text(path) != text:  # what somebody saved meanwhile must not be lost
+            raise StoreBusy(f"{path.name} was changed by somebody else meanwhile.", "Look at it, and try again.")
         write_atomic(path, changed.encode())
         path.chmod(mode)
     return before

@@ -299,8 +299,8 @@ class _Work:
         tell(self.artifacts, self.secret, dict.fromkeys(keys, erased(self.settings.gdpr)))
         self._exports(cases)
         typed = [one for case in cases for one in ids_for((*case.person.asked, *case.person.names), self.secret)]
-        keys_typed = [*keys, *(user_key(self.secret, one) for one in typed)]
-        forget_people(self.artifacts.root, [suppressed.hash_of(self.secret, key) for key in keys_typed])
+        audited = [suppressed.hash_of(self.secret, k) for k in (*keys, *(user_key(self.secret, t) for t in typed))]
+        forget_people(self.artifacts.root, audited)
         if self.store.exists():
             self._rows(cases)
             with self.progress.stage("Rewriting the database"):
@@ -309,6 +309,7 @@ class _Work:
             self._versions(cases, keys)
         # Once more: a server may have received lines since, and must drop what it remembers.
         self._lines(cases)
+        forget_people(self.artifacts.root, audited)
         for draft in self.spool.path.glob(".epoch.*.tmp"):  # of a killed run; only erasures write epochs
             draft.unlink(missing_ok=True)
         self.spool.new_epoch()
