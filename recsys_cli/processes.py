@@ -16,7 +16,8 @@ _PACKAGE = Path(__file__).resolve().parent
 # The folder of our package is on the path for one import only. Left there, everything in it would pass for a module
 # of the standard library; not there at all, a source tree could not start itself.
 _START = (
-    "import signal, sys; listening = signal.getsignal(2) is signal.default_int_handler; "
+    # Without a file DuckDB takes a process for somebody's shell, and draws a bar into its output for each slow query.
+    "__file__ = ''; import signal, sys; listening = signal.getsignal(2) is signal.default_int_handler; "
     # Ctrl-C while modules are loaded ends at once: interrupted imports answer with a traceback.
     "listening and signal.signal(2, signal.SIG_DFL); "
     "root, module = sys.argv[1:3]; sys.argv[:] = [module, *sys.argv[3:]]; sys.path.insert(0, root); "

@@ -19,6 +19,8 @@ from recsys_cli.store import Store
 from tests import commands
 
 ROOT = Path(__file__).resolve().parents[1]
+# DuckDB takes a process without a file, as the tests' workers are, for a shell, and draws bars into the output.
+sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
 # Tests start a thousand commands: each would compile the whole package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 SHARED = ROOT.parent / "shared"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,12 @@ def test_commands_that_start_processes_are_not_misled(tmp_path: Path, recsys: Re
     done = recsys("gdpr", "delete", "a", "--yes", **env)
     assert not (tmp_path / "ran").exists()
     assert done.returncode == 0, done.stderr
+
+
+def test_slow_queries_draw_no_bars_into_the_output() -> None:
+    ask = "import duckdb; print(duckdb.execute(\"SELECT current_setting('enable_progress_bar')\").fetchall())"
+    command = own_command("recsys_cli.store.rewrite")
+    start = command[command.index("-c") + 1].partition(";")[0]
+    assert start == "__file__ = ''"
+    done = subprocess.run([sys.executable, "-c", f"{start}; {ask}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "[(False,)]\n"

@@ -33,7 +33,9 @@ def _open(run: Run, predictions: bool) -> AuditLog:
 @audit.command("show")
 def show(
     predictions: PredictionsOption = False,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="The newest entries, at most.")] = 50,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=1, max=1_000_000, help="The newest entries, at most.")
+    ] = 50,
     user: Annotated[str | None, typer.Option("--user", help="Only those about this customer.")] = None,
     action: Annotated[str | None, typer.Option("--action", help="Only those whose action begins so.")] = None,
     by: Annotated[str | None, typer.Option("--by", help="Only those of this user, key or platform.")] = None,
