@@ -271,7 +271,7 @@ class ServeSettings:
     jwt_leeway: float = _s(30.0, "Seconds by which the clocks of sign-on and server may differ.", high=600)
     jwt_claim: str = _s("role", "Claim of a token that names its role, or a list of roles or groups.")
     jwt_roles: dict[str, str] = _s(
-        {}, 'Values of that claim to roles (shop-admins = "admin"), where they are called differently.'
+        {}, 'Values of that claim to roles (shop-admins = "admin"); where it is set, nothing else in a token counts.'
     )
     event_rate: float = _s(
         2000.0,

@@ -41,7 +41,7 @@ class Signed:
     name
         Its subject.
     scopes, role
-        What it opens; the role as the claim names it, or as `serve.jwt_roles` translates it.
+        What it opens; the roles of the claim and the scopes of `scope`, or what `serve.jwt_roles` names alone.
     until
         Epoch seconds after which it counts no longer, the leeway included.
     """
@@ -143,9 +143,11 @@ class Tokens:
     def _said(self, claims: Mapping[str, Any]) -> Signed:
         name, given = claims["sub"], claims.get(self._settings.jwt_claim, ())
         roles = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-        found = [self._settings.jwt_roles.get(r, r) for r in roles if isinstance(r, str)]
+        named = self._settings.jwt_roles
+        # A group or scope that is called admin for another purpose opens nothing where the shop has said what counts.
+        found = [named.get(r) if named else r for r in roles if isinstance(r, str)]
         found = [role for role in found if role in ROLES]
-        text = claims.get("scope", "")
+        text = "" if named else claims.get("scope", "")
         scopes = {s for s in text.split() if s in SCOPES[1:]} if isinstance(text, str) else set()
         scopes |= {scope for role in found for scope in ROLES[role]}
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 100:

@@ -82,6 +82,7 @@ def test_a_valid_token_opens_what_its_role_does(settings: ServeSettings, tmp_pat
     assert tokens.check(shared(aud=["other", "recsys"])).name == "kim"
     mapped = Tokens(dataclasses.replace(settings, jwt_claim="groups", jwt_roles={"shop-admins": "admin"}))
     assert mapped.check(shared(groups=["staff", "shop-admins"])).scopes == set(ROLES["admin"])
+    assert mapped.check(shared(groups=["admin", "operator"], scope="admin serve")).scopes == set()
 
 
 def by_hand(header: dict[str, Any], body: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
