@@ -16,6 +16,8 @@ SALE, UNPAID, BACK, UNKNOWN = "sale", "unpaid", "back", "unknown"
 _WAITING = (
     r"await\w* (ship|fulfil|pick|deliver|dispatch)|pending (ship|fulfil|pick|deliver)|wartet auf (versand|abhol|liefer)"
     r"|attente (d.expéd|de livr|d.envoi)|unfulfilled"
+    r"|\b(no|not|nicht|keine?|non|pas|sans|niet|geen)[ _-]+(de )?"
+    r"(refund|cancel|return|erstatt|storn|rembours|annul|retour)"
 )
 PARTLY = (
     _WAITING

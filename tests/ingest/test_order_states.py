@@ -16,6 +16,7 @@ from recsys_cli.ingest.order_states import BACK, SALE, UNPAID, States, meaning
         ("Not paid", UNPAID), ("Non payé", UNPAID), ("niet betaald", UNPAID), ("No pagado", UNPAID),
         ("não pago", UNPAID), ("obetald", UNPAID), ("ubetalt", UNPAID), ("Ikke betalt", UNPAID), ("ej betald", UNPAID),
         ("nie zapłacone", UNPAID), ("nie opłacone", UNPAID), ("Waiting for payment", UNPAID), ("Unbezahlt", UNPAID),
+        ("No refund", SALE), ("nicht storniert", SALE), ("geen retour", SALE), ("sans remboursement", SALE),
         ("återbetald", BACK), ("terugbetaald", BACK), ("tilbagebetalt", BACK), ("Refunded", BACK),
     ],
 )  # fmt: skip
