@@ -145,7 +145,7 @@ class Tokens:
         roles = [given] if isinstance(given, str) else given if isinstance(given, list) else []
         named = self._settings.jwt_roles
         # A group or scope that is called admin for another purpose opens nothing where the shop has said what counts.
-        found = [named.get(r) if named else r for r in roles if isinstance(r, str)]
+        found = [named.get(r, "") if named else r for r in roles if isinstance(r, str)]
         found = [role for role in found if role in ROLES]
         text = "" if named else claims.get("scope", "")
         scopes = {s for s in text.split() if s in SCOPES[1:]} if isinstance(text, str) else set()
