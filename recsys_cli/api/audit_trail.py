@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from ..artifacts.audit_log import PREDICTIONS, AuditLog, Entry, hash_of
 from ..artifacts.served_log import Answered
@@ -18,7 +22,7 @@ from .call import Call, Route
 from .event_sink import GroupCommit
 
 _FLUSH_EVERY = 2.0  # seconds
-_MOST_WAITING = 50_000  # predictions in memory
+_MOST_WAITING = 1_000_000  # items of predictions in memory, a hundred MB or so
 _WEBHOOKS = "/webhooks/"
 
 
@@ -42,6 +46,7 @@ class AuditTrail:
         self._actions: GroupCommit[Entry] = GroupCommit(AuditLog(root).append)
         self._predictions = AuditLog(root, PREDICTIONS) if predictions else None
         self._waiting: list[Entry] = []
+        self._items = 0  # of the lists that wait
         self._failed: list[Entry] = []  # touched by the writing thread alone
         self._flushed = time.monotonic()
         self._error = ""
@@ -84,12 +89,14 @@ class AuditTrail:
         """Remember an answered list until the next flush."""
         if self._predictions is None:
             return
-        if len(self._waiting) >= _MOST_WAITING:
+        self._items += 1 + len(answered.items)
+        if self._items > _MOST_WAITING:
             self.dropped += 1
             return
         facts = {"request_id": call.request_id, "version": answered.version, "items": list(answered.items)}
-        query, body = call.query_string.decode("latin-1"), call.raw.decode("latin-1")
-        asked = {"query": query, "path": dict(call.path), "body": body}
+        # By hash already here: what waits must not hold a megabyte of somebody's body for each list.
+        parts = (call.query_string, orjson.dumps(dict(call.path), option=orjson.OPT_SORT_KEYS), call.raw)
+        asked = {"asked": [hashlib.sha256(part).hexdigest() for part in parts]}
         entry = Entry(call.caller.described, answered.route, "done", facts, self._people(call), asked, at=time.time())
         self._waiting.append(entry)
 
@@ -97,12 +104,13 @@ class AuditTrail:
         """Have what waits written, in the writing thread, when it has waited long enough."""
         if self._waiting and time.monotonic() - self._flushed >= _FLUSH_EVERY:
             self._flushed = time.monotonic()
-            batch, self._waiting = self._waiting, []
+            batch, self._waiting, self._items = self._waiting, [], 0
             self._actions.soon(partial(self._flush, batch))
 
     def _flush(self, batch: list[Entry]) -> None:
         waiting = [*self._failed, *batch]
-        self._failed = waiting[:_MOST_WAITING]
+        items = accumulate(1 + len(entry.facts["items"]) for entry in waiting)
+        self._failed = [entry for entry, held in zip(waiting, items, strict=True) if held <= _MOST_WAITING]
         self.dropped += len(waiting) - len(self._failed)
         if self._predictions is None or not self._failed:
             return

@@ -100,9 +100,9 @@ def test_what_is_noted_while_a_person_is_erased_is_erased_as_well(shop: Any, mon
 
 def test_predictions_that_found_no_room_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, Any]] = []
-    monkeypatch.setattr("recsys_cli.api.audit_trail._MOST_WAITING", 2)
+    monkeypatch.setattr("recsys_cli.api.audit_trail._MOST_WAITING", 7)  # items, and one for each list
     trail = AuditTrail(tmp_path, "ab" * 32, True, lambda event, **facts: told.append((event, facts.get("count"))))
-    entry = Entry({"key": "till"}, "/recommend")
+    entry = Entry({"key": "till"}, "/recommend", facts={"items": ["a", "b"]})
     (tmp_path / "audit").write_text("in the way")
     trail._flush([entry] * 5)
     (tmp_path / "audit").unlink()
