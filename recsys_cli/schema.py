@@ -25,8 +25,8 @@ CLICK, IMPRESSION, LIKE, DISLIKE = "click", "impression", "like", "dislike"
 EVENT_TYPES = (PURCHASE, VIEW, CART, REFUND, CLICK, IMPRESSION, LIKE, DISLIKE)
 
 # Column name -> DuckDB type, in the order of the tables. `ts` is epoch seconds, UTC; `qty` is never negative (a
-# negative quantity in a file is a refund); `price` is per unit, in the shop's currency. `parent_id` names the product
-# that an item is a variant of: an id of the shop's, which need not be an item itself.
+# negative quantity in a file is a refund); `price` is per unit, in the shop's currency; `duration_ms` is how long a
+# view took. `parent_id` names the product that an item is a variant of: an id of the shop's, not always of an item.
 EVENT_COLUMNS: Mapping[str, str] = {
     "user_id": "VARCHAR",
     "item_id": "VARCHAR",
@@ -40,6 +40,7 @@ EVENT_COLUMNS: Mapping[str, str] = {
     "currency": "VARCHAR",
     "position": "INTEGER",
     "request_id": "VARCHAR",
+    "duration_ms": "INTEGER",
 }
 ITEM_COLUMNS: Mapping[str, str] = {
     "item_id": "VARCHAR",
@@ -143,7 +144,8 @@ class Histories:
     qty
         float32, at least 0.
     kinds
-        Names of the event types.
+        Names of the event types. `view` may stand there several times, with the weights of longer and shorter ones;
+        see `view_durations`.
     kind_weight
         float32, shape (len(kinds),): what one event of each type weighs (setting `events.weights`).
     """

@@ -64,6 +64,10 @@ class EventSettings:
         },
         "Weight of one event of each type in what models learn; types not named weigh 0.",
     )
+    view_seconds: float = _s(
+        0.0,
+        "Seconds of a view that weighs as much as one of unknown duration; longer ones up to twice that. 0: all alike.",
+    )
 
     def __post_init__(self) -> None:
         # Stars are kept as 5, however a file writes them; a weight for "5.0" must not be for nothing.
@@ -441,10 +445,3 @@ def hints_of(cls: type) -> dict[str, Any]:
 def table_default(name: str) -> Any:
     """The default of a setting by its dotted name."""
     return next(row.default for row in table() if row.name == name)
-
-
-def bytes_of(size: str) -> int:
-    """Bytes of a size like 1500MB or 2 GiB."""
-    number, unit = re.match(r"([\d.]+) ?([A-Za-z]+)", size).groups()  # type: ignore[union-attr]
-    power = "KMGT".index(unit[0].upper()) + 1
-    return int(float(number) * (1024 if "i" in unit else 1000) ** power)

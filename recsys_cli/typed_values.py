@@ -149,3 +149,10 @@ def _text(value: Any) -> str:
 def _parts(value: Any) -> list[Any]:
     """The elements of a list, which the environment and flags write with commas."""
     return [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else list(value)
+
+
+def bytes_of(size: str) -> int:
+    """Bytes of a size like 1500MB or 2 GiB."""
+    number, unit = re.match(r"([\d.]+) ?([A-Za-z]+)", size).groups()  # type: ignore[union-attr]
+    power = "KMGT".index(unit[0].upper()) + 1
+    return int(float(number) * (1024 if "i" in unit else 1000) ** power)

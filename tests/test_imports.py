@@ -45,7 +45,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "state_file",
                 "processes",
             }
-            | {"supervisor", "progress", "errors", "typed_values", "csv_cells", "__init__"},
+            | {"supervisor", "progress", "view_durations", "errors", "typed_values", "csv_cells", "__init__"},
         ),
     )
 )

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE
+from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE, VIEW
 from ..serving.customer_lists import RAILS
 from ..serving.filter_tree import LONGEST
 from ..serving.list_kinds import KINDS
+from ..view_durations import LONGEST_MS
 
 MAX_ID = 256
 MAX_K = 200
@@ -266,10 +267,16 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=1_000_000)] | None, Meta(description="Place in the list, a number.")
     ] = None
     request_id: Annotated[Id | None, Meta(description="Of the answer that showed the item.")] = None
+    duration_ms: Annotated[
+        Annotated[int, Meta(ge=0, le=LONGEST_MS)] | None,
+        Meta(description="How long a view took, in milliseconds: while the page was visible."),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.user_id is None and self.session_id is None:
             raise ValueError("user_id and session_id are both missing; say who did it")
+        if self.duration_ms is not None and self.event_type != VIEW:
+            raise ValueError(f"duration_ms is of a {VIEW}, and this is a {self.event_type}")
         for name in _EVENT_IDS:
             value = getattr(self, name)
             if value is not None:

@@ -46,6 +46,8 @@ class Bundle:
         Epoch seconds of the newest event included: what ages are counted from.
     shelves
         Arrays by name, for the engine.
+    view_seconds
+        What durations of views were weighed by, see `view_durations`; 0 in versions from before there were any.
     """
 
     model_name: str
@@ -57,6 +59,7 @@ class Bundle:
     histories: Histories
     now: int
     shelves: dict[str, NDArray[Any]] = field(default_factory=dict)
+    view_seconds: float = 0.0
 
     def items(self) -> IdMap:
         """Item ids in the order of their codes."""
@@ -84,6 +87,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         "kinds": list(bundle.histories.kinds),
         "kind_weight": [float(w) for w in bundle.histories.kind_weight],
         "now": bundle.now,
+        "view_seconds": bundle.view_seconds,
     }
     (path / "model.json").write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     _save_arrays(path / "model", bundle.model_arrays)
@@ -149,6 +153,7 @@ def read_bundle(path: Path) -> Bundle:
             ),
             now=document["now"],
             shelves=_load_arrays(path / "shelves"),
+            view_seconds=float(document.get("view_seconds", 0.0)),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as e:
         if isinstance(e, OSError) and not is_damage(e):

@@ -66,6 +66,7 @@ class EventLine(msgspec.Struct, tag_field="t", tag="event", frozen=True, gc=Fals
     event_type: str = PURCHASE
     qty: float = 1
     received_at: float | None = None
+    duration_ms: Any = None  # as other columns are, of whatever type: a line is not set aside for it
 
     def __post_init__(self) -> None:
         if not (self.user_id or self.session_id):

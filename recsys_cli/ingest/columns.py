@@ -25,7 +25,7 @@ class Field:
     name
         The column of the store, or of what helps to judge a row (see `AIDS`).
     value
-        How its text is read: id, word, text, time, whole, number, flag.
+        How its text is read: id, word, text, time, whole, number, flag, duration.
     names
         Usual names, in tiers: two columns named in the same tier are a matter of asking.
     required
@@ -134,6 +134,16 @@ EVENT_FIELDS = (
     _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
     _f("position", "whole", "rank", "slot"),
     _f("request_id", "id", "requestid", "req_id"),
+    _f(
+        "duration_ms",
+        "duration",
+        "engagement_time_msec engagement_time_ms time_on_page_ms dwell_time_ms dwell_ms view_duration_ms "
+        "duration_msec duration_millis duration_milliseconds time_spent_ms viewed_ms visible_ms",
+        "duration_seconds duration_sec duration_s dwell_seconds dwell_time_seconds view_seconds view_duration_seconds "
+        "time_on_page_seconds time_spent_seconds engagement_time_seconds engagement_seconds",
+        "duration time_on_page timeonpage dwell dwell_time dwelltime view_duration view_time time_spent timespent "
+        "engagement_time page_duration page_view_duration reading_time verweildauer dauer duree durata duracion",
+    ),
 )
 ITEM_FIELDS = (
     Field("item_id", "id", (*_ITEM.names[:3], "id code", f"{_ITEM.names[3]} handle"), True),
@@ -283,6 +293,7 @@ ABOUT: Mapping[str, str] = {
     "currency": "Of the price.",
     "position": "The place in the list that was shown.",
     "request_id": "The list that it came from, as the server named it.",
+    "duration_ms": "How long a view took: milliseconds or seconds by the column's name, or 1:05.",
     "category": "What kind of product it is; of a path (Coffee > Beans) the level `ingest.category_depth`.",
     "brand": "Who makes it.",
     "items.price": "What it costs now.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from .value_parsing import quote
+from .value_parsing import Column, quote
+from .value_parsing import text as as_text
 
 _HIDDEN = (
     "'0','-1','2','false','no','n','nein','non','draft','archived','disabled','private','unlisted','hidden','inactive',"
@@ -102,3 +103,21 @@ def first_picture(text: str) -> str:
 def register_html(con: duckdb.DuckDBPyConnection) -> None:
     """Make `html_text` known to SQL: entities as characters."""
     con.create_function("html_text", html.unescape, [duckdb.sqltypes.VARCHAR], duckdb.sqltypes.VARCHAR)
+
+
+def parents(con: duckdb.DuckDBPyConnection, ids: Sequence[Column]) -> str:
+    """SQL: a parent by its id among the rows of `raw`; WooCommerce says `id:17` of one without a SKU.
+
+    Parameters
+    ----------
+    ids
+        The columns that name an item, most telling first.
+    """
+    if len(ids) < 2:
+        return "t_parent_id"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE parents AS SELECT 'id:' || {ids[-1].sql} AS said, "
+        f"any_value(coalesce({', '.join(as_text(c) for c in ids)})) AS item "
+        f"FROM raw WHERE {ids[-1].sql} IS NOT NULL GROUP BY 1"
+    )
+    return "coalesce((SELECT item FROM parents WHERE said = t_parent_id), regexp_replace(t_parent_id, '^id:', ''))"

@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import duckdb
+
 from ..errors import UsageError
 from .columns import plain
+from .value_parsing import quote
 
 SALE, UNPAID, BACK, UNKNOWN = "sale", "unpaid", "back", "unknown"
 
@@ -146,3 +149,24 @@ def check_meanings(said: Mapping[str, str]) -> None:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def cancelled_orders(con: duckdb.DuckDBPyConnection, patterns: Sequence[str], text: str) -> str:
+    """SQL: an order's number, t_order_id, says by its form that the order was cancelled; empty where none does.
+
+    Parameters
+    ----------
+    patterns
+        See `settings.IngestSettings.cancelled`.
+    text
+        SQL over `raw`: the number.
+    """
+    cancelled = " OR ".join(f"t_order_id GLOB {quote(p)}" for p in patterns)
+    if not cancelled:
+        return ""
+    orders, matching = con.execute(
+        f"SELECT count(*), count(*) FILTER ({cancelled}) FROM (SELECT {text} AS t_order_id FROM raw) "
+        "WHERE t_order_id IS NOT NULL"
+    ).fetchall()[0]
+    # A shop whose ordinary order numbers look like that has no such mark for cancellations.
+    return cancelled if matching and matching * 2 < orders else ""

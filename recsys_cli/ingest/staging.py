@@ -15,17 +15,17 @@ import duckdb
 
 from ..schema import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
 from ..store.sql import literals
-from . import item_values, value_parsing
+from . import durations, item_values, value_parsing
 from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events, money_back
 from .nobody import nobodies_sql
 from .number_parsing import bare_number, decimal_sign, number, price_in_words
-from .order_states import BACK, UNKNOWN, UNPAID
+from .order_states import BACK, UNKNOWN, UNPAID, cancelled_orders
 from .readers import Source
 from .time_parsing import TimeHabit, moment, time_habit
 from .understanding import Understanding
-from .value_parsing import Column, quote
+from .value_parsing import Column
 
 _EAST = 14 * 3600  # seconds by which the clock of the easternmost zone is ahead of UTC
 
@@ -97,6 +97,7 @@ def check_rows(
     stage.note_unread_prices()
     stage.note_states()
     stage.note_payments()
+    stage.note_durations()
     count = "SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM broken)"
     return Staged(checks, int(con.execute(count).fetchall()[0][0]), stage.notes, stage.date_order)
 
@@ -249,6 +250,8 @@ class _Stage:
             elif what in ("number", "whole"):
                 target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
                 found[target] = number(column, self.bare.get(name, ""), self._decimals[name])
+            elif what == "duration":
+                found[name] = durations.milliseconds(f"t_{name}::VARCHAR", self._duration[2])
             elif what == "flag":
                 found["in_stock" if name == "availability" else name] = value_parsing.flag(column, f"t_{name}")
         return found
@@ -352,6 +355,18 @@ class _Stage:
                 what = "1 row is a refund" if rows == 1 else f"{rows:,} rows are refunds"
                 self.notes.append(f"{what} by the payment, as {self.named['payment_status']!r} says.")
 
+    @cached_property
+    def _duration(self) -> tuple[str, str, int]:
+        """The column of durations by its name, its text as SQL, and milliseconds in one of its numbers."""
+        name = self.columns[self.understood.columns["duration_ms"][0]]
+        text = f"({value_parsing.text(self._raw_column('duration_ms'))})::VARCHAR"
+        return name, text, durations.unit_ms(self.con, name, text)
+
+    def note_durations(self) -> None:
+        """Say how durations of views were read."""
+        if self.kind == EVENTS and "duration_ms" in self.understood.columns:
+            self.notes += durations.duration_notes(self.con, *self._duration)
+
     def note_states(self) -> None:
         """Say which states of orders are no sales, and which are not known."""
         if self.kind != EVENTS or "status" not in self.understood.columns:
@@ -382,18 +397,8 @@ class _Stage:
             )
 
     def _cancelled_orders(self) -> str:
-        patterns = " OR ".join(f"t_order_id GLOB {quote(p)}" for p in self.context.settings.cancelled)
-        if not patterns:
-            return ""
-        at = self.understood.columns["order_id"]
-        text = value_parsing.text(value_parsing.first_filled([Column(f"c{i}", self.types[f"c{i}"]) for i in at]))
-        counts = self.con.execute(
-            f"SELECT count(*), count(*) FILTER ({patterns}) FROM (SELECT {text} AS t_order_id FROM raw) "
-            "WHERE t_order_id IS NOT NULL"
-        ).fetchall()
-        orders, matching = counts[0]
-        # A shop whose ordinary order numbers look like that has no such mark for cancellations.
-        return patterns if matching and matching * 2 < orders else ""
+        numbers = value_parsing.text(self._raw_column("order_id"))
+        return cancelled_orders(self.con, self.context.settings.cancelled, numbers)
 
     def _derived_items(self) -> dict[str, str]:
         has, preset = self.understood.columns, self.understood.preset
@@ -422,16 +427,9 @@ class _Stage:
         return found
 
     def _parents(self) -> str:
-        """A parent by its id among the rows; WooCommerce says `id:17` of one without a SKU."""
+        """A parent by its id among the rows."""
         at = self.understood.columns["item_id"]
-        if len(at) < 2:
-            return "t_parent_id"
-        named = f"coalesce({', '.join(value_parsing.text(Column(f'c{i}', self.types[f'c{i}'])) for i in at)})"
-        self.con.execute(
-            f"CREATE OR REPLACE TEMP TABLE parents AS SELECT 'id:' || c{at[-1]} AS said, any_value({named}) AS item "
-            f"FROM raw WHERE c{at[-1]} IS NOT NULL GROUP BY 1"
-        )
-        return "coalesce((SELECT item FROM parents WHERE said = t_parent_id), regexp_replace(t_parent_id, '^id:', ''))"
+        return item_values.parents(self.con, [Column(f"c{i}", self.types[f"c{i}"]) for i in at])
 
     # -- what is kept of a row
 
@@ -446,4 +444,6 @@ class _Stage:
                 kept[name] = f"try_cast({name} AS {kind})"
             elif name in has:
                 kept[name] = f"t_{name}::VARCHAR"
+        if "duration_ms" in kept:
+            kept["duration_ms"] = durations.of_views(kept["duration_ms"])
         return kept | {name: name for name in ("category_path", "regular_price") if name in derived}

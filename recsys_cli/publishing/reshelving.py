@@ -54,7 +54,9 @@ class Reshelving:
             secret = load_secret(self.settings.db)
             try:
                 with self.store.reading() as con:
-                    snapshot = Snapshot.read(con, secret, self.settings.events.weights)
+                    snapshot = Snapshot.read(
+                        con, secret, self.settings.events.weights, view_seconds=self.settings.events.view_seconds
+                    )
                 self._held = leave_out(snapshot, self.settings.artifacts, secret).data.interactions
             except NotEnoughData:
                 self._held = None  # nobody is left

@@ -78,7 +78,9 @@ def read_snapshot(
     """Everything in the store that models may learn from; the database is closed again on return."""
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)
-        snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=item_order)
+        snapshot = Snapshot.read(
+            con, secret, settings.events.weights, view_seconds=settings.events.view_seconds, item_order=item_order
+        )
     snapshot = with_own(snapshot, settings.ranking.attributes, progress)
     return leave_out(snapshot, settings.artifacts, secret)
 

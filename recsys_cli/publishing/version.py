@@ -133,6 +133,7 @@ def make_bundle(
         histories=histories,
         now=data.interactions.end,
         shelves=build_shelves(data, model, least=least, previous=previous),
+        view_seconds=snapshot.view_seconds,
     )
 
 

@@ -102,8 +102,7 @@ def buy_again(engine: Engine, request: Request) -> Answer:
 def recently_viewed(engine: Engine, request: Request) -> Answer:
     """What the customer or guest looked at last, newest first."""
     person = engine.people.find(request)
-    kinds = engine.bundle.histories.kinds
-    views = person.past.kind == kinds.index(VIEW) if VIEW in kinds else np.zeros(len(person.past), dtype=np.bool_)
+    views = person.past.as_histories(engine.bundle.histories).is_kind(VIEW)
     codes = list(dict.fromkeys(person.past.item[views][::-1].tolist()))
     last = dict(zip(person.past.item[views].tolist(), person.past.ts[views].tolist(), strict=True))
     reasons = {code: f"Viewed on {time.strftime('%Y-%m-%d', time.gmtime(last[code]))}." for code in codes}

@@ -42,6 +42,7 @@ class Heard:
     ts: int
     kind: str
     qty: float
+    duration_ms: int | None = None
 
 
 # An event and whose it is, a customer and the guest they turned out to be, or a line of another kind.
@@ -164,7 +165,8 @@ class Overlay:
             return line
         user = line.user_id
         key = customer_key(self.secret, user) if user else guest_key(self.secret, line.session_id or "")
-        heard = Heard(line.item_id, line.ts, line.event_type, line.qty)
+        took = line.duration_ms if isinstance(line.duration_ms, int) else None
+        heard = Heard(line.item_id, line.ts, line.event_type, line.qty, took)
         self._count_shown(key, heard)
         return key, heard
 

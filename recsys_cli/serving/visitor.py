@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..artifacts.bundle import Bundle
 from ..artifacts.choices import FULL, SESSION, Choices
 from ..identity import find_key
-from ..schema import PURCHASE, Float32, Int32
+from ..schema import PURCHASE, VIEW, Float32, Int32
+from ..view_durations import level, with_levels
 from .catalogue import Catalogue
 from .history import NOTHING, Distaste, Past
 from .live_events import Heard, Key, Overlay, customer_key, guest_key
@@ -97,8 +98,11 @@ class People:
         self._catalogue = catalogue
         self._overlay = overlay
         self._secret = secret
-        self._kinds = {name: code for code, name in enumerate(bundle.histories.kinds)}
-        self.purchase = self._kinds.get(PURCHASE, -1)
+        kinds = bundle.histories.kinds
+        levels = with_levels(tuple(dict.fromkeys(kinds)), bundle.view_seconds)
+        self._kinds = {kind: code for code, kind in enumerate(levels) if code < len(kinds)}
+        self._view_seconds = bundle.view_seconds
+        self.purchase = kinds.index(PURCHASE) if PURCHASE in kinds else -1
         self.distaste = Distaste.of(bundle.histories)
         self._kept: OrderedDict[tuple[Key, ...], Person] = OrderedDict()
 
@@ -206,9 +210,12 @@ class People:
 
     def _coded(self, events: Any) -> list[Event]:
         """Events heard of since, as the version's codes; leaves out items and kinds that it does not know."""
-        code_of, kinds = self._catalogue.code_of, self._kinds
+        code_of, kinds, seconds = self._catalogue.code_of, self._kinds, self._view_seconds
         return [
-            (code_of[e.item_id], e.ts, kinds[e.kind], e.qty) for e in events if e.item_id in code_of and e.kind in kinds
+            (code_of[e.item_id], e.ts, kinds[kind], e.qty)
+            for e in events
+            if e.item_id in code_of
+            and (kind := (e.kind, level(e.duration_ms if e.kind == VIEW else None, seconds))) in kinds
         ]
 
     def seen(self, key: Key) -> list[Heard]:

@@ -74,6 +74,12 @@ def swapped_lists(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("ALTER TABLE served ADD COLUMN IF NOT EXISTS swap INTEGER")  # new databases have all columns
 
 
+def durations_of_views(con: duckdb.DuckDBPyConnection) -> None:
+    """How long views took."""
+    for table in ("events", "replaced_events"):
+        con.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS duration_ms INTEGER")  # new databases have it
+
+
 # Append only: a step that has run somewhere is history.
 STEPS: tuple[Step, ...] = (
     first_tables,
@@ -83,6 +89,7 @@ STEPS: tuple[Step, ...] = (
     served_lists,
     undoable_imports,
     swapped_lists,
+    durations_of_views,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData
 from ..identity import UserKeys
 from ..schema import Dataset, Histories, IdMap, Interactions, clock
+from ..view_durations import factor, level_sql, with_levels
 from .products import catalogue, code_items
 from .sql import first_row
 
@@ -38,6 +39,8 @@ class Snapshot:
         See `watermark`.
     currency
         See `currency`.
+    view_seconds
+        The setting that durations of views were weighed by; see `view_durations`.
     """
 
     data: Dataset
@@ -46,6 +49,7 @@ class Snapshot:
     events: int
     watermark: dict[str, int]
     currency: str = ""
+    view_seconds: float = 0.0
 
     @staticmethod
     def read(
@@ -53,6 +57,7 @@ class Snapshot:
         secret: str,
         weights: Mapping[str, float],
         *,
+        view_seconds: float = 0.0,
         item_order: pa.Array | None = None,
     ) -> Snapshot:
         """Read everything that training, evaluation and publishing need.
@@ -63,6 +68,8 @@ class Snapshot:
             See `identity.load_secret`.
         weights
             Weight of each event type; types without one, or with 0, are left in the database.
+        view_seconds
+            How durations of views count; see `view_durations`.
         item_order
             Item ids that keep the codes they have there, whether the store still has them or not; all others come
             after them. An update keeps the codes of the version it grows from.
@@ -74,7 +81,7 @@ class Snapshot:
         """
         con.execute("BEGIN")
         try:
-            return _read(con, secret, weights, item_order)
+            return _read(con, secret, weights, view_seconds, item_order)
         finally:
             con.execute("ROLLBACK")
 
@@ -99,27 +106,31 @@ class Snapshot:
 
 
 def _read(
-    con: duckdb.DuckDBPyConnection, secret: str, weights: Mapping[str, float], item_order: pa.Array | None
+    con: duckdb.DuckDBPyConnection,
+    secret: str,
+    weights: Mapping[str, float],
+    view_seconds: float,
+    item_order: pa.Array | None,
 ) -> Snapshot:
-    kinds = tuple(name for name, weight in weights.items() if weight)
-    con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, code UTINYINT)")
-    for code, name in enumerate(kinds):
-        con.execute("INSERT INTO kind_codes VALUES (?, ?)", [name, code])
+    kinds = with_levels(tuple(name for name, weight in weights.items() if weight), view_seconds)
+    con.execute("CREATE OR REPLACE TEMP TABLE kind_codes (event_type VARCHAR, level INTEGER, code UTINYINT)")
+    for code, (name, level) in enumerate(kinds):
+        con.execute("INSERT INTO kind_codes VALUES (?, ?, ?)", [name, level, code])
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE user_codes AS
             SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
-            FROM (SELECT DISTINCT {_OWNER} AS user_id FROM events JOIN kind_codes USING (event_type))
+            FROM (SELECT DISTINCT {_OWNER} AS user_id FROM events SEMI JOIN kind_codes USING (event_type))
             WHERE user_id IS NOT NULL"""
     )
     code_items(con, item_order)
     users, keys = _users(con, secret)
     items = IdMap(_string_column(con, "SELECT item_id FROM product_codes ORDER BY code"))
-    histories, basket = _histories(con, len(users), kinds, weights)
+    histories, basket = _histories(con, len(users), kinds, weights, view_seconds)
     if not histories.n_events:
         raise _nothing_to_learn(con)
     interactions = Interactions(histories, users, items, basket, clock(histories.ts))
     data, done = Dataset(interactions, catalogue(con)), spool_position(con)
-    return Snapshot(data, keys, done, count(con, "events"), watermark(con), currency(con))
+    return Snapshot(data, keys, done, count(con, "events"), watermark(con), currency(con), view_seconds)
 
 
 def currency(con: duckdb.DuckDBPyConnection) -> str:
@@ -162,7 +173,11 @@ def _users(con: duckdb.DuckDBPyConnection, secret: str) -> tuple[IdMap, UserKeys
 
 
 def _histories(
-    con: duckdb.DuckDBPyConnection, n_users: int, kinds: tuple[str, ...], weights: Mapping[str, float]
+    con: duckdb.DuckDBPyConnection,
+    n_users: int,
+    kinds: Sequence[tuple[str, int]],
+    weights: Mapping[str, float],
+    view_seconds: float,
 ) -> tuple[Histories, NDArray[np.int32]]:
     con.execute(
         """CREATE OR REPLACE TEMP TABLE basket_codes AS
@@ -174,8 +189,8 @@ def _histories(
     table = con.sql(
         f"""SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
                   coalesce(b.code, -1)::INTEGER AS basket
-           FROM (SELECT *, rowid AS written, {_OWNER} AS owner FROM events) e
-           JOIN kind_codes k USING (event_type) JOIN user_codes u ON u.user_id = e.owner
+           FROM (SELECT *, rowid AS written, {_OWNER} AS owner, {level_sql(view_seconds)} AS level FROM events) e
+           JOIN kind_codes k USING (event_type, level) JOIN user_codes u ON u.user_id = e.owner
            JOIN item_codes i USING (item_id)
            LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)
            ORDER BY u.code, e.ts, e.written"""
@@ -188,23 +203,24 @@ def _histories(
         table["ts"].to_numpy().astype(np.int64, copy=False),
         table["kind"].to_numpy().astype(np.uint8, copy=False),
         table["qty"].to_numpy().astype(np.float32, copy=False),
-        kinds,
+        tuple(name for name, _ in kinds),
         _kind_weights(kinds, weights, table["kind"].to_numpy()),
     )
     return histories, table["basket"].to_numpy().astype(np.int32, copy=False)
 
 
 def _kind_weights(
-    kinds: tuple[str, ...], weights: Mapping[str, float], present: NDArray[np.integer]
+    kinds: Sequence[tuple[str, int]], weights: Mapping[str, float], present: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """Weight of each type, the weightiest of those that occur at 1.
 
     In a shop that has views alone, a view is all there is to learn from; at a twentieth of a purchase it would drown
-    in the regularisation that models need for purchases.
+    in the regularisation that models need for purchases. A view counts there as one of unknown duration.
     """
-    plain = np.array([weights[k] for k in kinds], dtype=np.float32)
+    plain = np.array([weights[name] for name, _ in kinds], dtype=np.float32)
     most = plain[np.unique(present)].max(initial=0)
-    return plain / most if most > 0 else plain
+    by_duration = plain * np.array([factor(level) for _, level in kinds], dtype=np.float32)
+    return by_duration / most if most > 0 else by_duration
 
 
 def _string_column(con: duckdb.DuckDBPyConnection, query: str) -> pa.StringArray:

@@ -60,7 +60,13 @@ def fold(
     bundle = read_bundle(base.path)
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)
-        snapshot = Snapshot.read(con, secret, settings.events.weights, item_order=bundle.items().ids)
+        snapshot = Snapshot.read(
+            con,
+            secret,
+            settings.events.weights,
+            view_seconds=settings.events.view_seconds,
+            item_order=bundle.items().ids,
+        )
     snapshot = leave_out(with_own(snapshot, settings.ranking.attributes), artifacts.root, secret)
     if len(snapshot.data.catalogue) < bundle.catalogue.num_rows:
         raise CorruptArtifact(f"Version {base.name} repeats an item.", "Run recsys train.")

@@ -19,11 +19,12 @@ from ..ingest.watch import Folder, SetAside, take_ready
 from ..progress import SILENT, Progress
 from ..ranking.outcome import RANKER, due
 from ..schema import DAY
-from ..settings import Settings, StoreSettings, bytes_of
+from ..settings import Settings, StoreSettings
 from ..store import Store
 from ..store.merge import set_state
 from ..store.reading import spool_position, state_of, watermark
 from ..store.spool_import import Taken
+from ..typed_values import bytes_of
 from .drain import drain, drain_served, remove_old_segments
 from .failures import Failures, TooLarge
 from .leftovers import sweep_backups, sweep_restores

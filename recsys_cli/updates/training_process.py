@@ -25,9 +25,10 @@ from ..errors import MemoryExceeded, RecsysError
 from ..evaluation.bench import Recipe
 from ..processes import die_with_parent, own_command, own_environment
 from ..progress import Progress
-from ..settings import Settings, bytes_of
+from ..settings import Settings
 from ..settings_sources import as_values, from_values
 from ..store import Store
+from ..typed_values import bytes_of
 
 _LOOK_SECONDS = 0.05
 

@@ -361,6 +361,30 @@ def test_with_consent_what_was_seen_and_clicked_arrives(start: Start, page: Page
     assert len(again) == len(set(again))
 
 
+def test_how_long_the_product_was_looked_at_is_told_once(start: Start, page: Page, browser: Any) -> None:
+    server = serve(start, page)
+    given = {"for": "similar-items", "item": "t0", "session": "s", "k": 3, "link": "p", "view": ""}
+
+    def visit(consent: str, seconds: float) -> float:
+        since = time.monotonic()
+        pair = [
+            snippet(server, **given | {"for": kind, "consent": consent}) for kind in (given["for"], "bought-together")
+        ]
+        page.show(browser, *pair)
+        carousels(browser, 2)
+        time.sleep(seconds)
+        browser.get("about:blank")
+        return (time.monotonic() - since) * 1000
+
+    visit("none", 0)
+    most = visit("session", 0.4)
+    (view,) = until(lambda: [e for e in spooled(server) if e["event_type"] == "view"])
+    assert (view["item_id"], view["session_id"], "user_id" in view) == ("t0", "s", False)
+    assert 400 <= view["duration_ms"] <= most
+    time.sleep(0.5)
+    assert [e["event_type"] for e in spooled(server)].count("view") == 1
+
+
 def test_with_consent_for_the_session_the_customer_is_not_named(start: Start, page: Page, browser: Any) -> None:
     server = serve(start, page)
     given = {"for": "recommend", "user": "t4", "session": "s", "k": 3, "link": "p", "consent": "session"}

@@ -23,6 +23,7 @@ import pytest
 from recsys_cli.errors import StoreBusy, StoreError, StoreMissing
 from recsys_cli.settings import StoreSettings
 from recsys_cli.store import Store, migrations
+from recsys_cli.store.merge import merge_events
 
 
 def sha(path: Path) -> str:
@@ -287,6 +288,20 @@ class TestWhatIsThere:
             with pytest.raises(duckdb.InvalidInputException, match="read-only"):
                 con.execute("INSERT INTO added VALUES (1)")
         assert events(store) == 5
+
+    def test_a_database_from_before_durations(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        columns = {name: kind for name, kind in migrations.EVENT_COLUMNS.items() if name != "duration_ms"}
+        with monkeypatch.context() as then:
+            then.setattr(migrations, "EVENT_COLUMNS", columns)
+            then.setattr(migrations, "STEPS", migrations.STEPS[: migrations.STEPS.index(migrations.durations_of_views)])
+            add(store, 2)
+        more = {"user_id": ["u"], "item_id": ["i"], "ts": [9], "event_type": ["view"], "duration_ms": [1500]}
+        with store.writing() as con:
+            assert merge_events(con, pa.table(more)).new == 1
+        with store.reading() as con:
+            found = con.execute("SELECT ts, duration_ms FROM events ORDER BY ts").fetchall()
+            assert con.execute("SELECT duration_ms FROM replaced_events").fetchall() == []
+        assert found == [(0, None), (1, None), (9, 1500)]
 
     def test_a_step_that_fails_is_not_taken_in_part(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         add(store, 5)

@@ -17,10 +17,11 @@ import pytest
 from recsys_cli.artifacts import Artifacts, SpoolWriter, Version, worker_state
 from recsys_cli.errors import MemoryExceeded, NotEnoughData, RecsysError
 from recsys_cli.publishing.train import Recipe
-from recsys_cli.settings import Settings, UpdateSettings, bytes_of
+from recsys_cli.settings import Settings, UpdateSettings
 from recsys_cli.settings_sources import as_values, from_values, load
 from recsys_cli.status import status
 from recsys_cli.store import Store
+from recsys_cli.typed_values import bytes_of
 from recsys_cli.updates import recorded_pass
 from recsys_cli.updates.training_process import _error, _Most, own_bytes, train_apart
 

@@ -3,7 +3,8 @@
  *   <script src="http://127.0.0.1:8000/widget.js" data-for="popular" data-k="8" defer></script>
  *
  * What it stores: nothing, ever; no cookie, no localStorage. What it sends: the question for the list, without cookies.
- * Only with data-consent="session" or "full" does it report what was really seen and clicked (POST /events).
+ * Only with data-consent="session" or "full" does it report what was really seen and clicked (POST /events), and with
+ * data-view how long the page's own product was looked at.
  * Titles, ids and addresses come from catalogues, which anybody may have written: they go into the page as text and as
  * checked attributes, never as markup.
  */
@@ -40,6 +41,7 @@
   const KNOWN = [
     'for', 'user', 'session', 'item', 'items', 'category', 'exclude', 'k', 'link', 'title', 'title-fallback', 'previous',
     'next', 'lang', 'currency', 'consent', 'key', 'token', 'into', 'dismiss', 'endless', 'duplicates', 'placement',
+    'view',
   ];
   const MOST = 200; // items in a list
   const SPARE = 30; // items asked for beyond what is shown, where other carousels of the page may show the same
@@ -48,6 +50,7 @@
   const SEEN_SHARE = 0.5; // of a card, for
   const SEEN_MS = 1000; // so long: then it was really seen
   const RANK_PATIENCE = 400; // ms for which a grid waits for its order
+  const LONGEST_VIEW = 86_400_000; // ms that the server takes for a view
   const AT_ONCE = 50; // events in one request: what outlives a page may have 64 KB
 
   const CSS = `
@@ -349,6 +352,7 @@
       try {
         const { for: kind } = this.options;
         this.check();
+        look(this);
         if (!KINDS.includes(kind)) throw new Error(`data-for="${kind}" is none of ${KINDS.join(', ')}`);
         if (NEEDS[kind] && !this.options[NEEDS[kind]]) throw new Error(`"${kind}" needs data-${NEEDS[kind]}`);
         answer = await this.ask();
@@ -610,13 +614,13 @@
       for (const entry of this.list.children) this.watch.observe(entry);
     }
 
-    report(kind, item, position, request_id, now = false) {
+    report(kind, item, position, request_id, now = false, more = {}) {
       const who = this.who();
       if (!who) return;
       const once = JSON.stringify([kind, request_id, item.item_id]);
       if (kind === 'impression' && this.reported.has(once)) return;
       this.reported.add(once);
-      this.queue.push({ ...who, item_id: item.item_id, event_type: kind, position, request_id });
+      this.queue.push({ ...who, item_id: item.item_id, event_type: kind, position, request_id, ...more });
       clearTimeout(this.timer);
       if (now) this.send();
       else this.timer = setTimeout(() => this.send(), 500);
@@ -641,6 +645,7 @@
     /** Take it out of the page. */
     remove() {
       this.asked += 1;
+      if (visit?.carousel === this) leave();
       this.send();
       this.watch?.disconnect();
       this.host.remove();
@@ -650,6 +655,27 @@
 
   const carousels = new Set();
   const script = document.currentScript;
+
+  // How long the page's own product was looked at (data-view, data-item): one view, told once, as the visitor leaves the
+  // page or turns to another tab. Phones close what is in the background without another word.
+  let visit = null;
+  const visible = () => document.visibilityState === 'visible';
+
+  const look = (carousel) => {
+    const { view, item } = carousel.options;
+    if (view === undefined) return;
+    if (!item) carousel.once('data-view needs data-item, the product of this page');
+    if (!item || visit?.item === item) return;
+    leave();
+    visit = { carousel, item, since: visible() ? performance.now() : null, told: false };
+  };
+
+  const leave = () => {
+    if (!visit || visit.told || visit.since === null) return;
+    visit.told = true;
+    const duration_ms = Math.min(Math.round(performance.now() - visit.since), LONGEST_VIEW);
+    visit.carousel.report('view', { item_id: visit.item }, undefined, undefined, true, { duration_ms });
+  };
 
   /** Put the children of a grid that the page has made in the order of POST /rank, in place.
    *
@@ -766,8 +792,19 @@
       mountScript,
     };
     const flush = () => carousels.forEach((carousel) => carousel.queue.length && carousel.send());
-    addEventListener('pagehide', flush);
-    document.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && flush());
+    addEventListener('pagehide', () => (leave(), flush()));
+    addEventListener('pageshow', (event) => {
+      if (!event.persisted || !visit) return;
+      const { carousel } = visit; // back on this page: another view
+      visit = null;
+      look(carousel);
+    });
+    document.addEventListener('visibilitychange', () => {
+      if (!visible()) {
+        leave();
+        flush();
+      } else if (visit?.since === null) visit.since = performance.now(); // opened in a tab behind others
+    });
   }
   // As a module there is no current script: then all that have not been served yet are.
   if (script) window.recsys.mountScript(script);

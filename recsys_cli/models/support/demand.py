@@ -37,7 +37,9 @@ Shares = NDArray[np.float64]
 def different(interactions: Interactions) -> Int64:
     """Each customer's newest event of each type with each item, as positions in the arrays of the histories."""
     h = interactions.histories
-    key = (h.row_of_event.astype(np.int64) * interactions.n_items + h.item) * max(len(h.kinds), 1) + h.kind
+    named = np.array([h.kinds.index(name) for name in h.kinds], dtype=np.int64)  # views of all durations are one type
+    kind = named[h.kind] if len(named) else h.kind
+    key = (h.row_of_event.astype(np.int64) * interactions.n_items + h.item) * max(len(h.kinds), 1) + kind
     order = np.argsort(key, kind="stable")  # histories are oldest first, so the last of a group is the newest
     newest = np.ones(len(order), dtype=np.bool_)
     np.not_equal(key[order[1:]], key[order[:-1]], out=newest[:-1])
