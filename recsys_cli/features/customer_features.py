@@ -37,7 +37,7 @@ def items_bought(people: People) -> Column:
 
 @declare("customer", "order_size", "number", "ever", "Mean lines of an order day, log(1 + n).")
 def order_size(people: People) -> Column:
-    return np.asarray(np.log1p(people.sums() / np.maximum(people.orders, 1)))
+    return np.asarray(np.log1p(people.lines / np.maximum(people.orders, 1)))
 
 
 @declare("customer", "days_since_order", "days", "ever", "Days since the last purchase, log(1 + days).")
@@ -82,8 +82,8 @@ def price_spread(people: People) -> Column:
 
 @declare("customer", "pieces", "number", "ever", "Mean pieces of a purchase, log.")
 def pieces(people: People) -> Column:
-    lines = people.sums()
-    return np.log(people.sums(people.qty) / np.where(lines > 0, lines, np.nan))
+    total = np.bincount(people.row, weights=people.qty, minlength=people.rows)
+    return np.log(total / np.where(people.lines > 0, people.lines, np.nan))
 
 
 @declare("customer", "touches_7d", "count", "7 days", "Views, clicks and carts of the last 7 days, log(1 + n).")

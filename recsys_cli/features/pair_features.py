@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..schema import Float32, Int32, Int64
 from .feature import declare
-from .people import Family, People, find
+from .people import Family, People, Profile, find
 
 Column = NDArray[Any]
 
@@ -32,6 +32,7 @@ class Pairs:
         self.row = row
         self.item = item
         self.key = row * people.n_items + item
+        self._columns: dict[str, NDArray[np.float64]] = {}
 
     def items(self, name: str) -> Float32:
         """An item feature, for each pair."""
@@ -48,11 +49,12 @@ class Pairs:
 
     def owned(self, name: str) -> NDArray[np.float64]:
         """A column of `Owned`, NaN for what was never bought."""
-        at, there = self._owned
-        column = getattr(self.people.owned, name)
-        out = np.full(len(at), np.nan)
-        out[there] = column[at[there]]
-        return out
+        if name not in self._columns:
+            at, there = self._owned
+            column = getattr(self.people.owned, name)
+            self._columns[name] = np.full(len(at), np.nan)
+            self._columns[name][there] = column[at[there]]
+        return self._columns[name]
 
     @cached_property
     def days_since_own(self) -> NDArray[np.float64]:
@@ -98,16 +100,23 @@ class Pairs:
         """See `of_family`."""
         return self.of_family(self.people.brands, self.table.brand)
 
-    def like(self, profile: Float32) -> Column:
-        """Cosine of the item's title and a profile of titles; see `People.words`."""
+    @cached_property
+    def _words(self) -> tuple[Int64, Float32]:
+        """Of each pair, where the words of the title are in a profile, and their weights."""
         titles = self.table.titles
-        place = self.row[:, None] * titles.size + titles.word[self.item]
-        return np.asarray((profile[place] * titles.weight[self.item]).sum(axis=1))
+        place = titles.word.take(self.item, axis=0) + self.row[:, None] * titles.size
+        return place, titles.weight.take(self.item, axis=0)
+
+    def like(self, profile: Profile) -> Column:
+        """Cosine of the item's title and what a customer bought."""
+        place, weight = self._words
+        total = np.einsum("ij->i", profile.words.take(place) * weight)
+        return np.asarray(total / profile.length[self.row])
 
 
 @declare("pair", "own_days", "count", "ever", "Days on which the customer bought it, log(1 + n); 0 for never.")
 def own_days(pairs: Pairs) -> Column:
-    return np.log1p(np.nan_to_num(pairs.owned("days")))
+    return np.log1p(np.where(pairs.own, pairs.owned("days"), 0))
 
 
 @declare("pair", "own_since_last", "days", "ever", "Days since the customer last bought it, log; NaN for never.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema import CART, CLICK, DAY, PURCHASE, VIEW, Float32, Histories, Int32, Int64
+from .feature import FEATURES
 from .item_table import ItemTable
 
 _RECENT_MOMENTS = 3  # the last order days that count as "lately"
@@ -29,6 +31,8 @@ class Owned(NamedTuple):
         Pieces.
     nth
         Order days of the customer from the first purchase of it on, that one included.
+    ago
+        Order days of the customer after the last purchase of it.
     """
 
     key: Int64
@@ -37,6 +41,7 @@ class Owned(NamedTuple):
     last: Int64
     qty: NDArray[np.float64]
     nth: Int64
+    ago: Int64
 
 
 class Family(NamedTuple):
@@ -45,6 +50,21 @@ class Family(NamedTuple):
     key: Int64
     share: NDArray[np.float64]
     last: Int64
+
+
+class Profile(NamedTuple):
+    """Weights of the title words of what histories bought.
+
+    Parameters
+    ----------
+    words
+        float64, flat: of word w and history r at r * size + w.
+    length
+        float64, shape (rows,): that of each history's weights, 1 where there are none.
+    """
+
+    words: NDArray[np.float64]
+    length: NDArray[np.float64]
 
 
 class People:
@@ -118,9 +138,18 @@ class People:
         """Order days of each history; shape (rows,)."""
         return np.bincount(self.row[self.new_day], minlength=self.rows).astype(np.float64)
 
-    def sums(self, weights: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
-        """Sum over each history's purchases; their number without weights."""
-        return np.asarray(np.bincount(self.row, weights=weights, minlength=self.rows), dtype=np.float64)
+    def values(self, names: Sequence[str]) -> Float32:
+        """Features of customers: float32, shape (rows, len(names)), NaN where not known."""
+        out = np.empty((self.rows, len(names)), dtype=np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for place, name in enumerate(names):
+                out[:, place] = FEATURES[name].compute(self)
+        return out
+
+    @cached_property
+    def lines(self) -> NDArray[np.float64]:
+        """Purchases of each history; shape (rows,)."""
+        return np.bincount(self.row, minlength=self.rows).astype(np.float64)
 
     def ages(self, ts: NDArray[np.integer]) -> NDArray[np.float64]:
         """Days from `ts` to the moment, not below 0."""
@@ -131,7 +160,7 @@ class People:
         """Days since the first and the last purchase of each history; NaN where there is none."""
         first, last = np.full(self.rows, np.nan), np.full(self.rows, np.nan)
         if len(self.row):
-            begin = np.flatnonzero(np.diff(self.row, prepend=-1))
+            begin = _begins(self.row)
             end = _ends(begin, len(self.row)) - 1
             who = self.row[begin]
             first[who], last[who] = self.ages(self.ts[begin]), self.ages(self.ts[end])
@@ -143,18 +172,19 @@ class People:
         key = self.row * self.n_items + self.item
         order = np.argsort(key, kind="stable")  # a history is oldest first already
         key, ts, qty, number = key[order], self.ts[order], self.qty[order], self.day_number[order]
-        begin = np.flatnonzero(np.diff(key, prepend=-1))
+        begin = _begins(key)
         if not len(begin):
             none = np.zeros(0, np.int64)
-            return Owned(none, none, none, none, np.zeros(0), none)
+            return Owned(none, none, none, none, np.zeros(0), none, none)
         end = _ends(begin, len(key)) - 1
         fresh = np.ones(len(key), np.int64)
         fresh[1:] = (key[1:] != key[:-1]) | (number[1:] != number[:-1])
         days = np.add.reduceat(fresh, begin)
         place = np.repeat(np.arange(len(begin)), end - begin + 1)
         pieces = np.bincount(place, weights=qty, minlength=len(begin)).astype(np.float64)
-        nth = self.orders[key[begin] // self.n_items].astype(np.int64) - number[begin]
-        return Owned(key[begin], days, ts[begin], ts[end], pieces, nth)
+        orders = self.orders[key[begin] // self.n_items].astype(np.int64)
+        nth, ago = orders - number[begin], orders - 1 - number[end]
+        return Owned(key[begin], days, ts[begin], ts[end], pieces, nth, ago)
 
     @cached_property
     def touched(self) -> tuple[Int64, Int64, NDArray[np.float64]]:
@@ -164,7 +194,7 @@ class People:
         key = h.row_of_event[some].astype(np.int64) * self.n_items + h.item[some]
         order = np.argsort(key, kind="stable")
         key, ts = key[order], h.ts[some][order]
-        begin = np.flatnonzero(np.diff(key, prepend=-1))
+        begin = _begins(key)
         end = _ends(begin, len(key))
         return key[begin], ts[end - 1], (end - begin).astype(np.float64)
 
@@ -190,9 +220,9 @@ class People:
         key = self.row[known] * width + code[known]
         order = np.argsort(key, kind="stable")
         key, ts = key[order], self.ts[known][order]
-        begin = np.flatnonzero(np.diff(key, prepend=-1))
+        begin = _begins(key)
         end = _ends(begin, len(key))
-        total = np.maximum(self.sums(), 1)
+        total = np.maximum(self.lines, 1)
         share = (end - begin) / total[key[begin] // max(width, 1)]
         return Family(key[begin], share, ts[end - 1])
 
@@ -213,30 +243,39 @@ class People:
         return self._own_families[attribute]
 
     @cached_property
-    def words(self) -> Float32:
-        """Title words of all different items bought, rows of length 1, flat: word w of history r at r * size + w."""
+    def words(self) -> Profile:
+        """Title words of all different items bought."""
         return self._profile(self.owned.key)
 
     @cached_property
-    def words_lately(self) -> Float32:
+    def words_lately(self) -> Profile:
         """As `words`, of the last order days."""
-        late = self.day_number >= self.orders[self.row] - _RECENT_MOMENTS
-        return self._profile(np.unique(self.row[late] * self.n_items + self.item[late]))
+        return self._profile(self.owned.key[self.owned.ago < _RECENT_MOMENTS])
 
-    def _profile(self, key: Int64) -> Float32:
+    def _profile(self, key: Int64) -> Profile:
         size, titles = self.table.titles.size, self.table.titles
         row, item = key // self.n_items, key % self.n_items
-        place = (row[:, None] * size + titles.word[item]).ravel()
-        total = np.bincount(place, weights=titles.weight[item].ravel(), minlength=self.rows * size)
-        # Squares are summed one history at a time, for the sums of many to be those of one.
-        length = np.sqrt(np.bincount(np.repeat(np.arange(self.rows), size), weights=total * total))
-        length = np.where(length > 0, length, 1) if len(length) else length
-        return np.asarray(total / np.repeat(length, size), dtype=np.float32)
+        place = (titles.word[item] + (row * size)[:, None]).ravel()
+        weight = titles.weight[item].ravel()
+        total = np.bincount(place, weights=weight, minlength=self.rows * size).astype(np.float64, copy=False)
+        # Along a row, for the sums of many to be those of one.
+        by_row = total.reshape(self.rows, size)
+        length = np.sqrt(np.vecdot(by_row, by_row))
+        return Profile(total, np.where(length > 0, length, 1))
+
+
+def _begins(sorted_keys: NDArray[np.integer]) -> Int64:
+    """Where equal keys begin."""
+    new = np.ones(len(sorted_keys), np.bool_)
+    np.not_equal(sorted_keys[1:], sorted_keys[:-1], out=new[1:])
+    return np.flatnonzero(new)
 
 
 def _ends(begin: Int64, total: int) -> Int64:
     """Where the stretches that begin at `begin` end, in an array of `total`."""
-    return np.append(begin[1:], total).astype(np.int64) if len(begin) else begin
+    end = np.empty_like(begin)
+    end[:-1], end[-1:] = begin[1:], total
+    return end
 
 
 def find(keys: Int64, wanted: Int64) -> tuple[Int64, NDArray[np.bool_]]:

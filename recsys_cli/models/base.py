@@ -375,7 +375,7 @@ def top_k(dense: Float32, k: int) -> tuple[Int32, Float32]:
     step = max(1, PARTITION_CELLS // n)
     for start in range(0, rows, step):
         block = slice(start, start + step)
-        part = _largest(dense[block], short)
+        part = largest(dense[block], short)
         values = np.take_along_axis(dense[block], part, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         best = np.take_along_axis(values, order, axis=1)
@@ -384,7 +384,7 @@ def top_k(dense: Float32, k: int) -> tuple[Int32, Float32]:
     return items, scores
 
 
-def _largest(dense: Float32, k: int) -> NDArray[np.intp]:
+def largest(dense: Float32, k: int) -> NDArray[np.intp]:
     """Columns of the k largest of every row, ascending; of equal ones at the border the first, as a sort has it."""
     rows, n = dense.shape
     if k == n:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.base import Model, top_k
+from ..models.base import Model, largest
 from ..models.blend import Blend
 from ..models.support.blend_weights import standardised
 from ..schema import Float32, Histories, Int32, Int64
@@ -96,9 +96,10 @@ def candidates(
 
 
 def _mark(chosen: NDArray[np.bool_], scores: Float32, n: int) -> None:
-    items, _ = top_k(scores, min(n, scores.shape[1]))
-    row, place = np.nonzero(items >= 0)
-    chosen[row, items[row, place]] = True
+    best = largest(scores, min(n, scores.shape[1])).ravel()
+    row = np.repeat(np.arange(len(scores)), min(n, scores.shape[1]))
+    finite = np.isfinite(scores[row, best])
+    chosen[row[finite], best[finite]] = True
 
 
 def ranks(total: Float32, owned: NDArray[np.bool_], row: Int64, item: Int32) -> Float32:

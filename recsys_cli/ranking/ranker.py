@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptArtifact
-from ..features import FEATURES
+from ..features import FEATURES, ItemTable
 from ..features.own_attributes import described, is_own
 from ..schema import Float32
+from .forest import Begun, Forest, Masks
 from .opinions import FIRST
 from .past import Block
 from .trees import Trees
 
 _DOCUMENT = "ranker.json"
+Part = tuple[tuple[int, ...], tuple[str, ...]]  # numbers and names of some features
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,52 @@ class Head:
     trees: Trees
     spread: float
     weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the trees are asked of candidates: see `Forest.predict`."""
+
+    values: Float32
+    columns: tuple[int, ...]
+    begun: tuple[Begun, ...]
+
+
+@dataclass(frozen=True)
+class Items:
+    """What the trees make of a version's items.
+
+    Parameters
+    ----------
+    table
+        The items.
+    told
+        The features that are of items alone.
+    rest
+        Those that are neither of items nor of customers alone.
+    masks
+        See `Forest.masks`; a row for each item.
+    """
+
+    table: ItemTable
+    told: Part
+    rest: Part
+    masks: Masks
+
+    @classmethod
+    def of(cls, ranker: Ranker, table: ItemTable) -> Items:
+        """So that no list asks the trees for them again."""
+        told = _part(ranker.names, table.column.__contains__)
+        rest = _part(ranker.names, lambda name: name not in table.column and name not in ranker.people[1])
+        items = cls(table, told, rest, np.empty((len(table), ranker.forest.size), np.uint32))
+        items.take(ranker, slice(None))
+        return items
+
+    def take(self, ranker: Ranker, codes: slice) -> None:
+        """The values that the table has of these items now."""
+        columns, names = self.told
+        held = [self.table.column[name] for name in names]
+        self.masks[codes] = ranker.forest.masks(self.table.values[codes][:, held], columns)
 
 
 @dataclass(frozen=True)
@@ -62,18 +111,33 @@ class Ranker:
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def forest(self) -> Forest:
+        """The trees of all heads, as they are asked."""
+        return Forest([(head.trees.text, head.weight / head.spread) for head in self.heads.values()])
+
     def on(self, kind: str) -> bool:
         """Whether the gate lets it order lists of this kind."""
         return bool(self.verdicts.get(kind, {}).get("on"))
 
     def scores(self, values: Float32) -> NDArray[np.float64]:
         """Scores of candidates, higher is better, of features of shape (candidates, len(names))."""
-        total = np.zeros(len(values))
-        for head in self.heads.values():
-            total += head.weight * head.trees.predict(values) / head.spread
-        return total
+        return self.forest.predict(values)
 
-    def order(self, block: Block, values: Float32 | None = None) -> tuple[NDArray[np.intp], Float32]:
+    def asked(self, block: Block, items: Items | None = None) -> Asked:
+        """What the trees are asked of candidates; the same, bit for bit, with and without `items`."""
+        if items is None or not items.table.fresh(block.people.now):
+            return Asked(block.values(self.names), tuple(range(len(self.names))), ())
+        of_people = self.forest.masks(block.people.values(self.people[1]), self.people[0])
+        columns, names = items.rest
+        return Asked(block.values(names), columns, ((items.masks, block.item), (of_people, block.row)))
+
+    @cached_property
+    def people(self) -> Part:
+        """The features of customers."""
+        return _part(self.names, lambda name: name in FEATURES and FEATURES[name].group == "customer")
+
+    def order(self, block: Block, asked: Asked | None = None) -> tuple[NDArray[np.intp], Float32]:
         """The candidates of each customer, best first.
 
         Returns
@@ -82,7 +146,8 @@ class Ranker:
         of the same candidates, largest first. So lists keep the scale that rules, other sources and explanations
         reckon with, and only the order is new.
         """
-        score = self.scores(block.values(self.names) if values is None else values)
+        asked = asked or self.asked(block)
+        score = self.forest.predict(asked.values, asked.columns, asked.begun)
         best = np.lexsort((block.item, -score, block.row))
         worth = np.lexsort((-block.first, block.row))
         return best, block.first[worth]
@@ -130,9 +195,17 @@ class Ranker:
             unknown = [name for name in names if ":" not in name and name not in FEATURES]
             if unknown or any(head.trees.width != len(names) or head.spread <= 0 for head in heads.values()):
                 raise ValueError("the trees do not fit the features")
-            return cls(names, heads, dict(document["verdicts"]), dict(document["notes"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            ranker = cls(names, heads, dict(document["verdicts"]), dict(document["notes"]))
+            if ranker.forest.size:  # made now, for a fault in the trees to be found before anybody is answered
+                return ranker
+            raise ValueError("there are no trees")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
             raise CorruptArtifact(f"The ranker {path} cannot be read.", "Run recsys train --ranker.") from e
+
+
+def _part(names: Sequence[str], wanted: Callable[[str], bool]) -> Part:
+    columns = tuple(at for at, name in enumerate(names) if wanted(name))
+    return columns, tuple(names[at] for at in columns)
 
 
 def _text(path: Path, name: str) -> str:

@@ -21,7 +21,7 @@ from ..models.base import Model
 from ..ranking.opinions import Opinions, names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, best_of, block_of, of_pairs, owned_by
-from ..ranking.ranker import Ranker, words_of
+from ..ranking.ranker import Items, Ranker, words_of
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
 from .request import Answer, Request
@@ -48,6 +48,8 @@ class SecondStage:
         Why it is off, or what the gate found, in a sentence.
     budget
         Milliseconds that ordering one list may take, beyond what the first stage takes for its scores.
+    items
+        What the trees make of the items; None asks them for every list.
     ordered, late
         Lists that it has ordered, and those that were served in the first stage's order because time was up.
     seconds
@@ -60,6 +62,7 @@ class SecondStage:
     ranker: Ranker | None = None
     reason: str = "The served version has no ranker."
     budget: float = 10.0
+    items: Items | None = None
     ordered: int = 0
     late: int = 0
     seconds: float = 0.0
@@ -90,13 +93,15 @@ class SecondStage:
         missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in names_of(model)]
         if missing:
             return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
-        return cls(table, ranker, reason, budget)
+        return cls(table, ranker, reason, budget, Items.of(ranker, table))
 
     def change(self, catalogue: Catalogue, item_id: str) -> None:
         """Take a change of an item that the catalogue has heard of."""
         code = catalogue.code_of.get(item_id)
         if self.table is not None and code is not None:
             self.table.change(code, float(catalogue.price[code]), bool(catalogue.available[code]))
+            if self.items is not None and self.ranker is not None:
+                self.items.take(self.ranker, slice(code, code + 1))
 
     def kind(self, repeat: bool) -> str:
         """What lists with or without repeats are: without purchases nothing is ever left out as bought."""
@@ -138,12 +143,12 @@ class SecondStage:
         found = Opinions.of(model, histories, moment)
         self.watch.lap("candidates")  # without a ranker the first stage would have scored as well
         block = best_of(found, PeopleView(histories, self.table, now), owned, mask)
-        values = block.values(self.ranker.names)
+        asked = self.ranker.asked(block, self.items)
         spent = self.watch.lap("features")
         if spent * 1000 > self.budget:
             self.late += 1
             return None
-        best, scores = self.ranker.order(block, values)
+        best, scores = self.ranker.order(block, asked)
         codes = block.item[best]
         person.ranked = ((allowed.number, kind, now // 3600), codes, scores)
         self.ordered += 1
@@ -169,7 +174,7 @@ class SecondStage:
         if not self.ranker.on(REPEAT if block.own.any() else NEW):
             return None
         known = block.first != 0
-        best, worth = self.ranker.order(block)
+        best, worth = self.ranker.order(block, self.ranker.asked(block, self.items))
         best = best[known[best]]
         out = np.zeros(len(codes), np.float32)
         out[best] = worth[worth != 0]
@@ -251,7 +256,7 @@ class SecondStage:
             block = block_of(model, view, owned_by(view.histories, self.table), allowed)
             if self.kind(repeat) == NEW:
                 block = block.fresh()
-            best, worth = self.ranker.order(block)
+            best, worth = self.ranker.order(block, self.ranker.asked(block, self.items))
             row, item = block.row, block.item[best]
             open_to = ~contained(exclude[some], row, item)
             row, item, worth = row[open_to], item[open_to], worth[open_to]

@@ -224,3 +224,24 @@ def test_an_update_keeps_it(shop: Any, ranked: Version, tmp_path: Path) -> None:
     engine = engine_of(shop, version)
     assert engine.second.ranker is not None
     assert engine.features.compute_interaction("g1", "g9")["own_days"] > 0  # type: ignore[operator]
+
+
+def test_what_is_known_of_items_beforehand_changes_nothing(shop: Any, ranked: Version) -> None:
+    """Neither in the order nor when a price changes."""
+    from dataclasses import replace as changed
+
+    engine = engine_of(shop, ranked)
+    plain = engine_of(shop, ranked)
+    assert engine.second.items is not None
+    plain.second.items = None
+    asked = Request(user_id="g1", k=6)
+    assert engine.recommend(asked) == changed(plain.recommend(asked), stages=engine.recommend(asked).stages)
+    first = engine.catalogue.ids[engine.recommend(asked).codes[0]]
+    before = engine.second.items.masks.copy()
+    for each in (engine, plain):
+        each.catalogue.change(first, {"price": 1e6})
+        each.second.change(each.catalogue, first)
+    lists = [each.recommend(Request(user_id="g3", k=6)).codes for each in (engine, plain)]
+    assert lists[0] == lists[1]
+    assert engine.catalogue.code_of[first] not in lists[0]
+    assert (before != engine.second.items.masks).any(axis=1).sum() == 1
