@@ -179,3 +179,9 @@ class MemoryExceeded(RecsysError):
     """A training took more memory than it may, and was ended."""
 
     code, exit_code = "memory", 12
+
+
+class Unreachable(RecsysError):
+    """A service of the shop's own that does not answer, or not as it should."""
+
+    code, exit_code, http_status = "unreachable", 13, 503

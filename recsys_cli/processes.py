@@ -7,7 +7,11 @@ import os
 import pwd
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 ASKED_BY = "RECSYS_ASKED_BY"  # by which a server that runs a command tells its audit entry who asked
 _PR_SET_PDEATHSIG = 1
@@ -89,3 +93,22 @@ def die_with_parent(by: signal.Signals, parent: int = 0) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
         if parent and os.getppid() != parent:
             os.kill(os.getpid(), by)
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal has its usual effect."""
+    stop = threading.Event()
+    before: dict[signal.Signals, object] = {}
+
+    def halt(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, halt)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]

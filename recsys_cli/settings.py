@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import typing
 from dataclasses import dataclass, field
@@ -14,24 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .connections import QueueSettings
 from .typed_values import Bounds
-
-
-def _s(
-    default: Any,
-    help: str,
-    *,
-    low: float = 0,
-    high: float = math.inf,
-    choices: tuple[str, ...] = (),
-    pattern: str = "",
-) -> Any:
-    """A field with its help text and what its value may be: bounds of a number, words or a pattern of a text."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "pattern": pattern}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
+from .typed_values import setting as _s
 
 _SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"
 
@@ -394,6 +378,7 @@ class Settings:
     privacy: PrivacySettings = PrivacySettings()
     retention: RetentionSettings = RetentionSettings()
     report: ReportSettings = ReportSettings()
+    queue: QueueSettings = field(default_factory=QueueSettings)
     placements: dict[str, Any] = _s(
         {},
         "Tables [placements.NAME]: kind, fallback, filter, rules, ranker, version, k, title; see Placements.",

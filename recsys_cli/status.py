@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .artifacts import Artifacts, Spool, Version, worker_state
+from .artifacts import Artifacts, Spool, Version, consumer_state, worker_state
+from .artifacts.consumer_state import Consumption
 from .artifacts.worker_state import Health
 from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
@@ -40,6 +41,8 @@ class Status:
         The update worker's last pass; None when it has never run.
     kept_back
         Newest model that the gate refused, and why; empty when the newest training is served.
+    consumer
+        What was taken from the shop's queue; None when it never was.
     retention
         From when on events that are too old are erased; empty when none are.
     erasures
@@ -58,6 +61,7 @@ class Status:
     erasures: str = ""
     busy: str = ""
     retention: str = ""
+    consumer: Consumption | None = None
 
     def as_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"store": asdict(self.store) if self.store else None}
@@ -90,6 +94,10 @@ class Status:
                 "lag_seconds": round(w.lag_seconds, 1),
                 "last_training": _told(training) if training else None,
             } | ({"links_not_followed": ", ".join(w.links)} if w.links else {})
+        if self.consumer is not None:
+            c = self.consumer
+            how = "stopped" if c.stopped else "connected" if c.connected else "not connected"
+            shown["consumer"] = {"state": how, "last_word_at": int(c.at), "message": c.error or None, **c.counts()}
         return shown | {"damaged": self.damaged or None, "spool": {"waiting_bytes": self.spool_bytes}}
 
 
@@ -119,9 +127,10 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     backlog = Spool(artifacts.spool_dir).backlog(position)
     worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
+    consumed = consumer_state.file(artifacts.root).read_or_empty()
     return Status(
         held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy,
-        held_back(store.path) or announced(store.path),
+        held_back(store.path) or announced(store.path), consumed if consumed.at else None,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,22 @@ class Bounds:
         if self.pattern and not re.fullmatch(self.pattern, value):
             return f"written like {self.example}" if self.example else f"of the form {self.pattern}"
         return ""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float = 0,
+    high: float = math.inf,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+) -> Any:
+    """A field with its help text and what its value may be: bounds of a number, words or a pattern of a text."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "pattern": pattern}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def typed(kind: Any, value: Any, bounds: Bounds = Bounds()) -> Any:

@@ -41,6 +41,7 @@ _TIMED = (
     "faults",
     "api/test_browser.py",
     "artifacts/test_spool.py",
+    "broker",
     "gdpr/test_killed.py",
     "gdpr/test_servers.py",
     "gdpr/test_within_a_second.py",

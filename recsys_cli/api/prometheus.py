@@ -7,7 +7,7 @@ this module is imported) and whichever is asked adds them up.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +67,12 @@ WORKER_FAILURES = Gauge(
 )
 WORKER_LAG = Gauge(
     "recsys_worker_lag_seconds", "How long the oldest event had waited at its last pass.", multiprocess_mode=_SHARED
+)
+CONSUMER = Gauge(
+    "recsys_consumer_last_word_timestamp_seconds", "When recsys consume last said how it is.", multiprocess_mode=_SHARED
+)
+CONSUMED = Gauge(
+    "recsys_consumer_messages", "What became of what recsys consume was given.", ["fate"], multiprocess_mode=_SHARED
 )
 # Sums of the report's days, from the worker: what was seen and bought is known in the database alone.
 _PLACE: Final = ["placement", "arm"]
@@ -160,6 +166,13 @@ def observe_report(report: dict[str, Any]) -> None:
         for (placement, arm), values in shown:
             gauge.labels(placement, arm).set(values[place])
     STOPPED.set(sum(one["state"] == "stopped" for one in report.get("experiments", ())))
+
+
+def observe_consumer(at: float, counts: Mapping[str, int]) -> None:
+    """Take over the word of `recsys consume`."""
+    CONSUMER.set(at)
+    for fate, count in counts.items():
+        CONSUMED.labels(fate).set(count)
 
 
 def render() -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import Artifacts, SpoolWriter, running, worker_state
+from ..artifacts import Artifacts, SpoolWriter, consumer_state, running, worker_state
 from ..artifacts.keys import KeyRing
 from ..artifacts.served_log import ServedLog
 from ..errors import RecsysError
@@ -222,6 +222,9 @@ class Service:
         prometheus.WORKER_PASS.set(worker.ended_at)
         prometheus.WORKER_FAILURES.set(worker.failures)
         prometheus.WORKER_LAG.set(worker.lag_seconds)
+        consumed = consumer_state.file(self.live.artifacts.root).read_or_empty()
+        if consumed.at:
+            prometheus.observe_consumer(consumed.at, consumed.counts())
         statm = Path("/proc/self/statm")
         if statm.exists():
             prometheus.MEMORY.set(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))

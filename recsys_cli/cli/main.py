@@ -22,6 +22,7 @@ from . import (
     audience,
     audit,
     backup,
+    consume,
     demo,
     doctor,
     evaluate,
@@ -103,6 +104,7 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)
 app.add_typer(models.app, name="models")
+app.command("consume")(consume.consume)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(gdpr.gdpr)

@@ -44,10 +44,22 @@ _LABELS = {
     "unseen_events": "events it has not seen",
     "waiting_bytes": "bytes waiting for the worker",
     "last_pass_at": "last pass",
+    "last_word_at": "last word",
+    "taken": "events",
+    "known": "delivered again",
+    "refused": "refused, as people chose",
+    "without_item": "searches without an item",
+    "dead": "dead letters",
     "failures_in_a_row": "failures in a row",
     "lag_seconds": "oldest waiting event (seconds)",
 }
-_SECTIONS = {"store": "Database", "version": "Served", "worker": "Update worker", "spool": "Received over HTTP"}
+_SECTIONS = {
+    "store": "Database",
+    "version": "Served",
+    "worker": "Update worker",
+    "consumer": "Taken from the queue",
+    "spool": "Received",
+}
 
 
 def _render(out: Console, found: dict[str, object]) -> None:

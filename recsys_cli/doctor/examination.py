@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..artifacts import Artifacts, Spool, Version, choices, orders, worker_state
+from ..artifacts import Artifacts, Spool, Version, choices, consumer_state, orders, worker_state
 from ..artifacts.shop_id import refuse_missing_half, refuse_other_shop
 from ..errors import NoModel, RecsysError, StoreBusy, StoreMissing
 from ..settings import Settings
@@ -45,6 +45,7 @@ class Patient:
     worker: worker_state.Health
     before_collapse: Version | None
     targets: Mapping[settings_checks.Target, TargetFigures]
+    consumer: consumer_state.Consumption = consumer_state.Consumption()
 
 
 def examine(settings: Settings) -> Patient:
@@ -80,7 +81,10 @@ def examine(settings: Settings) -> Patient:
     trouble += _state_trouble(settings)
     collapsed = artifacts.before_collapse(version) if version else None
     waiting_bytes = Spool(artifacts.spool_dir).backlog(position)
-    return Patient(settings, now, counted, version, tuple(trouble), busy, waiting_bytes, worker, collapsed, targets)
+    consumer = consumer_state.file(settings.artifacts).read_or_empty()
+    return Patient(
+        settings, now, counted, version, tuple(trouble), busy, waiting_bytes, worker, collapsed, targets, consumer
+    )
 
 
 def _state_trouble(settings: Settings) -> list[RecsysError]:

@@ -11,14 +11,17 @@ from ..evaluation.bench import fitted
 from ..gdpr.records import journal, retention_run
 from ..identity import secret_path
 from ..schema import DAY
-from . import settings_checks
+from . import connection_checks, settings_checks
 from .examination import Patient
 from .findings import BROKEN, HINT, WARNING, Finding
 
 
 def check(p: Patient) -> list[Finding]:
     """All of them."""
-    looks = (_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _collapse, _worker)
+    looks = (
+        *(_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _collapse, _worker),
+        connection_checks.queue,
+    )
     return [finding for look in looks for finding in look(p)]
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +13,7 @@ import pyarrow as pa
 from ..artifacts import Artifacts, Spool, worker_state
 from ..errors import RecsysError
 from ..ingest.watch import Folder
+from ..processes import stoppable
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
@@ -147,7 +144,7 @@ def loop(
         finally:
             _give_memory_back()
 
-    with _stoppable() as stop:
+    with stoppable() as stop:
         supervisor.run(step, stop)
 
 
@@ -166,25 +163,6 @@ def _written(artifacts: Artifacts, after: worker_state.Health) -> bool:
     except (RecsysError, OSError):
         return False
     return True
-
-
-@contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal has its usual effect."""
-    stop = threading.Event()
-    before: dict[signal.Signals, object] = {}
-
-    def halt(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, halt)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
 
 
 def _lag(store: Store, artifacts: Artifacts, before: worker_state.Health, now: float) -> float:

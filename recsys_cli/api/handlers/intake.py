@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
-from ...artifacts.choices import ERASED, EVERYTHING, SESSION
-from ...errors import InputError, NotFound, UsageError
+from ...errors import InputError, NotFound
 from ...schema import ATTRIBUTES
-from ...serving.live_events import customer_key, guest_key
 from .. import prometheus
 from ..call import Call, Reply
+from ..event_admission import may_keep, refuse_ancient
 from ..payloads import check_id
 from ..service import Service
 
@@ -24,61 +20,18 @@ async def take_events(service: Service, call: Call) -> Reply:
     their use are left out, and counted in `refused`."""
     now = time.time()
     events = [event.line(int(now)) for event in call.body]
-    _refuse_ancient(events, service.earliest)
+    refuse_ancient(events, service.earliest)
     for user_id in {event["user_id"] for event in events if "user_id" in event}:
         call.caller.names(user_id, call.query["user_token"])
     service.limits.check(call.caller, events)
-    kept = [
-        event | {"received_at": round(now, 3)} for event in events if _may_keep(service, event, call.query["consent"])
-    ]
+    choices, secret, consent = service.live.choices, service.live.secret, call.query["consent"]
+    kept = [event | {"received_at": round(now, 3)} for event in events if may_keep(choices, secret, event, consent)]
     if kept:
         await service.write(kept)
     for event in kept:
         prometheus.EVENTS.labels(event["event_type"]).inc()
     refused = len(events) - len(kept)
     return Reply.of({"accepted": len(kept), "refused": refused, "request_id": call.request_id}, 202)
-
-
-def _refuse_ancient(events: Sequence[dict[str, Any]], earliest: str) -> None:
-    """Refuse events from before the shop's earliest day, as ingest does: a time that is missing often reads as 1970.
-
-    Raises
-    ------
-    UsageError
-    """
-    first = int(datetime.fromisoformat(earliest).replace(tzinfo=UTC).timestamp())
-    for number, event in enumerate(events):
-        if event["ts"] < first:
-            raise UsageError(
-                f"The ts of event {number}, {event['ts']}, is before {earliest}.",
-                "Send epoch seconds, or leave ts out for now; ingest.earliest is the first day taken.",
-            )
-
-
-def _may_keep(service: Service, event: dict[str, Any], consent: str) -> bool:
-    """Whether the event may be kept as people chose; takes the customer's id off where only the session may be, and the
-    session off whose guest is being erased."""
-    user_id = event.get("user_id")
-    if consent == "none":
-        return False
-    session_only = consent == SESSION
-    choices = service.live.choices
-    if user_id is not None and len(choices):
-        choice = choices.of(customer_key(service.live.secret, user_id))
-        if choice.mode == SESSION:
-            session_only = True
-        elif not choice.profile:
-            return choice.keep_events
-    if session_only:
-        event.pop("user_id", None)
-    if "session_id" not in event:
-        return "user_id" in event
-    guest = choices.of(guest_key(service.live.secret, event["session_id"])) if len(choices) else EVERYTHING
-    if "user_id" not in event:
-        return guest.live or guest.keep_events
-    if guest.mode == ERASED:  # of a visit that goes on the number would come back as often as it is erased
-        del event["session_id"]
-    return True
 
 
 async def merge_session(service: Service, call: Call) -> Reply:
