@@ -86,9 +86,13 @@ def body(raw: bytes, kind: Any) -> Any:
     except msgspec.ValidationError:
         return _converted(raw, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"The body is not valid JSON: {e}.", "Fix it and send it again.") from None
+        raise _not_json(e) from None
     except RecursionError:
         raise InputError("The body is nested too deep.", _NESTED) from None
+
+
+def _not_json(error: Exception) -> InputError:
+    return InputError(f"The body is not valid JSON: {error}.", "Fix it and send it again.")
 
 
 def _converted(raw: bytes, kind: Any) -> Any:
@@ -98,6 +102,8 @@ def _converted(raw: bytes, kind: Any) -> Any:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as e:
         raise InputError(*_sentence(e, kind, given, "The body has no field", "{}")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:  # a wrong type was met before what is not JSON
+        raise _not_json(e) from None
     except RecursionError:
         raise InputError("The body is nested too deep.", _NESTED) from None
 

@@ -21,7 +21,7 @@ from recsys_cli.broker.recent_events import RecentEvents, identity_of
 from recsys_cli.connections import QUEUES, QueueSettings
 from recsys_cli.doctor import connection_checks
 from recsys_cli.doctor.examination import examine
-from recsys_cli.errors import RecsysError, UsageError
+from recsys_cli.errors import InputError, RecsysError, UsageError
 from recsys_cli.serving.live_events import customer_key
 from recsys_cli.settings import ServeSettings
 from recsys_cli.settings_sources import load
@@ -85,6 +85,12 @@ def test_no_message_is_an_accident(kind: str, body: bytes, tmp_path_factory: pyt
     folder = tmp_path_factory.getbasetemp()
     with contextlib.suppress(RecsysError):
         Door(ServeSettings(), "1995-01-01", Choices(folder, SECRET), SECRET).take(Message(kind, body, "m"))
+
+
+@pytest.mark.parametrize("body", [b'"', b"[", b"0x", b"1 2", b'{"events": 1'])
+def test_what_is_not_json_is_a_sentence_whatever_it_begins_like(door: Door, body: bytes) -> None:
+    with pytest.raises(InputError, match="not valid JSON"):
+        door.take(Message("views", body, "m"))
 
 
 def test_what_the_spool_holds_is_known(tmp_path: Path) -> None:
