@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -85,10 +86,85 @@ class QueueSettings:
         parts = self.place()
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "")
         if self.password_file is not None:
-            try:
-                password = self.password_file.read_text(encoding="utf-8").strip()
-            except OSError as e:
-                raise explain_os(e, self.password_file) from None
-            except UnicodeDecodeError:
-                raise UsageError(f"The password in {self.password_file} is not UTF-8.", "Write it again.") from None
+            password = _secret(self.password_file)
         return user, password or "guest"
+
+    def trust(self) -> ssl.SSLContext:
+        """Whose certificates count.
+
+        Raises
+        ------
+        UsageError
+        """
+        return _trusting(self.ca_file, "queue.ca_file")
+
+
+@dataclass(frozen=True)
+class DetailsSettings:
+    """The shop's own product service, for details of items that change faster than the catalogue is ingested."""
+
+    url: str = _s("", "Address of the shop's product service, as https://api.shop.example/items; empty for none.")
+    token_file: Path | None = _s(None, "File with a token that is sent to details.url as Authorization: Bearer.")
+    ca_file: Path | None = _s(None, "Certificates (PEM) to trust with https; when not set, those of the system.")
+    budget_ms: float = _s(30.0, "Milliseconds that an answer waits for details at most.", high=10_000)
+    timeout: float = _s(1.0, "Seconds after which a request to details.url has failed.", low=0.01, high=60)
+    ttl: float = _s(60.0, "Seconds for which details are fresh, and not asked for again.")
+    stale: float = _s(86_400.0, "Seconds for which old details are shown while details.url fails or is slow.")
+    remembered: int = _s(50_000, "Items whose details each server process remembers.", low=1)
+    patience: int = _s(5, "Failures in a row after which details.url is left alone for a while.", low=1)
+    rest: float = _s(30.0, "Seconds of that while; then one request tries again.", low=0.1)
+
+    def place(self) -> SplitResult:
+        """The parts of `url`.
+
+        Raises
+        ------
+        UsageError
+        """
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            usable = False
+        if not usable or parts.fragment or parts.username is not None or not self.url.isprintable():
+            hint = "Write it like https://api.shop.example/items; a token goes into details.token_file."
+            raise UsageError("details.url is not the address of a product service.", hint)
+        return parts
+
+    def token(self) -> str:
+        """What is sent with every request; empty for nothing.
+
+        Raises
+        ------
+        UsageError, StoreError
+        """
+        token = _secret(self.token_file) if self.token_file is not None else ""
+        if not token.isascii() or (token and not token.isprintable()):
+            raise UsageError(f"The token in {self.token_file} holds more than one line of ASCII.", "Write it again.")
+        return token
+
+    def trust(self) -> ssl.SSLContext:
+        """Whose certificates count.
+
+        Raises
+        ------
+        UsageError
+        """
+        return _trusting(self.ca_file, "details.ca_file")
+
+
+def _secret(path: Path) -> str:
+    """What a file holds, without the end of its line."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise explain_os(e, path) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"The secret in {path} is not UTF-8.", "Write it again.") from None
+
+
+def _trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as e:
+        raise UsageError(f"The certificates in {setting} ({ca_file}) cannot be read: {e}.", "Fix the file.") from None

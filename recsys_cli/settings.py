@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .connections import QueueSettings
+from .connections import DetailsSettings, QueueSettings
 from .typed_values import Bounds
 from .typed_values import setting as _s
 
@@ -379,6 +379,7 @@ class Settings:
     retention: RetentionSettings = RetentionSettings()
     report: ReportSettings = ReportSettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
+    details: DetailsSettings = DetailsSettings()
     placements: dict[str, Any] = _s(
         {},
         "Tables [placements.NAME]: kind, fallback, filter, rules, ranker, version, k, title; see Placements.",

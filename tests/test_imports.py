@@ -148,7 +148,7 @@ def test_the_server_loads_no_database() -> None:
 EXECUTES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 PHONES = {"requests", "httpx", "aiohttp", "urllib3", "ftplib", "smtplib", "telnetlib", "pika"}
 # Where the shop has named what may be connected to; see `connections`.
-NAMED = {"pika": ["broker/topology.py"]}
+NAMED = {"httpx": ["api/product_service.py"], "pika": ["broker/topology.py"]}
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:

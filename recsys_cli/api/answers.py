@@ -38,6 +38,10 @@ class Item(Struct, kw_only=True):
     source: Annotated[str, Meta(description="What proposed the item.")]
     fallback: Annotated[bool, Meta(description="True when nothing better was known.")]
     reason: Annotated[str, Meta(description="With explain=true: why, from what happened.")] | UnsetType = UNSET
+    details: (
+        Annotated[dict[str, Any], Meta(description="With details.url: what else the product service says of it.")]
+        | UnsetType
+    ) = UNSET
 
 
 class ListAnswer(Struct, kw_only=True):
@@ -52,6 +56,13 @@ class ListAnswer(Struct, kw_only=True):
         Annotated[
             list[dict[str, Any]],
             Meta(description="With explain=true; the first, filters, names words of the request that no item has."),
+        ]
+        | UnsetType
+    ) = UNSET
+    details: (
+        Annotated[
+            Literal["fresh", "stale", "catalogue"],
+            Meta(description="With details.url: how old the oldest details are; catalogue: the service has not said."),
         ]
         | UnsetType
     ) = UNSET
@@ -242,6 +253,7 @@ class Status(Struct):
     loops: dict[str, str]
     settings: Annotated[str, Meta(description="ok, or why rules and placements of recsys.toml are not taken up.")]
     placements: Annotated[list[str], Meta(description="Those that recsys.toml names.")]
+    details: Annotated[str, Meta(description="off, or how the shop's product service is; see details.url.")]
 
 
 class Noted(Struct):

@@ -220,6 +220,8 @@ class _Endpoint:
             reply = route.handler(service, call)
             if inspect.isawaitable(reply):
                 reply = await reply
+            if service.details is not None and route.lists and reply.status == 200:
+                reply = await service.details.put_into(reply)
         except RecsysError as e:
             failed, reply = e, Reply.error(e)
             if isinstance(e, TooSlow | TooLarge | Busy):

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import RecsysError
 from .access import NOBODY, Caller, TooMany
+from .answers import ListAnswer
 from .decoding import Query
 from .payloads import Nothing
 
@@ -130,6 +131,11 @@ class Route:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Query(self.query, self.path))
+
+    @property
+    def lists(self) -> bool:
+        """Whether it answers with items that have details."""
+        return isinstance(self.answer, type) and issubclass(self.answer, ListAnswer)
 
     @property
     def audited(self) -> bool:

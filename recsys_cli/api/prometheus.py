@@ -74,6 +74,16 @@ CONSUMER = Gauge(
 CONSUMED = Gauge(
     "recsys_consumer_messages", "What became of what recsys consume was given.", ["fate"], multiprocess_mode=_SHARED
 )
+DETAILS = Counter(
+    "recsys_details_answers", "Lists with details of the product service, by how old they are.", ["state"]
+)
+DETAILS_ASKED = Counter("recsys_details_requests", "Requests to the product service.", ["outcome"])
+DETAILS_SECONDS = Histogram("recsys_details_seconds", "Time the product service took for an answer.", buckets=_BUCKETS)
+DETAILS_CIRCUIT = Gauge(
+    "recsys_details_circuit",
+    "Whether the product service is asked: 0 yes, 1 tried once, 2 left alone.",
+    multiprocess_mode="livemax",
+)
 # Sums of the report's days, from the worker: what was seen and bought is known in the database alone.
 _PLACE: Final = ["placement", "arm"]
 SEEN = Gauge("recsys_lists_seen", "Items seen in lists, over the report's days.", _PLACE, multiprocess_mode=_SHARED)

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..artifacts.versions import METRICS_DRAFT
+from ..connections import DetailsSettings
 from ..durable_files import draft_dir, private_dir, sweep_drafts
 from ..errors import CorruptArtifact, UsageError
 from ..processes import own_command, own_environment
@@ -49,6 +50,7 @@ class ServePlan:
     placements: dict[str, Any] = field(default_factory=dict)
     config: Path | None = None
     flags: dict[str, Any] = field(default_factory=dict)
+    details: DetailsSettings = DetailsSettings()
 
     def dump(self) -> bytes:
         """For another process; holds the secret, so it goes through a pipe and never into arguments."""
@@ -64,7 +66,9 @@ class ServePlan:
         images = Path(tree["images"]) if tree["images"] else None
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         config = Path(tree["config"]) if tree["config"] else None
-        more = {name: tree[name] for name in ("swap_share", "earliest", "placements", "flags")} | {"config": config}
+        details: dict[str, Any] = {n: Path(v) if v and n.endswith("_file") else v for n, v in tree["details"].items()}
+        more = {name: tree[name] for name in ("swap_share", "earliest", "placements", "flags")}
+        more |= {"config": config, "details": DetailsSettings(**details)}
         return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, **more)
 
     @property
@@ -169,6 +173,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     sys.setswitchinterval(0.0005)
     service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
     service.earliest = plan.earliest
+    service.enrich(plan.details)
     service.follow(plan.source, plan.placements)
     service.live.start(*first.result())
     gc.enable()

@@ -13,6 +13,7 @@ from typing import Any
 from ..artifacts import Artifacts, SpoolWriter, consumer_state, running, worker_state
 from ..artifacts.keys import KeyRing
 from ..artifacts.served_log import ServedLog
+from ..connections import DetailsSettings
 from ..errors import RecsysError
 from ..serving.arms import Comparison
 from ..serving.reloader import Live, Log
@@ -23,6 +24,7 @@ from .access import Access, read_proxies
 from .audit_trail import AuditTrail
 from .event_limits import EventLimits
 from .event_sink import EventSink
+from .item_details import ItemDetails
 from .live_settings import LiveSettings, Source
 from .tokens import Tokens
 
@@ -71,8 +73,19 @@ class Service:
     _catching_up: asyncio.Task[None] | None = None
     _states_at: float = 0.0
     limits: EventLimits = field(init=False)
+    details: ItemDetails | None = None
     spool_error: str = ""
     buffered: int = 0  # bytes of bodies that have not arrived whole
+
+    def enrich(self, settings: DetailsSettings) -> None:
+        """Put details of the shop's product service into lists, if the settings name one.
+
+        Raises
+        ------
+        UsageError, MissingDependency
+        """
+        if settings.url:
+            self.details = ItemDetails(settings, self.log)
 
     def follow(self, source: Source | None, placements: Mapping[str, Any]) -> None:
         """Serve these placements, and take up what changes of them and of the rules in the settings file."""
@@ -129,6 +142,8 @@ class Service:
         await self.sink.close()
         await self.audit.close()
         await asyncio.to_thread(self.served.close)
+        if self.details is not None:
+            await self.details.close()
 
     async def write(self, lines: Sequence[dict[str, Any]]) -> None:
         """Return once the lines are on disk; that they cannot be is logged once, and shown by /health.
@@ -217,6 +232,8 @@ class Service:
                 self.limits.note_waiting(waiting, time.time() - since)
         for loop in self.live.loops:
             prometheus.LOOP_FAILURES.labels(loop.state.name).set(loop.state.failures)
+        if self.details is not None:
+            self.details.gauge()
         self._look_at_figures()
         worker = worker_state.read(self.live.artifacts.root)
         prometheus.WORKER_PASS.set(worker.ended_at)

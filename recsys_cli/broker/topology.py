@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Any
 from urllib.parse import unquote
 
 from ..connections import QueueSettings
-from ..errors import MissingDependency, Unreachable, UsageError
+from ..errors import MissingDependency, Unreachable
 
 _DEAD_SECONDS = 30 * 86_400  # that a dead letter is kept: it may name people, and no erasure reaches the broker
 _HEARTBEAT = 30
@@ -48,7 +47,7 @@ def connect(settings: QueueSettings) -> Any:
         port=place.port or (5671 if secure else 5672),
         virtual_host=unquote(place.path[1:]) or "/",
         credentials=pika.PlainCredentials(*settings.credentials()),
-        ssl_options=pika.SSLOptions(_trust(settings), place.hostname) if secure else None,
+        ssl_options=pika.SSLOptions(settings.trust(), place.hostname) if secure else None,
         heartbeat=_HEARTBEAT,
         socket_timeout=5,
         stack_timeout=10,
@@ -72,13 +71,6 @@ def told(error: BaseException) -> str:
     inner = getattr(inner, "exception", getattr(inner, "error", inner))  # pika wraps them
     text = getattr(inner, "reply_text", None) or getattr(error, "reply_text", None) or inner
     return " ".join(str(text).split())[:200].rstrip(".") or type(error).__name__
-
-
-def _trust(settings: QueueSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as e:
-        raise UsageError(f"The certificates in queue.ca_file ({settings.ca_file}) cannot be read: {e}.") from None
 
 
 def declare(connection: Any, settings: QueueSettings) -> None:

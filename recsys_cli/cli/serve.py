@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..connections import DetailsSettings
 from ..settings_sources import settings_file
 from .common import ArtifactsOption, ConfigOption, DbOption, start
 
@@ -76,9 +77,29 @@ def serve(
         run.settings.ingest.earliest,
         placements=run.settings.placements,
         config=settings_file(config, db).absolute(),
+        details=_details(run.settings.details),
         flags={name: str(value.absolute()) for name, value in flags.items() if value is not None},
     )
     run_server(plan, sock)
+
+
+def _details(settings: DetailsSettings) -> DetailsSettings:
+    """The settings of the product service as a server process can use them.
+
+    Raises
+    ------
+    UsageError, StoreError, MissingDependency
+        It could not.
+    """
+    if settings.url:
+        from ..api.product_service import library
+
+        library()
+        settings.place()
+        settings.token()
+        settings.trust()
+    files = {name: path.absolute() for name in ("token_file", "ca_file") if (path := getattr(settings, name))}
+    return replace(settings, **files)
 
 
 def owner_link(key: str, address: str, port: int) -> str:

@@ -1,12 +1,15 @@
-"""Findings about what the shop lets us connect to: its broker."""
+"""Findings about what the shop lets us connect to: its broker and its product service."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import stat
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..api.product_service import ProductService
+from ..connections import DetailsSettings
 from ..errors import MissingDependency, RecsysError
 from .examination import Patient
 from .findings import BROKEN, HINT, WARNING, Finding
@@ -44,6 +47,40 @@ def queue(p: Patient) -> list[Finding]:
         sentence = f"{count} moved to {settings.dead_letters} by the consumer, each with its reason in its headers."
         found.append(Finding("dead_letters", HINT, sentence, "Look at them in RabbitMQ; they are kept for 30 days."))
     return found
+
+
+def details(p: Patient) -> list[Finding]:
+    """The product service of details.url: settings, library, and whether it answers."""
+    settings, found = p.settings.details, []
+    if not settings.url:
+        return []
+    try:
+        place = settings.place()
+        settings.token()
+        settings.trust()
+    except RecsysError as e:
+        return [Finding("details", BROKEN, e.message, e.hint)]
+    if place.scheme == "http" and not _on_this_machine(place.hostname or ""):
+        sentence = f"details.url names {place.hostname} without TLS: prices can be changed on the way."
+        found.append(Finding("details_no_tls", WARNING, sentence, "Use https:// in details.url."))
+    if settings.token_file is not None:
+        found += _readable_by_others(settings.token_file)
+    try:
+        asyncio.run(_ask(settings))
+    except MissingDependency as e:
+        found.append(Finding("details", BROKEN, e.message, e.hint))
+    except RecsysError as e:
+        hint = "Lists show what the catalogue has until it answers."
+        found.append(Finding("details", WARNING, e.message, hint))
+    return found
+
+
+async def _ask(settings: DetailsSettings) -> None:
+    service = ProductService(settings)
+    try:
+        await service.ask(["recsys-doctor"])
+    finally:
+        await service.close()
 
 
 def _on_this_machine(host: str) -> bool:

@@ -21,6 +21,7 @@ def check(p: Patient) -> list[Finding]:
     looks = (
         *(_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _collapse, _worker),
         connection_checks.queue,
+        connection_checks.details,
     )
     return [finding for look in looks for finding in look(p)]
 

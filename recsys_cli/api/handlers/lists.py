@@ -178,12 +178,14 @@ def _public(service: Service, call: Call, route: str, ask: Any) -> Reply:
     tag = b'W/"%08x%08x"' % (zlib.crc32(state), zlib.crc32(call.query_string))
     started = time.perf_counter()
     answer: Answer = ask(engine)  # also when the tag fits: an item may not exist
-    known = call.if_none_match == tag
+    # Details change without a new version: what a browser holds may be old.
+    known = call.if_none_match == tag and service.details is None
     if not known:  # a visitor who has the list already goes on with the request it came with
         _note(service, call, route, engine, Shown(answer), started)
     reply = Reply(b"", 304) if known else render(engine, answer, call.request_id)
     reply.cache = PUBLIC
-    reply.headers.append((b"etag", tag))
+    if service.details is None:
+        reply.headers.append((b"etag", tag))
     return reply
 
 

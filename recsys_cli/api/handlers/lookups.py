@@ -123,6 +123,7 @@ def show_status(service: Service, call: Call) -> Reply:
         "loops": loops_in_words(service),
         "settings": service.settings_now.error or "ok",
         "placements": sorted(service.settings_now.placements),
+        "details": service.details.words if service.details is not None else "off",
     }
     return Reply.of(shown)
 
