@@ -24,6 +24,7 @@ from .next_item import NextItem
 from .next_ridge import NextRidge
 from .popular import Popular
 from .rp3beta import RP3beta
+from .sasrec import SASRec
 from .session_knn import SessionKNN, clicks
 from .spectral import Spectral
 from .support import blend_search
@@ -31,7 +32,20 @@ from .support.blend_weights import OWN, Problem, learn, learn_own, own_features,
 from .support.item_matrix import sparse_top_k
 
 _KINDS: dict[str, type[Model]] = {
-    cls.name: cls for cls in (Popular, ItemKNN, NextItem, NextRidge, SessionKNN, RP3beta, ALS, EASE, Spectral, Content)
+    cls.name: cls
+    for cls in (
+        Popular,
+        ItemKNN,
+        NextItem,
+        NextRidge,
+        SessionKNN,
+        RP3beta,
+        ALS,
+        EASE,
+        Spectral,
+        Content,
+        SASRec,
+    )
 }
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity

@@ -20,6 +20,7 @@ from .next_item import NextItem
 from .next_ridge import NextRidge
 from .popular import Popular
 from .rp3beta import RP3beta
+from .sasrec import SASRec
 from .session_knn import SessionKNN
 from .spectral import Spectral
 
@@ -42,6 +43,7 @@ MODELS: dict[str, type[Model]] = {
         Spectral,
         Item2Vec,
         Content,
+        SASRec,
         LightFMModel,
         Blend,
     )

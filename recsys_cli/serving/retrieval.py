@@ -141,7 +141,12 @@ class Retrieval:
         return rows
 
     def _vector(self, model: VectorModel, person: Person) -> Float32:
-        if person.vector is None:
+        if person.vector is not None:
+            return person.vector
+        if model.capabilities.sequential:
+            now = max(self._bundle.now, int(person.past.ts.max(initial=0)))
+            person.vector = model.user_vectors(person.past.as_histories(self._bundle.histories), now)[0]
+        else:
             items, weights = weigh_one(person.past, self._bundle.histories.kind_weight, model.config)
             width = model.item_vectors().shape[1]
             person.vector = model.fold_in(items, weights) if len(items) else np.zeros(width, dtype=np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,17 +48,16 @@ class Shop:
     def version(self) -> Version:
         return self.artifacts.current()
 
-    def publish(self) -> Version:
+    def publish(self, model: str = "als", **config: Any) -> Version:
         """Train on what the store holds, and publish."""
         store = Store(self.settings.db, self.settings.store)
         snapshot = read_snapshot(store, self.settings)
-        model = Recipe.of("als", {"factors": 8, "iterations": 5, "tau_days": 0}).fit(
-            snapshot.data, self.settings, SILENT
-        )
+        config = config or {"factors": 8, "iterations": 5, "tau_days": 0}
+        fitted = Recipe.of(model, config).fit(snapshot.data, self.settings, SILENT)
         return publish_version(
             self.artifacts,
             self.settings,
-            Release(snapshot, model, kind="train", erasures=suppressed.mark(self.settings.db)),
+            Release(snapshot, fitted, kind="train", erasures=suppressed.mark(self.settings.db)),
         )
 
 

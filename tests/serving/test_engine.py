@@ -10,7 +10,9 @@ import pytest
 from recsys_cli.errors import NotFound
 from recsys_cli.identity import user_keys
 from recsys_cli.serving import Engine, Filters, Request
+from recsys_cli.serving.history import Past
 from recsys_cli.serving.reordering import Mix, reorder
+from recsys_cli.serving.visitor import Person
 
 
 def test_customers_are_shown_their_taste(engine: Engine) -> None:
@@ -154,3 +156,20 @@ def test_histories_are_newest_first(engine: Engine) -> None:
     assert len(rows) == 3
     assert [r["ts"] for r in rows] == sorted((r["ts"] for r in rows), reverse=True)
     assert rows[0]["event_type"] == "purchase"
+
+
+def test_a_model_that_reads_in_order_is_served_as_it_scores(shop: Any) -> None:
+    """By one history at a time, in the order of its events, the live ones after those of the version."""
+    shop.publish("sasrec", factors=8, work=0.001)
+    engine = Engine.open(shop.version, shop.secret)
+    model, histories = engine.model, engine.bundle.histories
+    row = int(np.flatnonzero(np.diff(histories.indptr) > 3)[0])
+    past = Past.of_row(histories, row)
+    person = Person(past, [], [], [], 0, [], [])
+    codes, scores = engine.retrieval.candidates(person, engine.catalogue.allowed_by_default(), 5)
+    whole = model.score(histories.rows(np.array([row])), engine.bundle.now)[0]
+    np.testing.assert_allclose(scores, whole[codes], rtol=1e-3, atol=1e-4)
+    turned = Past(past.item[::-1], past.ts, past.kind[::-1], past.qty[::-1])
+    assert not np.allclose(
+        engine.retrieval.vector_of(Person(turned, [], [], [], 0, [], [])), engine.retrieval.vector_of(person)
+    )

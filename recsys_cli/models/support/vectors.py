@@ -47,7 +47,9 @@ class VectorModel(Model):
     def grow(self, data: Dataset, now: int) -> Self:
         """As `Model.grow`; items that the fit did not see get vectors from their buyers and their content."""
         padded = super().grow(data, now)
-        return type(self)(self.config, grown_vectors(padded, data, self.n_items), padded.trained)
+        state = padded.state()
+        arrays = {**state.arrays, "item_factors": grown_vectors(padded, data, self.n_items)}
+        return type(self).from_state(self.config, padded.n_items, State(arrays, state.meta))
 
     def vectors_from_buyers(self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32) -> Float32:
         """Vectors of items that the fit did not see, from who bought them.

@@ -1,0 +1,111 @@
+"""Models that read histories in their order, on chains of which the next link is known."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from known import checkerboard, dataset
+
+from recsys_cli.errors import NotEnoughData
+from recsys_cli.models import registry
+from recsys_cli.models.support.sequence_model import SequenceModel
+from recsys_cli.models.support.sequence_training import Negatives, Pieces
+from recsys_cli.schema import DAY, Dataset, Histories
+
+MODELS = [name for name, cls in registry.MODELS.items() if issubclass(cls, SequenceModel)]
+SMALL = {"factors": 16, "dropout": 0.1, "learning_rate": 0.01, "work": 0.002}
+LONG = 12
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def chain(users: int = 120, n_items: int = LONG) -> Dataset:
+    """Half go up from item to item, half down: which one comes next only the order of the last two tells."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(users):
+        start, way = int(rng.integers(n_items)), 1 - 2 * (user % 2)
+        day = int(rng.integers(1, 300))
+        rows.append([((start + way * n) % n_items, (day + n) * DAY + user) for n in range(5)])
+    return dataset(rows, n_items)
+
+
+@cache
+def fitted(name: str) -> SequenceModel:
+    cls = registry.get(name)
+    model = cls.fit(chain(), cls.Config.from_values(SMALL), seed=1, threads=1)
+    assert isinstance(model, SequenceModel)
+    return model
+
+
+def past(*items: int) -> Histories:
+    """One history, a day apart."""
+    return dataset([[(item, (n + 1) * DAY) for n, item in enumerate(items)]], LONG).interactions.histories
+
+
+@every_model
+def test_goes_on_the_way_that_the_history_went(name: str) -> None:
+    items, _ = fitted(name).recommend(past(3, 4), 1, 0, exclude=None)
+    down, _ = fitted(name).recommend(past(5, 4), 1, 0, exclude=None)
+    assert (items[0, 0], down[0, 0]) == (5, 3)
+
+
+@every_model
+def test_padding_and_what_is_too_long_ago_change_nothing(name: str) -> None:
+    model = fitted(name)
+    short = model.read(np.array([[3, 4]], np.int32), np.array([2]))
+    padded = model.read(np.array([[3, 4, 9, 9], [1, 2, 3, 4]], np.int32), np.array([2, 4]))
+    np.testing.assert_allclose(padded[0], short[0], rtol=1e-4, atol=1e-5)
+    cls = type(model)
+    last = cls.from_state(cls.Config.from_values({**SMALL, "longest": 2}), LONG, model.state())
+    np.testing.assert_allclose(last.score(past(9, 3, 4), 0), model.score(past(3, 4), 0), rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_what_was_sent_back_is_not_read(name: str) -> None:
+    whole = past(3, 9, 4, 9)
+    kinds = ("purchase", "refund"), np.array([1, -1], np.float32)
+    back = Histories(whole.indptr, whole.item, whole.ts, np.array([0, 0, 0, 1], np.uint8), whole.qty, *kinds)
+    np.testing.assert_allclose(fitted(name).score(back, 0), fitted(name).score(past(3, 4), 0), rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_nobody_did_two_things(name: str) -> None:
+    cls = registry.get(name)
+    with pytest.raises(NotEnoughData, match="no history has two different items"):
+        cls.fit(dataset([[(0, 1)], [(1, 2), (1, 3)]], 2), cls.Config())
+
+
+def test_pieces_have_every_step_once() -> None:
+    data = dataset([[(n % 5, n) for n in range(1, 24)], [(7, 1)], [(1, 1), (2, 2)]], 9)
+    pieces = Pieces.of(data.interactions.histories, 6, np.random.default_rng(0))
+    assert sorted(pieces.steps.tolist()) == [1, 4, 6, 6, 6]
+    assert sorted(pieces.targets().tolist()) == [*range(1, 23), 25]
+    seen = [
+        (int(a), int(b))
+        for batch in pieces.batches(16, np.random.default_rng(0), all_steps=True)
+        for a, b in zip(batch.before[batch.counts], batch.after[batch.counts], strict=True)
+    ]
+    assert sorted(seen) == sorted([*((n % 5, (n + 1) % 5) for n in range(1, 23)), (1, 2)])
+
+
+def test_later_events_are_not_learned_before_they_are_asked() -> None:
+    pieces = Pieces.of(checkerboard().interactions.histories, 50, np.random.default_rng(0))
+    batches = list(pieces.batches(64, np.random.default_rng(0), all_steps=False))
+    learned = sum(int(batch.counts.sum()) for batch in batches)
+    asked = len(pieces.questions(np.random.default_rng(0))[0])
+    assert learned + asked == pieces.n_steps
+    assert 0 < asked < pieces.n_steps / 3
+
+
+def test_negatives_say_how_often_they_are_drawn() -> None:
+    item = np.repeat(np.arange(20, dtype=np.int32), np.arange(1, 21))
+    rng = np.random.default_rng(0)
+    negatives = Negatives.of(item, 20, 10)
+    drawn = np.concatenate([negatives.draw(rng)[0] for _ in range(3000)])
+    found = np.bincount(drawn, minlength=20) / 3000
+    # 30,000 draws: the rarest item comes some 300 times, give or take 17.
+    np.testing.assert_allclose(found, np.exp(negatives.log_expected), rtol=0.25)
+    assert len(Negatives.of(item, 20, 20).draw(rng)[0]) == 20
