@@ -172,6 +172,9 @@ class Model(ABC):
     capabilities: ClassVar[Capabilities]
     settled: ClassVar[tuple[str, ...]] = ("tau_days", "order_power")  # hyperparameters found out once, not at each fit
     needs: ClassVar[str] = ""  # optional library to import, beyond what is always installed
+    slow: ClassVar[bool] = (
+        False  # takes minutes, so that it is compared where it is named, and tuned where time is left
+    )
     # Which axes of each array of `state` run over items; "indptr" for the row pointer of a sparse matrix over items.
     item_axes: ClassVar[Mapping[str, tuple[int, ...] | Literal["indptr"]]] = {}
 

@@ -17,7 +17,7 @@ from ..schema import Dataset
 from ..settings import Settings
 from ..splitting.holdout import By
 from .choice import load_choice
-from .shortlist import affordable
+from .shortlist import quicker
 
 SERVED, TUNED = "served", "tuned"
 
@@ -37,7 +37,7 @@ def compare(
     Parameters
     ----------
     names
-        Registered models; empty takes all that data of this size allows.
+        Registered models; empty takes all that data of this size allows, but for those that take minutes.
     served
         {"name", "config"} of the version being served: fitted again on the past and put beside the others.
     by
@@ -71,7 +71,7 @@ def recipes(
     data: Dataset, root: Path, names: Sequence[str], served: Mapping[str, Any] | None
 ) -> dict[str, tuple[type[Model], ModelConfig]]:
     """Names on the board to what to fit: defaults, then the choice of tuning and the version being served."""
-    chosen = {name: (registry.get(name), registry.get(name).Config()) for name in names or affordable(data)}
+    chosen = {name: (registry.get(name), registry.get(name).Config()) for name in names or quicker(data)}
     tuned = load_choice(root)
     for label, recipe in ((TUNED, tuned.as_dict() if tuned else None), (SERVED, served)):
         if recipe is not None and (not names or recipe["name"] in names):

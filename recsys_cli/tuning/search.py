@@ -18,7 +18,7 @@ import numpy as np
 from ..durable_files import private_dir
 from ..errors import RecsysError
 from ..models import registry
-from ..models.base import Model, ModelConfig, Range
+from ..models.base import Model, ModelConfig, Range, Size
 from .choice import FOLDER
 from .objective import Rung, aged, climb
 
@@ -96,7 +96,7 @@ class Search:
         """Try until `trials` are finished in all, or `time.process_time()` passes `deadline`."""
         fresh = [m for m in self.models if not any(t.model == m for t in self.tried())]
         for number, model in enumerate(fresh, 1):
-            if time.process_time() < deadline or not self.tried():
+            if time.process_time() + self._least(model) < deadline or not self.tried():
                 spare = not trials or len(self.tried()) + 1 + len(fresh) - number < trials
                 self._try_known(model, deadline if spare else 0.0)
         workers = [threading.Thread(target=self._work, args=(trials, deadline)) for _ in range(self.jobs - 1)]
@@ -105,6 +105,11 @@ class Search:
         self._work(trials, deadline)
         for worker in workers:
             worker.join()
+
+    def _least(self, model: str) -> float:
+        """CPU seconds that must be left for a first trial: none for most, which take few."""
+        cls = registry.get(model)
+        return cls.cpu_seconds(Size.of(self.steps[0].train)) if cls.slow else 0.0
 
     def tried(self) -> list[Tried]:
         """All finished trials of this study, in this and earlier runs."""

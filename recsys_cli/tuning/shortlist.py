@@ -42,6 +42,11 @@ def affordable(data: Dataset) -> tuple[str, ...]:
     return tuple(sorted(able, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)))
 
 
+def quicker(data: Dataset) -> tuple[str, ...]:
+    """Those of `affordable` that take no minutes: what `evaluate` compares where no model is named."""
+    return tuple(name for name in affordable(data) if not registry.get(name).slow)
+
+
 def quick(data: Dataset) -> tuple[str, ...]:
     """Those of `affordable` whose fit has a closed form or few passes: what `train --model auto` tries."""
     able = set(affordable(data)) - ({SessionKNN.name} if not clicks(data) else set())

@@ -26,7 +26,7 @@ from .vectors import VectorModel
 _LARGE, _MANY_ITEMS = 3_000_000, 100_000
 _CELLS = 1 << 21  # numbers of a hidden layer that are computed at a time: 8 MB
 _TRILLION = 1e12
-_SPEED = 2.5e10  # multiplications a second of one core, in training
+_SPEED = 2e10  # multiplications a second of one core, in training
 
 Parameters = Mapping[str, Any]  # name -> array, tracked or not
 Drop = Callable[[Any], Any]  # what is left of a layer in training
@@ -47,8 +47,8 @@ class SequenceConfig(ModelConfig):
     learning_rate: float = hyper(0.002, "Step of the gradient.", Range(0.0005, 0.005, True), low=1e-6, high=1)
     dropout: float = hyper(0.4, "Share of each layer that is left out in training.", Range(0.1, 0.7), high=0.95)
     work: float = hyper(
-        12.0,
-        "Trillions of multiplications that a fit may take, some 40 s of one core each; it ends sooner when it foresees "
+        4.0,
+        "Trillions of multiplications that a fit may take, some 50 s of one core each; it ends sooner when it foresees "
         "later events no better.",
         high=100_000,
     )
@@ -68,6 +68,7 @@ class SequenceModel(VectorModel):
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(vectors=True, sequential=True, explains=True)
+    slow: ClassVar[bool] = True
     config: SequenceConfig
 
     def __init__(
