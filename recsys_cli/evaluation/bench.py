@@ -54,9 +54,13 @@ class Recipe:
         """
         return Recipe(name, registry.get(name).Config.from_values(values))
 
-    def fit(self, data: Any, settings: Settings, progress: Progress) -> Model:
-        """A model fitted on everything."""
-        return self._fit(self.whole or self.config, data, settings, progress)
+    def fit(self, data: Any, settings: Settings, progress: Progress, past: Model | None = None) -> Model:
+        """A model fitted on everything; by way of what `fit_past` made of a part of it, where that is given."""
+        config = self.whole or self.config
+        if past is None:
+            return self._fit(config, data, settings, progress)
+        cls, train = registry.get(self.name), settings.train
+        return cls.refit(data, config, past, seed=train.seed, threads=train.threads, progress=progress)
 
     def fit_past(self, data: Any, settings: Settings, progress: Progress) -> Model:
         """A model fitted on what was before the newest days, which must tell it nothing."""

@@ -10,14 +10,15 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from ..progress import SILENT, Progress
-from ..schema import Dataset
-from .base import Capabilities, ModelConfig, Range, Size, ageing, hyper
+from ..schema import Dataset, Float32
+from .base import Capabilities, Model, ModelConfig, Range, Size, ageing, hyper
 from .support import openmp
 from .support.cold_start import settled_items
 from .support.fitting import training_matrix
 from .support.least_squares import LeastSquaresModel
 
 _LARGE = 3_000_000
+_PASSES_AGAIN = 5  # over data of which most is known to the vectors that they begin with
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,44 @@ class ALS(LeastSquaresModel):
     def fit(
         cls, data: Dataset, config: ALSConfig, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT
     ) -> Self:
+        seen = training_matrix(data, config)
+        return cls._fitted(data, seen, _settled(config, seen), None, seed, threads, progress)
+
+    @classmethod
+    def refit(
+        cls, data: Dataset, config: ALSConfig, past: Model, *, seed: int = 42, threads: int = 0,
+        progress: Progress = SILENT,
+    ) -> Self:  # fmt: skip
+        """From the vectors of `past`, in fewer passes: what a few weeks add moves them little."""
+        seen, start = training_matrix(data, config), None
+        known = past.item_factors if isinstance(past, ALS) else np.zeros((0, 0), np.float32)
+        config = _settled(config if config.factors else replace(config, factors=known.shape[1]), seen)
+        if known.shape[1] == _length(config, seen):
+            start = np.zeros((seen.shape[1], known.shape[1]), dtype=np.float32)
+            start[: len(known)] = known
+        return cls._fitted(data, seen, config, start, seed, threads, progress)
+
+    @classmethod
+    def _fitted(
+        cls, data: Dataset, seen: sp.csr_matrix, config: ALSConfig, start: Float32 | None, seed: int, threads: int,
+        progress: Progress,
+    ) -> Self:  # fmt: skip
         openmp.provide()
         from implicit.cpu.als import AlternatingLeastSquares
 
-        seen = training_matrix(data, config)
-        config = _settled(config, seen)
         # implicit takes the confidence itself; below 1 it would hold a seen pair for less likely than an unseen one.
         seen.data = 1 + np.float32(config.alpha) * seen.data
+        passes = config.iterations if start is None else min(config.iterations, _PASSES_AGAIN)
         # BLAS threads inside implicit's own make it several times slower.
-        with threadpool_limits(1, "blas"), progress.stage("Fitting als", config.iterations) as advance:
+        with threadpool_limits(1, "blas"), progress.stage("Fitting als", passes) as advance:
             model = AlternatingLeastSquares(
-                factors=min(config.factors, max(1, min(seen.shape) - 1)),
+                factors=_length(config, seen),
                 regularization=config.regularization,
-                iterations=config.iterations,
+                iterations=passes,
                 num_threads=threads,
                 random_state=seed,
             )
+            model.item_factors = start  # None begins with random ones
             model.fit(seen, show_progress=False, callback=lambda *_: advance(1))
         vectors = np.asarray(model.item_factors, dtype=np.float32)
         # What nobody bought keeps a trace of its random start otherwise.
@@ -96,6 +119,11 @@ class ALS(LeastSquaresModel):
     @property
     def ridge(self) -> float:
         return max(self.config.regularization, 1e-3)
+
+
+def _length(config: ALSConfig, seen: sp.csr_matrix) -> int:
+    """Of the vectors that are fitted: no longer than there are directions."""
+    return int(min(config.factors, max(1, min(seen.shape) - 1)))
 
 
 def _settled(config: ALSConfig, seen: sp.csr_matrix) -> ALSConfig:

@@ -102,6 +102,23 @@ class Blend(Model):
         return cls.of_fitted(data, chosen, {}, config=config, seed=seed, threads=threads, progress=progress)
 
     @classmethod
+    def refit(
+        cls, data: Dataset, config: BlendConfig, past: Model, *, seed: int = 42, threads: int = 0,
+        progress: Progress = SILENT,
+    ) -> Self:  # fmt: skip
+        """As `Model.refit`, member by member; weights that are to be learned are learned as by `fit`."""
+        if any("weight" not in member for member in config.members.values()):
+            return cls.fit(data, config, seed=seed, threads=threads, progress=progress)
+        fitted: dict[str, Model] = {}
+        for label, member in config.members.items():
+            kind, settings = recipe(member)
+            if isinstance(old := past.members.get(label), kind):
+                fitted[label] = kind.refit(data, settings, old, seed=seed, threads=threads, progress=progress)
+        return cls.of_fitted(
+            data, config.members, fitted, config=config, seed=seed, threads=threads, progress=progress
+        )  # fmt: skip
+
+    @classmethod
     def of_fitted(
         cls,
         data: Dataset,

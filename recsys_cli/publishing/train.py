@@ -137,7 +137,7 @@ def train(
     bench = Bench.of(snapshot.data, settings, recipe, served, progress)
     recipe = replace(recipe, past=None)  # as large as the model that is fitted next
     with progress.stage(f"Fitting {recipe.name} on everything"):
-        model = recipe.fit(snapshot.data, settings, progress)
+        model = recipe.fit(snapshot.data, settings, progress, past=bench.past if bench else None)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
     seen = read_seen(store, settings, snapshot, progress) if settings.train.ranker and bench else None
     second = learn_order(bench, model, settings, progress, seen)

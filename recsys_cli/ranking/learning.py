@@ -27,6 +27,7 @@ from .seen import Looked, Seen, lesson_of, looked_at
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 LEAST_BUYERS = 300  # customers who bought after the newest moment; with fewer it was no better than the first stage
 LEAST_CLICKS = 500  # lists with a click, from which on they are learned from
+_TRIED = 2 / 3  # of the clicks, where all are of the newest days: to learn from, before the others judge
 MOST_ITEMS = 20_000  # beyond, looking at every source's score of every item takes too long for an answer
 _USERS = 4000  # at each moment
 _LISTS = 4000  # seen lists at each moment
@@ -129,18 +130,34 @@ class Clicks:
         every = Looked.joined([one for one in looked if len(one.seen)])
         return Clicks(looked, propensities(seen, every, tuple(names), seed) if ipw else Propensities())
 
-    def lesson(self, first: int) -> Weighed | None:
-        """Rows of the moments from `first` on; None where nothing was clicked."""
-        looked = [one for one in self.looked[first:] if one.seen.clicked.any()]
+    def apart(self) -> tuple[Clicks, Clicks, bool] | None:
+        """Clicks to try a ranker with, and later lists to judge it by; None where either lacks clicks.
+
+        Lists of the newest days judge. In a shop whose log begins in these, their last part does; the third value says
+        so, because orders of the same days then tell nothing new of that ranker.
+        """
+        older, newest = replace(self, looked=self.looked[1:]), self.looked[0]
+        if older.lesson() is not None:
+            return older, replace(self, looked=(newest,)), False
+        if not newest.seen.clicked.any():
+            return None
+        begun = newest.begun()
+        early = begun < np.quantile(begun[newest.seen.clicked], _TRIED)
+        parts = [replace(self, looked=(newest.where(part),)) for part in (early, ~early)]
+        return None if any(part.lesson() is None for part in parts) else (parts[0], parts[1], True)
+
+    def lesson(self) -> Weighed | None:
+        """Rows to learn from; None where nothing was clicked."""
+        looked = [one for one in self.looked if one.seen.clicked.any()]
         if not looked:
             return None
         every = Looked.joined(looked)
         found = lesson_of(every, self.chances.weights(every.seen))
         return found if len(found.rows.groups) else None
 
-    def cards(self, first: int, stop: int | None = None) -> heads.Cards | None:
-        """Card by card, of the moments from `first` to before `stop`; None where nothing was seen."""
-        looked = [one for one in self.looked[first:stop] if len(one.seen)]
+    def cards(self) -> heads.Cards | None:
+        """Card by card; None where nothing was seen."""
+        looked = [one for one in self.looked if len(one.seen)]
         if not looked:
             return None
         every = Looked.joined(looked)
@@ -173,26 +190,30 @@ def _decided(
     most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
     outcome = off("")
     for used in (clicks, None) if clicks is not None else (None,):
-        told = used.lesson(1) if used else None
-        if used is not None and told is None:
+        parts = used.apart() if used else None
+        if used is not None and parts is None:
             continue
         if used is None and outcome.reason and _few(split):
             break  # orders alone are too few to go by
-        tried = heads.grow(_lessons(names, moments[1:], used, 1), mix, seed)
-        verdicts = judge(tried, model, split, max_users=most, seed=seed, table=table)
+        told, judges, same_days = parts or (None, None, False)
+        older = Lesson.joined([one.orders for one in moments[1:]])
+        tried = heads.grow(_lessons(names, older, told), mix, seed)
+        by_orders = heads.grow(_lessons(names, older, None), mix, seed) if same_days else tried
+        verdicts = judge(by_orders, model, split, max_users=most, seed=seed, table=table)
         by_clicks = None
-        if used is not None:
-            newest = replace(used.looked[0], values=_columns(used.looked[0].values, names, tried.names))
+        if used is not None and judges is not None:
+            seen = judges.looked[0]
+            newest = replace(seen, values=_columns(seen.values, names, tried.names))
             by_clicks = judge_seen(tried, newest, used.chances.weights(newest.seen), seed=seed)
             verdicts = _both(verdicts, by_clicks, few=bool(_few(split)))
         on = [kind for kind, verdict in verdicts.items() if verdict.on]
         reason = verdicts[NEW if NEW in on or not on else REPEAT].reason
         ranker = None
         if on:
-            ranker = heads.grow(_lessons(names, moments, used, 0), mix, seed)
+            ranker = heads.grow(_lessons(names, Lesson.joined([one.orders for one in moments]), used), mix, seed)
             ranker = replace(ranker, verdicts={kind: verdict.as_dict() for kind, verdict in verdicts.items()})
         facts = used.as_dict() | {"verdict": by_clicks.as_dict()} if used and by_clicks else {}
-        newest_rows = heads.Lessons(names, moments[0].orders, cards=used.cards(0, 1) if used else None)
+        newest_rows = heads.Lessons(names, moments[0].orders, cards=judges.cards() if judges else None)
         told_by = heads.quality(tried, newest_rows)
         outcome = Outcome(ranker, reason, verdicts, clicks=facts or outcome.clicks, heads=told_by)
         if on:
@@ -200,12 +221,11 @@ def _decided(
     return outcome
 
 
-def _lessons(names: Sequence[str], moments: Sequence[_Moment], clicks: Clicks | None, first: int) -> heads.Lessons:
-    """What was ordered at these moments and, from the moment `first` on, clicked."""
-    orders = Lesson.joined([one.orders for one in moments])
+def _lessons(names: Sequence[str], orders: Lesson, clicks: Clicks | None) -> heads.Lessons:
+    """What was ordered, and clicked."""
     if clicks is None:
         return heads.Lessons(names, orders)
-    return heads.Lessons(names, orders, clicks.lesson(first), clicks.cards(first))
+    return heads.Lessons(names, orders, clicks.lesson(), clicks.cards())
 
 
 def _columns(values: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:

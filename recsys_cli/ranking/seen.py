@@ -125,6 +125,16 @@ class Looked:
     values: Float32
     first: Float32
 
+    def where(self, keep: NDArray[np.bool_]) -> Looked:
+        """Only these cards."""
+        return Looked(self.seen.where(keep), self.values[keep], self.first[keep])
+
+    def begun(self) -> Int64:
+        """Of each card, when the first of its list was seen."""
+        begin = np.flatnonzero(np.diff(self.seen.listed, prepend=-1))
+        size = np.diff(np.append(begin, len(self.seen)))
+        return np.repeat(np.minimum.reduceat(self.seen.ts, begin), size) if len(begin) else self.seen.ts
+
     @staticmethod
     def joined(parts: Sequence[Looked]) -> Looked:
         """The cards of several stretches of time; lists keep apart."""

@@ -201,6 +201,14 @@ class TestFitting:
         together = [np.corrcoef(a, b)[0, 1] for a, b in zip(before, scores[:, :SOLD], strict=True)]
         assert min(together) > 0.9  # new items with vectors of their own shift the others a little
 
+    def test_fitted_again_by_way_of_its_past(self, name: str) -> None:
+        """As the last step of a training: the same items come first, and the same way gives the same model."""
+        past = fitted(name)
+        models = [type(past).refit(DATA, past.config, past, seed=1, threads=1) for _ in range(2)]
+        lists = [model.recommend(DATA.interactions.histories, 5, NOW)[0] for model in (past, *models)]
+        assert np.array_equal(lists[1], lists[2])
+        assert (np.sort(lists[0], axis=1) == np.sort(lists[1], axis=1)).mean() > 0.8
+
     def test_nothing_to_learn_from(self, name: str) -> None:
         cls = registry.get(name)
         with pytest.raises(NotEnoughData):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,6 +27,7 @@ from recsys_cli.models.support.demand import popularity
 from recsys_cli.models.support.item_matrix import neighbours, sparse_top_k
 from recsys_cli.models.support.newness import boost
 from recsys_cli.models.support.svd import orthonormal, right_vectors
+from recsys_cli.progress import Progress
 from recsys_cli.schema import DAY, Dataset, Histories
 from recsys_cli.splitting.interactions import weigh
 from recsys_cli.splitting.usable_time import usable_time
@@ -366,3 +369,21 @@ def test_a_matrix_from_disk_has_one_width_of_indices() -> None:
     assert state.arrays["indptr"].dtype == np.int64
     again = RP3beta.from_state(model.config, model.n_items, state)
     assert again.matrix.indptr.dtype == again.matrix.indices.dtype == np.int32
+
+
+def test_vectors_that_are_known_are_fitted_again_in_fewer_passes() -> None:
+    """And come out as those that are fitted from the beginning."""
+    data = checkerboard()
+    steps: list[int] = []
+
+    class Counted(Progress):
+        @contextmanager
+        def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+            steps.append(total or 0)
+            yield lambda done: None
+
+    whole = ALS.fit(data, ALSConfig(), seed=1, threads=1, progress=Counted())
+    again = ALS.refit(data, ALSConfig(), whole, seed=2, threads=1, progress=Counted())
+    assert steps[1] < steps[0]
+    a, b = (model.score(data.interactions.histories, data.interactions.end) for model in (whole, again))
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99

@@ -128,6 +128,19 @@ def test_clicks_as_they_are_have_no_places(shop: Shop) -> None:
     assert "(--no-ipw)" in clicks_told(told)
 
 
+def test_clicks_of_the_newest_days_alone_are_learned_from(shop: Shop, found: tuple[Split, Model, Outcome]) -> None:
+    """As in a shop that began to log last week."""
+    seen = shop.seen(90)
+    split, _, outcome = learned(shop, seen.between(found[0].cut, DAYS * DAY))
+    assert seen.between(0, split.cut).clicked_lists() > 500  # else the log of before would not have counted anyway
+    assert outcome.ranker is not None
+    assert outcome.ranker.on(NEW)
+    told = outcome.clicks["verdict"]
+    assert told["low"] > 0
+    assert told["users"] < CUSTOMERS  # the last third judges
+    assert outcome.ranker.notes["clicks"] > 500  # and all are learned from in the end
+
+
 def test_few_orders_and_few_clicks_are_too_little(shop: Shop) -> None:
     reason = learned(shop, shop.seen(visits=1))[2].reason
     assert f"a ranker needs {learning.LEAST_BUYERS}" in reason
