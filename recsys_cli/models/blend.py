@@ -107,7 +107,7 @@ class Blend(Model):
         progress: Progress = SILENT,
     ) -> Self:  # fmt: skip
         """As `Model.refit`, member by member; weights that are to be learned are learned as by `fit`."""
-        if any("weight" not in member for member in config.members.values()):
+        if not config.members or any("weight" not in member for member in config.members.values()):
             return cls.fit(data, config, seed=seed, threads=threads, progress=progress)
         fitted: dict[str, Model] = {}
         for label, member in config.members.items():
