@@ -19,6 +19,7 @@ from .als import ALS
 from .base import Capabilities, Model, ModelConfig, State, hyper
 from .content import Content
 from .ease import EASE
+from .gru4rec import GRU4Rec
 from .item_knn import ItemKNN
 from .next_item import NextItem
 from .next_ridge import NextRidge
@@ -45,6 +46,7 @@ _KINDS: dict[str, type[Model]] = {
         Spectral,
         Content,
         SASRec,
+        GRU4Rec,
     )
 }
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time

@@ -12,6 +12,7 @@ from .blend import Blend
 from .bpr import BPR
 from .content import Content
 from .ease import EASE
+from .gru4rec import GRU4Rec
 from .item2vec import Item2Vec
 from .item_knn import ItemKNN
 from .lightfm_model import LightFMModel
@@ -44,6 +45,7 @@ MODELS: dict[str, type[Model]] = {
         Item2Vec,
         Content,
         SASRec,
+        GRU4Rec,
         LightFMModel,
         Blend,
     )

@@ -69,14 +69,6 @@ class Tracked:
     def __rmatmul__(self, other: Any) -> Tracked:
         return _product(other, self)
 
-    def __getitem__(self, place: tuple[int | slice, ...]) -> Tracked:
-        def pull(gradient: Float32) -> Float32:
-            whole = np.zeros_like(self.value)
-            whole[place] = gradient
-            return whole
-
-        return Tracked(self.value[place], (self, pull))
-
     def reshape(self, *shape: int) -> Tracked:
         return Tracked(self.value.reshape(shape), (self, lambda g: g.reshape(self.shape)))
 
@@ -139,12 +131,6 @@ def sigmoid(x: Any) -> Any:
     return Tracked(value, (x, lambda g: g * value * (1 - value))) if isinstance(x, Tracked) else value
 
 
-def tanh(x: Any) -> Any:
-    """The hyperbolic tangent."""
-    value = np.tanh(_value(x))
-    return Tracked(value, (x, lambda g: g * (1 - value * value))) if isinstance(x, Tracked) else value
-
-
 def softmax(x: Any) -> Any:
     """Shares of the last axis that sum to 1."""
     value = _value(x)
@@ -173,18 +159,6 @@ def normalised(x: Any, scale: Any, shift: Any) -> Any:
     to_scale, to_shift = _fitted(scale), _fitted(shift)
     made = even * _value(scale) + _value(shift)
     return Tracked(made, (x, pull), (scale, lambda g: to_scale(g * even)), (shift, to_shift))
-
-
-def stacked(parts: list[Any]) -> Any:
-    """Arrays of shape (rows, d) one after the other: shape (rows, len(parts), d)."""
-    value = np.stack([_value(part) for part in parts], axis=1)
-    if not isinstance(parts[0], Tracked):
-        return value
-
-    def pull_of(n: int) -> Pull:
-        return lambda g: g[:, n]
-
-    return Tracked(value, *((part, pull_of(n)) for n, part in enumerate(parts)))
 
 
 class Adam:

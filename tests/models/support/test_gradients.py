@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys_cli.models.gru4rec import recurrent
 from recsys_cli.models.support import gradients as g
 from recsys_cli.models.support.gradients import Adam, Tracked
 from recsys_cli.models.support.sequence_training import sampled_softmax
 
 CODES = np.array([[0, 2], [2, 1], [1, 1]])
 LATER = np.array([1, 3]), np.array([0, 1, 1, 2])  # what came next, and what was drawn
+
+WIDE = np.random.default_rng(5).standard_normal((4, 12))
 
 # x (3, 2, 4) and w (4, 4), v (4,), as arrays or tracked; each gives an array.
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -23,14 +26,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "product with one matrix": lambda x, w, v: x @ w,
     "product of many": lambda x, w, v: (x @ w) @ x.swapaxes(1, 2),
     "reshape": lambda x, w, v: x.reshape(6, 4) @ w * v,
-    "part": lambda x, w, v: x[:, 1] * v,
     "rows": lambda x, w, v: g.rows(w, CODES) * x,
     "relu": lambda x, w, v: g.relu(x @ w),
     "sigmoid": lambda x, w, v: g.sigmoid(x * v),
-    "tanh": lambda x, w, v: g.tanh(x * v),
     "softmax": lambda x, w, v: g.softmax(x * v),
+    "recurrent": lambda x, w, v: recurrent(x @ (w @ WIDE), w @ WIDE),
     "normalised": lambda x, w, v: g.normalised(x, v, v * v),
-    "stacked": lambda x, w, v: g.stacked([x[:, 0] * v, x[:, 1]]) @ w,
 }
 
 
