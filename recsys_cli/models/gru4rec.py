@@ -60,10 +60,11 @@ def recurrent(inputs: Any, state: Any) -> Any:
     -------
     Shape (rows, length, d).
     """
-    given, matrix = (x.value if isinstance(x, Tracked) else x for x in (inputs, state))
-    rows, length, d = *given.shape[:2], matrix.shape[0]
+    given: Float32 = inputs.value if isinstance(inputs, Tracked) else inputs
+    matrix: Float32 = state.value if isinstance(state, Tracked) else state
+    (rows, length), d = given.shape[:2], matrix.shape[0]
     states = np.zeros((length + 1, rows, d), dtype=given.dtype)
-    gates = []
+    gates: list[Any] = []
     for at in range(length):
         added = states[at] @ matrix
         both = sigmoid(given[:, at, : 2 * d] + added[:, : 2 * d])
