@@ -62,7 +62,7 @@ def recommend_all(
         Ends in `.parquet` or `.csv`; replaced whole, or not at all. In CSV, ids that a spreadsheet would run are
         marked; see `csv_cells`.
     repeat
-        Keep what the customer already bought.
+        Include what the customer already bought.
     with_items
         Write each item's title, url, img_url and price, too, as answers tell them.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .connections import DetailsSettings, QueueSettings
+from .non_products import NON_PRODUCT_TITLES, NON_PRODUCTS
 from .typed_values import Bounds
 from .typed_values import setting as _s
 
@@ -64,7 +65,7 @@ class TrainSettings:
     """Training and its evaluation."""
 
     model: str = _s("auto", "Model to train when none is named and no tuning has chosen one.")
-    seed: int = _s(42, "Seed of everything random.", high=2**32 - 1)
+    seed: int = _s(42, "Seed of all random choices.", high=2**32 - 1)
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
     budget: float = _s(600.0, "CPU seconds that --model auto may take: what it tries is known from the data's size.")
     ranker: bool = _s(True, "Learn a ranker with every training, and use it where it is surely not worse.")
@@ -117,16 +118,18 @@ class UpdateSettings:
 class IngestSettings:
     """How exports are read."""
 
-    timezone: str = _s("UTC", "Time zone of times that do not name one (Europe/Berlin, say).")
+    timezone: str = _s("UTC", "Time zone of times that do not name one (for example Europe/Berlin).")
     date_order: str = _s(
-        "auto", "Dates like 03/04/2025, or auto to find out from the file.", choices=("auto", "dmy", "mdy")
+        "auto",
+        "Order of day and month in dates like 03/04/2025, or auto to detect it from the file.",
+        choices=("auto", "dmy", "mdy"),
     )
     decimal: str = _s(
-        "auto", "Decimal sign of numbers, or auto to find out from the file.", choices=("auto", "point", "comma")
+        "auto", "Decimal sign of numbers, or auto to detect it from the file.", choices=("auto", "point", "comma")
     )
     emails: str = _s(
         "hash",
-        "E-mail addresses as customer ids: hash keeps a keyed hash of them, keep the address.",
+        "E-mail addresses used as customer ids: hash stores a keyed hash, keep the address itself.",
         choices=("hash", "keep"),
     )
     earliest: str = _s(
@@ -135,80 +138,67 @@ class IngestSettings:
         pattern=r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])",
     )
     future_hours: float = _s(24.0, "Events later than this from now are rejected.")
-    max_id: int = _s(256, "Longest id taken, in characters.", low=1)
+    max_id: int = _s(256, "Longest accepted id, in characters.", low=1)
     cancelled: tuple[str, ...] = _s(
         ("C[0-9]*",),
         "Patterns of order numbers that are cancellations, whose lines are refunds; ignored in files where most "
         "orders match.",
     )
     non_products: tuple[str, ...] = _s(
-        ("POST", "POSTAGE", "SHIPPING", "SHIP", "VERSAND", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK",
-         "ADJUST*", "gift_*", "custom-amount", "custom_amount"),
-        "Patterns of item ids that are not products (postage, fees, vouchers), whatever their case.",
-    )  # fmt: skip
+        NON_PRODUCTS, "Patterns of item ids that are not products (postage, fees, vouchers), whatever their case."
+    )
     non_product_titles: tuple[str, ...] = _s(
-        ("postage*", "dotcom postage", "carriage*", "shipping*", "delivery fee*", "handling*", "manual", "discount*",
-         "samples", "bank charges", "adjust bad debt", "amazon fee", "this is a test product*", "custom amount*",
-         "custom sale*", "tip", "tips", "gratuity", "*gift voucher*", "gift card*", "giftcard*", "gift certificate*",
-         "coupon*", "service fee*", "payment fee*", "surcharge*", "rounding*", "donation*", "store credit*", "deposit",
-         "versand*", "porto*", "fracht*", "lieferkosten*", "trinkgeld*", "geschenkgutschein*", "gutschein*",
-         "geschenkkarte*", "rabatt*", "nachlass*", "gebühr*", "pfand*", "nachnahme*", "aufschlag*", "spende*",
-         "rundung*",
-         "frais de *", "livraison*", "pourboire*", "carte cadeau*", "chèque cadeau*", "bon cadeau*", "remise*",
-         "réduction*", "gastos de env*", "envío*", "propina*", "tarjeta regalo*", "descuento*", "spese di sped*",
-         "spedizione*", "mancia*", "buono regalo*", "sconto*", "verzendkosten*", "verzending*", "bezorgkosten*", "fooi",
-         "cadeaubon*", "cadeaukaart*", "korting*", "frakt*", "presentkort*", "gavekort*", "koszt* wysy*", "wysyłka*",
-         "przesyłka*", "karta podarunkowa*", "doprava*", "poštovné*", "dárkový poukaz*", "toimitus*", "lahjakortti*"),
+        NON_PRODUCT_TITLES,
         "Patterns of titles that are not products, on lines whose item id has fewer than four digits.",
-    )  # fmt: skip
+    )
     order_states: dict[str, str] = _s(
         {}, "What the shop's own states of orders mean: state to paid, unpaid, cancelled or refunded, as with --state."
     )
     nobody: tuple[str, ...] = _s(
-        (), "Words that stand for no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
+        (), "Customer names that mean no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
     )
     category_depth: int = _s(
         1, "The level of a category's path (Coffee > Beans > Dark) that rules go by; 1 is the top one.", low=1, high=9
     )
     unknown_items: str = _s(
         "keep",
-        "Events of items that the catalogue does not have (yet): keep or reject them.",
+        "Events of items not (yet) in the catalogue: keep or reject them.",
         choices=("keep", "reject"),
     )
-    map_events: dict[str, str] = _s({}, "Field to column of event files, as with --map; used where a file has them.")
-    map_items: dict[str, str] = _s({}, "Field to column of item files.")
-    map_users: dict[str, str] = _s({}, "Field to column of user files.")
+    map_events: dict[str, str] = _s({}, "Field to column in event files, as with --map; used where a file has it.")
+    map_items: dict[str, str] = _s({}, "Field to column in item files.")
+    map_users: dict[str, str] = _s({}, "Field to column in user files.")
     preset: str = _s(
         "auto",
-        "Platform whose exports are expected: auto finds out from the columns.",
+        "Platform whose exports are expected: auto detects it from the columns.",
         choices=(
             *("auto", "woocommerce", "shopify", "prestashop", "magento"),
             *("shopware", "bigcommerce", "square", "google", "ga4", "recsys"),
         ),
     )
-    folder: str = _s("", "Folder whose new files every pass of the update worker takes; empty for none.")
-    quiet_seconds: float = _s(5.0, "Watched files that changed within this time are still being written.")
+    folder: str = _s("", "Folder whose new files are imported by every pass of the update worker; empty for none.")
+    quiet_seconds: float = _s(
+        5.0, "Watched files changed less than this many seconds ago count as still being written."
+    )
 
 
 @dataclass(frozen=True)
 class GdprSettings:
     """Rights of the people whose data this is."""
 
-    suppress: bool = _s(True, "Keep erased people out when an old export or a backup brings their old events back.")
-    suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for that.")
-    grace_hours: float = _s(
-        1.0, "Hours after an erasure in which servers refuse events of that person still under way."
-    )
+    suppress: bool = _s(True, "Refuse the old events of erased people when an old export or a backup brings them back.")
+    suppress_days: float = _s(400.0, "Days that an erased person's keyed hash is kept for this.")
+    grace_hours: float = _s(1.0, "Hours after an erasure during which servers refuse late events of that person.")
     keep_events: bool = _s(False, "Keep events of people who object or whose data is restricted, without using them.")
-    retrain_days: float = _s(30.0, "Days after an erasure within which the update worker trains the model again.")
+    retrain_days: float = _s(30.0, "Days after an erasure within which the update worker retrains the model.")
 
 
 @dataclass(frozen=True)
 class PrivacySettings:
-    """What lists for everybody may tell about single customers."""
+    """What public lists may reveal about single customers."""
 
     min_customers: int = _s(
-        3, "Different customers whom a pair, a trend or a count must come from; 1 shows every basket.", low=1
+        3, "Different customers that a pair, trend or count must be based on; 1 reveals single baskets.", low=1
     )
 
 
@@ -217,93 +207,100 @@ class ServeSettings:
     """The HTTP server."""
 
     host: str = _s("127.0.0.1", "Address to listen on.")
-    port: int = _s(8000, "Port to listen on; 0 takes a free one.", high=65_535)
-    workers: int = _s(1, "Processes that answer.", low=1, high=64)
+    port: int = _s(8000, "Port to listen on; 0 for any free one.", high=65_535)
+    workers: int = _s(1, "Server processes.", low=1, high=64)
     currency: str | None = _s(
-        None, "Currency of prices and sales, as EUR; when not set, the one most purchases name.", pattern="[A-Z]{3}"
+        None,
+        "Currency of prices and sales, like EUR; when not set, the most common one among purchases.",
+        pattern="[A-Z]{3}",
     )
-    images: Path | None = _s(None, "Folder shown under /sample-images/; when not set, the sample shop's.")
+    images: Path | None = _s(None, "Folder served under /sample-images/; when not set, the sample shop's.")
     cors_origins: tuple[str, ...] = _s(
-        (), "Web origins whose pages may ask the server, as https://shop.example (and an unusual port); * is not taken."
+        (),
+        "Web origins whose pages may use the server, like https://shop.example; * is not accepted.",
     )
     trusted_proxies: tuple[str, ...] = _s(
         (),
-        "Addresses or networks of proxies whose X-Forwarded-For is used for rate limits and the log; it opens nothing.",
+        "Addresses or networks of proxies whose X-Forwarded-For counts for rate limits and the log, never for access.",
     )
-    max_body: int = _s(1_000_000, "Bytes of a request's body taken at most.")
-    max_buffered: int = _s(64_000_000, "Bytes of bodies that have not arrived whole, of all connections together.")
-    max_connections: int = _s(2000, "Connections of each process at once; others get 503.", low=1)
-    max_pipelined: int = _s(32, "Requests of a connection read ahead of its unread answers.", low=1, high=10_000)
-    max_head: int = _s(65_536, "Bytes of a request's headers.", low=1024)
-    max_headers: int = _s(100, "Headers of a request.", low=10)
-    max_url: int = _s(32_768, "Bytes of a request's address.", low=1024)
+    max_body: int = _s(1_000_000, "Largest request body, in bytes.")
+    max_buffered: int = _s(64_000_000, "Bytes of incomplete request bodies, over all connections.")
+    max_connections: int = _s(2000, "Open connections per process; more get 503.", low=1)
+    max_pipelined: int = _s(32, "Pipelined requests read ahead per connection.", low=1, high=10_000)
+    max_head: int = _s(65_536, "Largest request head, in bytes.", low=1024)
+    max_headers: int = _s(100, "Most headers in a request.", low=10)
+    max_url: int = _s(32_768, "Longest request URL, in bytes.", low=1024)
     read_timeout: float = _s(10.0, "Seconds within which a request must have arrived whole.")
     write_timeout: float = _s(20.0, "Seconds after which a client that does not read its answers is disconnected.")
     rate_limit: float = _s(
         2000.0,
-        "Requests a second that each process takes from one key, a tenth from an address without one; 0 for no limit. "
+        "Requests per second per process for one key, a tenth of that for an address without a key; 0: no limit. "
         "The owner's key has none.",
     )
     role_rates: dict[str, float] = _s(
-        {}, "Requests a second from a key of a role, as { viewer = 10 }; keys of other roles have serve.rate_limit."
+        {}, "Requests per second for a key of a role, like { viewer = 10 }; other roles use serve.rate_limit."
     )
     rank_popular: float = _s(
         0.0, "Share of the order by popularity in /rank, from 0 to 1; the rest is the customer's own.", high=1
     )
     rank_given: float = _s(
-        0.0, "Share of the order in which items are given to /rank (a search's, say), from 0 to 1.", high=1
+        0.0,
+        "Share of the order in which items are sent to /rank (a search's relevance, for instance), from 0 to 1.",
+        high=1,
     )
     jwt_keys: Path | None = _s(None, "File with the keys (a JWK set) that sign tokens of the shop's single sign-on.")
-    jwt_audience: str = _s("", "Audience (aud) that tokens must be for; needed with serve.jwt_keys.")
-    jwt_issuer: str = _s("", "Issuer (iss) that tokens must be from; empty for any.")
-    jwt_leeway: float = _s(30.0, "Seconds by which the clocks of sign-on and server may differ.", high=600)
-    jwt_claim: str = _s("role", "Claim of a token that names its role, or a list of roles or groups.")
+    jwt_audience: str = _s("", "Audience (aud) required in tokens; needed with serve.jwt_keys.")
+    jwt_issuer: str = _s("", "Issuer (iss) required in tokens; empty for any.")
+    jwt_leeway: float = _s(30.0, "Seconds by which the clocks of the sign-on and this server may differ.", high=600)
+    jwt_claim: str = _s("role", "Claim of a token with its role, or a list of roles or groups.")
     jwt_roles: dict[str, str] = _s(
-        {}, 'Values of that claim to roles (shop-admins = "admin"); where it is set, nothing else in a token counts.'
+        {}, 'Values of that claim to roles (shop-admins = "admin"); if set, tokens get only what is mapped here.'
     )
     event_rate: float = _s(
         2000.0,
         "Events a second that each process takes with one key, a tenth from one address with a page's key; 0 for no "
         "limit. The owner's key has none.",
     )
-    session_events: int = _s(5000, "Events an hour that each process takes of one session or customer; 0 for no limit.")
-    max_spool: int = _s(500_000_000, "Bytes of events that may wait for the update worker; beyond, none are taken.")
-    max_spool_days: float = _s(30.0, "Days that events may wait for the update worker; beyond, none are taken.")
-    poll: float = _s(0.2, "Seconds between looks at what other processes published or received.")
+    session_events: int = _s(5000, "Events per hour per process for one session or customer; 0: no limit.")
+    max_spool: int = _s(500_000_000, "Bytes of events that may wait for the update worker; more are refused.")
+    max_spool_days: float = _s(
+        30.0, "Days that events may wait for the update worker; beyond this, events are refused."
+    )
+    poll: float = _s(0.2, "Seconds between checks for what other processes published or received.")
     log_share: float = _s(
-        1.0, "Share of answered lists that are logged, 0 to 1; those of experiments always are.", high=1
+        1.0, "Share of answers that are logged, from 0 to 1; those of experiments always are.", high=1
     )
     holdout: float = _s(
         0.0,
-        "Share of visitors who always get popular items, to measure what the others' lists earn; 0 for none.",
+        "Share of visitors who always get popular items, to measure what lists earn; 0 for none.",
         high=0.5,
     )
     audit_predictions: bool = _s(
         False,
-        "Note every answered list in an audit log of its own: request id, version, items, a hash of what was asked.",
+        "Record every answer in an audit log of its own: request id, version, items, a hash of the request.",
     )
-    ranker_ms: float = _s(10.0, "Milliseconds the ranker may take for a list; beyond, the model's order is served.")
-    webhook_secret: str = _s("", "Secret the shop's platform signs privacy webhooks with; empty refuses them.")
+    ranker_ms: float = _s(
+        10.0, "Milliseconds the ranker may take for a list; beyond this, the model's order is served."
+    )
+    webhook_secret: str = _s("", "Secret with which the shop's platform signs privacy webhooks; empty refuses them.")
 
 
 @dataclass(frozen=True)
 class RuleSettings:
     """What the shop wants of every list; requests can be stricter."""
 
-    in_stock_only: bool = _s(True, "Do not show what is sold out; retired items are never shown.")
-    min_margin: float | None = _s(
-        None, "Do not show items with a lower margin than this, or with an unknown one.", low=-1e9
-    )
-    max_per_category: int = _s(0, "Items of one category in a list at most; 0 for any number.")
-    max_per_brand: int = _s(0, "Items of one brand in a list at most; 0 for any number.")
-    freshness: float = _s(0.0, "How much a brand-new item's score gains: 0.5 makes it half as much again.")
+    in_stock_only: bool = _s(True, "Hide items that are sold out; retired items are never shown.")
+    min_margin: float | None = _s(None, "Hide items with a margin below this, or without one.", low=-1e9)
+    max_per_category: int = _s(0, "Most items of one category in a list; 0: no limit.")
+    max_per_brand: int = _s(0, "Most items of one brand in a list; 0: no limit.")
+    freshness: float = _s(0.0, "Boost of a brand-new item's score: 0.5 adds half of it.")
     explore: bool = _s(True, "Give the tenth place of a list to an item that is new since the last training.")
-    freshness_days: float = _s(30.0, "Days in which that gain halves.", low=0.01)
-    diversity: float = _s(0.0, "From 0, the best items however alike, to 1, the least alike.", high=1)
-    bought_days: float = _s(0.0, "Days for which bought items are not shown again; 0 for ever.")
-    consumables: bool = _s(False, "Show again what customers usually buy again, when its usual interval is over.")
-    shown_limit: int = _s(0, "Do not show what was shown this often without a click; 0 for no limit.")
-    shown_days: float = _s(7.0, "Days for which it is remembered what was shown.")
+    freshness_days: float = _s(30.0, "Days in which that boost halves.", low=0.01)
+    diversity: float = _s(0.0, "From 0 (the best items, however similar) to 1 (the least similar items).", high=1)
+    bought_days: float = _s(0.0, "Days for which bought items are not shown again; 0 for never again.")
+    consumables: bool = _s(False, "Show items that customers usually buy again, once their usual interval is over.")
+    shown_limit: int = _s(0, "Hide items shown this often without a click; 0: no limit.")
+    shown_days: float = _s(7.0, "Days that showings are remembered.")
     timezone: str = _s("UTC", "Time zone of the days in campaigns; when not set, that of ingest.timezone.")
     campaigns: tuple[Any, ...] = _s(
         (),
@@ -314,16 +311,16 @@ class RuleSettings:
 
 @dataclass(frozen=True)
 class RankingSettings:
-    """Learning the order of candidates; what its four heads weigh in it, and clicks."""
+    """How the ranker orders candidates: the weights of its four heads, and clicks."""
 
-    order: float = _s(1.0, "Weight of what is bought or clicked before what else was there, in the order.")
-    purchase: float = _s(1.0, "Weight of the chance that it is bought.")
-    click: float = _s(0.0, "Weight of the chance that it is clicked, once it is seen.")
-    revenue: float = _s(0.0, "Weight of the sales to be expected of it: the chance that it is bought, and its price.")
+    order: float = _s(1.0, "Weight of the head that learns the order of candidates.")
+    purchase: float = _s(1.0, "Weight of the probability of a purchase.")
+    click: float = _s(0.0, "Weight of the probability of a click once the item is seen.")
+    revenue: float = _s(0.0, "Weight of expected revenue: the probability of a purchase times the price.")
     attributes: tuple[str, ...] = _s(
-        (), "Attributes of items that are features as well, by their names in the catalogue: material, roast, pages."
+        (), "Attributes of items to use as features, by their names in the catalogue: material, roast, pages."
     )
-    ipw: bool = _s(True, "Weigh clicks by one over the chance that their place in the list is looked at.")
+    ipw: bool = _s(True, "Weight clicks by the inverse probability that their position is looked at.")
     swap_share: float = _s(
         0.0,
         "Share of personal lists in which a place drawn by chance is, in half of them, exchanged with the first; from "
@@ -334,27 +331,28 @@ class RankingSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What is logged of answers, and what counts as sold by them."""
+    """What is logged about answers, and what counts as sold by them."""
 
-    click_days: float = _s(7.0, "Days after a click in which a purchase is credited to the list; 0 for none.")
-    seen_days: float = _s(1.0, "Days after an item was seen without a click in which it is; 0 for none.")
-    every_minutes: float = _s(5.0, "Minutes between two refreshes of the dashboard's figures by the update worker.")
+    click_days: float = _s(7.0, "Days after a click in which a purchase is attributed to the list; 0 for none.")
+    seen_days: float = _s(1.0, "The same after an item was seen but not clicked; 0 for none.")
+    every_minutes: float = _s(5.0, "Minutes between refreshes of the dashboard's figures by the update worker.")
 
 
 @dataclass(frozen=True)
 class RetentionSettings:
-    """How long what is held is kept; the update worker erases what is older, once a day."""
+    """How long data is kept; the update worker erases older data once a day."""
 
-    events_days: float = _s(730.0, "Days that customers' events are kept, before the newest event; 0 for good.")
-    guests_days: float = _s(90.0, "Days that events of guests' sessions are kept, before the newest event; 0 for good.")
-    served_days: float = _s(180.0, "Days that the log of answered lists, which names nobody, is kept; 0 for good.")
-    rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0 for good.")
-    log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0 for good.")
-    audit_days: float = _s(
-        1095.0, "Days that the audit log of what was administered is kept, in whole months; 0 for good."
+    events_days: float = _s(730.0, "Days that customers' events are kept, before the newest event; 0: no limit.")
+    guests_days: float = _s(
+        90.0, "Days that events of guests' sessions are kept, before the newest event; 0: no limit."
     )
+    served_days: float = _s(180.0, "Days that the log of answered lists, which names nobody, is kept; 0: no limit.")
+    rejected_days: float = _s(180.0, "Days that rejected rows are kept; 0: no limit.")
+    log_days: float = _s(1095.0, "Days that the log of requests and the receipts are kept; 0: no limit.")
+    audit_days: float = _s(1095.0, "Days that the audit log of actions is kept, in whole months; 0: no limit.")
     predictions_days: float = _s(
-        90.0, "Days that the audit log of predictions is kept, in whole days; see serve.audit_predictions. 0 for good."
+        90.0,
+        "Days that the audit log of predictions is kept, in whole days; see serve.audit_predictions. 0 for no limit.",
     )
     exports_days: float = _s(30.0, "Days after which files written by gdpr export are deleted; 0 for never.")
 

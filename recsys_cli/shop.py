@@ -97,7 +97,7 @@ class Shop:
         Parameters
         ----------
         repeat
-            Keep what the customer already bought.
+            Include what the customer already bought.
 
         Raises
         ------

@@ -121,7 +121,7 @@ def status(store: Store, artifacts: Artifacts) -> Status:
         if version is None:
             raise
     except StoreBusy as e:
-        busy = f"{e.message} What it holds was not looked at."
+        busy = f"{e.message} Its contents were not checked."
         position = dict(version.manifest["spool"]) if version else {}
     unseen = max(held.events - version.manifest["data"]["store_events"], 0) if held and version else None
     backlog = Spool(artifacts.spool_dir).backlog(position)

@@ -46,7 +46,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "state_file",
                 "processes",
             }
-            | {"supervisor", "progress", "view_durations", "errors", "typed_values", "csv_cells", "__init__"},
+            | {"supervisor", "progress", "view_durations", "errors", "typed_values", "csv_cells"}
+            | {"non_products", "__init__"},
         ),
     )
 )

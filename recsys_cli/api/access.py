@@ -182,7 +182,7 @@ class Access:
         The keys there are. Without any, connections from this machine may ask for lists without a person. That is no
         trust in an address: a proxy here makes the whole internet come from this machine, and it may see those lists.
     rate
-        Requests a second from one key; 0 for no limit. An address without a key gets a tenth. The owner's key has no
+        Requests a second from one key; 0: no limit. An address without a key gets a tenth. The owner's key has no
         limit, nor have visitors on this machine as long as there are no keys.
     origins
         Web origins whose pages may ask.
@@ -302,7 +302,7 @@ class Access:
             return
         if headers.get(b"origin") in self.origins or headers.get(b"sec-fetch-dest") == b"document":
             return
-        raise Refused("Pages of this origin may not ask.", "See the setting serve.cors_origins.")
+        raise Refused("Pages of this origin are not allowed.", "See the setting serve.cors_origins.")
 
 
 def read_proxies(texts: Iterable[str]) -> tuple[Network, ...]:

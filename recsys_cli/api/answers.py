@@ -48,7 +48,7 @@ class ListAnswer(Struct, kw_only=True):
     """A list of items, best first."""
 
     items: list[Item]
-    known: Annotated[bool, Meta(description="There was a history to go by.")]
+    known: Annotated[bool, Meta(description="There was a history to use.")]
     fallback: Annotated[bool, Meta(description="Every item is a fallback.")]
     version: Annotated[str, Meta(description="The version of the model that answered.")]
     request_id: Annotated[str, Meta(description="Send it with clicks and impressions of these items.")]

@@ -163,7 +163,7 @@ class Door:
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             if headers.get(b"origin") in self._access.origins:
                 return Reply(b"", 204, headers=list(_PREFLIGHT))
-            return Reply.error(Refused("Pages of this origin may not ask.", "See the setting serve.cors_origins."))
+            return Reply.error(Refused("Pages of this origin are not allowed.", "See the setting serve.cors_origins."))
         try:
             peer = scope["client"][0] if scope.get("client") else ""
             scope["recsys.caller"] = self._access.caller(peer, headers)
@@ -172,7 +172,7 @@ class Door:
         return None
 
 
-_INTERNAL = Internal("The server failed to answer.", "Its log says more, by the request's id.")
+_INTERNAL = Internal("The server failed to answer.", "See its log, under the request id.")
 
 
 def _complete(headers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]]) -> None:
@@ -309,8 +309,8 @@ async def _told(request: Request, error: Exception) -> Any:
 async def _no_route(request: Request, error: Exception) -> Any:
     assert isinstance(error, HTTPException)
     if error.status_code != 405:
-        return Reply.error(NoRoute("There is nothing at this path.", "See /docs for what there is."))
+        return Reply.error(NoRoute("Nothing is at this path.", "See /docs for what there is."))
     allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
-    reply = Reply.error(NoMethod(f"{request.method} is not for this path.", f"It takes {allowed}."))
+    reply = Reply.error(NoMethod(f"{request.method} is not allowed on this path.", f"It takes {allowed}."))
     reply.headers.append((b"allow", allowed.encode()))
     return reply

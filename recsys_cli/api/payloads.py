@@ -30,28 +30,28 @@ Ids = Annotated[tuple[Id, ...], Meta(max_length=1000, extra=_SPLIT)]
 Price = Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
 Margin = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 PerList = Annotated[int, Meta(ge=0, le=MAX_K)]
-Count = Annotated[
-    int, Meta(ge=1, le=MAX_K, description="How many items; where it is not given, as the placement says, or 10.")
-]
+Count = Annotated[int, Meta(ge=1, le=MAX_K, description="Number of items. [default: the placement's, or 10]")]
 Kind = Literal[tuple(KINDS)]  # type: ignore[valid-type]
 Consent = Annotated[
     Literal["full", "session", "none"],
-    Meta(description="What of the person may be used. What they have chosen before holds if it is stricter."),
+    Meta(description="What may be used about the person. A stricter choice they made before wins."),
 ]
 Written = Annotated[
     str,
     Meta(
         max_length=LONGEST,
-        description='Only items that fit: price < 50 and "vegan" in tags and ships_to contains user.country.',
+        description='Only items that match: price < 50 and "vegan" in tags and ships_to contains user.country.',
     ),
 ]
 OfUser = Annotated[
     dict[str, Text],
-    Meta(max_length=50, description="What the filter may use of the customer; in a query each as user.country=DE."),
+    Meta(
+        max_length=50, description="Customer attributes for the filter; in a query string, one by one: user.country=DE."
+    ),
 ]
 UserToken = Annotated[
     Text,
-    Meta(description="With the key of a page: the shop's signature that it may name this user_id; recsys keys sign."),
+    Meta(description="With a page's key: the shop's signature for this user_id; see recsys keys sign."),
 ]
 
 
@@ -88,7 +88,7 @@ class EventsQuery(TokenQuery, kw_only=True):
 class HistoryQuery(Nothing, kw_only=True):
     """Parameters of a profile."""
 
-    n: Annotated[int, Meta(ge=1, le=1000, description="How many events, newest first.")] = 50
+    n: Annotated[int, Meta(ge=1, le=1000, description="Number of events, newest first.")] = 50
 
 
 class ShelfQuery(Nothing, kw_only=True):
@@ -110,9 +110,9 @@ class ShelfQuery(Nothing, kw_only=True):
     user: OfUser = {}
     placement: Annotated[
         Text | None,
-        Meta(description="Where the list stands on your pages (home, basket). /recommend shows what recsys.toml says."),
+        Meta(description="Where the list is on your pages. /recommend uses the placement of that name in recsys.toml."),
     ] = None
-    explain: Annotated[bool, Meta(description="Say why, for every item.")] = False
+    explain: Annotated[bool, Meta(description="Give the reason for every item.")] = False
 
 
 class FeaturesQuery(Nothing, kw_only=True):
@@ -128,7 +128,7 @@ class WhyQuery(Nothing, kw_only=True):
     item_id: Annotated[Id, Meta(description="The item's id.")]
     user_id: Annotated[Id | None, Meta(description="The customer.")] = None
     session_id: Annotated[Id | None, Meta(description="The guest's session.")] = None
-    k: Annotated[int, Meta(ge=1, le=MAX_K, description="How many items the list has.")] = 10
+    k: Annotated[int, Meta(ge=1, le=MAX_K, description="Number of items in the list.")] = 10
 
 
 class ItemQuery(ShelfQuery, kw_only=True):
@@ -141,25 +141,23 @@ class PersonalQuery(ShelfQuery, kw_only=True):
     """Parameters of lists for somebody."""
 
     items: Annotated[Ids, Meta(description="A basket.")] = ()
-    repeat: Annotated[bool, Meta(description="Keep what was already bought.")] = False
-    max_per_category: Annotated[
-        PerList | None, Meta(description="Items of one category at most; 0 for any number.")
-    ] = None
-    max_per_brand: Annotated[PerList | None, Meta(description="Items of one brand at most; 0 for any number.")] = None
+    repeat: Annotated[bool, Meta(description="Include items already bought.")] = False
+    max_per_category: Annotated[PerList | None, Meta(description="Most items of one category; 0: no limit.")] = None
+    max_per_brand: Annotated[PerList | None, Meta(description="Most items of one brand; 0: no limit.")] = None
     freshness: Annotated[
-        Annotated[float, Meta(ge=0, le=100)] | None, Meta(description="How much a brand-new item's score gains.")
+        Annotated[float, Meta(ge=0, le=100)] | None, Meta(description="Boost of a brand-new item's score.")
     ] = None
     diversity: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="0 for the best however alike, 1 for the least alike."),
+        Meta(description="From 0 (the best items, however similar) to 1 (the least similar items)."),
     ] = None
     bought_days: Annotated[
         Annotated[float, Meta(ge=0, le=1e5)] | None,
-        Meta(description="Days for which bought items are left out; 0 for ever."),
+        Meta(description="Days for which bought items are left out; 0 for always."),
     ] = None
     shown_limit: Annotated[
         Annotated[int, Meta(ge=0, le=10_000)] | None,
-        Meta(description="Leave out what was shown this often without a click."),
+        Meta(description="Leave out items shown this often without a click."),
     ] = None
     consent: Consent = "full"
 
@@ -169,15 +167,15 @@ class RecommendQuery(PersonalQuery, kw_only=True):
 
     user_id: Annotated[Id | None, Meta(description="The customer; needs a key, and from a page a user_token.")] = None
     user_token: UserToken | None = None
-    session_id: Annotated[Id | None, Meta(description="The guest, or the customer's present session.")] = None
+    session_id: Annotated[Id | None, Meta(description="The guest, or the customer's current session.")] = None
     item_id: Annotated[Id | None, Meta(description="The product of the page, for placements that need one.")] = None
     kind: Annotated[
         Kind | None,  # type: ignore[valid-type]
-        Meta(description="The kind of list, where the placement is not one of recsys.toml. Without fallbacks."),
+        Meta(description="The kind of list, without a placement from recsys.toml. It has no fallbacks."),
     ] = None
     rail: Annotated[
         Annotated[int, Meta(ge=1, le=RAILS)] | None,
-        Meta(description="For the kind because: which of the last purchases, from 1."),
+        Meta(description="For kind=because: which of the last purchases, from 1."),
     ] = None
     k: Count | UnsetType = UNSET  # type: ignore[assignment]  # a placement may say how many
 
@@ -199,10 +197,10 @@ class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     filter: Written | None = None
     user: OfUser = {}
     popular: Annotated[
-        Share | None, Meta(description="Share of the order by popularity; when left out, serve.rank_popular.")
+        Share | None, Meta(description="Share of the order by popularity. [default: serve.rank_popular]")
     ] = None
     given: Annotated[
-        Share | None, Meta(description="Share of the order in which the items are given; else serve.rank_given.")
+        Share | None, Meta(description="Share of the order in which the items are sent. [default: serve.rank_given]")
     ] = None
 
 
@@ -214,9 +212,9 @@ class RefreshBody(Struct, forbid_unknown_fields=True, kw_only=True):
     ]
     model: Annotated[
         Annotated[str, Meta(min_length=1, max_length=60, pattern="^[a-z0-9-]+$")] | None,
-        Meta(description="For train: the model, or auto; when left out, what recsys train would take."),
+        Meta(description="For train: the model, or auto. [default: what recsys train would use]"),
     ] = None
-    force: Annotated[bool, Meta(description="For train: publish it even if it is worse.")] = False
+    force: Annotated[bool, Meta(description="For train: serve it even if it is worse.")] = False
 
     def __post_init__(self) -> None:
         if self.kind == "update" and (self.model or self.force):
@@ -260,7 +258,7 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
     event_type: EventType = PURCHASE
     qty: Annotated[int, Meta(ge=1, le=1_000_000, description="How many; returned goods are events of type refund.")] = 1
     order_id: Id | None = None
-    event_id: Annotated[Id | None, Meta(description="Sent again with the same id, it counts once.")] = None
+    event_id: Annotated[Id | None, Meta(description="An event sent again with the same id counts once.")] = None
     price: Annotated[Price | None, Meta(description="Price per unit, a number.")] = None
     currency: Id | None = None
     position: Annotated[
@@ -274,9 +272,9 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.user_id is None and self.session_id is None:
-            raise ValueError("user_id and session_id are both missing; say who did it")
+            raise ValueError("user_id and session_id are both missing; send one of them")
         if self.duration_ms is not None and self.event_type != VIEW:
-            raise ValueError(f"duration_ms is of a {VIEW}, and this is a {self.event_type}")
+            raise ValueError(f"duration_ms belongs to a {VIEW}, and this is a {self.event_type}")
         for name in _EVENT_IDS:
             value = getattr(self, name)
             if value is not None:
@@ -285,7 +283,7 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
                 except ValueError as e:
                     raise ValueError(f"{name} {e}") from None
         if self.ts is not None and self.ts > time.time() + _FUTURE:
-            raise ValueError("ts lies in the future; send epoch seconds, not milliseconds")
+            raise ValueError("ts is in the future; send epoch seconds, not milliseconds")
 
     def line(self, now: int) -> dict[str, Any]:
         """As the spool holds it."""

@@ -89,7 +89,7 @@ _PLACE: Final = ["placement", "arm"]
 SEEN = Gauge("recsys_lists_seen", "Items seen in lists, over the report's days.", _PLACE, multiprocess_mode=_SHARED)
 CLICKS = Gauge("recsys_lists_clicks", "Clicks on items in lists.", _PLACE, multiprocess_mode=_SHARED)
 ORDERS = Gauge("recsys_lists_orders", "Orders with an item from a list.", _PLACE, multiprocess_mode=_SHARED)
-REVENUE = Gauge("recsys_lists_revenue", "Sales owed to lists, less refunds.", _PLACE, multiprocess_mode=_SHARED)
+REVENUE = Gauge("recsys_lists_revenue", "Sales attributed to lists, less refunds.", _PLACE, multiprocess_mode=_SHARED)
 STOPPED = Gauge("recsys_experiments_stopped", "Experiments that a guardrail has stopped.", multiprocess_mode=_SHARED)
 LOOP_FAILURES = Gauge(
     "recsys_loop_failures_in_a_row",

@@ -35,7 +35,7 @@ def audience(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the customers who would buy an item, or something of a category, as for a newsletter."""
+    """List the customers most likely to buy an item, or from a category, for a newsletter for instance."""
     run = start(db, artifacts, config, as_json)
     if (item is None) == (category is None):
         raise UsageError(

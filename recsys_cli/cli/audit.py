@@ -17,10 +17,10 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, st
 if TYPE_CHECKING:
     from ..artifacts.audit_log import AuditLog
 
-audit = typer.Typer(name="audit", help="The log of what was administered: show it, verify it.", no_args_is_help=True)
+audit = typer.Typer(name="audit", help="The log of administrative actions: show it, verify it.", no_args_is_help=True)
 
 PredictionsOption = Annotated[
-    bool, typer.Option("--predictions", help="The log of predictions, see serve.audit_predictions.")
+    bool, typer.Option("--predictions", help="Use the log of predictions (serve.audit_predictions).")
 ]
 
 
@@ -34,11 +34,11 @@ def _open(run: Run, predictions: bool) -> AuditLog:
 def show(
     predictions: PredictionsOption = False,
     count: Annotated[
-        int, typer.Option("-n", "--count", min=1, max=1_000_000, help="The newest entries, at most.")
+        int, typer.Option("-n", "--count", min=1, max=1_000_000, help="How many of the newest entries.")
     ] = 50,
-    user: Annotated[str | None, typer.Option("--user", help="Only those about this customer.")] = None,
-    action: Annotated[str | None, typer.Option("--action", help="Only those whose action begins so.")] = None,
-    by: Annotated[str | None, typer.Option("--by", help="Only those of this user, key or platform.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only entries about this customer.")] = None,
+    action: Annotated[str | None, typer.Option("--action", help="Only entries whose action starts with this.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Only entries by this user, key or platform.")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -98,7 +98,7 @@ def verify(
     predictions: PredictionsOption = False,
     head: Annotated[
         str | None,
-        typer.Option("--head", metavar="N:HASH", help="A head noted before, that must still be in the log."),
+        typer.Option("--head", metavar="N:HASH", help="A head noted earlier, which must still be in the log."),
     ] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -125,7 +125,7 @@ def verify(
         if kept and not verdict.findings:
             erased = f", {verdict.erased} of them about people who were erased" if verdict.erased else ""
             entries = "1 entry" if verdict.entries == 1 else f"{verdict.entries:,} entries"
-            out.print(Text(f"The log is whole: {entries}{erased}."))
+            out.print(Text(f"The log is intact: {entries}{erased}."))
         out.print(Text(f"Head: {verdict.head}:{verdict.head_hash}"))
 
     result = asdict(verdict) | {"whole": not verdict.findings, "head_kept": kept}

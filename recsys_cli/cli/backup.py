@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def backup(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; must not exist yet.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to create; must not exist yet.")],
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -49,7 +49,7 @@ def _warn(run: Run, made: Backup, what: str) -> None:
 
 def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the database that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the existing database.")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,

@@ -23,7 +23,7 @@ def demo(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the whole way on the sample shop: ingest, train, judge, recommend."""
+    """Run the whole journey on the sample shop: ingest, train, evaluate, recommend."""
     from ..demo import DemoShop, run_demo
     from .leaderboards import leaderboard
     from .tables import item_table

@@ -17,7 +17,7 @@ def doctor(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what is wrong with the shop's data and set-up, worst first, and what fixes it."""
+    """List what is wrong with the shop's data and set-up, worst first, and how to fix it."""
     run = start(db, artifacts, config, as_json, same_shop=False)
     from ..doctor.diagnosis import diagnose
 

@@ -20,7 +20,9 @@ _BY = ("time", "basket", "next", "last", "random", "fifth")
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Option("--models", help="Models to compare, comma-separated. [default: all this data size allows]"),
+        typer.Option(
+            "--models", help="Models to compare, comma-separated. [default: all that suit this amount of data]"
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -32,15 +34,15 @@ def evaluate(
             "random or the later.",
         ),
     ] = None,
-    repeat: Annotated[bool, typer.Option("--repeat", help="Count what the customer already had, too.")] = False,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Also count items the customer already had.")] = False,
     ranker: Annotated[
-        bool, typer.Option("--ranker", help="Compare the served model's order with that of a ranker learned now.")
+        bool, typer.Option("--ranker", help="Compare the served model's order with a ranker trained now.")
     ] = False,
     no_ipw: Annotated[
-        bool, typer.Option("--no-ipw", help="Learn the order from clicks as they are, wherever in a list they fell.")
+        bool, typer.Option("--no-ipw", help="Learn from clicks without correcting for their position in the list.")
     ] = False,
     window_days: Annotated[float | None, typer.Option("--window-days", help="Days held out.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random choices.")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,

@@ -43,7 +43,7 @@ def begin(
     """Start comparing two ways of making lists; servers take it up within a second."""
     run = start(db, artifacts, config, as_json)
     if (interleave is None) == (split is None):
-        raise UsageError("Say how to compare.", "Give either --interleave A B or --ab A B.")
+        raise UsageError("Say how to compare.", "Use either --interleave A B or --ab A B.")
     import secrets
     import time
 
@@ -76,7 +76,7 @@ def begin(
 
 @experiment.command("status")
 def status(
-    name: Annotated[str | None, typer.Argument(help="The experiment; all when left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the experiment. [default: all]")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
-features = typer.Typer(name="features", help="Named values of customers, items and pairs.", no_args_is_help=True)
+features = typer.Typer(name="features", help="Features of customers, items and pairs.", no_args_is_help=True)
 
 
 @features.command("list")

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 gdpr = typer.Typer(
     name="gdpr",
-    help="The rights of the people whose data this is: export and erasure, with proof.",
+    help="What the GDPR asks for: export, erasure, objection and records, with proof.",
     no_args_is_help=True,
 )
 UsersArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="USER…", help="Customer ids, the e-mails they stand for, or sessions of guests."),
+    typer.Argument(metavar="USER…", help="Customer ids, e-mail addresses, or sessions of guests."),
 ]
 FileOption = Annotated[
-    Path | None, typer.Option("--file", help="A text or CSV file of people: one a line, or a column user_id.")
+    Path | None, typer.Option("--file", help="A text or CSV file of people: one per line, or a column user_id.")
 ]
-UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, or the e-mail it stands for.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Customer id, or e-mail address.")]
 RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request, see recsys gdpr log.")]
 LangOption = Annotated[str, typer.Option("--lang", help="Language of the text: en or de.")]
 
@@ -98,7 +98,7 @@ def delete(
     users: UsersArgument = None,
     file: FileOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train again at once, and keep no older version.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Retrain at once, and keep no older version.")] = False,
     handling: HandlingOptions = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -143,7 +143,7 @@ def resume(
 @gdpr.command("accept")
 def accept(
     request: RequestArgument,
-    note: Annotated[str, typer.Option("--note", help="What was found and why it may stay; without the name.")],
+    note: Annotated[str, typer.Option("--note", help="What was found and why it may stay; without the person's name.")],
     by: ByOption = "",
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -238,7 +238,7 @@ def _decide(
             meant = ", ".join(done.meant.get(one, []))
             advice = f"Did you mean {meant}? Ids are exact" if meant else "Check how the shop writes its customer ids"
             what = {"restricted": "restriction", "objected": "objection"}.get(done.mode, "choice")
-            say(f"Nothing is held about {one}. {advice}; the {what} is noted for what may still come of them.")
+            say(f"Nothing is held about {one}. {advice}; the {what} is recorded in case their data arrives later.")
 
     run.emit(asdict(done), render)
 
@@ -319,7 +319,7 @@ def rectify(
         typer.Option("--set", metavar="NAME=VALUE", help="An attribute of the profile; empty removes it. Repeatable."),
     ] = None,
     remove_item: Annotated[
-        list[str] | None, typer.Option("--remove-item", help="An item that was never theirs. Repeatable.")
+        list[str] | None, typer.Option("--remove-item", help="An item the person never bought; repeatable.")
     ] = None,
     handling: HandlingOptions = None,
     db: DbOption = None,
@@ -344,7 +344,7 @@ def rectify(
 
 @gdpr.command("retention")
 def retention(
-    yes: Annotated[bool, typer.Option("--yes", help="Also when the date has jumped since the last time.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on even if the date has jumped since the last run.")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,

@@ -37,9 +37,7 @@ def people_asked(users: list[str] | None, file: Path | None) -> list[str]:
 
 ReferenceOption = Annotated[str, typer.Option("--reference", help="Number of the letter or ticket, for the log.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who handles the request, for the log.")]
-IdentityOption = Annotated[
-    str, typer.Option("--identity", help="How it was checked that the request is the person's, for the log.")
-]
+IdentityOption = Annotated[str, typer.Option("--identity", help="How the person's identity was checked, for the log.")]
 HandlingOptions = Any  # see `handled`; typer reads annotations when it is imported, `Handling` only when it is needed
 _OPTIONS = {"reference": ReferenceOption, "by": ByOption, "identity": IdentityOption}
 

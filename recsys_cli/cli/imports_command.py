@@ -50,7 +50,7 @@ def _list(run: Run) -> None:
 
     def render(console: Console) -> None:
         if not found:
-            console.print("No file was taken yet. Run recsys ingest FILE.")
+            console.print("No file was imported yet. Run recsys ingest FILE.")
             return
         console.print(_table(found))
 
@@ -80,7 +80,7 @@ def _undo(run: Run, number: int) -> None:
     def render(console: Console) -> None:
         rows = "1 row went" if taken.new == 1 else f"{taken.new:,} rows went"
         back = f", {taken.changed:,} of what it had replaced returned" if taken.changed else ""
-        console.print(f"Import {number} was taken back: {rows}{back}.")
+        console.print(f"Import {number} was undone: {rows}{back}.")
         console.print("The current version still knows them: run recsys train, or let the worker do it.")
 
     run.emit({"number": number, "removed": taken.new, "restored": taken.changed}, render)

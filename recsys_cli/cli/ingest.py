@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 READING = "How the file is read"
 WATCHING = "Watching a folder"
-REJECTED = "recsys ingest rejected: the rows that were not taken"
+REJECTED = "recsys ingest rejected: the rows that were not imported"
 
 
 def ingest(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE…", help="Exports to take in; patterns; - for standard input."),
+        typer.Argument(metavar="FILE…", help="Files to import; patterns; - for standard input."),
     ] = None,
     type_: Annotated[
-        str | None, typer.Option("--type", help="events, items or users. [default: told by the columns]")
+        str | None, typer.Option("--type", help="events, items or users. [default: detected from the columns]")
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -43,75 +43,82 @@ def ingest(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="woocommerce, shopify, shopware, magento, google, … [default: found out]"),
+        typer.Option("--preset", help="woocommerce, shopify, shopware, magento, google, … [default: detected]"),
     ] = None,
     event_type: Annotated[
         str | None,
-        typer.Option("--event-type", metavar="TYPE", help="What every row tells: view, purchase, click, …"),
+        typer.Option("--event-type", metavar="TYPE", help="Event type of every row: view, purchase, click, …"),
     ] = None,
     ratings_from: Annotated[
         float | None,
-        typer.Option("--ratings-from", metavar="N", help="Read ratings: from N on a product is liked."),
+        typer.Option("--ratings-from", metavar="N", help="Import ratings: N and above is a like, below it a dislike."),
     ] = None,
     nobody: Annotated[
         list[str] | None,
-        typer.Option("--nobody", metavar="WORD", help="A customer's name that stands for nobody; repeatable."),
+        typer.Option("--nobody", metavar="WORD", help="A customer name that means no customer; repeatable."),
     ] = None,
     state: Annotated[
         list[str] | None,
         typer.Option(
             "--state",
             metavar="STATE=MEANING",
-            help="What a state of orders means: paid, unpaid, cancelled, refunded; repeatable.",
+            help="What an order state means: paid, unpaid, cancelled or refunded; repeatable.",
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse a file that has a wrong row.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and change nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a file with any bad row.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only; change nothing.")] = False,
     replace_: Annotated[
-        bool, typer.Option("--replace", help="The items are the whole catalogue: retire what is missing.")
+        bool, typer.Option("--replace", help="The file is the whole catalogue: retire items missing from it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Retire however many items --replace finds missing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many items --replace would retire.")] = False,
     timezone: Annotated[
-        str | None, typer.Option("--timezone", help="Zone of times that name none.", rich_help_panel=READING)
+        str | None, typer.Option("--timezone", help="Time zone of times without one.", rich_help_panel=READING)
     ] = None,
     date_order: Annotated[
-        str | None, typer.Option("--date-order", help="dmy or mdy, for 03/04/2025.", rich_help_panel=READING)
+        str | None,
+        typer.Option("--date-order", help="Day or month first in 03/04/2025: dmy or mdy.", rich_help_panel=READING),
     ] = None,
     date: Annotated[
         str | None,
-        typer.Option("--date", help="One date for all events; their times are not read.", rich_help_panel=READING),
+        typer.Option("--date", help="One date for all events; times in the file are ignored.", rich_help_panel=READING),
     ] = None,
     decimal: Annotated[str | None, typer.Option("--decimal", help="point or comma.", rich_help_panel=READING)] = None,
     encoding: Annotated[
-        str | None, typer.Option("--encoding", help="Of text files: utf-8, utf-16, latin-1, …", rich_help_panel=READING)
+        str | None,
+        typer.Option("--encoding", help="Encoding of text files: utf-8, utf-16, latin-1, …", rich_help_panel=READING),
     ] = None,
     delimiter: Annotated[
         str | None,
         typer.Option(
-            "--delimiter", help="Of CSV: comma, semicolon, tab, pipe, or characters.", rich_help_panel=READING
+            "--delimiter",
+            help="Delimiter of CSV: comma, semicolon, tab, pipe, or the characters themselves.",
+            rich_help_panel=READING,
         ),
     ] = None,
     header: Annotated[
-        bool | None, typer.Option("--header/--no-header", help="Whether CSV has one.", rich_help_panel=READING)
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether CSV files have a header.", rich_help_panel=READING),
     ] = None,
     skip_lines: Annotated[
         int | None,
         typer.Option(
-            "--skip-lines", min=0, help="Lines above the header. [default: found out]", rich_help_panel=READING
+            "--skip-lines", min=0, help="Lines above the header. [default: detected]", rich_help_panel=READING
         ),
     ] = None,
     sheet: Annotated[
-        str | None, typer.Option("--sheet", help="Of a workbook. [default: the fullest]", rich_help_panel=READING)
+        str | None, typer.Option("--sheet", help="Sheet of a workbook. [default: the fullest]", rich_help_panel=READING)
     ] = None,
     watch: Annotated[
         Path | None,
-        typer.Option("--watch", metavar="DIR", help="Take files as they arrive in a folder.", rich_help_panel=WATCHING),
+        typer.Option(
+            "--watch", metavar="DIR", help="Import files as they arrive in a folder.", rich_help_panel=WATCHING
+        ),
     ] = None,
     interval: Annotated[
         float, typer.Option("--interval", help="Seconds between looks.", rich_help_panel=WATCHING)
     ] = 2.0,
     once: Annotated[
-        bool, typer.Option("--once", help="Take what is there, and end.", rich_help_panel=WATCHING)
+        bool, typer.Option("--once", help="Import what is there, then exit.", rich_help_panel=WATCHING)
     ] = False,
     export: Annotated[
         Path | None,
@@ -119,7 +126,7 @@ def ingest(
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Throw them away.", rich_help_panel=REJECTED)] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Only those rejected for this.", rich_help_panel=REJECTED)
+        str | None, typer.Option("--reason", help="Only rows rejected for this reason.", rich_help_panel=REJECTED)
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=100_000, help="Rows to show.", rich_help_panel=REJECTED)
@@ -129,7 +136,7 @@ def ingest(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a shop's exports in: events, items and users, each row once.
+    """Import a shop's exports: events, items and users. Each row counts once.
 
     recsys ingest rejected shows the rows that were not taken, recsys ingest list the files that were; recsys ingest
     undo N takes one of them back.
@@ -159,7 +166,7 @@ def ingest(
     from ..ingest.formats import Hints
 
     if type_ is not None and type_ not in KINDS:
-        raise UsageError(f"--type must be one of {', '.join(KINDS)}, got '{type_}'.", "Leave it out to find out.")
+        raise UsageError(f"--type must be one of {', '.join(KINDS)}, got '{type_}'.", "Leave it out to detect it.")
     refuse_missing_half(run.settings.db, run.settings.artifacts)
     request = ingesting.Request(
         kind=type_,

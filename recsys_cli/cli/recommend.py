@@ -20,7 +20,7 @@ CountOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many 
 def recommend(
     user: Annotated[str | None, typer.Argument(help="Customer id.", show_default=False)] = None,
     k: CountOption = 10,
-    every: Annotated[bool, typer.Option("--all", help="A list for every customer, into --out.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Lists for every customer, written to --out.")] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Parquet or CSV file for --all (user_id, item_id, rank, score, source)."),
@@ -34,7 +34,7 @@ def recommend(
             "newsletter tool needs them.",
         ),
     ] = None,
-    repeat: Annotated[bool, typer.Option("--repeat", help="Keep what the customer already bought.")] = False,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Include what the customer already bought.")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -43,7 +43,7 @@ def recommend(
     """Recommend items to one customer, or to all of them at once."""
     run = start(db, artifacts, config, as_json)
     if user is not None and not user.strip():
-        raise UsageError("The customer's id is empty.", "Type recsys recommend USER.")
+        raise UsageError("The customer id is empty.", "Type recsys recommend USER.")
     if every == (user is not None) or every != (out is not None):
         raise UsageError(
             "Name one customer, or ask for everybody.",
@@ -137,10 +137,10 @@ def similar(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the items most like one."""
+    """Show the items most similar to one."""
     run = start(db, artifacts, config, as_json)
     if not item.strip():
-        raise UsageError("The item's id is empty.", "Type recsys similar ITEM.")
+        raise UsageError("The item id is empty.", "Type recsys similar ITEM.")
     from .tables import item_table
 
     engine = open_engine(run)

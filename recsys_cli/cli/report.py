@@ -17,14 +17,12 @@ _STYLE = {"broken": "bold red", "warning": "yellow", "hint": "dim"}
 
 
 def report(
-    days: Annotated[int, typer.Option("--days", min=1, max=400, help="Days to look at, today included.")] = 28,
+    days: Annotated[int, typer.Option("--days", min=1, max=400, help="Days to report, including today.")] = 28,
     out: Annotated[Path | None, typer.Option("--out", help="Write one HTML file with plots.")] = None,
     prometheus_rules: Annotated[
-        bool, typer.Option("--prometheus-rules", help="Print alert rules for Prometheus (YAML), and nothing else.")
+        bool, typer.Option("--prometheus-rules", help="Print only alert rules for Prometheus (YAML).")
     ] = False,
-    grafana: Annotated[
-        bool, typer.Option("--grafana", help="Print a dashboard for Grafana (JSON), and nothing else.")
-    ] = False,
+    grafana: Annotated[bool, typer.Option("--grafana", help="Print only a dashboard for Grafana (JSON).")] = False,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -65,7 +63,7 @@ def _render(out: Console, found: dict[str, Any]) -> None:
     out.print(Text(f"{found['since']} to {found['until']}", style="dim"))
     out.print(Text(in_words(found), style="bold"))
     lines = (
-        ("sales owed to lists", "revenue"),
+        ("sales attributed to lists", "revenue"),
         ("sales of the shop", "shop_revenue"),
         ("items seen", "seen"),
         ("clicks", "clicks"),

@@ -19,13 +19,13 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port. [default: 8000]")] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=64, help="Processes that answer. [default: 1]")
+        int | None, typer.Option("--workers", min=1, max=64, help="Server processes. [default: 1]")
     ] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Answer over HTTP from the published version, and take events; see /docs on the server."""
+    """Serve the published version over HTTP, and accept events; see /docs on the server."""
     run = start(db, artifacts, config, serve__host=host, serve__port=port, serve__workers=workers)
     from ..api.access import read_origins, read_proxies
     from ..api.server import ServePlan, listen

@@ -51,13 +51,13 @@ def simulate(
     repeat: Annotated[
         bool, typer.Option("--repeat", help="Count what the customer already had, too, and let lists contain it.")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random choices.")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay past orders under other models, versions or rules: what their lists would have agreed with."""
+    """Replay past orders under other models, versions or rules: how well they match what was bought."""
     run = start(db, artifacts, config, as_json, train__seed=seed)
     run.give_way()
     from ..artifacts import Artifacts

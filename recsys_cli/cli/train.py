@@ -23,16 +23,14 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
     ] = None,
-    ranker: Annotated[
-        bool, typer.Option("--ranker", help="Learn only the order of candidates again, for the served model.")
-    ] = False,
+    ranker: Annotated[bool, typer.Option("--ranker", help="Train only the ranker, for the served model.")] = False,
     no_ipw: Annotated[
-        bool, typer.Option("--no-ipw", help="Learn the order from clicks as they are, wherever in a list they fell.")
+        bool, typer.Option("--no-ipw", help="Learn from clicks without correcting for their position in the list.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish it even if it is worse than the current version.")
+        bool, typer.Option("--force", help="Serve it even if it is worse than the current version.")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 42]")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random choices. [default: 42]")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -60,16 +58,16 @@ def train(
         if done.report:
             out.print(leaderboard(done.report))
         else:
-            out.print("Not judged: the data has no later part with customers who came back.")
+            out.print("Not evaluated: the data has no later part with returning customers.")
         out.print(Text(done.standing.sentence, style="dim"))
         out.print(ranker_board(done.second.as_dict()))
         if done.decision.promote or force:
-            word = "Published" if done.decision.promote else f"{done.decision.reason} Published all the same:"
+            word = "Published" if done.decision.promote else f"{done.decision.reason} Published anyway:"
             out.print(f"{word} [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
         else:
             out.print(
                 f"Kept back [bold]{done.version.name}[/] ({recipe.name}): {done.decision.reason} "
-                f"The served version stays. To serve it all the same: recsys models promote {done.version.name}",
+                f"The served version stays. To serve it anyway: recsys models promote {done.version.name}",
                 highlight=False,
             )
 

@@ -22,27 +22,29 @@ if TYPE_CHECKING:
 def tune(
     models: Annotated[
         list[str] | None,
-        typer.Option("--models", help="Models that compete, comma-separated. [default: all this data size allows]"),
+        typer.Option(
+            "--models", help="Models to search, comma-separated. [default: all that suit this amount of data]"
+        ),
     ] = None,
     metric: Annotated[
         str, typer.Option("--metric", help="What to maximise: ndcg@10, hr@10, recall@10 or mrr@10, or one of them @20.")
     ] = "ndcg@10",
-    trials: Annotated[int, typer.Option("--trials", min=0, help="Stop at this many trials in all; 0: no limit.")] = 0,
+    trials: Annotated[int, typer.Option("--trials", min=0, help="Stop after this many trials; 0: no limit.")] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Stop after this many seconds of CPU time; 0: no limit.")
     ] = 0.0,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Trials at a time.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Trials at the same time.")] = 1,
     publish: Annotated[
-        bool, typer.Option("--publish/--no-publish", help="Train and publish what was chosen, too.")
+        bool, typer.Option("--publish/--no-publish", help="Also train and publish what was chosen.")
     ] = True,
-    window_days: Annotated[float | None, typer.Option("--window-days", help="Days in each window.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    window_days: Annotated[float | None, typer.Option("--window-days", help="Days in each validation window.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random choices.")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the model and hyperparameters that foresee best in this shop, and publish them; train uses them next."""
+    """Find the best model and hyperparameters for this shop and publish them; train uses them from then on."""
     run = start(db, artifacts, config, as_json, train__seed=seed, evaluation__window_days=window_days)
     run.give_way()
     from ..publishing.train import read_snapshot

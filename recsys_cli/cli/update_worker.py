@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def update_worker(
-    once: Annotated[bool, typer.Option("--once", help="One pass, then end; for cron.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run one pass, then exit; for cron.")] = False,
     interval: Annotated[
         float | None,
-        typer.Option("--interval", min=0.1, help="Seconds from one pass to the next. [default: 60]"),
+        typer.Option("--interval", min=0.1, help="Seconds between passes. [default: 60]"),
     ] = None,
     on_failure: Annotated[
         str | None,
-        typer.Option("--on-failure", metavar="CMD", help="Command to run when a pass fails; it is told why on stdin."),
+        typer.Option(
+            "--on-failure",
+            metavar="CMD",
+            help="Command to run when a pass fails; it gets the reason on standard input.",
+        ),
     ] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -76,7 +80,7 @@ def _as_dict(done: Pass) -> dict[str, Any]:
 def _fate(made: Attempt) -> str:
     if made.promoted:
         return "is served"
-    return f"was kept back ({made.verdict.rstrip('.')}); serve it all the same with recsys models promote"
+    return f"was kept back ({made.verdict.rstrip('.')}); serve it anyway with recsys models promote"
 
 
 def _growth(count: int, what: str) -> str:
@@ -103,10 +107,10 @@ def sentence(done: Pass) -> str:
         parts.append(f"published {done.version} with {events} and {items}")
     if done.training:
         made = done.training
-        parts.append(f"trained again because {made.reason}: {made.version} {_fate(made)}")
+        parts.append(f"retrained because {made.reason}: {made.version} {_fate(made)}")
     elif done.outcome == "drained":
         parts.append("there is no model yet: run recsys train")
     elif not parts:
-        parts.append(f"nothing new; {done.version} stays" if done.version else "nothing new")
+        parts.append(f"nothing new; {done.version} is still current" if done.version else "nothing new")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]} ({done.seconds:.1f} s)."

@@ -150,7 +150,7 @@ def widget(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the carousel's HTML for the pages of a shop, where it goes, and which ids the pages must send."""
+    """Print the carousel's HTML for a shop's pages, where to put it, and which ids the pages must send."""
     run = start(None, None, config, as_json)
     if platform not in PLATFORMS:
         raise UsageError(f"There is no platform '{platform}'.", f"It is one of {', '.join(PLATFORMS)}.")

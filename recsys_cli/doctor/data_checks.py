@@ -37,7 +37,7 @@ def _enough(p: Patient) -> list[Finding]:
         advice = "Ingest older orders, or clicks: recsys ingest FILE"
         found.append(Finding("few_events", WARNING, here.sentence, advice))
     if e.customers + e.guests < 100:
-        sentence = f"{e.customers + e.guests:,} customers and guests are few: tastes in common hardly show."
+        sentence = f"{e.customers + e.guests:,} customers and guests are few: shared tastes hardly show."
         found.append(Finding("few_customers", WARNING, sentence, "Ingest older orders: recsys ingest FILE"))
     purchases = e.types.get("purchase", 0)
     if purchases and e.purchases_of_learners < 0.3 * purchases:
@@ -51,7 +51,9 @@ def _enough(p: Patient) -> list[Finding]:
             advice = "Send clicks as well (POST /events, or ingest them); check that customer ids stay the same."
         found.append(Finding("one_timers", WARNING, sentence, advice))
     if e.customers > 100 and e.returning < 0.05 * e.customers and _judged(p.version) < 100:
-        sentence = f"Only {e.returning:,} of {e.customers:,} customers came back, so the model cannot be judged well."
+        sentence = (
+            f"Only {e.returning:,} of {e.customers:,} customers came back, so the model cannot be evaluated well."
+        )
         found.append(Finding("few_return", HINT, sentence, "Check that guests' orders carry the same id each time."))
     return found
 
@@ -87,8 +89,8 @@ def _weights(e: EventFigures, weights: Mapping[str, float]) -> list[Finding]:
         return []
     what = ", ".join(f"{kind[:40]} ({n:,})" for kind, n in list(unknown.items())[:5])
     more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
-    sentence = f"{sum(unknown.values()):,} events count for nothing, for their type has no weight: {what}{more}."
-    advice = "Set one under [events.weights] in recsys.toml; 0 says that this is intended."
+    sentence = f"{sum(unknown.values()):,} events count for nothing, because their type has no weight: {what}{more}."
+    advice = "Set one under [events.weights] in recsys.toml; 0 if that is intended."
     return [Finding("no_weight", HINT, sentence, advice)]
 
 
@@ -96,9 +98,7 @@ def _doubles(e: EventFigures) -> list[Finding]:
     found = []
     purchases = max(e.types.get("purchase", 0), 1)
     if e.twofold:
-        sentence = (
-            f"{e.twofold:,} purchases are there twice, with and without their order's number: two kinds of export."
-        )
+        sentence = f"{e.twofold:,} purchases are there twice, with and without their order number: two kinds of export."
         advice = "Keep to one kind of export; start a new database with it."
         found.append(Finding("twice", WARNING, sentence, advice))
     if e.repeated > 0.05 * purchases:
@@ -138,7 +138,9 @@ def _clock(e: EventFigures, now: float) -> list[Finding]:
     elif quiet := _quiet_by_day(e.hours):
         sentence = f"Nobody buys from {quiet[0]:02}:00 to {quiet[1]:02}:00 UTC: the times look shifted by hours."
         found.append(
-            Finding("timezone", WARNING, sentence, "Ingest with --timezone (Europe/Berlin, say) into a new database.")
+            Finding(
+                "timezone", WARNING, sentence, "Ingest with --timezone (for example Europe/Berlin) into a new database."
+            )
         )
     days, since = e.longest_gap
     if days >= 9 and days > 3 * max(e.usual_gap, 1):
@@ -154,7 +156,7 @@ def _clock(e: EventFigures, now: float) -> list[Finding]:
         found.append(Finding("silence", WARNING if silent < 400 else HINT, sentence, advice))
     if e.future:
         found.append(
-            Finding("future", WARNING, f"{e.future:,} events lie in the future.", "Check the clock and --timezone.")
+            Finding("future", WARNING, f"{e.future:,} events are in the future.", "Check the clock and --timezone.")
         )
     return found
 

@@ -29,7 +29,7 @@ def check(p: Patient) -> list[Finding]:
 def _busy(p: Patient) -> list[Finding]:
     if not p.busy:
         return []
-    return [Finding("database_busy", HINT, f"{p.busy} Its data was not looked at.", "Run this again in a while.")]
+    return [Finding("database_busy", HINT, f"{p.busy} Its data was not checked.", "Run this again in a while.")]
 
 
 def _settings(p: Patient) -> list[Finding]:
@@ -104,7 +104,7 @@ def _leftovers(p: Patient) -> list[Finding]:
     left = [f for f in p.settings.db.parent.glob(".stdin-*") if p.now - f.stat().st_mtime > 3600]
     if not left:
         return []
-    sentence = f"{len(left)} files of interrupted imports lie in {p.settings.db.parent}; they may hold customers' data."
+    sentence = f"{len(left)} files of interrupted imports are in {p.settings.db.parent}; they may hold customers' data."
     return [Finding("leftovers", WARNING, sentence, f"Run: rm {p.settings.db.parent}/.stdin-*")]
 
 
@@ -114,7 +114,7 @@ def _model(p: Patient) -> list[Finding]:
         if events is None or p.trouble:
             return []
         return [
-            Finding("no_model", BROKEN, "Nothing has been trained: there is nothing to serve.", "Run: recsys train")
+            Finding("no_model", BROKEN, "No model has been trained: there is nothing to serve.", "Run: recsys train")
         ]
     if events is None:
         return []
@@ -126,7 +126,7 @@ def _model(p: Patient) -> list[Finding]:
         found.append(Finding("model_behind", WARNING, sentence, "Run: recsys update-worker --once"))
     days = (p.now - float(fitted(p.version)["created_at"])) / DAY
     if days > 30 and p.now - events.clock < 30 * DAY:
-        sentence = f"The model was trained {days:.0f} days ago, and customers have gone on since."
+        sentence = f"The model was trained {days:.0f} days ago, and it knows nothing newer."
         found.append(Finding("model_old", WARNING, sentence, "Run: recsys train"))
     return found + _drift(p.version)
 
@@ -137,7 +137,7 @@ def _drift(version: Version) -> list[Finding]:
     if not moved:
         return []
     what = ", ".join(f"{name} ({value:.2f})" for name, value in sorted(moved.items(), key=lambda x: -x[1]))
-    sentence = f"What customers do has changed since the training: {what}; 0.25 is held for much."
+    sentence = f"What customers do has changed since the training: {what}; 0.25 counts as a large change."
     return [Finding("drift", WARNING, sentence, "Run: recsys train")]
 
 

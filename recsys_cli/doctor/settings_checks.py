@@ -109,16 +109,16 @@ def exposed(settings: Settings) -> list[Finding]:
     """How the server is reached from outside: without TLS, or through a proxy that it does not know."""
     serve, found = settings.serve, []
     if serve.host not in ("127.0.0.1", "::1", "localhost"):
-        sentence = f"The server listens on {serve.host} and speaks plain HTTP: keys and ids cross the network readable."
+        sentence = f"The server listens on {serve.host} and uses plain HTTP: keys and ids travel unencrypted."
         todo = "Set serve.host to 127.0.0.1 and put a proxy with TLS in front, or keep the network private."
         found.append(Finding("no_tls", WARNING, sentence, todo))
     plain = [o for o in serve.cors_origins if o.startswith("http://") and not _LOCAL.match(o)]
     if plain:
-        sentence = f"Pages of {plain[0]} have no TLS: the key in them and what visitors look at can be read on the way."
+        sentence = f"Pages of {plain[0]} have no TLS: the key in them and what visitors look at can be read in transit."
         found.append(Finding("no_tls", WARNING, sentence, "Serve the shop over https and name that in cors_origins."))
     if not serve.trusted_proxies and any(o.startswith("https://") for o in serve.cors_origins):
-        sentence = "Pages on https reach the server through a proxy, and serve.trusted_proxies names none."
-        todo = 'Name it, as trusted_proxies = ["127.0.0.1"]; until then all visitors share one rate limit.'
+        sentence = "Pages on https reach the server through a proxy, but serve.trusted_proxies is empty."
+        todo = "Set serve.trusted_proxies to its address; until then all visitors share one rate limit."
         found.append(Finding("unknown_proxy", WARNING, sentence, todo))
     return found
 
@@ -135,11 +135,11 @@ def _idle_campaign(
         return None
     if not figures.items:
         near = f"Did you mean {figures.near!r}?" if figures.near else "Fix it, or ingest the catalogue as it is."
-        return Finding("campaign", HINT, f"{what} does nothing: no item is or has that.", near)
+        return Finding("campaign", HINT, f"{what} does nothing: no item matches it.", near)
     if figures.retired == figures.items:
-        return Finding("campaign", HINT, f"{what} does nothing: that is out of the catalogue.", "Take it out.")
+        return Finding("campaign", HINT, f"{what} does nothing: the item has left the catalogue.", "Take it out.")
     if campaign.action == "pin" and settings.rules.in_stock_only and figures.sold_out:
-        return Finding("campaign", HINT, f"{what} shows nothing: the item is sold out.", "Pin another one meanwhile.")
+        return Finding("campaign", HINT, f"{what} shows nothing: the item is sold out.", "Pin another one until then.")
     return None
 
 

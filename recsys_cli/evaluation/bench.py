@@ -20,7 +20,7 @@ from . import Report, Split, evaluate, holdout
 from .gate import SERVED, Decision, decide
 
 FLOOR = "popular"
-UNJUDGED = Decision(True, "The data has no later part with customers who came back to judge by.")
+UNJUDGED = Decision(True, "The data has no later part with returning customers to evaluate on.")
 _FINAL_USERS = 2000  # enough to see that a fit went wrong
 
 

@@ -75,7 +75,7 @@ def evaluate(
     """
     task = Task.of(split, max_users=max_users, seed=seed, repeat=repeat)
     if not len(task.users):
-        raise NotEnoughData("Nobody came back in the part held out.", "Ingest a longer stretch of time.")
+        raise NotEnoughData("No customer came back in the part held out.", "Ingest a longer period.")
     floor = models.get(FLOOR) or Popular.fit(split.train, PopularConfig())
     everyone = {FLOOR: floor, **models}
     values: dict[str, dict[str, m.Values]] = {}
@@ -151,16 +151,16 @@ def describe(split: Split, task: Task, repeat: bool) -> dict[str, Any]:
     days = (int(ts.max()) - split.cut) / DAY if len(ts) and split.by == "time" else 0.0
     notes = {
         "time": "",
-        "next": "Every event of the later part was asked for, after what came before it in the same history; what "
+        "next": "Each event of the later part was predicted from what came before it in the same history; what "
         "was in it already counts, too.",
-        "basket": "Every basket of the later part was asked for, after what came before it in the same history.",
-        "last": "Each customer's last event was hidden: this tells less of the next month than a split by time.",
-        "random": "A fifth of each history was hidden at random: this ranks model families differently than the "
+        "basket": "Each basket of the later part was predicted from what came before it in the same history.",
+        "last": "Each customer's last event was held out: this says less about the next month than a split by time.",
+        "random": "A fifth of each history was held out at random: this ranks model families differently than the "
         "future does.",
-        "fifth": "The later fifth of each history was hidden: this tells less of the next month than a split by time."
+        "fifth": "The later fifth of each history was held out: a split by time says more about the next month."
         if split.asked
         else "The times are not reliable, or too few customers came back to split by them: the later fifth of each "
-        "history was hidden, which tells less of the next month than a split by time.",
+        "history was held out, which says less about the next month than a split by time.",
     }
     return {
         "by": split.by,

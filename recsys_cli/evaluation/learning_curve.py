@@ -79,18 +79,20 @@ def standing(events: int, report: Report | None = None, name: str = "") -> Stand
     counted = f"{events:,} event{'' if events == 1 else 's'}"
     if events < FLOOR:
         sentence = (
-            f"{counted} to learn from: below {FLOOR} nobody can tell whether a model foresees more than bestsellers, "
+            f"{counted} to learn from: below {FLOOR} nobody can tell whether a model predicts more than bestsellers, "
             "so auto serves these, drawn towards the longer past."
         )
         return Standing(events, FLOOR, None, lead, sentence)
     if usual is None:
-        sentence = f"{counted} to learn from: in shops of this size the lead over bestsellers may still be chance."
+        sentence = (
+            f"{counted} to learn from: in shops of this size the lead over bestsellers may still be due to chance."
+        )
         return Standing(events, FLOOR, None, lead, sentence)
     low, high = (f"{100 * share:.0f}" for share in usual)
     sentence = f"{counted} to learn from: in shops of this size models scored {low} to {high} % above bestsellers"
     sentence += f"; this one {_told(lead)}." if lead is not None else "."
     if events < SETTLED:
-        sentence += f" The lead is sure from about {SETTLED:,} on."
+        sentence += f" The lead is reliable from about {SETTLED:,} on."
     return Standing(events, FLOOR, usual, lead, sentence)
 
 

@@ -76,7 +76,7 @@ def _tiles(report: dict[str, Any]) -> str:
     t, exposure = report["totals"], report["exposure"]
     tiles = [
         (
-            "Sales owed to lists",
+            "Sales attributed to lists",
             with_unit(report, t["revenue"]),
             f"of {money(t['shop_revenue'])} in the shop, refunds taken off",
         ),
@@ -106,7 +106,7 @@ def _money(report: dict[str, Any]) -> str:
     clicked = charts.lines("Clicked of what was seen, %", days, [("clicked", rates)])
     fallback = charts.lines("Only popular items, %", days, [("popular only", shares)])
     key = (
-        '<p class=key><span><i style="background:var(--accent)"></i>owed to lists</span>'
+        '<p class=key><span><i style="background:var(--accent)"></i>attributed to lists</span>'
         '<span><i style="background:var(--pale)"></i>the whole shop</span></p>'
     )
     return (
@@ -156,8 +156,8 @@ def _placements(report: dict[str, Any]) -> str:
             "By version", report["versions"], [("Version", _named("version"), True), *_SUMS]
         )
     if report["sources"]:
-        parts += "<h2>By what proposed the item</h2>" + _table(
-            "By what proposed the item", report["sources"], [("Source", _named("source"), True), *_SUMS[1:]]
+        parts += "<h2>By source of the item</h2>" + _table(
+            "By source of the item", report["sources"], [("Source", _named("source"), True), *_SUMS[1:]]
         )
     return parts
 
@@ -230,14 +230,14 @@ def _heads(report: dict[str, Any]) -> str:
             continue
         series = [(key, [100 * one[key] for one in bins]) for key in ("chance", "rate")]
         plot = charts.lines(f"Reliability of {name}, %", [percent(one["chance"]) for one in bins], series)
-        told = f"AUC {found['auc']:.3f}, log loss {found['log_loss']:.4f} (one chance for all: {found['constant']:.4f})"
+        told = f"AUC {found['auc']:.3f}, log loss {found['log_loss']:.4f} (a constant guess: {found['constant']:.4f})"
         told += f", calibration error {found['ece']:.4f}, {count(found['rows'])} candidates"
         plots += f"<div class=card><p class=muted>{escape(name)}: {told}</p>{plot}</div>"
     if not plots:
         return ""
     key = (
-        '<p class=key><span><i style="background:var(--accent)"></i>foretold, %</span>'
-        '<span><i style="background:var(--second)"></i>came about, %</span></p>'
+        '<p class=key><span><i style="background:var(--accent)"></i>predicted, %</span>'
+        '<span><i style="background:var(--second)"></i>observed, %</span></p>'
     )
     return f"<h2>Chances that the ranker reckons with</h2>{key}<div class=two>{plots}</div>"
 
@@ -251,7 +251,7 @@ def _feed(report: dict[str, Any]) -> str:
         )
     if psi:
         moved = ", ".join(f"{escape(name)} {value:.2f}" for name, value in psi.items())
-        parts += f"<p>Moved since the model was trained (PSI; from 0.25 on it is much): {moved}.</p>"
+        parts += f"<p>Moved since the model was trained (PSI; 0.25 or more is a large change): {moved}.</p>"
     parts += f"<p>{count(feed['received'])} events received by the server.</p>"
     if feed["rejected"]:
         reasons = ", ".join(f"{escape(reason)} ({count(n)})" for reason, n in feed["rejected"].items())
@@ -272,9 +272,9 @@ def _counted(report: dict[str, Any]) -> str:
     w, t = report["windows"], report["totals"]
     notes = [
         "An item counts as seen when half of its card was on the screen for a second.",
-        "A purchase is owed to one list at most: the one its request_id names, else the last that the same customer "
-        f"or visit clicked in the {_days(w['click_days'])} before, or saw in the {_days(w['seen_days'])} before.",
-        "Sales owed to lists are what followed a look, not what would not have been sold otherwise: that is told by an "
+        "A purchase is attributed to at most one list: the one its request_id names, else the last that the same "
+        f"customer or visit clicked in {_days(w['click_days'])} or saw in {_days(w['seen_days'])} before it.",
+        "Sales attributed to lists followed a list; whether they would have happened without it is answered by an "
         "experiment with a hold-out.",
     ]
     if t["unpriced"]:

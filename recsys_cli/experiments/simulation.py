@@ -131,7 +131,7 @@ class Replay:
         if split is None or not len(users):
             raise NotEnoughData(
                 "No customer who was known before the replayed days bought anything new to them in these days.",
-                "Give more days with --days, or ingest a longer stretch of time.",
+                "Give more days with --days, or ingest a longer period.",
             )
         seen = snapshot.data.interactions
         with store.reading() as con:

@@ -56,9 +56,9 @@ class Request:
     strict
         Refuse a file with a row that something is wrong with.
     dry_run
-        Report, and change nothing.
+        Report only; change nothing.
     replace
-        The items are the whole catalogue: retire what is missing.
+        The file is the whole catalogue: retire items missing from it.
     label
         What to call the file in reports and the ledger, when not its own name (standard input).
     date

@@ -152,7 +152,7 @@ def sentences(data: Interactions, *, baskets: bool) -> tuple[Int32, NDArray[np.b
         named = (basket[1:] >= 0) & (basket[:-1] >= 0)
         ends[:-1] |= np.where(named, basket[1:] != basket[:-1], ts[1:] - ts[:-1] > _PAUSE)
     if ends.all():
-        raise NotEnoughData("No two items were ever bought by one customer.", "Ingest a longer stretch of time.")
+        raise NotEnoughData("No two items were ever bought by one customer.", "Ingest a longer period.")
     return item, ends
 
 

@@ -85,7 +85,7 @@ def _learned(base: Version, store: Store, settings: Settings, progress: Progress
     model = registry.load(bundle).grow(snapshot.data, snapshot.data.interactions.end)
     split = holdout(snapshot.data, settings.evaluation.window_days)
     if split is None:
-        raise NotEnoughData(UNJUDGED.reason, "Ingest a longer stretch of time.")
+        raise NotEnoughData(UNJUDGED.reason, "Ingest a longer period.")
     seed, threads = settings.train.seed, settings.train.threads
     with progress.stage(f"Fitting {model.name} on the past"):
         past = type(model).fit(split.train, model.config, seed=seed, threads=threads, progress=progress)

@@ -95,7 +95,7 @@ def recommend(
     filler
         Codes of all items in the order in which they fill lists that are short.
     repeat
-        Keep what was already bought.
+        Include items already bought.
     index
         Over the model's vectors: spares scoring all items for everybody.
     second

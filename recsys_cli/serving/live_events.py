@@ -60,7 +60,7 @@ class Overlay:
     secret
         See `identity.load_secret`.
     shown_days
-        Days for which it is remembered what was shown.
+        Days that showings are remembered.
     people
         What each did since the version.
     merged

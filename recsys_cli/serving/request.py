@@ -87,9 +87,9 @@ class Request:
     k, offset
         `k` items from position `offset` on.
     repeat
-        Keep what was already bought.
+        Include items already bought.
     explain
-        Say why, for every item.
+        Give the reason for every item.
     rules
         Other values for some of `RuleSettings`, for this request.
     consent
@@ -129,7 +129,7 @@ class Answer:
     fallbacks
         Parallel: the item is there because nothing better was known.
     known
-        There was a history to go by.
+        There was a history to use.
     version
         Name of the version that answered.
     item_ids

@@ -71,11 +71,11 @@ def undo(con: duckdb.DuckDBPyConnection, number: int) -> Merged:
         raise UsageError(f"There is no import {number}.", "recsys ingest list shows them.")
     source, kind, undone = found[0]
     if undone is not None:
-        raise UsageError(f"Import {number} ({source}) was taken back before.", "recsys ingest list shows the others.")
+        raise UsageError(f"Import {number} ({source}) was already undone.", "recsys ingest list shows the others.")
     if later := _later(con, number, kind):
         raise UsageError(
             f"Import {later} has changed rows of import {number} ({source}) since.",
-            f"Take that one back first: recsys ingest undo {later}; nothing was changed.",
+            f"Undo that one first: recsys ingest undo {later}; nothing was changed.",
         )
     taken = _undo_events(con, number) if kind == "events" else _undo_rows(con, number, kind)
     con.execute("DELETE FROM rejected WHERE batch_id = ?", [number])
@@ -121,8 +121,8 @@ def _undo_rows(con: duckdb.DuckDBPyConnection, number: int, table: str) -> Merge
         changed = con.execute("SELECT new FROM batches WHERE batch_id = ?", [number]).fetchall()[0][0]
         if changed:
             raise UsageError(
-                f"What import {number} changed is not kept any more.",
-                f"Only the last {KEPT} imports can be taken back.",
+                f"What import {number} changed is no longer kept.",
+                f"Only the last {KEPT} imports can be undone.",
             )
     mine = f"SELECT {key} FROM changed_{table} WHERE batch_id = {int(number)}"
     gone = con.execute(f"DELETE FROM {table} WHERE {key} IN ({mine} AND before IS NULL)").fetchall()[0][0]

@@ -64,7 +64,7 @@ def pick(
         return Picked(Popular.name, {})
     split = holdout(data, window_days)
     if split is None:
-        progress.note(f"There is no later part of time to judge models by, so {FALLBACK} is trained.")
+        progress.note(f"There is no later period to evaluate models on, so {FALLBACK} is trained.")
         return Picked(FALLBACK, dict(given.get(FALLBACK, {})))
     sampled = data.interactions.histories.n_events > _SAMPLE_ABOVE
     whole = Size.of(data) if sampled else None

@@ -53,8 +53,8 @@ def compare(
     split = holdout(data, settings.evaluation.window_days, by=by, seed=settings.train.seed)
     if split is None:
         raise NotEnoughData(
-            "Too few customers came back in the part held out to judge a model by.",
-            "Ingest a longer stretch of time, or choose another --by.",
+            "Too few customers came back in the part held out to evaluate a model.",
+            "Ingest a longer period, or choose another --by.",
         )
     return leaderboard(
         replace(split, asked=by is not None),

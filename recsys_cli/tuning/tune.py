@@ -38,7 +38,7 @@ class Effort:
         Stop at this many trials in all (with those of earlier runs), or after so many CPU seconds; 0 for no limit of
         that kind, both 0 for 40 trials.
     jobs
-        Trials at a time.
+        Trials at the same time.
     seed
         Of everything random.
     """
@@ -109,7 +109,7 @@ def tune(
     windows = rolling(data, 1 + _WINDOWS, window_days)
     if len(windows) < 2:
         raise NotEnoughData(
-            f"Tuning needs two stretches of time in each of which at least {FEW_USERS} customers came back.",
+            f"Tuning needs two periods in each of which at least {FEW_USERS} customers came back.",
             "Ingest more orders, or let recsys train --model auto choose.",
         )
     latest, earlier = windows[0], windows[1:]
@@ -124,7 +124,7 @@ def tune(
     deadline = started + _FINAL_SHARE * timeout if timeout else float("inf")
     if len(search.tried()) == before and time.process_time() + _fit_seconds(next(iter(finalists.values()))) > deadline:
         # The top of an old table, unconfirmed, would take the place of a choice that was confirmed.
-        raise UsageError("No time for a single trial: nothing was changed; give --timeout more seconds.")
+        raise UsageError("The budget is too small for a single trial, so nothing was changed: raise --timeout.")
     blend = not models or Blend.name in models or len(models) > 1
     plan = Plan.of(tuple(finalists), Size.of(latest.train), deadline - time.process_time(), blend=blend)
     terms = Terms(metric, seed, windows=plan.windows)

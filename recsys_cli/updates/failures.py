@@ -119,9 +119,9 @@ def run_owner_command(command: str, text: str, progress: Progress, **variables: 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        progress.note(f"The owner's command took more than {_COMMAND_SECONDS} s and was stopped: {command}")
+        progress.note(f"The --on-failure command took more than {_COMMAND_SECONDS} s and was stopped: {command}")
     except OSError as e:
-        progress.note(f"The owner's command could not be started ({e.strerror}): {command}")
+        progress.note(f"The --on-failure command could not be started ({e.strerror}): {command}")
     else:
         if done.returncode:
-            progress.note(f"The owner's command ended with exit code {done.returncode}: {command}")
+            progress.note(f"The --on-failure command ended with exit code {done.returncode}: {command}")

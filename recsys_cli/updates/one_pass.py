@@ -186,7 +186,7 @@ def partial_pass(
     position, mark = look(store)
     taken, removed = Taken(), []
     if spool.backlog(position):
-        with failures.kept(), progress.stage("Taking in what the server received"):
+        with failures.kept(), progress.stage("Importing what the server received"):
             taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
     with failures.kept():
         if store.exists():
@@ -313,7 +313,7 @@ def _forget_learned(artifacts: Artifacts, settings: Settings, done: Pass, progre
 
     served = Served.of(artifacts)
     assert served is not None  # or there would be nothing learned
-    progress.note("Training again: what was learned from erased people must go by now.")
+    progress.note("Retraining: what was learned from erased people is due to be removed.")
     try:
         version = train_apart(settings, served.recipe, "", artifacts, progress, forgetting=True)
     except NotEnoughData as e:
@@ -336,7 +336,7 @@ def _with_newer_order(version: Version, artifacts: Artifacts, settings: Settings
     from .training_process import train_apart
 
     _tried[artifacts.root] = now
-    progress.note(f"Training the ranker again: {why}.")
+    progress.note(f"Retraining the ranker: {why}.")
     try:
         return train_apart(settings, None, why, artifacts, progress).name
     except (MemoryExceeded, NotEnoughData, Superseded) as e:

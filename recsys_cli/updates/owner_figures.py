@@ -43,7 +43,7 @@ def refresh(
         made["seconds"] = round(time.monotonic() - started, 3)
         file.write(made)
     except RecsysError as e:
-        progress.note(f"The figures of the dashboard were not made: {e}")
+        progress.note(f"The dashboard's figures could not be computed: {e}")
         return []
     for sentence in told:
         progress.note(sentence)

@@ -85,11 +85,11 @@ def train_apart(
         raise _error(said["error"])
     if most.exceeded:
         raise MemoryExceeded(
-            f"The training took more than {settings.update.memory} of memory and was ended; the served version stays.",
+            f"The training used over {settings.update.memory} of memory and was stopped; the served version stays.",
             "Raise update.memory, or choose a model that needs less: recsys train --model NAME.",
         )
     raise MemoryExceeded(
-        f"The training was ended by the system ({_ended(process.returncode)}) at {most.seen / 1e6:,.0f} MB; "
+        f"The training was killed by the system ({_ended(process.returncode)}) at {most.seen / 1e6:,.0f} MB; "
         "the served version stays.",
         "If memory is short, lower update.memory or choose a model that needs less.",
     )

@@ -51,9 +51,9 @@ class TestCalls:
             ("status --nonsense", "recsys: No such option: --nonsense. Run recsys status --help.\n"),
             ("status --db", "recsys: Option '--db' requires an argument."),
             ("similar", "recsys: Missing argument 'item'. Run recsys similar --help.\n"),
-            ("recommend ''", "recsys: The customer's id is empty."),
+            ("recommend ''", "recsys: The customer id is empty."),
             ("evaluate --by x", "recsys: --by must be one of time, "),
-            ("similar ''", "recsys: The item's id is empty."),
+            ("similar ''", "recsys: The item id is empty."),
         ],
     )
     def test_a_wrong_call_is_one_sentence(self, recsys: Recsys, call: str, says: str) -> None:

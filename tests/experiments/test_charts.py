@@ -54,6 +54,6 @@ def test_reliability_is_a_plot_for_each_head_that_tells_chances() -> None:
         {"heads": {"purchase": {**told, "reliability": bins}, "order": {"auc": 0.7, "rows": 900}}}
     )
     assert page.count("<svg") == 1
-    assert "AUC 0.700, log loss 0.3000 (one chance for all: 0.3300)" in page
+    assert "AUC 0.700, log loss 0.3000 (a constant guess: 0.3300)" in page
     ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     assert report_page._heads({}) == ""

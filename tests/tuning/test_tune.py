@@ -218,7 +218,7 @@ class TestAuto:
         rows = [[(n % 7, DAY)] for n in range(400)]
         told: list[str] = []
         assert pick(dataset(rows, 7), progress=Told(told)) == Picked("als", {})
-        assert told == ["There is no later part of time to judge models by, so als is trained."]
+        assert told == ["There is no later period to evaluate models on, so als is trained."]
 
 
 class TestBudget:

@@ -78,8 +78,8 @@ def recommend(service: Service, call: Call) -> Reply:
         call.query["explain"] = False  # reasons name purchases, and anybody may sit in front of a page
         if placement is not None and placement.kind.tells and not placement.name:
             raise Refused(
-                f"A page's key cannot ask for the kind {placement.kind.name}: it tells what the customer did.",
-                "Name a placement of recsys.toml that has it, and show that to customers who are logged in.",
+                f"A page's key cannot ask for the kind {placement.kind.name}: it reveals what the customer did.",
+                "Use a placement in recsys.toml with this kind, and show it only to logged-in customers.",
             )
     request = _personal(call.query, user_id, call.query["session_id"])
     if call.query["item_id"] is not None:
@@ -199,7 +199,9 @@ def rank(service: Service, call: Call) -> Reply:
         given.rank_given if body.given is None else body.given,
     )
     if mix.popular + mix.given > 1:
-        raise UsageError("The shares popular and given are more than 1 together.", "The rest of 1 is the customer's.")
+        raise UsageError(
+            "The shares popular and given are more than 1 together.", "What is left of 1 is the customer's own order."
+        )
     engine = service.live.ready()
     page = call.caller.names(body.user_id, call.query["user_token"])
     filters = Filters.written(body.filter, user=body.user) if body.filter else NO_FILTERS

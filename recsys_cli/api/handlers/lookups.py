@@ -35,7 +35,7 @@ def show_user(service: Service, call: Call) -> Reply:
     engine = service.live.ready()
     history = engine.history(call.path["user_id"], call.query["n"])
     if not history:
-        raise NotFound("Nothing is known of this customer.", "Lists for them are popular items.")
+        raise NotFound("Nothing is known about this customer.", "They get popular items.")
     return Reply.of({"user_id": call.path["user_id"], "history": history, "version": engine.version})
 
 

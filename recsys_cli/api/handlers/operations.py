@@ -92,7 +92,7 @@ async def _run(service: Service, call: Call, command: Sequence[str]) -> Mapping[
         except TimeoutError:
             process.kill()
             await process.wait()
-            raise CommandFailed("The command took too long and was ended.", "Run it on the machine itself.") from None
+            raise CommandFailed("The command took too long and was stopped.", "Run it on the machine itself.") from None
     if process.returncode == 0:
         return last_object(out)
     told = last_object(err).get("error", {})

@@ -29,7 +29,7 @@ from ..call import Call, Reply
 from ..service import Service
 
 SHOPIFY, OURS, STAMP = b"x-shopify-hmac-sha256", b"x-recsys-hmac-sha256", b"x-recsys-timestamp"
-_OTHER_TOPIC = "The signed body is of another topic.", "Send each topic to the address of its own name."
+_OTHER_TOPIC = "The signed body is of another topic.", "Send each topic to the route of the same name."
 _WINDOW = 300  # seconds by which clocks may differ and requests be late
 _REMEMBERED = 400 * 86_400  # seconds that a used signature is remembered
 _SHOWN = 500  # events in an answer; the worker's export has all
@@ -80,7 +80,9 @@ async def personal_data_erase(service: Service, call: Call) -> Reply:
     """WordPress: erase a person, in the shape its erasers answer."""
     request = await _note_ours(service, call, ERASE, "erase", _wordpress_person(call.body))
     # The server knows no profiles: which customer has the address, the worker finds out.
-    message = f"Noted as request {request}. The update worker erases this person's recommendation data within minutes."
+    message = (
+        f"Recorded as request {request}. The update worker erases this person's recommendation data within minutes."
+    )
     return Reply.of({"items_removed": True, "items_retained": False, "messages": [message], "done": True})
 
 
@@ -92,7 +94,7 @@ async def _note_shopify(service: Service, call: Call, kind: str, of_others: Sequ
         raise BadSignature(*_OTHER_TOPIC)
     people = _shopify_customer(body)
     if kind != ERASE_SHOP and not people:
-        raise InputError("The request names nobody.", "Send the customer's id or e-mail address.")
+        raise InputError("The request names no person.", "Send the customer's id or e-mail address.")
     asked = await asyncio.to_thread(_keep, service, kind, people, "shopify", given)
     return Reply.of({"status": "noted", "request": asked})
 
@@ -104,9 +106,9 @@ async def _note_ours(service: Service, call: Call, kind: str, topic: str, people
     if not stamp.isdigit() or len(stamp) > 12 or abs(int(stamp) - time.time()) > _WINDOW:
         raise BadSignature("The signature is too old.", f"Sign within {_WINDOW} s, with epoch seconds.")
     if not people:
-        raise InputError("The request names nobody.", "Send the customer's id or e-mail address.")
+        raise InputError("The request names no person.", "Send the customer's id or e-mail address.")
     if _seen(service, given).exists():
-        raise BadSignature("This request was sent before.", "Sign every request by itself, with the time.")
+        raise BadSignature("This request was sent before.", "Sign each request separately, with the current time.")
     return await asyncio.to_thread(_keep, service, kind, people, "wordpress", given)
 
 
@@ -139,10 +141,14 @@ def _seen(service: Service, signature: bytes) -> Path:
 
 def _check_signature(secret: str, signed: bytes, given: bytes) -> None:
     if not secret:
-        raise Refused("No secret for webhooks is set.", "Set serve.webhook_secret to the one the platform signs with.")
+        raise Refused(
+            "No secret for webhooks is set.", "Set serve.webhook_secret to the secret that the platform signs with."
+        )
     digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
     if not hmac.compare_digest(base64.b64encode(digest), given):
-        raise BadSignature("The signature does not fit the request.", "Sign as the README says, with the same secret.")
+        raise BadSignature(
+            "The signature does not match the request.", "Sign as the README says, with the same secret."
+        )
 
 
 def _shopify_customer(body: Any) -> list[str]:

@@ -123,7 +123,7 @@ function head(report, daily, days) {
     : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the shop sold` : ''}.`;
   const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
   const tiles = [
-    ['Sales owed to lists', money(sums.revenue), `of ${money(shop)} in the shop, refunds taken off`, 'revenue'],
+    ['Sales attributed to lists', money(sums.revenue), `of ${money(shop)} in the shop, refunds taken off`, 'revenue'],
     ['Orders with an item from a list', number(sums.orders), `of ${number(orders)}`, 'orders'],
     ['Sales per 1,000 items seen', money(sums.per_thousand_seen), `${number(sums.seen)} items seen`, 'per_thousand_seen'],
     ['Clicked of what was seen', percent(sums.ctr), `${number(sums.clicks)} clicks`, 'ctr'],
