@@ -208,7 +208,7 @@ IDLE = {
     "never": ({"action": "ban", "item": "i1", "from": "2030-01-02", "until": "2030-01-01"}, "never runs"),
     "unknown pin": ({"action": "pin", "item": "i77"}, "does nothing"),
     "sold out pin": ({"action": "pin", "item": "i2"}, "sold out"),
-    "retired ban": ({"action": "ban", "item": "i3"}, "out of the catalogue"),
+    "retired ban": ({"action": "ban", "item": "i3"}, "left the catalogue"),
     "brand of nobody": ({"action": "boost", "brand": "B9"}, "does nothing"),
     "attribute of nobody": ({"action": "bury", "attribute": "colour=green"}, "does nothing"),
 }
