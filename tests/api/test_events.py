@@ -55,7 +55,7 @@ def test_batches_are_taken_whole_or_not_at_all(start: Start) -> None:
     ("event", "said"),
     [
         ({"item_id": "t0"}, "user_id and session_id are both missing"),
-        ({"user_id": "x", "item_id": "t0", "duration_ms": 900}, "duration_ms is of a view, and this is a purchase"),
+        ({"user_id": "x", "item_id": "t0", "duration_ms": 900}, "duration_ms belongs to a view, and this is a"),
         (
             {"user_id": "x", "item_id": "t0", "event_type": "view", "duration_ms": -1},
             "duration_ms must be a whole number",

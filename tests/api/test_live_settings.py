@@ -75,7 +75,7 @@ def test_a_page_is_told_what_a_customer_did_only_where_the_shop_says_so(start: C
         for kind in told:
             refused = page.get("/recommend", params={"kind": kind, "placement": "elsewhere", **of_u0})
             assert refused.status_code == 403, kind
-            assert "tells what the customer did" in refused.json()["error"]["message"]
+            assert "reveals what the customer did" in refused.json()["error"]["message"]
             assert server.http.get("/recommend", params={"kind": kind, "user_id": "u0"}).status_code == 200
         assert page.get("/recommend", params={"placement": "again", **of_u0}).status_code == 200
         assert page.get("/recommend", params={"kind": "new-for-you", **of_u0}).status_code == 200

@@ -147,7 +147,7 @@ def play(invoices: Path, model: str = "als", settings: UpdateSettings | None = N
 def main() -> None:
     ways = play(Path(sys.argv[1]), *(sys.argv[2:3]))
     weekly = np.mean(ways["weekly training"].scores)
-    print("| way | trainings | mean NDCG@10 of the next week | against weekly training |\n|---|---|---|---|")
+    print("| update | trainings | mean NDCG@10 of the next week | compared with weekly training |\n|---|---|---|---|")
     for name, way in ways.items():
         mean = np.mean(way.scores)
         print(f"| {name} | {way.trainings} | {mean:.4f} | {mean / weekly - 1:+.1%} |")

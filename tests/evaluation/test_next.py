@@ -59,7 +59,7 @@ def test_a_shop_of_visits_is_judged_by_them() -> None:
     report = evaluate({"next-item": model}, split, segments=True)
     assert report.metrics["next-item"]["hr@10"].value > 0.95
     assert report.split["users"] == len(Task.of(split).users)
-    assert report.split["note"].startswith("Every event of the later part was asked for")
+    assert report.split["note"].startswith("Each event of the later part was predicted")
 
 
 def test_auto_takes_what_foresees_the_next_click() -> None:

@@ -75,7 +75,7 @@ def test_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_without_time_for_anything_the_confirmed_choice_stays(tmp_path: Path) -> None:
     tune(DATA, tmp_path, models=["item-knn", "popular"], effort=Effort(trials=4), window_days=60)
     before = (tmp_path / FOLDER / FILE).read_bytes()
-    with pytest.raises(UsageError, match="No time for a single trial: nothing was changed"):
+    with pytest.raises(UsageError, match="The budget is too small for a single trial, so nothing was changed"):
         tune(DATA, tmp_path, models=["item-knn", "popular"], effort=Effort(timeout=0.001), window_days=60)
     assert (tmp_path / FOLDER / FILE).read_bytes() == before
 
@@ -163,7 +163,7 @@ class TestRefusals:
             tune(DATA, tmp_path, models=["oracle"])
 
     def test_too_little(self, tmp_path: Path) -> None:
-        with pytest.raises(NotEnoughData, match="two stretches"):
+        with pytest.raises(NotEnoughData, match="two periods"):
             tune(dataset([[(0, 1)]], 2), tmp_path)
         assert load_choice(tmp_path) is None
 
