@@ -43,7 +43,7 @@ def report(users: int) -> Report:
 def test_a_shop_is_told_its_own_lead_where_enough_were_asked() -> None:
     assert "; this one +200 % (+100 to +300)." in standing(SETTLED, report(100), "als").sentence
     assert "this one" not in standing(SETTLED, report(99), "als").sentence
-    assert "sure from about 10,000 on" in standing(SETTLED - 1).sentence
+    assert "reliable from about 10,000 on" in standing(SETTLED - 1).sentence
     assert "reliable from" not in standing(SETTLED).sentence
     assert "may still be due to chance" in standing(FLOOR).sentence
     assert standing(SETTLED, report(100), "als").as_dict()["below"] is False
