@@ -31,6 +31,7 @@ from .spectral import Spectral
 from .support import blend_search
 from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem, standardised
 from .support.item_matrix import sparse_top_k
+from .two_tower import TwoTower
 
 _KINDS: dict[str, type[Model]] = {
     cls.name: cls
@@ -47,6 +48,7 @@ _KINDS: dict[str, type[Model]] = {
         Content,
         SASRec,
         GRU4Rec,
+        TwoTower,
     )
 }
 _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time

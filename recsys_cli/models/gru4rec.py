@@ -35,7 +35,7 @@ class GRU4Rec(SequenceModel):
         return drop(normalised(recurrent(inputs, network["state"]), network["scale"], network["shift"]))
 
     @classmethod
-    def begin(cls, config: GRU4RecConfig, rng: np.random.Generator) -> dict[str, Float32]:
+    def begin(cls, config: GRU4RecConfig, rng: np.random.Generator, features: int) -> dict[str, Float32]:
         d = config.factors
         inputs, state = (rng.standard_normal((d, 3 * d)).astype(np.float32) / math.sqrt(d) for _ in range(2))
         bias, scale, shift = (np.full(n, value, np.float32) for n, value in ((3 * d, 0), (d, 1), (d, 0)))

@@ -24,6 +24,7 @@ from .rp3beta import RP3beta
 from .sasrec import SASRec
 from .session_knn import SessionKNN
 from .spectral import Spectral
+from .two_tower import TwoTower
 
 if TYPE_CHECKING:
     from ..artifacts.bundle import Bundle
@@ -46,6 +47,7 @@ MODELS: dict[str, type[Model]] = {
         Content,
         SASRec,
         GRU4Rec,
+        TwoTower,
         LightFMModel,
         Blend,
     )

@@ -11,9 +11,7 @@ import numpy as np
 from ..schema import Float32
 from .base import ModelConfig, hyper
 from .support.gradients import normalised, relu, rows, softmax
-from .support.sequence_model import Drop, Parameters, SequenceConfig, SequenceModel
-
-_HIDDEN = -1e9  # score of what attention must not see
+from .support.sequence_model import Drop, Parameters, SequenceConfig, SequenceModel, apart
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,12 @@ class SASRec(SequenceModel):
     def encode(cls, network: Parameters, vectors: Any, config: SASRecConfig, drop: Drop) -> Any:
         n, length, d = vectors.shape
         heads = math.gcd(config.heads, d)
-        apart = np.arange(length)[:, None] - np.arange(length)
-        later = np.where(apart < 0, np.float32(_HIDDEN), np.float32(0))
+        steps, later = apart(length)
         x = drop(vectors * np.float32(math.sqrt(d)) + network["start"])
         for block in range(config.blocks):
             w = {name.partition(".")[2]: value for name, value in network.items() if name.startswith(f"{block}.")}
             inner = normalised(x, w["attention_scale"], w["attention_shift"])
-            bias = rows(w["distance"], np.maximum(apart, 0).T).swapaxes(0, 2) + later
+            bias = rows(w["distance"], steps.T).swapaxes(0, 2) + later
             asks, keys, says = (
                 (inner @ w[name]).reshape(n, length, heads, d // heads).swapaxes(1, 2)
                 for name in ("asks", "keys", "says")
@@ -59,7 +56,7 @@ class SASRec(SequenceModel):
         return normalised(x, network["scale"], network["shift"])
 
     @classmethod
-    def begin(cls, config: SASRecConfig, rng: np.random.Generator) -> dict[str, Float32]:
+    def begin(cls, config: SASRecConfig, rng: np.random.Generator, features: int) -> dict[str, Float32]:
         d, heads = config.factors, math.gcd(config.heads, config.factors)
 
         def random(*shape: int) -> Float32:

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from known import checkerboard, dataset
+from known import block_of, checkerboard, dataset
 
 from recsys_cli.errors import NotEnoughData
 from recsys_cli.models import registry
@@ -45,10 +45,10 @@ def past(*items: int) -> Histories:
     return dataset([[(item, (n + 1) * DAY) for n, item in enumerate(items)]], LONG).interactions.histories
 
 
-@every_model
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
 def test_goes_on_the_way_that_the_history_went(name: str) -> None:
-    items, _ = fitted(name).recommend(past(3, 4), 1, 0, exclude=None)
-    down, _ = fitted(name).recommend(past(5, 4), 1, 0, exclude=None)
+    items, _ = fitted(name).recommend(past(3, 4), 1, 0)
+    down, _ = fitted(name).recommend(past(5, 4), 1, 0)
     assert (items[0, 0], down[0, 0]) == (5, 3)
 
 
@@ -69,6 +69,17 @@ def test_what_was_sent_back_is_not_read(name: str) -> None:
     kinds = ("purchase", "refund"), np.array([1, -1], np.float32)
     back = Histories(whole.indptr, whole.item, whole.ts, np.array([0, 0, 0, 1], np.uint8), whole.qty, *kinds)
     np.testing.assert_allclose(fitted(name).score(back, 0), fitted(name).score(past(3, 4), 0), rtol=1e-4, atol=1e-5)
+
+
+def test_two_towers_put_what_was_not_sold_among_its_kind() -> None:
+    cls = registry.get("two-tower")
+    model = cls.fit(checkerboard(), cls.Config.from_values({"factors": 16, "work": 0.005}), seed=1, threads=1)
+    near, likeness = model.similar(np.array([32, 33], np.int32), 6)
+    assert (block_of(near[near < 32]) == 0).all()
+    assert (likeness > 0).all()
+    vectors = model.item_vectors()
+    assert vectors is not None
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
 @every_model
@@ -104,8 +115,12 @@ def test_negatives_say_how_often_they_are_drawn() -> None:
     item = np.repeat(np.arange(20, dtype=np.int32), np.arange(1, 21))
     rng = np.random.default_rng(0)
     negatives = Negatives.of(item, 20, 10)
-    drawn = np.concatenate([negatives.draw(rng)[0] for _ in range(3000)])
+    drawn = np.concatenate([negatives.draw(rng, item)[0] for _ in range(3000)])
     found = np.bincount(drawn, minlength=20) / 3000
     # 30,000 draws: the rarest item comes some 300 times, give or take 17.
     np.testing.assert_allclose(found, np.exp(negatives.log_expected), rtol=0.25)
-    assert len(Negatives.of(item, 20, 20).draw(rng)[0]) == 20
+    others = Negatives.of(item, 20, 50, in_batch=True)
+    few, log_expected = others.draw(rng, item)
+    assert len(few) == 50
+    np.testing.assert_allclose(np.exp(log_expected), 50 * (few + 1) / 210, rtol=1e-4)
+    assert len(Negatives.of(item, 20, 20).draw(rng, item)[0]) == 20

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...schema import Float32
@@ -159,6 +160,23 @@ def normalised(x: Any, scale: Any, shift: Any) -> Any:
     to_scale, to_shift = _fitted(scale), _fitted(shift)
     made = even * _value(scale) + _value(shift)
     return Tracked(made, (x, pull), (scale, lambda g: to_scale(g * even)), (shift, to_shift))
+
+
+def unit(x: Any) -> Any:
+    """Each vector with length 1; zeros stay zeros."""
+    value = _value(x)
+    length = np.sqrt((value * value).sum(axis=-1, keepdims=True))
+    inverse = np.where(length > 0, 1 / np.maximum(length, _TINIEST), 0).astype(value.dtype)
+    made = value * inverse
+    if not isinstance(x, Tracked):
+        return made
+    return Tracked(made, (x, lambda g: inverse * (g - made * (g * made).sum(axis=-1, keepdims=True))))
+
+
+def sparse_product(matrix: sp.csr_matrix, table: Any) -> Any:
+    """A sparse matrix that no gradient is wanted of, times a dense one."""
+    made = matrix @ _value(table)
+    return Tracked(made, (table, lambda g: matrix.T @ g)) if isinstance(table, Tracked) else made
 
 
 class Adam:

@@ -26,6 +26,7 @@ from .vectors import VectorModel
 _LARGE, _MANY_ITEMS = 3_000_000, 100_000
 _CELLS = 1 << 21  # numbers of a hidden layer that are computed at a time: 8 MB
 _TRILLION = 1e12
+LATER = np.float32(-1e9)  # added to the score of what attention must not see
 _SPEED = 2e10  # multiplications a second of one core, in training
 
 Parameters = Mapping[str, Any]  # name -> array, tracked or not
@@ -69,6 +70,7 @@ class SequenceModel(VectorModel):
 
     capabilities: ClassVar[Capabilities] = Capabilities(vectors=True, sequential=True, explains=True)
     slow: ClassVar[bool] = True
+    in_batch: ClassVar[bool] = False  # set against the other items of a batch
     config: SequenceConfig
 
     def __init__(
@@ -99,13 +101,23 @@ class SequenceModel(VectorModel):
 
     @classmethod
     @abstractmethod
-    def begin(cls, config: Any, rng: np.random.Generator) -> dict[str, Float32]:
-        """The network's weights before training."""
+    def begin(cls, config: Any, rng: np.random.Generator, features: int) -> dict[str, Float32]:
+        """The network's weights before training, for so many features; what begins with "fit." ends with the fit."""
 
     @classmethod
     @abstractmethod
     def multiplications(cls, config: Any, length: float) -> float:
         """How many `encode` takes for one place of a history of this length."""
+
+    @classmethod
+    def features(cls, data: Dataset, config: Any) -> sp.csr_matrix:
+        """What is said of items, shape (n_items, features): nothing for most models."""
+        return sp.csr_matrix((data.interactions.n_items, 0), dtype=np.float32)
+
+    @classmethod
+    def items(cls, network: Parameters, own: Any, features: sp.csr_matrix) -> Any:
+        """Vectors of items, from vectors of their own and what is said of them; shape (n, d)."""
+        return own
 
     @classmethod
     def affordable(cls, data: Dataset) -> bool:
@@ -123,7 +135,7 @@ class SequenceModel(VectorModel):
     def fit(cls, data: Dataset, config: Any, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT) -> Self:
         histories = wanted_events(data.interactions.histories, data.interactions.n_items)
         with threadpool_limits(threads or None, "blas"):
-            return train(cls, histories, data.interactions.n_items, config, seed, progress)
+            return train(cls, histories, cls.features(data, config), config, seed, progress)
 
     def state(self) -> State:
         arrays = {f"network.{name}": array for name, array in self.network.items()}
@@ -192,3 +204,14 @@ class SequenceModel(VectorModel):
 def _whole(layer: Any) -> Any:
     """Nothing is dropped in serving."""
     return layer
+
+
+def apart(length: int) -> tuple[NDArray[np.int64], Float32]:
+    """How many places each place is after each other, 0 for later ones; and what hides those from attention.
+
+    Returns
+    -------
+    int64 and float32, both of shape (length, length).
+    """
+    steps = np.arange(length)[:, None] - np.arange(length)
+    return np.maximum(steps, 0), np.where(steps < 0, LATER, np.float32(0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...errors import NotEnoughData
@@ -26,7 +27,8 @@ _ASKED = 2_000  # later events that it is judged by
 _LATER = 0.1  # share of the events that are later ones
 _AGAIN = 0.25  # of the steps that were best, taken once more with the later events among what is learned
 _TRILLION = 1e12
-_ITEMS = "items"  # name of the item vectors among the parameters
+_OF_FIT = "fit."  # begins the names of parameters that are not needed afterwards
+_ITEMS = f"{_OF_FIT}items"  # the items' own vectors
 _STEPS = 40  # an epoch, about
 _BLIND = 20  # epochs, where nothing later is there to be foreseen
 
@@ -134,13 +136,17 @@ def _later(histories: Histories, rng: np.random.Generator) -> NDArray[np.bool_]:
     return last
 
 
-def train(cls: type[M], histories: Histories, n_items: int, config: SequenceConfig, seed: int, progress: Progress) -> M:
+def train(
+    cls: type[M], histories: Histories, features: sp.csr_matrix, config: SequenceConfig, seed: int, progress: Progress
+) -> M:
     """A fitted model of this class.
 
     Parameters
     ----------
     histories
         What was wanted, see `next_item.wanted_events`.
+    features
+        Of the items of the whole catalogue, see `SequenceModel.features`.
 
     Raises
     ------
@@ -155,27 +161,32 @@ def train(cls: type[M], histories: Histories, n_items: int, config: SequenceConf
             "Ingest a longer stretch of time, or train another model.",
         )
     with progress.stage(f"Fitting {cls.name}") as advance:
-        model, sold = _Training(cls, config, pieces, rng).run(advance)
-    factors = np.zeros((n_items, config.factors), dtype=np.float32)
-    factors[sold] = model.item_factors
-    return cls(config, factors, model.network)
+        return _Training(cls, config, pieces, features, rng).run(advance)
 
 
 class _Training(Generic[M]):
     """One fit: its parameters, and how far it got."""
 
-    def __init__(self, cls: type[M], config: SequenceConfig, pieces: Pieces, rng: np.random.Generator) -> None:
-        self.cls, self.config, self.rng = cls, config, rng
-        self.sold, code = np.unique(pieces.item, return_inverse=True)  # only what was sold has vectors
+    def __init__(
+        self,
+        cls: type[M],
+        config: SequenceConfig,
+        pieces: Pieces,
+        features: sp.csr_matrix,
+        rng: np.random.Generator,
+    ) -> None:
+        self.cls, self.config, self.rng, self.features = cls, config, rng, features
+        self.sold, code = np.unique(pieces.item, return_inverse=True)  # only what was sold has vectors of its own
+        self.said = features[self.sold]
         self.pieces = replace(pieces, item=code.astype(np.int32))
         items = (0.05 * rng.standard_normal((len(self.sold), config.factors))).astype(np.float32)
-        self.adam = Adam({_ITEMS: items, **cls.begin(config, rng)}, config.learning_rate)
-        self.negatives = Negatives.of(self.pieces.item, len(self.sold), config.negatives)
+        self.adam = Adam({_ITEMS: items, **cls.begin(config, rng, features.shape[1])}, config.learning_rate)
+        self.negatives = Negatives.of(self.pieces.item, len(self.sold), config.negatives, in_batch=cls.in_batch)
         # As many places at a time as leave some steps in an epoch.
         self.size = 1 << int(np.clip(round(math.log2(pieces.n_steps / _STEPS)), 6, 11))
 
-    def run(self, advance: Callable[[int], None]) -> tuple[M, NDArray[np.integer]]:
-        """Train until the later events are foreseen no better, then a little with them; and the items it knows."""
+    def run(self, advance: Callable[[int], None]) -> M:
+        """Train until the later events are foreseen no better, then a little with them."""
         questions = self.pieces.questions(self.rng)
         blind = not len(questions[0])
         look = max(self.pieces.n_steps // self.size, _LEAST_STEPS)
@@ -192,7 +203,7 @@ class _Training(Generic[M]):
         self.adam = best
         if not blind:
             self._learn(math.ceil(best.steps * _AGAIN), all_steps=True)
-        return self._model(), self.sold
+        return self._whole()
 
     def _work_of_step(self) -> float:
         """Multiplications, forwards and twice backwards."""
@@ -208,19 +219,20 @@ class _Training(Generic[M]):
                     return
 
     def _step(self, batch: Batch) -> None:
-        drawn, log_expected = self.negatives.draw(self.rng)
         after = batch.after[batch.counts]
         if not len(after):
             return
+        drawn, log_expected = self.negatives.draw(self.rng, after)
         named = np.concatenate([batch.before.reshape(-1), after, drawn])
         codes, named = np.unique(named, return_inverse=True)
         before, to, against = np.split(named, [batch.before.size, batch.before.size + len(after)])
         network = {name: Tracked(array) for name, array in self.adam.parameters.items() if name != _ITEMS}
-        items = Tracked(self.adam.parameters[_ITEMS][codes])
+        own = Tracked(self.adam.parameters[_ITEMS][codes])
+        items = self.cls.items(network, own, self.said[codes])
         hidden = self.cls.encode(network, rows(items, before.reshape(batch.before.shape)), self.config, self._drop)
         chosen = rows(hidden.reshape(-1, hidden.shape[-1]), np.flatnonzero(batch.counts))
         loss = sampled_softmax(chosen, items, to, against, log_expected)
-        self.adam.step(loss.gradients({**network, _ITEMS: items}), {_ITEMS: codes})
+        self.adam.step(loss.gradients({**network, _ITEMS: own}), {_ITEMS: codes})
 
     def _drop(self, layer: Any) -> Any:
         share = np.float32(self.config.dropout)
@@ -228,8 +240,20 @@ class _Training(Generic[M]):
         return layer * (kept / (1 - share))
 
     def _model(self) -> M:
-        network = dict(self.adam.parameters)
-        return self.cls(self.config, network.pop(_ITEMS), network)
+        """Of what was sold."""
+        known = self.adam.parameters
+        return self.cls(self.config, self.cls.items(known, known[_ITEMS], self.said), self._network())
+
+    def _network(self) -> dict[str, Float32]:
+        return {name: a for name, a in self.adam.parameters.items() if not name.startswith(_OF_FIT)}
+
+    def _whole(self) -> M:
+        """Of the whole catalogue; what was not sold has what is said of it."""
+        own = np.zeros((self.features.shape[0], self.config.factors), dtype=np.float32)
+        own[self.sold] = self.adam.parameters[_ITEMS]
+        trained = np.zeros(len(own), dtype=np.bool_)
+        trained[self.sold] = True
+        return self.cls(self.config, self.cls.items(self.adam.parameters, own, self.features), self._network(), trained)
 
     def _foreseen(self, items: Int32, length: Int64, wanted: Int32) -> float:
         """Mean of 1 / log2(1 + rank) of what came next."""
@@ -241,29 +265,41 @@ class _Training(Generic[M]):
 
 @dataclass(frozen=True)
 class Negatives:
-    """What next items are set against: some by popularity^.75, or all.
+    """What next items are set against: some by popularity^.75, or all, or those of the batch.
 
     Parameters
     ----------
     upto
-        Summed chances of the items, float64; None for all of them.
+        Summed chances of the items, float64; None for all of them, and for those of the batch.
+    log_expected
+        Logarithm of how often each is drawn on average; of those of the batch, for each that is drawn.
     """
 
     n_items: int
     number: int
     upto: NDArray[np.float64] | None
     log_expected: Float32
+    in_batch: bool = False
 
     @staticmethod
-    def of(item: Int32, n_items: int, number: int) -> Negatives:
+    def of(item: Int32, n_items: int, number: int, *, in_batch: bool = False) -> Negatives:
+        if in_batch:
+            share = np.log(np.maximum(np.bincount(item, minlength=n_items) / max(len(item), 1), 1e-9))
+            return Negatives(n_items, number, None, share.astype(np.float32), in_batch=True)
         if number >= n_items:
             return Negatives(n_items, n_items, None, np.zeros(n_items, np.float32))
         chance = np.bincount(item, minlength=n_items) ** 0.75
         chance /= chance.sum()
         return Negatives(n_items, number, np.cumsum(chance), np.log(number * chance).astype(np.float32))
 
-    def draw(self, rng: np.random.Generator) -> tuple[Int32, Float32]:
-        """Item codes, and the logarithm of how often each is drawn on average: what makes up for the choice."""
+    def draw(self, rng: np.random.Generator, after: Int32) -> tuple[Int32, Float32]:
+        """Item codes, and the logarithm of how often each is drawn on average: what makes up for the choice.
+
+        `after` are the next items of the batch.
+        """
+        if self.in_batch:
+            drawn = rng.permutation(after)[: self.number]
+            return drawn, self.log_expected[drawn] + np.float32(math.log(len(drawn)))
         if self.upto is None:
             return np.arange(self.n_items, dtype=np.int32), self.log_expected
         drawn = np.searchsorted(self.upto, rng.random(self.number) * self.upto[-1], side="right").astype(np.int32)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from recsys_cli.models.gru4rec import recurrent
 from recsys_cli.models.support import gradients as g
@@ -16,6 +17,7 @@ from recsys_cli.models.support.sequence_training import sampled_softmax
 CODES = np.array([[0, 2], [2, 1], [1, 1]])
 LATER = np.array([1, 3]), np.array([0, 1, 1, 2])  # what came next, and what was drawn
 
+SPARSE = sp.csr_matrix([[0, 2.0, 0, 1], [0, 0, 0, 0], [3, 0, 0, 0]])
 WIDE = np.random.default_rng(5).standard_normal((4, 12))
 
 # x (3, 2, 4) and w (4, 4), v (4,), as arrays or tracked; each gives an array.
@@ -30,6 +32,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "relu": lambda x, w, v: g.relu(x @ w),
     "sigmoid": lambda x, w, v: g.sigmoid(x * v),
     "softmax": lambda x, w, v: g.softmax(x * v),
+    "unit": lambda x, w, v: g.unit(x * v),
+    "sparse product": lambda x, w, v: g.sparse_product(SPARSE, w),
     "recurrent": lambda x, w, v: recurrent(x @ (w @ WIDE), w @ WIDE),
     "normalised": lambda x, w, v: g.normalised(x, v, v * v),
 }
