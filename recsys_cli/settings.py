@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import typing
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .connections import DetailsSettings, QueueSettings
 from .non_products import NON_PRODUCT_TITLES, NON_PRODUCTS
-from .typed_values import Bounds
+from .schema import EVENT_TYPES
 from .typed_values import setting as _s
 
 _SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"
@@ -154,6 +151,10 @@ class IngestSettings:
     order_states: dict[str, str] = _s(
         {}, "What the shop's own states of orders mean: state to paid, unpaid, cancelled or refunded, as with --state."
     )
+    event_types: dict[str, str] = _s(
+        {}, "The shop's own words for what happened, in files and in POST /events, to types: loan = 'purchase' and so on.",
+        choices=EVENT_TYPES,
+    )  # fmt: skip
     nobody: tuple[str, ...] = _s(
         (), "Customer names that mean no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
     )
@@ -301,6 +302,10 @@ class RuleSettings:
     consumables: bool = _s(False, "Show items that customers usually buy again, once their usual interval is over.")
     shown_limit: int = _s(0, "Hide items shown this often without a click; 0: no limit.")
     shown_days: float = _s(7.0, "Days that showings are remembered.")
+    words: dict[str, str] = _s(
+        {},
+        "What texts and pages call things: product, customer, visitor, order (and plurals), shop, bought, viewed, buy.",
+    )
     timezone: str = _s("UTC", "Time zone of the days in campaigns; when not set, that of ingest.timezone.")
     campaigns: tuple[Any, ...] = _s(
         (),
@@ -382,50 +387,3 @@ class Settings:
         {},
         "Tables [placements.NAME]: kind, fallback, filter, rules, ranker, version, k, title; see Placements.",
     )
-
-
-@dataclass(frozen=True)
-class SettingRow:
-    """One row of the table of settings."""
-
-    name: str
-    default: Any
-    env: str
-    help: str
-    type: Any
-    low: float
-    high: float
-    choices: tuple[str, ...]
-    pattern: str
-
-    @property
-    def bounds(self) -> Bounds:
-        """What a value of the right type may be."""
-        return Bounds(self.low, self.high, self.choices, self.pattern, self.default)
-
-
-@cache
-def table(cls: type = Settings, prefix: str = "") -> tuple[SettingRow, ...]:
-    """All settings in the order they are written above."""
-    hints = hints_of(cls)
-    rows: list[SettingRow] = []
-    for f in dataclasses.fields(cls):
-        kind = hints[f.name]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            rows += table(kind, f"{prefix}{f.name}.")
-            continue
-        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        name = f"{prefix}{f.name}"
-        env = "RECSYS_" + name.upper().replace(".", "_")
-        rows.append(SettingRow(name, default, env, type=kind, **f.metadata))
-    return tuple(rows)
-
-
-@cache
-def hints_of(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def table_default(name: str) -> Any:
-    """The default of a setting by its dotted name."""
-    return next(row.default for row in table() if row.name == name)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SettingError, UsageError
-from .settings import SettingRow, Settings, hints_of, table, table_default
+from .settings import Settings
+from .settings_table import SettingRow, hints_of, table, table_default
 from .typed_values import converted, typed
 
 _HEAD = re.compile(r"\s*\[(?P<list>\[)?\s*(?P<table>[^\[\]]+?)\s*\]")

@@ -57,7 +57,8 @@ class Bounds:
                 return f"at least {self.low:g}"
             if not value <= self.high:
                 return f"at most {self.high:g}"
-        if self.choices and value not in self.choices:
+        words = value.values() if isinstance(value, dict) else [value]
+        if self.choices and not all(word in self.choices for word in words):
             return f"one of {', '.join(map(str, self.choices))}"
         if self.pattern and not re.fullmatch(self.pattern, value):
             return f"written like {self.example}" if self.example else f"of the form {self.pattern}"

@@ -40,6 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "settings",
                 "connections",
                 "settings_sources",
+                "settings_table",
                 "settings_editing",
                 "identity",
                 "durable_files",

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_cli.errors import UsageError
-from recsys_cli.settings import SettingRow, Settings, table
+from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load, misspelt
+from recsys_cli.settings_table import SettingRow, table
 
 ROWS = {row.name: row for row in table()}
 
@@ -24,6 +25,8 @@ _key = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 def values_of(row: SettingRow, kind: Any) -> st.SearchStrategy[Any]:
     """Values of a setting that can be written in an environment variable and in TOML."""
     low, high = row.low, min(row.high, 10**12)
+    if row.choices and isinstance(row.default, dict):
+        return st.dictionaries(_key, st.sampled_from(row.choices), max_size=3)
     if row.choices:
         return st.sampled_from(row.choices)
     if row.pattern:

@@ -209,6 +209,7 @@ class Ready(Struct):
     status: Literal["ready"]
     version: str
     currency: Annotated[str, Meta(description="Of prices, as EUR; empty when neither a setting nor a sale names one.")]
+    words: Annotated[dict[str, str], Meta(description="What the shop calls things, see rules.words.")]
 
 
 class Interval(Struct):

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ..artifacts.choices import ERASED, EVERYTHING, SESSION, Choices
 from ..errors import UsageError
 from ..serving.live_events import customer_key, guest_key
+from .payloads import Event
+
+
+def as_line(event: Event, now: int, own: Mapping[str, str], number: int = 0) -> dict[str, Any]:
+    """The event as the spool holds it.
+
+    Parameters
+    ----------
+    now
+        Its time, epoch seconds, where it has none.
+    own
+        See `settings.IngestSettings.event_types`.
+    number
+        Its place in what was sent.
+
+    Raises
+    ------
+    UsageError
+        Its type is neither ours nor the shop's, or has no duration.
+    """
+    try:
+        return event.line(now, own)
+    except ValueError as e:
+        where = f"events[{number}]." if number else ""
+        raise UsageError(f"{where}{e}.", "GET /docs describes the body.") from None
 
 
 def refuse_ancient(events: Sequence[dict[str, Any]], earliest: str) -> None:

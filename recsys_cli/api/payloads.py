@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -242,7 +243,10 @@ class MergeBody(Struct, forbid_unknown_fields=True, kw_only=True):
         check_id(self.user_id)
 
 
-EventType: Any = Literal[tuple(EVENT_TYPES)]
+EventType = Annotated[
+    str,
+    Meta(max_length=MAX_ID, description=f"{', '.join(EVENT_TYPES)}; or the shop's own word, see ingest.event_types."),
+]
 
 
 class Event(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -273,8 +277,6 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.user_id is None and self.session_id is None:
             raise ValueError("user_id and session_id are both missing; send one of them")
-        if self.duration_ms is not None and self.event_type != VIEW:
-            raise ValueError(f"duration_ms belongs to a {VIEW}, and this is a {self.event_type}")
         for name in _EVENT_IDS:
             value = getattr(self, name)
             if value is not None:
@@ -285,10 +287,27 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True):
         if self.ts is not None and self.ts > time.time() + _FUTURE:
             raise ValueError("ts is in the future; send epoch seconds, not milliseconds")
 
-    def line(self, now: int) -> dict[str, Any]:
-        """As the spool holds it."""
+    def line(self, now: int, own: Mapping[str, str]) -> dict[str, Any]:
+        """As the spool holds it, its type one of ours.
+
+        Parameters
+        ----------
+        own
+            See `settings.IngestSettings.event_types`.
+
+        Raises
+        ------
+        ValueError
+            The type is neither, or has no duration.
+        """
+        kind = own.get(self.event_type, self.event_type)
+        if kind not in EVENT_TYPES:
+            types = ", ".join((*EVENT_TYPES, *own))
+            raise ValueError(f"event_type must be one of {types}, got {self.event_type[:40]!r}")
+        if self.duration_ms is not None and kind != VIEW:
+            raise ValueError(f"duration_ms belongs to a {VIEW}, and this is a {kind}")
         given = {name: value for name in _EVENT_FIELDS if (value := getattr(self, name)) is not None}
-        return {"t": "event", **given, "ts": now if self.ts is None else self.ts}
+        return {"t": "event", **given, "event_type": kind, "ts": now if self.ts is None else self.ts}
 
 
 _EVENT_IDS = ("item_id", "user_id", "session_id", "order_id", "event_id", "currency", "request_id")

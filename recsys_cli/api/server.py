@@ -47,6 +47,7 @@ class ServePlan:
     images: Path | None
     swap_share: float = 0.0
     earliest: str = IngestSettings.earliest
+    event_types: dict[str, str] = field(default_factory=dict)
     placements: dict[str, Any] = field(default_factory=dict)
     config: Path | None = None
     flags: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class ServePlan:
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         config = Path(tree["config"]) if tree["config"] else None
         details: dict[str, Any] = {n: Path(v) if v and n.endswith("_file") else v for n, v in tree["details"].items()}
-        more = {name: tree[name] for name in ("swap_share", "earliest", "placements", "flags")}
+        more = {name: tree[name] for name in ("swap_share", "earliest", "event_types", "placements", "flags")}
         more |= {"config": config, "details": DetailsSettings(**details)}
         return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, **more)
 
@@ -172,7 +173,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     # Loading a version in a thread must not hold up answers for a whole switch interval at a time.
     sys.setswitchinterval(0.0005)
     service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
-    service.earliest = plan.earliest
+    service.earliest, service.event_types = plan.earliest, plan.event_types
     service.enrich(plan.details)
     service.follow(plan.source, plan.placements)
     service.live.start(*first.result())

@@ -50,6 +50,8 @@ class Service:
         See `arms.Comparison`.
     earliest
         The day before which no event is taken, as `ingest.earliest`.
+    event_types
+        The shop's own words for types of events, as `ingest.event_types`.
     """
 
     settings: ServeSettings
@@ -58,6 +60,7 @@ class Service:
     log: Log
     swap_share: float = 0.0
     earliest: str = IngestSettings.earliest
+    event_types: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     sink: EventSink = field(init=False)
     access: Access = field(init=False)

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from ..api import decoding
 from ..api.access import Caller
-from ..api.event_admission import may_keep, refuse_ancient
+from ..api.event_admission import as_line, may_keep, refuse_ancient
 from ..api.event_limits import EventLimits
 from ..api.payloads import MAX_EVENTS, MAX_ID, Event, EventType, Id, Text
 from ..artifacts.choices import FULL, NONE, SESSION, Choices
@@ -99,10 +99,20 @@ class Door:
         See `ingest.earliest`.
     secret
         See `identity.load_secret`.
+    event_types
+        See `ingest.event_types`.
     """
 
-    def __init__(self, settings: ServeSettings, earliest: str, choices: Choices, secret: str) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        earliest: str,
+        choices: Choices,
+        secret: str,
+        event_types: Mapping[str, str] | None = None,
+    ) -> None:
         self._settings, self._earliest, self._secret = settings, earliest, secret
+        self._event_types = event_types or {}
         self._choices = choices
         self.limits = EventLimits(settings)
 
@@ -136,10 +146,10 @@ class Door:
             line["received_at"] = round(now, 3)
         return Understood(tuple(kept), len(lines) - len(kept), without_item)
 
-    @staticmethod
-    def _line(message: Message, event: Event, number: int, now: int) -> dict[str, Any]:
+    def _line(self, message: Message, event: Event, number: int, now: int) -> dict[str, Any]:
         dated = event.ts is not None or message.timestamp is not None
-        line = event.line(now if message.timestamp is None else message.timestamp)
+        at = now if message.timestamp is None else message.timestamp
+        line = as_line(event, at, self._event_types, number)
         if "event_id" in line or ("order_id" in line and dated):
             return line  # the store counts a dated line of an order by its content: an export may bring it, too
         if message.message_id:

@@ -39,7 +39,13 @@ def consume(
     settings.queue.queues()
     secret = load_secret(settings.db)
     expect_same_shop(settings.db, settings.artifacts)
-    door = Door(settings.serve, settings.ingest.earliest, Choices(settings.artifacts, secret), secret)
+    door = Door(
+        settings.serve,
+        settings.ingest.earliest,
+        Choices(settings.artifacts, secret),
+        secret,
+        settings.ingest.event_types,
+    )
     consumer = Consumer(settings.queue, door, Artifacts(settings.artifacts), run.progress.note)
     with stoppable() as stop:
         done = consumer.run(stop, once=once)

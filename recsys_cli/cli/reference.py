@@ -15,7 +15,7 @@ from typing import Any
 import typer.main
 
 from ..ingest.columns import AIDS, FIELDS, about
-from ..settings import table
+from ..settings_table import table
 
 
 def commands() -> str:

@@ -75,6 +75,7 @@ def serve(
         images,
         run.settings.ranking.swap_share,
         run.settings.ingest.earliest,
+        run.settings.ingest.event_types,
         placements=run.settings.placements,
         config=settings_file(config, db).absolute(),
         details=_details(run.settings.details),

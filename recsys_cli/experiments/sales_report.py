@@ -20,7 +20,8 @@ from ..ranking.outcome import RANKER
 from ..serving.campaigns import hits
 from ..serving.catalogue import Catalogue
 from ..serving.rules import Rules
-from ..settings import RuleSettings, Settings, table
+from ..settings import RuleSettings, Settings
+from ..settings_table import table
 from ..store import Store, reading, sales
 from ..store.attribution import Windows, attribute
 
@@ -151,9 +152,8 @@ def _campaigns(
 
 def _rules(settings: Settings) -> list[dict[str, Any]]:
     """Rules that differ from their defaults, each with what it does."""
-    held = {
-        row.name: (getattr(settings.rules, row.name), row) for row in table(RuleSettings) if row.name != "campaigns"
-    }
+    rows = [row for row in table(RuleSettings) if row.name not in ("campaigns", "words")]
+    held = {row.name: (getattr(settings.rules, row.name), row) for row in rows}
     return [
         {"name": name, "value": value, "help": row.help} for name, (value, row) in held.items() if value != row.default
     ]

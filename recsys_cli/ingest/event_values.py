@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..schema import DISLIKE, EVENT_TYPES, LIKE, PURCHASE, REFUND
@@ -29,8 +30,9 @@ EVENT_WORDS = {
 _NO = r"0+([.,]0+)?|0000-00-00.*|f|n|no|non|nein|nee|nej|nie|ne|false|falsch|-|null|none"
 
 
-def event_type(text: str) -> str:
-    """The usual words for what happened; others are kept under their own name, numbers as they are."""
+def event_type(text: str, own: Mapping[str, str]) -> str:
+    """The usual words for what happened, after the shop's `own`; others are kept under their own name, numbers as they
+    are."""
     even = f"regexp_replace(lower({text}), '[^a-z0-9]+', '_', 'g')"
     number = f"regexp_full_match({text}, '-?\\d+(\\.\\d+)?')"
     cases = " ".join(
@@ -38,8 +40,13 @@ def event_type(text: str) -> str:
         for name, words in EVENT_WORDS.items()
     )
     assert set(EVENT_WORDS) == set(EVENT_TYPES)
+    cases = " ".join(f"WHEN {even} = {quote(_even(w))} THEN {quote(name)}" for w, name in own.items()) + f" {cases}"
     plain = f"regexp_replace({text}, '\\.0+$', '')"  # the star of 5.0 is that of 5
     return f"CASE WHEN {text} IS NULL THEN {quote(PURCHASE)} {cases} WHEN {number} THEN {plain} ELSE {even} END"
+
+
+def _even(word: str) -> str:
+    return re.sub("[^a-z0-9]+", "_", word.lower())
 
 
 def money_back(text: str) -> str:
@@ -64,6 +71,7 @@ def derived_events(
     date: int | None = None,
     whole: str | None = None,
     ratings_from: float | None = None,
+    own: Mapping[str, str],
 ) -> dict[str, str]:
     """Columns of events that follow from several fields, as SQL.
 
@@ -77,6 +85,8 @@ def derived_events(
         SQL: the order's number says that it was cancelled; empty where none does.
     date, whole, ratings_from
         See `Understanding`: the time of all rows, their type, and from which rating on they are likes.
+    own
+        See `settings.IngestSettings.event_types`.
     """
     back = [f"coalesce({states.sql('t_status')} = {quote(BACK)}, false)"] if "status" in has else []
     if "payment_status" in has:
@@ -91,9 +101,9 @@ def derived_events(
         back.append("coalesce(abs(refunded_qty) >= raw_qty AND raw_qty > 0, false)")
     if cancelled:
         back.append(f"coalesce({cancelled}, false)")
-    kind = event_type("t_event_type") if "event_type" in has else quote(PURCHASE)
+    kind = event_type("t_event_type", own) if "event_type" in has else quote(PURCHASE)
     if whole is not None:
-        kind = event_type(quote(whole))
+        kind = event_type(quote(whole), own)
     if ratings_from is not None:
         kind = rated(ratings_from)
     found = {} if date is None else {"ts": f"{date}::BIGINT"}

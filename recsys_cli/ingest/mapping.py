@@ -80,7 +80,7 @@ def _by_names(source: Source, asked: Asked, said: Mapping[str, str]) -> Understa
     kind = asked.kind
     if not said and kind is None and (advice := dead_end(source.columns)):
         raise InputError(f"{source.path} holds no products.", advice)
-    kind = kind or recognised_kind(source, said)
+    kind = kind or recognised_kind(source, {**_who_and_what(source, asked.remembered), **said})
     if kind is None:
         raise unknown_kind(source)
     if asked.kind is None and not said:
@@ -93,6 +93,14 @@ def _by_names(source: Source, asked: Asked, said: Mapping[str, str]) -> Understa
         notes += _ratings(source)
     understood = replace(_complete(source, kind, columns, None, notes), guessed=asked.kind is None)
     return with_heads(source, understood) if kind == EVENTS else understood
+
+
+def _who_and_what(source: Source, remembered: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The columns of customers and items that the settings name for any kind of file, as far as this one has them."""
+    names = ("user_id", "session_id", "item_id")
+    return {
+        name: columns[name] for columns in remembered.values() for name in names if columns.get(name) in source.columns
+    }
 
 
 def _told(source: Source, understood: Understanding, asked: Asked) -> Understanding:

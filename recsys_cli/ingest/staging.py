@@ -329,6 +329,7 @@ class _Stage:
             date=understood.date,
             whole=understood.event_type,
             ratings_from=understood.ratings_from,
+            own=self.context.settings.event_types,
         )
 
     def note_unread_prices(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ..artifacts import running
 from ..artifacts.running import HOLDOUT, INTERLEAVED, Experiment
 from ..errors import NotFound, UsageError
-from ..settings import table
+from ..settings_table import table
 from ..typed_values import typed
 from .engine import Engine
 from .placements import Placement, Placements, fill

@@ -15,6 +15,7 @@ from .attributes import Attributes
 from .request import Answer, Request
 from .rules import Picker
 from .visitor import Person
+from .words import begin
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -89,8 +90,9 @@ def buy_again(engine: Engine, request: Request) -> Answer:
     """What the customer buys again and again and is due now, by their own interval."""
     person = engine.people.find(request)
     due = Due.of(*engine.people.bought(person), engine.people.now, engine.bundle.shelves.get("interval_days"))
+    bought = begin(engine.rules.words["bought"])
     reasons = {
-        code: f"Bought {'once' if times == 1 else f'{times} times'}, usually again after {days:.0f} days; "
+        code: f"{bought} {'once' if times == 1 else f'{times} times'}, usually again after {days:.0f} days; "
         f"last on {time.strftime('%Y-%m-%d', time.gmtime(last))}."
         for code, days, last, times in zip(
             due.code.tolist(), due.days.tolist(), due.last.tolist(), due.times.tolist(), strict=True
@@ -105,7 +107,10 @@ def recently_viewed(engine: Engine, request: Request) -> Answer:
     views = person.past.as_histories(engine.bundle.histories).is_kind(VIEW)
     codes = list(dict.fromkeys(person.past.item[views][::-1].tolist()))
     last = dict(zip(person.past.item[views].tolist(), person.past.ts[views].tolist(), strict=True))
-    reasons = {code: f"Viewed on {time.strftime('%Y-%m-%d', time.gmtime(last[code]))}." for code in codes}
+    reasons = {
+        code: f"{begin(engine.rules.words['viewed'])} on {time.strftime('%Y-%m-%d', time.gmtime(last[code]))}."
+        for code in codes
+    }
     return _in_order(engine, request, person, codes, "viewed", reasons)
 
 
@@ -131,7 +136,7 @@ def because(engine: Engine, request: Request) -> Answer:
         picker, about = Picker(wanted, set()), -1
     answer = engine.answer(picker, replace(request, explain=False), known=len(person.past) > 0)
     if about >= 0:
-        answer.title = f"Because you bought {engine.catalogue.title(about)}"
+        answer.title = f"Because you {engine.rules.words['bought']} {engine.catalogue.title(about)}"
         if request.explain:
             answer.reasons = [f"{answer.title}."] * len(answer.codes)
     return answer

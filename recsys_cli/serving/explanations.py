@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..schema import DAY, FEW, PURCHASE, Histories
+from ..schema import CART, DAY, FEW, LIKE, PURCHASE, VIEW, Histories
 from . import sources
 from .visitor import Person
+from .words import begin
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -31,6 +32,7 @@ class Reasons:
         self._engine = engine
         self._person = person
         self._shelves = engine.bundle.shelves
+        self._words = engine.rules.words
 
     def of(self, code: int, source: str) -> str:
         """One sentence."""
@@ -43,8 +45,8 @@ class Reasons:
             "popular": self._popular,
             "trending": self._trending,
             "new": self._new,
-            "category": lambda code: f"Sells well in {self._word(code, 'category')}.",
-            "pinned": lambda code: "Placed here by the shop.",
+            "category": self._in_category,
+            "pinned": lambda code: f"Placed here by the {self._words['shop']}.",
             "catalogue": lambda code: "Fills the list; not sold yet.",
         }
         return told[source](code) if source in told else "Like the item."
@@ -54,18 +56,18 @@ class Reasons:
         if person is None or not len(person.past):
             return "Fits what is known."
         if not engine.model.capabilities.explains:
-            return "Fits what this customer did before."
+            return f"Fits what this {self._words['customer']} did before."
         histories: Histories = person.past.as_histories(engine.bundle.histories)
         parts = engine.model.explain(histories, code, engine.people.now)
         best = next(((item, part) for item, part in parts if part > 0 and item != code), None)
-        return self._because(best[0], person) if best else "Fits what this customer did before."
+        return self._because(best[0], person) if best else f"Fits what this {self._words['customer']} did before."
 
     def _because(self, item: int, person: Person) -> str:
         past, kinds = person.past, self._engine.bundle.histories.kinds
         if item in person.basket:
             return f"Goes with {self._title(item)} in the basket."
         place = int((past.item == item).nonzero()[0][-1])
-        verb = {PURCHASE: "bought", "view": "viewed", "cart": "put in the cart", "like": "liked"}
+        verb = {PURCHASE: self._words["bought"], VIEW: self._words["viewed"], CART: "put in the cart", LIKE: "liked"}
         day = time.strftime("%Y-%m-%d", time.gmtime(int(past.ts[place])))
         return f"Goes with {self._title(item)}, {verb.get(kinds[past.kind[place]], 'seen')} on {day}."
 
@@ -77,13 +79,18 @@ class Reasons:
             hit = (self._shelves["together_item"][item] == code).nonzero()[0]
             if len(hit) and int(self._shelves["together_count"][item][hit[0]]) > orders:
                 best, orders = item, int(self._shelves["together_count"][item][hit[0]])
-        return f"Bought with {self._title(best)} in {orders} orders." if best >= 0 else "Bought in the same orders."
+        if best < 0:
+            return f"{begin(self._words['bought'])} in the same {self._words['orders']}."
+        return self._with(best, orders)
 
     def pair(self, item: int, code: int) -> str:
         """Why `code` is shown beside `item`."""
         hit = (self._shelves["together_item"][item] == code).nonzero()[0]
         orders = int(self._shelves["together_count"][item][hit[0]]) if len(hit) else 0
-        return f"Bought with {self._title(item)} in {orders} orders."
+        return self._with(item, orders)
+
+    def _with(self, item: int, orders: int) -> str:
+        return f"{begin(self._words['bought'])} with {self._title(item)} in {orders} {self._words['orders']}."
 
     def _near(self, code: int) -> str:
         person = self._person
@@ -100,11 +107,9 @@ class Reasons:
     def _popular(self, code: int) -> str:
         count = int(self._shelves["sold_lately"][code])
         if not count:
-            return (
-                f"{'Bought' if self._of_purchases else 'Viewed'} before, not {self._when(30, 'in the last 30 days')}."
-            )
+            return f"{self._did} before, not {self._when(30, 'in the last 30 days')}."
         if count == FEW:
-            return f"{'Bought' if self._of_purchases else 'Viewed'} {self._when(30, 'in the last 30 days')}."
+            return f"{self._did} {self._when(30, 'in the last 30 days')}."
         return f"{self._by(count)} {self._when(30, 'in the last 30 days')}."
 
     def _trending(self, code: int) -> str:
@@ -113,9 +118,16 @@ class Reasons:
 
     def _by(self, count: int) -> str:
         """Who wanted it."""
-        if self._of_purchases:
-            return f"Bought by {count} customer{'' if count == 1 else 's'}"
-        return f"Viewed by {count} visitor{'' if count == 1 else 's'}"
+        who = "customer" if self._of_purchases else "visitor"
+        return f"{self._did} by {count} {self._words[who if count == 1 else f'{who}s']}"
+
+    @property
+    def _did(self) -> str:
+        return begin(self._words["bought" if self._of_purchases else "viewed"])
+
+    def _in_category(self, code: int) -> str:
+        bought, category = self._words["bought"], self._word(code, "category")
+        return f"Sells well in {category}." if bought == "bought" else f"Often {bought} in {category}."
 
     @property
     def _of_purchases(self) -> bool:
@@ -131,11 +143,11 @@ class Reasons:
     def _new(self, code: int) -> str:
         since = int(self._shelves["first_seen"][code])
         if since <= 0:
-            return "New in the shop."  # nobody knows since when
+            return f"New in the {self._words['shop']}."  # nobody knows since when
         return f"New since {time.strftime('%Y-%m-%d', time.gmtime(since))}."
 
     def _title(self, code: int) -> str:
         return self._engine.catalogue.title(code)
 
     def _word(self, code: int, column: str) -> str:
-        return str(self._engine.catalogue.describe(code).get(column) or "the shop")
+        return str(self._engine.catalogue.describe(code).get(column) or f"the {self._words['shop']}")

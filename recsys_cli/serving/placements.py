@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import NotFound, SettingError, UsageError
-from ..settings import table
+from ..settings_table import table
 from ..typed_values import Bounds, typed
 from .customer_lists import RAILS
 from .engine import Engine

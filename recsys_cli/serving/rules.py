@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..schema import DAY, Float32, Int64
 from ..settings import RuleSettings
 from .campaigns import Campaign, InForce, read_campaigns
+from .words import Words, read_words
 
 PUSHED_DOWN = 0.75  # of the score of what is just like a disliked item
 MMR_DEPTH = 200  # candidates among which diversity is sought
@@ -31,10 +32,13 @@ class Rules:
         See `RuleSettings`.
     campaigns
         The ones of the settings, read.
+    words
+        What the shop calls things; see `words.read_words`.
     """
 
     settings: RuleSettings = field(default_factory=RuleSettings)
     campaigns: tuple[Campaign, ...] = ()
+    words: Words = field(default_factory=lambda: read_words({}))
 
     @staticmethod
     def of(settings: RuleSettings) -> Rules:
@@ -43,9 +47,9 @@ class Rules:
         Raises
         ------
         UsageError
-            A campaign cannot be read.
+            A campaign or a word cannot be read.
         """
-        return Rules(settings, read_campaigns(settings.campaigns, settings.timezone))
+        return Rules(settings, read_campaigns(settings.campaigns, settings.timezone), read_words(settings.words))
 
     def with_changes(self, **changes: Any) -> Rules:
         """With other values of some settings; those that are None stay."""

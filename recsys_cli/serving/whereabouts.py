@@ -12,6 +12,7 @@ from .engine import Engine
 from .request import Request
 from .rules import bought_lately
 from .visitor import Person
+from .words import begin
 
 DEEPEST = 1000  # places of a list that are looked through
 
@@ -93,10 +94,11 @@ def _campaigns(engine: Engine, code: int, action: str) -> Iterator[int]:
 
 def _of_person(engine: Engine, request: Request, person: Person, code: int) -> Iterator[str]:
     """What keeps an item out of the lists of somebody."""
+    words = engine.rules.words
     if code in person.basket:
         yield "It is in the basket."
     if code in person.shunned:
-        yield "This customer disliked it or sent it back."
+        yield f"This {words['customer']} disliked it or sent it back."
     codes, ts = engine.people.bought(person)
     interval = engine.bundle.shelves.get("interval_days")
     lately = set() if request.repeat else bought_lately(codes, ts, engine.people.now, engine.rules, interval)
@@ -104,7 +106,8 @@ def _of_person(engine: Engine, request: Request, person: Person, code: int) -> I
         last = int(ts[codes == code].max())
         days = engine.rules.settings.bought_days
         until = f"until {_day(last + int(days * DAY))}" if days else "again"
-        yield f"Bought on {_day(last)}: it is not shown {until} (rules.bought_days, rules.consumables)."
+        bought = f"{begin(words['bought'])} on {_day(last)}"
+        yield f"{bought}: it is not shown {until} (rules.bought_days, rules.consumables)."
     limit = engine.rules.settings.shown_limit
     if limit and code in engine.people.shown_often(person, limit):
         yield f"It was shown {limit} times or more without a click (rules.shown_limit)."

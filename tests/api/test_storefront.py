@@ -43,14 +43,38 @@ def test_an_unknown_customer_is_not_everything_known_of_them(server: Any, browse
     assert "everything known" not in browser.execute_script(MAIN)
 
 
-def test_prices_have_the_shops_currency(start: Start, browser: Any) -> None:
-    server = start(config='[serve]\ncurrency = "EUR"\n')
+LIBRARY = """
+[serve]
+currency = "EUR"
+[ingest.event_types]
+loan = "purchase"
+[rules.words]
+product = "book"
+customer = "owl"
+bought = "borrowed"
+buy = "borrow"
+[placements.shelf]
+kind = "popular"
+title = "Most borrowed"
+"""
+
+
+def test_prices_have_the_shops_currency_and_texts_its_words(start: Start, browser: Any) -> None:
+    server = start(config=LIBRARY)
     assert server.get("/ready")["currency"] == "EUR"
     open_link(browser, server)
     shown = carousels(browser, 4)
     assert all(card["price"].startswith("€") for one in shown for card in one["cards"])
     open_link(browser, server, "#/item/t4")
-    says(browser, MAIN, "€5.00")
+    says(browser, MAIN, "€5.00", "Borrow", "this book")
+    open_link(browser, server, "#/find")
+    says(browser, MAIN, "Id of an owl or a book")
+    assert server.post("/events", {"user_id": "x", "item_id": "t0", "event_type": "loan"})["accepted"] == 1
+    refused = server.http.post("/events", json={"user_id": "x", "item_id": "t0", "event_type": "lone"}).json()["error"]
+    assert refused["message"].endswith("impression, like, dislike, loan, got 'lone'.")
+    assert server.get("/popular", k=1, explain=True)["items"][0]["reason"].startswith("Borrowed by ")
+    placed = server.get("/recommend", placement="shelf", k=1)
+    assert (placed["title"], placed["kind"]) == ("Most borrowed", "popular")
 
 
 def test_not_interested_is_tried_out_and_then_reported(start: Start, browser: Any) -> None:

@@ -13,8 +13,9 @@ import pytest
 from recsys_cli.cli import reference
 from recsys_cli.cli.common import start
 from recsys_cli.ingest.columns import ABOUT, AIDS, FIELDS
-from recsys_cli.settings import SettingRow, Settings, table
+from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
+from recsys_cli.settings_table import SettingRow, table
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = table()
@@ -27,7 +28,7 @@ def other(row: SettingRow) -> tuple[Any, str, str]:
     args = [a for a in typing.get_args(kind) if a is not type(None)]
     if args and type(None) in typing.get_args(kind):
         return other(dataclasses.replace(row, type=args[0], default=default or args[0]()))
-    if row.choices:
+    if row.choices and not isinstance(default, dict):
         (word, *_) = [c for c in row.choices if c != default]
         return word, f'"{word}"', word
     if row.pattern:
@@ -39,7 +40,7 @@ def other(row: SettingRow) -> tuple[Any, str, str]:
         number = default + 1 if default + 1 <= row.high else type(default)((row.low + row.high) / 2)
         return number, str(number), str(number)
     if isinstance(default, dict):
-        value = 0.75 if args[1] is float else "seen"
+        value = 0.75 if args[1] is float else row.choices[0] if row.choices else "seen"
         return {**default, "seen": value}, f"{{seen = {value!r}}}", f"seen={value}"
     if isinstance(default, (tuple, list)):
         return type(default)(["one", "two"]), '["one", "two"]', "one, two"

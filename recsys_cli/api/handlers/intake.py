@@ -10,7 +10,7 @@ from ...errors import InputError, NotFound
 from ...schema import ATTRIBUTES
 from .. import prometheus
 from ..call import Call, Reply
-from ..event_admission import may_keep, refuse_ancient
+from ..event_admission import as_line, may_keep, refuse_ancient
 from ..payloads import check_id
 from ..service import Service
 
@@ -19,7 +19,7 @@ async def take_events(service: Service, call: Call) -> Reply:
     """Take one event, or many. They count in every server process within a second. Events of people who object to
     their use are left out, and counted in `refused`."""
     now = time.time()
-    events = [event.line(int(now)) for event in call.body]
+    events = [as_line(event, int(now), service.event_types, number) for number, event in enumerate(call.body)]
     refuse_ancient(events, service.earliest)
     for user_id in {event["user_id"] for event in events if "user_id" in event}:
         call.caller.names(user_id, call.query["user_token"])

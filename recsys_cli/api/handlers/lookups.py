@@ -99,7 +99,7 @@ def ready(service: Service, call: Call) -> Reply:
     if wrong := reasons(service.live.loops):
         raise NotReady(" ".join(wrong), "See the server's log.")
     currency = service.settings.currency or engine.currency
-    return Reply.of({"status": "ready", "version": engine.version, "currency": currency})
+    return Reply.of({"status": "ready", "version": engine.version, "currency": currency, "words": engine.rules.words})
 
 
 def show_status(service: Service, call: Call) -> Reply:

@@ -1,6 +1,6 @@
 /* A customer or a product, by the id that the owner types: history beside lists, sources and reasons, and why not. */
 
-import { ask, currency, make, money, tell } from './page.js';
+import { ask, begin, currency, make, money, tell, withArticle, words } from './page.js';
 
 const LIST = 10;
 const part = (text) => encodeURIComponent(text).replaceAll('.', '%2E');
@@ -15,12 +15,12 @@ export function finder(main, id) {
   const form = make('form', { class: 'field find', role: 'search', onsubmit: (event) => {
     event.preventDefault();
     location.hash = link(field.value.trim());
-  } }, make('label', { for: 'find-id', text: 'Id of a customer or a product' }),
+  } }, make('label', { for: 'find-id', text: `Id of ${withArticle('customer')} or ${withArticle('product')}` }),
   make('div', { class: 'joined' }, field, make('button', { class: 'primary', text: 'Find' })));
   const place = make('div', { class: 'stack', 'aria-live': 'polite' });
   main.append(make('h1', { text: 'Find' }), form, place);
   if (!id) {
-    place.append(make('p', { class: 'lead', text: 'See what a customer did beside the list they get now, or a product and where it stands.' }));
+    place.append(make('p', { class: 'lead', text: `See what ${withArticle('customer')} did beside the list they get now, or ${withArticle('product')} and where it stands.` }));
     return () => {};
   }
   const put = (...nodes) => { if (!gone) place.append(...nodes.filter(Boolean)); };
@@ -28,7 +28,7 @@ export function finder(main, id) {
   look(id, put).then((found) => {
     if (gone) return;
     place.querySelector('.lead')?.remove();
-    if (!found) put(make('p', { class: 'lead', text: `Neither a customer with a history nor a product has the id “${id}”. Ids are as in your files.` }));
+    if (!found) put(make('p', { class: 'lead', text: `Neither ${withArticle('customer')} with a history nor ${withArticle('product')} has the id “${id}”. Ids are as in your files.` }));
   }, (error) => {
     if (gone) return;
     place.querySelector('.lead').textContent = 'The server did not say.';
@@ -58,10 +58,10 @@ async function customer(id, person, put) {
   const list = await ask(`recommend?user_id=${encodeURIComponent(id)}&k=${LIST}&explain=true`);
   put(make('h2', { class: 'found', text: `Customer ${id}` }), make('div', { class: 'tiles beside' },
     table('What they did last', person.history, [
-      ['Product', product_, true], ['Event', (e) => `${e.event_type}${e.qty > 1 ? ` × ${e.qty}` : ''}`, true], ['Day', (e) => day(e.ts), true],
+      [begin(words.product), product_, true], ['Event', (e) => `${e.event_type}${e.qty > 1 ? ` × ${e.qty}` : ''}`, true], ['Day', (e) => day(e.ts), true],
     ]),
     table(`Their list now, from ${list.version}`, list.items, [
-      ['Product', product_, true], ['From', (i) => i.source + (i.fallback ? ' (fallback)' : ''), true], ['Why', (i) => i.reason ?? '', true],
+      [begin(words.product), product_, true], ['From', (i) => i.source + (i.fallback ? ' (fallback)' : ''), true], ['Why', (i) => i.reason ?? '', true],
     ])), whyNot(id));
 }
 
@@ -81,10 +81,10 @@ function whyNot(user) {
         : [make('p', { text: `${item} is not in the list:` }), make('ul', {}, found.why_not.map((text) => make('li', { text })))]));
       tell(null);
     } catch (error) {
-      said.replaceChildren(error.reply?.status === 404 ? make('p', { text: `There is no product with the id “${item}”.` }) : '');
+      said.replaceChildren(error.reply?.status === 404 ? make('p', { text: `There is no ${words.product} with the id “${item}”.` }) : '');
       tell(error.reply?.status === 404 ? null : error);
     }
-  } }, make('label', { for: 'why-item', text: 'Why is a product not in it? Its id' }),
+  } }, make('label', { for: 'why-item', text: `Why is ${withArticle('product')} not in it? Its id` }),
   make('div', { class: 'joined' }, field, make('button', { text: 'Ask' })));
   return card('Why not?', form, said);
 }
@@ -94,12 +94,12 @@ async function product(id, item, put) {
   const [like, together] = await Promise.all([known(`similar-items?${query}&explain=true`), known(`bought-together?${query}&explain=true`)]);
   const state = item.retired ? 'has left the catalogue' : item.availability === false ? 'sold out' : 'for sale';
   const facts = [['Id', id], ['Category', item.category], ['Brand', item.brand], ['Price', typeof item.price === 'number' ? money(item.price, currency()) : null], ['State', state]];
-  const columns = [['Product', product_, true], ['From', (i) => i.source + (i.fallback ? ' (fallback)' : ''), true], ['Why', (i) => i.reason ?? '', true]];
+  const columns = [[begin(words.product), product_, true], ['From', (i) => i.source + (i.fallback ? ' (fallback)' : ''), true], ['Why', (i) => i.reason ?? '', true]];
   put(make('h2', { class: 'found', text: name(item) }),
     make('dl', {}, facts.filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => make('div', {}, make('dt', { text: k }), make('dd', { text: v })))),
     make('p', {}, make('a', { href: `#/item/${encodeURIComponent(id)}`, text: 'See it in the storefront' })),
     make('div', { class: 'tiles beside' },
-      like && table('Shown as like it', like.items, columns), together && table('Shown as bought with it', together.items, columns)));
+      like && table('Shown as like it', like.items, columns), together && table(`Shown as ${words.bought} with it`, together.items, columns)));
 }
 
 export const card = (title, ...children) =>

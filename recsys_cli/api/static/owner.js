@@ -2,7 +2,7 @@
 
 import { bars, funnel, line, spark, whiskers } from './charts.js';
 import { card, table } from './finder.js';
-import { ask, make, money as amount } from './page.js';
+import { ask, begin, make, money as amount, words, withArticle } from './page.js';
 
 const RANGES = [7, 28, 90];
 const number = (value, digits = 0) => new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value);
@@ -118,18 +118,18 @@ function head(report, daily, days) {
   // Who bought in two spans is one buyer, so that these cannot be summed from days.
   const known = report.buyers?.find((one) => one.days === days) ?? { ...report.totals, days: report.days };
   const { buyers, buyers_touched: found } = known;
-  const words = !sums.seen
+  const said = !sums.seen
     ? 'Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.'
-    : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the shop sold` : ''}.`;
+    : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the ${words.shop} sold` : ''}.`;
   const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
   const tiles = [
-    ['Sales attributed to lists', money(sums.revenue), `of ${money(shop)} in the shop, refunds taken off`, 'revenue'],
-    ['Orders with an item from a list', number(sums.orders), `of ${number(orders)}`, 'orders'],
+    ['Sales attributed to lists', money(sums.revenue), `of ${money(shop)} in the ${words.shop}, refunds taken off`, 'revenue'],
+    [`${begin(words.orders)} with ${withArticle('product')} from a list`, number(sums.orders), `of ${number(orders)}`, 'orders'],
     ['Sales per 1,000 items seen', money(sums.per_thousand_seen), `${number(sums.seen)} items seen`, 'per_thousand_seen'],
     ['Clicked of what was seen', percent(sums.ctr), `${number(sums.clicks)} clicks`, 'ctr'],
   ];
   return make('section', { 'aria-label': 'In money' },
-    make('p', { class: 'lead said', text: words + told }),
+    make('p', { class: 'lead said', text: said + told }),
     make('div', { class: 'tiles' }, tiles.map(([name, value, sub, field]) =>
       make('section', { class: 'tile', 'aria-label': name, title: `In recsys report --json: ${field}` },
         make('header', {}, make('h2', { text: name })), make('p', { class: 'value', text: value }), make('p', { class: 'sub', text: sub })))));
@@ -140,7 +140,7 @@ function sales(daily) {
   const sums = total(daily);
   const tell = (n) => (n < 0 ? `${money(sums.revenue)} in ${daily.length} days` : `${daily[n].day}: ${money(daily[n].revenue)} of ${money(daily[n].shop_revenue)}`);
   const key = make('p', { class: 'legend' },
-    make('span', { class: 'strong', text: 'owed to lists' }), make('span', { class: 'pale', text: 'the whole shop' }));
+    make('span', { class: 'strong', text: 'owed to lists' }), make('span', { class: 'pale', text: `the whole ${words.shop}` }));
   return card('Sales by day', key, bars('Sales by day', labels, daily.map((r) => r.revenue), daily.map((r) => r.shop_revenue), tell));
 }
 
@@ -153,15 +153,15 @@ function rates(daily) {
     card('Only popular items, because nothing better was known, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
 }
 
-const FIGURES = [
-  ['Lists', (r) => number(r.lists)], ['Items seen', (r) => number(r.seen)], ['Clicked', (r) => percent(r.ctr)], ['Orders', (r) => number(r.orders)],
+const figures = () => [
+  ['Lists', (r) => number(r.lists)], ['Items seen', (r) => number(r.seen)], ['Clicked', (r) => percent(r.ctr)], [begin(words.orders), (r) => number(r.orders)],
   ['Sales', (r) => money(r.revenue)], ['per 1,000 seen', (r) => money(r.per_thousand_seen)],
 ];
 
 function placements(rows, dates) {
   const groups = grouped(rows, (row) => row.placement, dates);
   if (!groups.length) return null;
-  return table('By placement', groups, [['Placement', (r) => r.name, true], ...FIGURES, ['by day', (r) => spark(r.daily, `Sales by day, ${r.name}`)]]);
+  return table('By placement', groups, [['Placement', (r) => r.name, true], ...figures(), ['by day', (r) => spark(r.daily, `Sales by day, ${r.name}`)]]);
 }
 
 const day = (at) => new Date(at * 1000).toISOString().slice(0, 10);
@@ -195,12 +195,12 @@ function experiments(found, rows, dates) {
   });
   const arms = grouped(rows, (row) => (row.experiment ? `${row.experiment} ${row.arm}`.trim() : ''), dates)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  if (arms.length) parts.push(table('By arm', arms, [['Experiment and arm', (r) => r.name, true], ...FIGURES]));
+  if (arms.length) parts.push(table('By arm', arms, [['Experiment and arm', (r) => r.name, true], ...figures()]));
   return parts.length ? make('div', { class: 'stack' }, parts) : null;
 }
 
 function products(exposure) {
-  const name = ['Product', (r) => r.title ?? r.item_id, true];
+  const name = [begin(words.product), (r) => r.title ?? r.item_id, true];
   const seen = ['Seen', (r) => number(r.seen)];
   const parts = [];
   if (exposure.top.length) {

@@ -32,6 +32,18 @@ const givenKey = () => {
 // All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
 export const state = { key: givenKey(), user: '', session: `demo-${random()}`, did: [], why: false, real: false };
 
+/** What the shop calls things, as the server tells: `words.products` are books in a library. */
+export const words = {
+  product: 'product', products: 'products', customer: 'customer', customers: 'customers', visitor: 'visitor', visitors: 'visitors',
+  order: 'order', orders: 'orders', bought: 'bought', viewed: 'viewed', buy: 'buy', shop: 'shop',
+};
+
+/** A word with its article: a product, an account. */
+export const withArticle = (name) => `${/^[aeiou]/i.test(words[name]) ? 'an' : 'a'} ${words[name]}`;
+
+/** As a sentence begins. */
+export const begin = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 let known = ''; // the shop's currency, as the server told
 
 export const currency = () => known;
@@ -149,4 +161,4 @@ addEventListener('hashchange', () => {
 
 // Prices are shown without a currency rather than late.
 const soon = new Promise((go) => setTimeout(go, 500));
-Promise.race([ask('ready').then((told) => { known = told.currency; }, () => {}), soon]).then(route);
+Promise.race([ask('ready').then((told) => { known = told.currency; Object.assign(words, told.words); }, () => {}), soon]).then(route);

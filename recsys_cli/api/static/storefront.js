@@ -1,6 +1,6 @@
 /* The demo shop: shelves from the carousel that shops embed, and buttons whose effect on the list is seen at once. */
 
-import { ask, currency, make, money, state, tell } from './page.js';
+import { ask, begin, currency, make, money, state, tell, withArticle, words } from './page.js';
 
 const PATIENCE = 1500; // ms in which an event counts, or leaves the list as it is
 const SHELF = 12;
@@ -42,13 +42,13 @@ class View {
   home() {
     const lead = make('p', {
       class: 'lead',
-      text: 'A demo of what your customers would see, from the version that is served now. Look at a product, press a ' +
+      text: `A demo of what your ${words.customers} would see, from the version that is served now. Look at ${withArticle('product')}, press a ` +
         'button, and watch “For you” change.',
     });
     this.main.append(make('h1', { text: 'Storefront' }), lead, this.controls(), this.forYou());
     this.shelf('trending');
     this.shelf('new');
-    this.shelf('popular', { title: 'Best sellers', endless: '' });
+    this.shelf('popular', { title: words.bought === 'bought' ? 'Best sellers' : `Most ${words.bought}`, endless: '' });
   }
 
   // -- who looks, what is searched for
@@ -63,7 +63,7 @@ class View {
         state.did = [];
         this.restart();
       } },
-      make('label', { for: 'who', text: 'Customer' }),
+      make('label', { for: 'who', text: begin(words.customer) }),
       make('div', { class: 'joined' }, field, make('button', { text: 'Show' })),
     );
     const why = make('input', { type: 'checkbox', id: 'why', checked: state.why, onchange: (event) => {
@@ -78,7 +78,7 @@ class View {
   }
 
   search() {
-    const results = make('ul', { class: 'results', id: 'results', role: 'listbox', 'aria-label': 'Products', hidden: true });
+    const results = make('ul', { class: 'results', id: 'results', role: 'listbox', 'aria-label': begin(words.products), hidden: true });
     const field = make('input', { id: 'search', type: 'search', placeholder: 'Title, category, brand or id', autocomplete: 'off', role: 'combobox', 'aria-expanded': 'false', 'aria-controls': 'results', 'aria-autocomplete': 'list' });
     const open = (shown) => {
       results.hidden = !shown;
@@ -132,7 +132,7 @@ class View {
       }, onfocusout: (event) => {
         if (!box.contains(event.relatedTarget)) open(false);
       } },
-      make('label', { for: 'search', text: 'Find a product' }),
+      make('label', { for: 'search', text: `Find ${withArticle('product')}` }),
       field,
       results,
     );
@@ -173,7 +173,7 @@ class View {
   forYou() {
     const panel = make('section', { class: 'panel for-you', 'aria-label': 'For you' });
     this.counted = make('p', { class: 'counted', role: 'status' });
-    this.whose = make('p', { class: 'whose' }, ...(state.user ? ['Customer ', make('strong', { text: state.user })] : ['A guest of this tab.']));
+    this.whose = make('p', { class: 'whose' }, ...(state.user ? [`${begin(words.customer)} `, make('strong', { text: state.user })] : ['A guest of this tab.']));
     const place = make('div', { class: 'list' });
     this.past = make('aside', { class: 'past', 'aria-label': 'What they did' });
     panel.append(this.whose, this.counted, make('div', { class: 'beside-list' }, this.past, place));
@@ -196,7 +196,7 @@ class View {
   async history() {
     const did = state.did.map(({ what, title, real: told }) => ({ what, title, when: told ? 'just now' : 'tried out' }));
     if (!state.user) {
-      this.known(did, 'Nothing yet: look at a product and press a button.');
+      this.known(did, `Nothing yet: look at ${withArticle('product')} and press a button.`);
       return;
     }
     this.known(did, 'Asking the server…');
@@ -297,7 +297,7 @@ class View {
       if (this.gone) return;
       waiting.remove();
       if (error.reply?.status === 404) {
-        place.append(make('h1', { text: 'No such product' }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
+        place.append(make('h1', { text: `No such ${words.product}` }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
       } else {
         tell(error); // a server that is down has not said that there is none
         place.append(make('h1', { text: 'Not known' }), make('p', { text: `The server did not say what “${id}” is. Load the page again.` }));
@@ -310,7 +310,7 @@ class View {
     const facts = [['Category', item.category], ['Brand', item.brand], ['Item', item.item_id]].filter(([, value]) => value);
     const button = (kind, text, primary) =>
       make('button', { type: 'button', class: primary ? 'primary' : '', 'data-event': kind, text, onclick: () => this.act(kind, item) });
-    const whose = state.user ? `customer ${state.user}` : 'this guest';
+    const whose = state.user ? `${words.customer} ${state.user}` : 'this guest';
     place.append(
       picture(item, title),
       make('div', { class: 'about' },
@@ -319,13 +319,13 @@ class View {
         item.description ? make('p', { class: 'description', text: item.description }) : null,
         make('dl', {}, facts.map(([name, value]) => make('div', {}, make('dt', { text: name }), make('dd', { text: value })))),
         item.availability === false || item.retired ? make('p', { class: 'out', text: 'Not for sale now: it is in no list.' }) : null,
-        make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', 'Buy', true)),
+        make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', begin(words.buy), true)),
         real(),
-        make('p', { class: 'small', text: `While this is off, the buttons show what the list would be with this product in the basket of ${whose}, and report nothing.` }),
+        make('p', { class: 'small', text: `While this is off, the buttons show what the list would be with this ${words.product} in the basket of ${whose}, and report nothing.` }),
       ),
     );
     this.main.append(this.forYou());
-    this.shelf('bought-together', { item: id });
+    this.shelf('bought-together', { item: id, title: `Often ${words.bought} together` });
     this.shelf('similar-items', { item: id });
   }
 }

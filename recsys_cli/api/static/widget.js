@@ -246,11 +246,11 @@
 
     title(answer) {
       const { for: kind, title, titleFallback } = this.options;
-      const personal = kind === 'recommend' || kind === 'session';
+      const personal = (kind === 'recommend' || kind === 'session') && (answer?.kind ?? 'personal') === 'personal';
       const shelf = kind === 'popular' || kind === 'new';
       // What sells anyway must not pass for what was chosen for this person.
       if (answer && !shelf && (answer.fallback || (personal && !answer.known))) return titleFallback || this.words().popular;
-      return title || this.words()[kind];
+      return title || answer?.title || this.words()[kind];
     }
 
     count() {
@@ -303,7 +303,7 @@
       const given = { k: Math.min(this.count() + this.spare(), MOST), category, exclude, placement };
       if (personal) Object.assign(given, { session_id: session, items, consent });
       if (kind === 'recommend' && user) Object.assign(given, { user_id: user, user_token: this.options.token });
-      if (!personal && NEEDS[kind]) given.item_id = item;
+      if ((!personal && NEEDS[kind]) || (kind === 'recommend' && placement)) given.item_id = item;
       if (why) given.explain = 'true';
       for (const [name, value] of Object.entries(given)) if (value) url.searchParams.set(name, value);
       return url;
