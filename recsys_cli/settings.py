@@ -152,9 +152,10 @@ class IngestSettings:
         {}, "What the shop's own states of orders mean: state to paid, unpaid, cancelled or refunded, as with --state."
     )
     event_types: dict[str, str] = _s(
-        {}, "The shop's own words for what happened, in files and in POST /events, to types: loan = 'purchase' and so on.",
+        {},
+        "The shop's own words for what happened, in files and in POST /events, to types: loan = 'purchase' and so on.",
         choices=EVENT_TYPES,
-    )  # fmt: skip
+    )
     nobody: tuple[str, ...] = _s(
         (), "Customer names that mean no customer, beyond the usual ones (guest, Gast, Walk-in Customer, -, 0)."
     )
