@@ -153,6 +153,14 @@ class DetailsSettings:
         return _trusting(self.ca_file, "details.ca_file")
 
 
+@dataclass(frozen=True)
+class McpSettings:
+    """Tools for assistants, recsys mcp."""
+
+    url: str = _s("", "A running server that recsys mcp asks; empty for the versions of this machine.")
+    key_file: Path | None = _s(None, "File with the key whose scopes decide what recsys mcp may see; without, no key.")
+
+
 def _secret(path: Path) -> str:
     """What a file holds, without the end of its line."""
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .connections import DetailsSettings, QueueSettings
+from .connections import DetailsSettings, McpSettings, QueueSettings
 from .non_products import NON_PRODUCT_TITLES, NON_PRODUCTS
 from .schema import EVENT_TYPES
 from .typed_values import setting as _s
@@ -384,6 +384,7 @@ class Settings:
     report: ReportSettings = ReportSettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
     details: DetailsSettings = DetailsSettings()
+    mcp: McpSettings = McpSettings()
     placements: dict[str, Any] = _s(
         {},
         "Tables [placements.NAME]: kind, fallback, filter, rules, ranker, version, k, title; see Placements.",

@@ -31,6 +31,7 @@ from . import (
     gdpr,
     ingest,
     keys,
+    mcp,
     models,
     placements,
     recommend,
@@ -105,6 +106,7 @@ app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)
 app.add_typer(models.app, name="models")
 app.command("consume")(consume.consume)
+app.command("mcp")(mcp.mcp)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(gdpr.gdpr)

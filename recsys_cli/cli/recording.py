@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Commands that change nothing, and those whose work others stand in the log for: the worker's, the server's.
 UNRECORDED = frozenset(
     ("demo", "recommend", "similar", "features list", "features show", "placements list", "placements check",
-     "placements preview", "serve", "consume", "update-worker", "keys list", "widget", "report", "simulate",
+     "placements preview", "serve", "consume", "mcp", "update-worker", "keys list", "widget", "report", "simulate",
      "experiment status", "status", "doctor", "evaluate", "models list", "models show", "models diff", "audit show",
      "audit verify",
      "gdpr notice", "gdpr records", "gdpr log")

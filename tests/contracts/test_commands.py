@@ -41,7 +41,7 @@ HEAVY = (
 # What is given for an argument or option of this name, where "x" would not do.
 GIVEN = {"user": "u3", "users": "u3", "item": "i3", "version": "v000001", "first": "v000001", "second": "v000001"}
 QUICK = {"--trials": "1", "--timeout": "1", "--models": "popular", "--model": "popular"}
-SERVERS = {"serve"}  # run until they are stopped; tested under tests/serving and tests/api
+SERVERS = {"serve", "mcp"}  # run until they are stopped; tested under tests/serving and tests/api
 NO_STATE = {"demo", "widget"}  # brings its own; needs none
 
 
