@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+
+from .header_words import in_english, in_latin
 
 EVENTS, ITEMS, USERS = "events", "items", "users"
 KINDS = (EVENTS, ITEMS, USERS)
@@ -49,7 +50,7 @@ _USER = _f(
     "customer_id customerid userid client_id clientid customer_number customer_no customer_code customer_nr "
     "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
     "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
-    "customer_unique_id household_id household_key contact_id kundnr kund_nr cliente_codigo",
+    "customer_unique_id customer_user household_id household_key contact_id kundnr kund_nr cliente_codigo",
     "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego username_buyer "
     "buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
@@ -63,7 +64,8 @@ EMAIL_TIER, VISITOR_TIER = 3, 4  # of `_USER`: guests are known by these where t
 _ITEM = _f(
     "item_id",
     "id",
-    "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr article_number "
+    "itemid product_id productid stock_code stockcode article_id artikelnummer artikel_nr artikelnr artnr "
+    "article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
     "itemnumber listing_id codice_articolo",
@@ -129,7 +131,7 @@ EVENT_FIELDS = (
         "number",
         "unit_price unitprice item_price price_per_unit item_unit_price_with_vat deal_price prix_unitaire "
         "einzelpreis product_unit_price lineitem_price",
-        "preis prix precio prezzo prijs pris cena price_gross",
+        "preis prix precio prezzo prijs pris cena price_gross product_price vk_brutto vk_preis sold_for item_cost",
     ),
     _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
     _f("position", "whole", "rank", "slot"),
@@ -204,10 +206,11 @@ AIDS = (
         "text",
         (
             "status order_status orderstatus order_state order_status_name bestellstatus auftragsstatus",
-            "order_status_id id_order_state order_state_id status_id id_status financial_status payment_status "
+            "order_status_id id_order_state order_state_id status_id id_status financial_status "
+            "payment_status display_financial_status "
             "payment_status_id cleared zahlungsstatus state_name current_state statut statut_commande estado "
             "estado_pedido status_zamowienia stato stato_ordine stan stav tila orderstatus_name status_name "
-            "state_machine_state_technical_name state_machine_state_name",
+            "state_machine_state_technical_name state_machine_state_name state_machine_state",
             "state",
         ),
     ),
@@ -349,8 +352,7 @@ def field(kind: str, name: str) -> Field:
 def plain(name: str) -> str:
     """A column's name without case, accents and punctuation: `Customer ID` and `customerId` are `customer_id`."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip().replace("ß", "ss"))
-    ascii_only = unicodedata.normalize("NFKD", split).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "_", ascii_only.lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", in_latin(split)).strip("_")
 
 
 def in_utc(name: str) -> bool:
@@ -358,11 +360,22 @@ def in_utc(name: str) -> bool:
     return plain(name).endswith(("_gmt", "_utc"))
 
 
-def tier_of(field: Field, name: str) -> int | None:
-    """How telling this column name is for the field: 0 its own name, then the tiers; None not at all."""
+def tier_of(field: Field, name: str, *, translated: bool = True) -> int | None:
+    """How telling this column name is for the field: 0 its own name, then the tiers; None not at all.
+
+    A name that is nobody's counts as what it means in English, unless `translated` is false.
+    """
     # osCommerce and its heirs name columns after their tables: `products_quantity`.
     squeezed = re.sub("^(order|product|customer)s_", r"\1_", name).replace("_", "")
+    if translated and squeezed not in _every_name() and (english := in_english(name)):
+        squeezed = english.replace("_", "")
     return next((tier for tier, names in enumerate(_squeezed(field.names)) if squeezed in names), None)
+
+
+@cache
+def _every_name() -> frozenset[str]:
+    fields = (*(f for fs in FIELDS.values() for f in fs), *AIDS)
+    return frozenset(name for f in fields for names in _squeezed(f.names) for name in names)
 
 
 @cache

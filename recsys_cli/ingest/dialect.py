@@ -203,7 +203,7 @@ def _encloses(cell: str) -> bool:
     return len(text) > 1 and text.endswith('"') and text[1:-1].replace('""', "").count('"') == 0
 
 
-def _known_names(row: Sequence[str]) -> int:
+def known_names(row: Sequence[str]) -> int:
     """How many cells are called as columns usually are."""
     names = [plain(cell) for cell in row if 0 < len(cell) < 60]
     return sum(any(tier_of(f, name) is not None for fs in FIELDS.values() for f in fs) for name in names if name)
@@ -217,12 +217,12 @@ def above_header(rows: Sequence[Sequence[str]]) -> int:
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
     first = next((n for n, row in enumerate(top) if len(row) == width), 0)
     if any(is_value(cell) for cell in top[first] if cell.strip()) or width < 2:
-        return 0 if first and not _known_names(top[first]) else first
+        return 0 if first and not known_names(top[first]) else first
     # Another row of names below the first: groups above, names beneath.
     below = top[first + 1] if first + 1 < len(top) else ()
     named = len(below) == width and not any(is_value(cell) for cell in below if cell.strip())
     filled = sum(bool(cell.strip()) for cell in top[first])
-    if named and _known_names(below) > _known_names(top[first]) and filled < width:
+    if named and known_names(below) > known_names(top[first]) and filled < width:
         return first + 1
     return first
 

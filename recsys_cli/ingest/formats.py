@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InputError
-from .dialect import Dialect, find_dialect
+from .dialect import Dialect, find_dialect, header_of, known_names
 from .text_encoding import MIXED, READ_BYTES, Encoding, damaged_file, find_encoding, open_bytes
 
+_CODE_PAGES = ("cp1250", "cp1253", "cp1251", "cp1257", "cp1254")  # of the middle, Greece, the east, the Baltics, Turkey
 SAMPLE_BYTES = 1 << 20
 _NEVER_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
 _BINARY_SHARE = 0.05
@@ -112,6 +113,8 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
         raise InputError(f"{path} is not a Parquet file.", "Export or copy it again; nothing was changed.")
     _check_unpacked(path, compression)
     encoding = find_encoding(path, compression, sample, hints.encoding)
+    if encoding.name == "cp1252" and hints.encoding is None:
+        encoding = _code_page(sample, encoding)
     text = codecs.decode(sample, _codec(encoding), "replace").lstrip("\ufeff")
     if _is_binary(text):
         raise no_text(path)
@@ -130,6 +133,19 @@ def detect(path: Path, hints: Hints | None = None) -> Format:
     cut = len(sample) >= SAMPLE_BYTES
     dialect = find_dialect(text, delimiter=hints.delimiter, header=hints.header, skip=hints.skip, cut=cut)
     return Format("csv", compression, encoding, dialect)
+
+
+def _code_page(sample: bytes, western: Encoding) -> Encoding:
+    """Of Windows' code pages the one in whose letters the most columns are called as columns are."""
+    known: dict[str, int] = {}
+    for page in (western.name, *_CODE_PAGES):
+        text = codecs.decode(sample[: 1 << 16], page, "replace")
+        found = find_dialect(text, cut=True)
+        known[page] = known_names(header_of("".join(text.splitlines(keepends=True)[found.skip :]), found))
+    best = max(known, key=lambda page: known[page])
+    if best == western.name:
+        return western
+    return Encoding(best, "\ufffd" in codecs.decode(sample, best, "replace"))
 
 
 def _codec(encoding: Encoding) -> str:

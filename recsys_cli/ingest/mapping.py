@@ -316,6 +316,8 @@ def _recognise(
         if len(best) > 1:
             others = ", ".join(repr(source.columns[i]) for i in best[1:])
             notes.append(f"{wanted.name} is read from {source.columns[best[0]]!r}, not from {others}.")
+        if wanted.name == "item_id" and kind == EVENTS:
+            notes += _other_numbers(source, wanted, best[0], taken)
         if kind == EVENTS and not _of_products(source, wanted, best[0]):
             continue
         if wanted.name == "event_type" and not _of_events(source, wanted, best[0], taken):
@@ -324,6 +326,9 @@ def _recognise(
         others_too = substitutes(source, wanted, best[0], taken) if kind == EVENTS else ()
         found[wanted.name] = (best[0], *others_too)
         taken |= {best[0], *others_too}
+    if kind == EVENTS and "order_id" not in chosen and {"__parentId", "id"} <= set(source.columns):
+        # Shopify's bulk answers have the lines as objects of their own, below the order's.
+        found["order_id"] = tuple(source.columns.index(name) for name in ("__parentId", "id"))
     if kind == EVENTS and "order_id" not in {*found, *chosen} and (order := _order_itself(source, taken)) is not None:
         found["order_id"] = (order,)
     wanted_aids = [n for n in _AIDS_OF[kind] if n != "stock" or not candidates(source, event_field("order_id"), taken)]
@@ -332,6 +337,19 @@ def _recognise(
         # Invoices and price lists call the product's name its description.
         found["title"] = found.pop("description")
     return found, notes
+
+
+def _other_numbers(source: Source, item: Field, best: int, taken: set[int]) -> list[str]:
+    """Which other numbers of products the file has: orders, catalogue and pages must go by the same."""
+    numbers = [i for tier in (1, 2) for i in of_tier(source, item, tier, taken)]
+    others = [i for i in numbers if i != best and (not source.levels or source.levels[i] == source.levels[best])]
+    if best not in numbers or not others:
+        return []
+    named = ", ".join(repr(source.columns[i]) for i in others)
+    return [
+        f"item_id is read from {source.columns[best]!r}, not from {named}: the catalogue and the shop's pages must use "
+        f"the same numbers. To use the other: --map item_id={shlex.quote(source.columns[others[0]])}"
+    ]
 
 
 _AIDS_OF = {

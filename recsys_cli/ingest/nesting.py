@@ -170,7 +170,9 @@ def _lines_of(shape: dict[str, Any]) -> list[tuple[str, ...]]:
 
     def look(node: Any, path: list[tuple[str, ...]], keys: tuple[str, ...]) -> None:
         nonlocal best
-        if len(path) > 3 or len(keys) > _DEEPEST or any(plain(k) in _NO_LINES for k in keys):
+        # The attributes of JSON:API are all that is told of an order; a list of them is of a product.
+        said = [k for k in keys if k != "attributes" or (k == keys[-1] and isinstance(node, list))]
+        if len(path) > 3 or len(keys) > _DEEPEST or any(plain(k) in _NO_LINES for k in said):
             return
         if isinstance(node, dict):
             for key, value in node.items():

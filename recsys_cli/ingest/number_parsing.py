@@ -69,6 +69,15 @@ def bare_number(text: str) -> str:
     return f"trim({bare}, {quote(INVISIBLE)})"
 
 
+def pieces(text: str) -> str:
+    """SQL: a quantity without the word for pieces: `2 Stk.`, `2x`; 2 kg stay 2 kg."""
+    words = (
+        "st|stk|stck|stück|stuks|pcs?|pieces?|x|×|szt|ks|kpl|db|pz|pza|pzas|uds?|unid|unidades|buc|kom|шт|τεμ|adet|tk|"
+        "vnt|gab"
+    )
+    return f"regexp_replace({text}, '^[x×] ?(\\d+)$|^([+-]?\\d[\\d.,]*) ?({words})\\.?$', '\\1\\2', 'i')"
+
+
 def currency_unknown(text: str, bare: str) -> str:
     """True where a number stands beside letters that are no currency of ours."""
     return f"regexp_matches({text}, '\\d') AND regexp_replace({bare}, '[-+0-9.,eE\\s]', '', 'g') <> ''"

@@ -28,9 +28,11 @@ PARTLY = (
 )
 TAKEN_BACK = (
     r"refund|rembours|erstatte|rückerstatt|reembols|rimbors|terugbetaa|zwr[oó]c|zwrot|cancel|annul|annulé|storn|void"
-    r"|anulad|anulow|avbruten|avbokad|annullato|opgezegd|geannuleerd|zrušen|peruttu|annulleret|kansell|returned"
+    r"|anul[aă]|anulow|avbruten|avbokad|annullato|opgezegd|geannuleerd|zrušen|peruttu|annulleret|kansell|returned"
     r"|^return$|retourn|retour|rückläuf|vráceno|zurückge|rückgabe|widerruf|chargeback|charged.?back|reversed|^reso$|devuelt"
-    r"|devolv|återbetal|tilba[gk]ebetal|refunderet|hyvitetty|visszat|törölt|ακυρ"
+    r"|devolv|återbetal|tilba[gk]ebetal|refunderet|hyvitetty|visszat|töröl|ακυρ|επιστρ|makuler|zrušen|stornov|отказан"
+    r"|отмен|скасован|возврат|върнат|повернен|otkazan|preklican|tühistat|atcelt|atšaukt|grąžint|atgriezt|returnat"
+    r"|ptal edil|iade|return(ed)? to (sender|origin)|\brto\b|unzustellbar|nevyzvednut|nieodebran"
 )
 NEVER_PAID = (
     r"pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wartend|wartet|warten|ausstehend|offen"
@@ -38,7 +40,10 @@ NEVER_PAID = (
     r"|declined|rejected|refus|abgelehnt|fallid|non pag|in attesa|nieudan|oczekuj|nezaplac|väntar|mislukt|openstaand"
     r"|en cours de paiement|^open$|entwurf|brouillon|borrador|bozza|^concept$|betaling mislukt|afventer|incomplete"
     r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)|non.?pay|non.?rég|niet.?betaald|\bno.?pagad|não.?pag|[ou]betal"
-    r"|(ikke|ej|inte).?betal|nie.?(za|o)płac|wait\w* for pay"
+    r"|(ikke|ej|inte).?betal|nie.?(za|o)płac|wait\w* for pay|undeliver|not (yet )?delivered|nicht (zu|aus)gestellt"
+    r"|non.?livr|niet.?(geleverd|bezorgd)|no entregad|εκκρεμ|αναμον|ожида|очаква|чака|очіку|nečak|na "
+    r"čekanju|laukia|gaida"
+    r"|ootel|fizetésre|függőben|în așteptare|beklem|czeka|čeká|odottaa"
 )
 SOLD = (
     r"complet|paid|bezahlt|pay[eé]|processing|in bearbeitung|shipped|versand|versendet"
@@ -47,7 +52,10 @@ SOLD = (
     r"|fulfilled|done|erledigt|fertig|^ok$|success|termin|finali[sz]|preparation|préparation|en cours|en proceso"
     r"|elaborazione|captured|authorized|settled|approved|accepted|accept|confirmed|bestätigt|confirm|pagad|pagat"
     r"|opłacon|zrealizow|wysłan|zaplac|odesl|vyřízen|doručen|levererad|betal[dt]|slutförd|skickad|maksettu|toimitettu"
-    r"|afsendt|gennemført|teljesít|fizet|invoiced|fakturiert|berechnet|picked|ready|received|eingegangen|reçu|abholbereit|abgeholt|archived"
+    r"|levert|leveret|sendt|bezorgd|entregue|conclu|ολοκληρ|απεστ|αποστολ|παραδ|πληρω|доставл|доставен|изпратен|отправлен|выполн"
+    r"|оплачен|платен|завърш|виконан|сплачен|надісл|isporuč|dostavlj|poslan|plaćen|plačan|dobavljen|zaključ|tarnit|piegād"
+    r"|pristat|apmokė|apmaks|samaksāt|makstud|įvykd|pabeigt|teslim|tamamla|ödendi|dostarcz|kiszállít|livrat|finaliz|plătit"
+    r"|warenausgang|afsendt|gennemført|teljesít|fizet|invoiced|fakturiert|berechnet|picked|ready|received|eingegangen|reçu|abholbereit|abgeholt|archived"
 )
 _KNOWN = re.compile(f"{PARTLY}|{TAKEN_BACK}|{NEVER_PAID}|{SOLD}")
 _ALL = (SALE, BACK, UNPAID)

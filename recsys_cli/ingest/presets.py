@@ -42,6 +42,25 @@ _WOO_PLUGIN = Preset(
     },
     ("user_id", "item_id", "ts", "status"),
 )
+# Of exporters that name columns after WooCommerce's own fields; by number as its catalogue is, SKU first.
+_WOO_FIELDS = Preset(
+    "woocommerce",
+    EVENTS,
+    ("Order ID", "Order Status", "Customer User"),
+    {
+        "user_id": ("Customer User", "Billing Email", "Billing Email Address", "Customer Email"),
+        "item_id": ("SKU", "Item SKU", "Product SKU", "Variation ID", "Product ID", "Item ID"),
+        "ts": ("Order Date", "Date"),
+        "qty": ("Quantity", "Item Quantity", "Product Quantity"),
+        "order_id": ("Order Number", "Order ID"),
+        "price": ("Item Cost", "Item Price", "Product Price"),
+        "line_total": ("Item Total", "Line Total"),
+        "currency": ("Order Currency", "Currency"),
+        "status": ("Order Status",),
+        "title_of_line": ("Product Name", "Item Name"),
+    },
+    ("user_id", "item_id", "ts", "status"),
+)
 _WOO_PRODUCTS = Preset(
     "woocommerce",
     ITEMS,
@@ -78,7 +97,7 @@ _SHOPIFY_ORDERS = Preset(
         "order_id": ("Name",),
         "price": ("Lineitem price",),
         "currency": ("Currency",),
-        "status": ("Financial Status",),
+        "status": ("Financial Status", "Status"),  # drafts have no payment yet
         "cancelled_at": ("Cancelled at",),
         "title_of_line": ("Lineitem name",),
     },
@@ -395,6 +414,7 @@ _RECSYS_ITEMS = Preset(
 PRESETS = (
     _WOO_ORDERS,
     _WOO_PLUGIN,
+    _WOO_FIELDS,
     _WOO_PRODUCTS,
     _SHOPIFY_ORDERS,
     _SHOPIFY_PRODUCTS,

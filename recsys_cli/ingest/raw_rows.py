@@ -56,9 +56,12 @@ def _join_clock(con: duckdb.DuckDBPyConnection, understood: Understanding, types
         text = f"strftime({day}, '%Y-%m-%d')"
     else:
         text = f"regexp_replace({day}::VARCHAR, '[ T]00:00(:00)?$', '')"
+        text = f"regexp_replace({text}, '^(\\d{{4}})(\\d\\d)(\\d\\d)$', '\\1-\\2-\\3')"
     formats = "['%I:%M %p', '%I:%M:%S %p']"
     half_day = f"strftime(try_strptime(upper(replace({clock}::VARCHAR, '.', '')), {formats}), '%H:%M:%S')"
-    even = f"coalesce({half_day}, regexp_replace({clock}::VARCHAR, '^(\\d+)\\.(\\d\\d)(\\.(\\d\\d))?$', '\\1:\\2'))"
+    bare = f"regexp_replace({clock}::VARCHAR, ' (Uhr|uur|h)$', '')"
+    joint = f"regexp_replace({bare}, '^(\\d{{1,2}})(\\d\\d)(\\d\\d)?$', '\\1:\\2:\\3').rtrim(':')"  # 905 and 90500
+    even = f"coalesce({half_day}, regexp_replace({joint}, '^(\\d+)\\.(\\d\\d)(\\.(\\d\\d))?$', '\\1:\\2'))"
     # A row without a day has no time, whatever the clock said.
     moment = f"CASE WHEN nullif({text}, '') IS NULL THEN NULL ELSE concat_ws(' ', {text}, nullif({even}, '')) END"
     con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({moment} AS {day}) FROM raw")

@@ -14,10 +14,13 @@ from .readers import Source
 
 _TIME = (
     r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{9,19}(\.\d+)?$|(19|20)\d{6}"
-    r"|[2-7]\d{4}(\.\d+)?\s*$|\pL{3,9}\.? \d|\pL{3}-\d\d?-\d\d|\d{1,2}\.?[ -](de )?\pL{3}"
+    r"|\d{4}\. ?\d{1,2}\. ?\d{1,2}|[2-7]\d{4}(\.\d+)?\s*$|\pL{2,12}\.?,? \d{1,2}[ ./-]|\pL{3,9}\.? \d|"
+    r"\pL{3}-\d\d?-\d\d|\d{1,2}\.?[ -](de )?\pL{3}"
     r"|[A-Za-z]{3},? \d{1,2} [A-Za-z]{3}|[A-Za-z]{3} [A-Za-z]{3} \d)"
 )
-_CLOCK = re.compile(r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?")
+_CLOCK = re.compile(
+    r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?( (Uhr|uur|h))?|([01]?\d|2[0-3])[0-5]\d([0-5]\d)?"
+)
 _CLOCKS = frozenset(("time", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "godzina", "cas", "clock"))
 _BROWSER, _BROWSER_NUMBER = ("client_id", "clientid"), re.compile(r"(GA\d\.\d\.)?\d{5,11}\.1\d{9}")
 _NAME = re.compile(r"[^\W\d_][^\d_@]*[,.]? [^\d_@]*[^\W\d_]\.?")
@@ -26,6 +29,8 @@ _OF_LINES = ("item_id", "qty", "price", "position", "title_of_line", "line_total
 _FAR = 20.0  # a field of lines told of the whole order, or the other way round
 _UTC = 0.2
 _SHORTENED = 0.4  # `sku` of `payload.sku`
+_PATH = re.compile(r"[^.\s]+(\.[^.\s]+)+")  # not `Art.-Nr.`
+_ENVELOPES = ("data", "attributes", "relationships", "node")  # of JSON:API and GraphQL
 
 
 def aid(name: str) -> Field:
@@ -63,17 +68,25 @@ def _of_analytics(source: Source, at: int) -> bool:
 
 def _named(field: Field, name: str) -> float | None:
     """By the whole name, else by the last two parts of a path, or the last."""
-    whole: float | None = tier_of(field, plain(name))
+    whole: float | None = tier_of(field, plain(name), translated=not _PATH.fullmatch(name))
     if whole is None and field.value == "time" and in_utc(name):
         local = tier_of(field, plain(name)[: -len("_gmt")])
         whole = None if local is None else local + _UTC  # after the shop's own time, where a file has both
     if whole is not None or "." not in name:
         return whole
     parts = name.split(".")
+    plainly = [p for p in parts if p not in _ENVELOPES]
+    if 0 < len(plainly) < len(parts) and (tier := _tier_within(field, plainly)) is not None:
+        return max(tier, 1) + 0.5 * _SHORTENED
     for n, shortened in enumerate((parts[-2:], parts[-1:]), 1):
-        if len(shortened) < len(parts) and (tier := tier_of(field, plain("_".join(shortened)))) is not None:
+        if len(shortened) < len(parts) and (tier := _tier_within(field, shortened)) is not None:
             return max(tier, 1) + _SHORTENED * n
     return None
+
+
+def _tier_within(field: Field, parts: Sequence[str]) -> int | None:
+    """The tier of a part of a path; of several joined, only as it stands: `items.sku` names no `item`."""
+    return tier_of(field, plain("_".join(parts)), translated=len(parts) == 1)
 
 
 def candidates(source: Source, field: Field, taken: set[int]) -> list[int]:
@@ -214,7 +227,21 @@ def recognised_aids(source: Source, names: Sequence[str], taken: set[int]) -> di
     found: dict[str, tuple[int, ...]] = {}
     for name in names:
         best = candidates(source, aid(name), taken)
+        if name == "status" and best:
+            best = [_worded(source, best[0], taken)]
         if best:
             found[name] = (best[0],)
             taken.add(best[0])
     return found
+
+
+def _worded(source: Source, best: int, taken: set[int]) -> int:
+    """The column of states; where it numbers them, one beside it that says them in words."""
+    status, payment = aid("status"), aid("payment_status")
+    if not are_numbers(sorted(set(source.texts(best)))):
+        return best
+    for i, name in enumerate(source.columns):
+        named = i not in taken and rank_of(source, status, i) is not None and _named(payment, name) is None
+        if named and can_be(status, source.sample().column(f"c{i}")) and not are_numbers(sorted(set(source.texts(i)))):
+            return i
+    return best

@@ -42,6 +42,12 @@ _DEAD_ENDS: Sequence[tuple[tuple[str, ...], str]] = (
         'Detail CSV", which has a row for each item sold.',
     ),
     (
+        ("settlement-id", "transaction-type", "amount-type"),
+        "This is Amazon's settlement report, which has several amounts for each sale and no customers. Under Reports > "
+        'Fulfilment or Order Reports, export "Amazon Fulfilled Shipments" or "All Orders", which has a row for each '
+        "item sold.",
+    ),
+    (
         ("Date", "Order #", "Product(s)", "Items sold"),
         "This is WooCommerce's analytics table, which has one line an order. Use an order export with one row per "
         "item (order number, date, status, customer, SKU, quantity).",
@@ -161,7 +167,7 @@ def unknown_kind(source: Source) -> InputError:
     return InputError(
         f"{source.path} has no column that is known as a customer or a product; it has: {listed(source.columns)}.",
         "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
-        f"(and --type {'|'.join(KINDS)}).",
+        f"(and --type {'|'.join(KINDS)}){_guests(source)}.",
     )
 
 
@@ -328,6 +334,12 @@ def refuse_half_orders(source: Source, kind: str) -> None:
             f"recsys ingest ORDERS {source.path.name}. "
             "Or say which column is the customer: --map user_id=COLUMN; where there are none, learn from what was "
             f"bought together: --map session_id={shlex.quote(key)}; or read it as a catalogue: --type items.",
+        )
+    if candidates(source, event_field("qty"), set()):
+        raise InputError(
+            f"{source.path} has order lines ({key!r}) and no column that is known as a product; it has: "
+            f"{listed(source.columns)}.",
+            "Say which one it is: --map item_id=COLUMN",
         )
     raise InputError(
         f"{source.path} has orders ({key!r}) and does not say what was bought.",

@@ -20,7 +20,7 @@ from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events, money_back
 from .nobody import nobodies_sql
-from .number_parsing import bare_number, decimal_sign, number, price_in_words
+from .number_parsing import bare_number, decimal_sign, number, pieces, price_in_words
 from .order_states import BACK, UNKNOWN, UNPAID, cancelled_orders
 from .readers import Source
 from .time_parsing import TimeHabit, moment, time_habit
@@ -220,7 +220,7 @@ class _Stage:
 
     def _bare(self, name: str) -> str:
         """The text of a number without what surrounds it; of words around a price in a catalogue the number."""
-        bare = bare_number(f"t_{name}")
+        bare = bare_number(pieces(f"t_{name}") if name == "qty" else f"t_{name}")
         if self.kind != ITEMS or name not in ("price", "special_price"):
             return bare
         return price_in_words(bare)

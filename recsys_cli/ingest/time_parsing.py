@@ -33,8 +33,9 @@ class TimeHabit:
         The ways of writing that occur; and whether every value is written in one of them.
     bare
         All ISO times are without zone.
-    zoned, weekday, foreign
-        Some value ends in a zone; begins with a day of the week; names a month in another language than English.
+    zoned, weekday, foreign, worded
+        Some value ends in a zone; begins with a day of the week; names a month in another language than English; has a
+        word beside the clock (10:05 Uhr).
     """
 
     divisor: int = 1
@@ -46,15 +47,17 @@ class TimeHabit:
     zoned: bool = False
     weekday: bool = False
     foreign: bool = False
+    worded: bool = False
 
 
 _EPOCH = "-?\\d+(\\.\\d+)?([eE]\\+\\d+)?"
-_ISO = "\\d{4}[-/.]\\d{1,2}[-/.]\\d{1,2}([ T].*)?"
+_ISO = "\\d{4}[-/.] ?\\d{1,2}[-/.] ?\\d{1,2}\\.?([ T].*)?"  # Hungary writes 2025. 03. 01. 10:05
 _BARE = "\\d{4}-\\d\\d-\\d\\d([ T]\\d\\d:\\d\\d(:\\d\\d(\\.\\d+)?)?)?"
 _COMPACT = "(19|20)\\d{6}([ T]?\\d{4,6}Z?)?"
-_LOCAL = "\\d{1,2}[./-]\\d{1,2}[./-](\\d{4}|\\d{2})([ ,T]+.*)?"
-_MONTH = "\\pL{3,10}\\.?"
-_WEEKDAY = "(\\pL{2,10}\\.?,? )?"
+_MONTH = "\\pL{3,12}\\.?"
+_WEEKDAY = "(?:\\pL{2,12}\\.?,? )?"
+_LOCAL = f"{_WEEKDAY}\\d{{1,2}}[./-]\\d{{1,2}}[./-](\\d{{4}}|\\d{{2}})([ ,T]+.*)?"
+_BESIDE_CLOCK = "(?i)\\b(um|at|kl|klo|a las|à|alle|ore|om|o godz|uhr|uur|óra|ώρα)\\b\\.?|(\\d) ?(h)$"
 _NAMED = (
     f"{_WEEKDAY}{_MONTH} +\\d{{1,2}},? .*\\d{{4}}.*|{_MONTH}-\\d{{1,2}}-(\\d{{4}}|\\d\\d)( .*)?|"
     f"{_WEEKDAY}\\d{{1,2}}(\\.|st|nd|rd|th)?( de)?[ -]{_MONTH}( de)?[ -](\\d{{4}}.*|\\d\\d( .*)?)"
@@ -62,18 +65,21 @@ _NAMED = (
 _SHAPES = {"compact": _COMPACT, "epoch": _EPOCH, "iso": _ISO, "local": _LOCAL, "named": _NAMED}
 # What other languages call the months, as regular expressions over lower case without accents.
 _MONTHS = {
-    "Jan": "januar|jaenner|janner|janvier|enero|gennaio|januari|janeiro|janv|ene|genn",
-    "Feb": "februar|fevrier|febrero|febbraio|februari|fevereiro|fevr|febr|fev",
-    "Mar": "marz|maerz|mars|marzo|maart|marco|mrz|mrt",
-    "Apr": "avril|abril|aprile|avr|abr",
-    "May": "mai|mayo|maggio|mei|maio|maj|magg",
-    "Jun": "juni|juin|junio|giugno|junho|giu",
-    "Jul": "juli|juillet|julio|luglio|julho|juil|lug",
-    "Aug": "aout|agosto|augustus|augusti|ago",
-    "Sep": "septembre|septiembre|settembre|setembro|sept|sett",
-    "Oct": "oktober|octobre|octubre|ottobre|outubro|okt|ott",
-    "Nov": "novembre|noviembre|novembro",
-    "Dec": "dezember|decembre|diciembre|dicembre|december|dezembro|dez|dic",
+    "Jan": "januar|jaenner|janner|janvier|enero|gennaio|januari|janeiro|janv|ene|genn|ledna|stycznia|styczen"
+    "|sty|tammikuuta|ianuarie|ianouariou|januara|sijecnja",
+    "Feb": "februar|fevrier|febrero|febbraio|februari|fevereiro|fevr|febr|fev|unora|lutego|luty|lut"
+    "|helmikuuta|februarie|veljace",
+    "Mar": "marz|maerz|mars|marzo|maart|marco|mrz|mrt|brezna|marca|maaliskuuta|martie|marts|marcius|ozujka",
+    "Apr": "avril|abril|aprile|avr|abr|dubna|kwietnia|kwi|huhtikuuta|aprilie|aprilis|travnja",
+    "May": "mai|mayo|maggio|mei|maio|maj|magg|kvetna|maja|toukokuuta|majus|svibnja",
+    "Jun": "juni|juin|junio|giugno|junho|giu|cervna|czerwca|cze|kesakuuta|iunie|junius|lipnja",
+    "Jul": "juli|juillet|julio|luglio|julho|juil|lug|cervence|lipca|lip|heinakuuta|iulie|julius|srpnja",
+    "Aug": "aout|agosto|augustus|augusti|ago|srpna|sierpnia|sie|elokuuta|augusztus|kolovoza",
+    "Sep": "septembre|septiembre|settembre|setembro|sept|sett|zari|wrzesnia|wrz|syyskuuta|septembrie|szeptember|rujna",
+    "Oct": "oktober|octobre|octubre|ottobre|outubro|okt|ott|rijna|pazdziernika|paz|lokakuuta|octombrie",
+    "Nov": "novembre|noviembre|novembro|listopadu|listopada|lis|marraskuuta|noiembrie|studenoga",
+    "Dec": "dezember|decembre|diciembre|dicembre|december|dezembro|dez|dic|prosince|grudnia|gru|joulukuuta"
+    "|decembrie|prosinca",
 }
 # Zones by their letters, in minutes east of Greenwich; those that two continents use are America's.
 _ZONES = {
@@ -156,7 +162,7 @@ def _local_seconds(timestamp: str, zone: str) -> str:
 def _iso(text: str, habit: TimeHabit) -> str:
     if habit.bare:
         return _local_seconds(f"try_cast({text} AS TIMESTAMP)", habit.zone)
-    dashed = f"regexp_replace({text}, '^(\\d{{4}})[/.](\\d{{1,2}})[/.](\\d{{1,2}})', '\\1-\\2-\\3')"
+    dashed = f"regexp_replace({text}, '^(\\d{{4}})[/.] ?(\\d{{1,2}})[/.] ?(\\d{{1,2}})\\.?', '\\1-\\2-\\3')"
     offset = "\\d:\\d\\d.*?\\s*(Z|UTC|GMT|[+-]\\d\\d(:?\\d\\d)?)$"
     letters = ", ".join(f"'{n}': '{m * 60 // 3600:+03d}:{abs(m) % 60:02d}'" for n, m in _ZONES.items())
     lettered = f"regexp_extract({dashed}, '\\d ?([A-Z]{{3,4}})$', 1)"
@@ -175,7 +181,12 @@ def _iso(text: str, habit: TimeHabit) -> str:
 
 
 def _local(text: str, habit: TimeHabit) -> str:
-    even = f"regexp_replace(regexp_replace({text}, '[./-]', '/', 'g'), '[ ,T]+', ' ', 'g')"
+    bare = f"regexp_replace({text}, '^{_WEEKDAY}(\\d)', '\\1')" if habit.weekday else text
+    if habit.worded:
+        bare = f"trim(regexp_replace({bare}, {quote(_BESIDE_CLOCK)}, '\\2', 'g'))"
+    # Denmark writes 10.05 of the clock, too.
+    bare = f"regexp_replace({bare}, '([ T]\\d{{1,2}})\\.(\\d\\d)(?:\\.(\\d\\d))?$', '\\1:\\2:\\3').rtrim(':')"
+    even = f"regexp_replace(regexp_replace({bare}, '[./-]', '/', 'g'), '[ ,T]+', ' ', 'g')"
     pattern = "%d/%m/" if habit.order == "dmy" else "%m/%d/"
     short = f"regexp_full_match({even}, '\\d+/\\d+/\\d\\d( .*)?')"
     # With %Y the year 09 would be the year 9, so years of two digits have formats of their own.
@@ -194,7 +205,9 @@ def _reordered(text: str) -> str:
 
 def _named(text: str, habit: TimeHabit) -> str:
     # Without the day of the week, the dots and commas, and the `de` and `th` beside numbers.
-    even = f"regexp_replace({text}, '^\\pL{{2,10}}\\.?,? +(\\pL|\\d)', '\\1')" if habit.weekday else text
+    even = f"regexp_replace({text}, '^\\pL{{2,12}}\\.?,? +(\\pL|\\d)', '\\1')" if habit.weekday else text
+    if habit.worded:
+        even = f"regexp_replace({even}, {quote(_BESIDE_CLOCK)}, '\\2', 'g')"
     even = f"regexp_replace({even}, '(\\d)(st|nd|rd|th)\\b| de |[.,]? +|[.,-]', '\\1 ', 'g')"
     even = f"regexp_replace(trim({even}), '\\s+', ' ', 'g')"
     if habit.foreign:
@@ -246,12 +259,13 @@ def time_habit(
             GROUP BY translate(v, '123456789', '000000000'), left(v, 6)"""
     )
     shapes = ", ".join(f"sum(n) FILTER (regexp_full_match(v, {quote(p)})) AS {n}" for n, p in _SHAPES.items())
-    first = "try_cast(regexp_extract(v, '^(\\d{1,2})[./-]', 1) AS INTEGER)"
-    second = "try_cast(regexp_extract(v, '^\\d{1,2}[./-](\\d{1,2})', 1) AS INTEGER)"
+    first = f"try_cast(regexp_extract(v, '^{_WEEKDAY}(\\d{{1,2}})[./-]', 1) AS INTEGER)"
+    second = f"try_cast(regexp_extract(v, '^{_WEEKDAY}\\d{{1,2}}[./-](\\d{{1,2}})', 1) AS INTEGER)"
     here = f"regexp_full_match(v, {quote(_LOCAL)})"
     rows = con.execute(
         f"""SELECT {shapes}, sum(n) FILTER ({here} AND {first} > 12), sum(n) FILTER ({here} AND {second} > 12),
-                   sum(n) FILTER ({here} AND {first} <> {second}), sum(n) FILTER ({here} AND contains(v[:6], '.')),
+                   sum(n) FILTER ({here} AND {first} <> {second}),
+                   sum(n) FILTER ({here} AND regexp_matches(v, '^\\D*\\d+\\.')),
                    sum(n), sum(n) FILTER (regexp_full_match(v, '{_BARE}')),
                    coalesce(min(v) FILTER ({here} AND {first} <> {second}), min(v) FILTER ({here}))
             FROM ways"""
@@ -274,17 +288,19 @@ def time_habit(
     )
 
 
-def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool]:
-    """Whether some of the `ways` ends in a zone, begins with a day of the week, and names a foreign month."""
+def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool, bool]:
+    """Whether some of the `ways` ends in a zone, begins with a day of the week, names a foreign month, and has a word
+    beside the clock."""
     zone = f"{_CLOCK} ?{_ZONE}( ?\\(.*\\))?$|\\d {_ZONE} \\d{{4}}$"
-    weekday = "^\\pL{2,10}\\.?,? +(\\pL|\\d+\\.? +\\pL)"
+    weekday = "^\\pL{2,12}\\.?,? +(\\pL|\\d+(\\.|st|nd|rd|th)? +\\pL|\\d+[./-]\\d)"
     months = "|".join(_MONTHS.values())
     found = con.execute(
         f"""SELECT bool_or(regexp_matches(v, {quote(zone)})), bool_or(regexp_matches(v, {quote(weekday)})),
-                   bool_or(regexp_matches(lower(strip_accents(v)), '\\b({months})\\b'))
+                   bool_or(regexp_matches(lower(strip_accents(v)), '\\b({months})\\b')),
+                   bool_or(regexp_matches(v, {quote(_BESIDE_CLOCK)}))
             FROM ways"""
     ).fetchall()[0]
-    return bool(found[0]), bool(found[1]), bool(found[2])
+    return bool(found[0]), bool(found[1]), bool(found[2]), bool(found[3])
 
 
 def _date_order(days_first: int, months_first: int, telling: int, dotted: int, example: str | None, name: str) -> str:

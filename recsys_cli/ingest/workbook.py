@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
+from .columns import plain
 from .dialect import above_header, column_name, is_value
+from .header_words import in_english
 from .text_encoding import damaged_file
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def open_workbook(path: Path, form: Format) -> Source:
     above = next((n for n, row in enumerate(shown) if sum(map(bool, row)) * 2 >= width), 0)
     above += above_header(shown[above:])
     header = not any(is_value(cell) for cell in shown[above] if cell)
-    names = [column_name(cell) for cell in shown[above]] if header else [f"column{i + 1}" for i in range(width)]
+    names = _names_below(shown, above) if header else [f"column{i + 1}" for i in range(width)]
     while (
         names
         and not names[-1]
@@ -119,6 +121,18 @@ def open_workbook(path: Path, form: Format) -> Source:
     first = above + int(header) + 1
     notes = (f"The sheet {sheet!r} is read, not {', '.join(map(repr, others))}.",) if others else ()
     return Source(path, replace(form, sheet=sheet), names, partial(_read, body, first), notes=notes)
+
+
+def _names_below(shown: list[list[str]], at: int) -> list[str]:
+    """The names of the columns; where some occur twice, with the merged head above each: `Kunde Nr.`, `Artikel Nr.`"""
+    names = [column_name(cell) for cell in shown[at]]
+    if at == 0 or len({n for n in names if n}) == len([n for n in names if n]):
+        return names
+    heads: list[str] = []
+    for cell in shown[at - 1]:
+        heads.append(cell.strip() or (heads[-1] if heads else ""))
+    both = [f"{head} {name}".strip() for head, name in zip(heads, names, strict=True)]
+    return [b if names.count(n) > 1 or in_english(plain(b)) else n for n, b in zip(names, both, strict=True)]
 
 
 def _rows(path: Path, wanted: str | None) -> tuple[list[list[Any]], str, list[str]]:

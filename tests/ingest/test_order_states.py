@@ -17,6 +17,12 @@ from recsys_cli.ingest.order_states import BACK, SALE, UNPAID, States, meaning
         ("não pago", UNPAID), ("obetald", UNPAID), ("ubetalt", UNPAID), ("Ikke betalt", UNPAID), ("ej betald", UNPAID),
         ("nie zapłacone", UNPAID), ("nie opłacone", UNPAID), ("Waiting for payment", UNPAID), ("Unbezahlt", UNPAID),
         ("No refund", SALE), ("nicht storniert", SALE), ("geen retour", SALE), ("sans remboursement", SALE),
+        ("Undelivered", UNPAID), ("Nicht zugestellt", UNPAID), ("RTO", BACK), ("Return to sender", BACK),
+        ("Unshipped", SALE), ("Delivered", SALE), ("[7] Warenausgang gebucht", SALE), ("wc-completed", SALE),
+        ("Ολοκληρώθηκε", SALE), ("Ακυρώθηκε", BACK), ("Доставена", SALE), ("Отказана", BACK), ("Livrată", SALE),
+        ("Anulată", BACK), ("Piegādāts", SALE), ("Atcelts", BACK), ("Teslim edildi", SALE), ("İptal edildi", BACK),
+        ("Bezorgd", SALE), ("Levert", SALE), ("Entregue", SALE), ("Leveret", SALE), ("Makulerad", BACK),
+        ("Pristatyta", SALE), ("Atšaukta", BACK), ("Tarnitud", SALE), ("Tühistatud", BACK), ("Oczekuje", UNPAID),
         ("återbetald", BACK), ("terugbetaald", BACK), ("tilbagebetalt", BACK), ("Refunded", BACK),
     ],
 )  # fmt: skip

@@ -56,6 +56,21 @@ SHAPES = {
         "customer_no::sku::order_date::quantity\nann::TEA-1::2025-03-01::2\nann::CUP-7::2025-03-01::1\n"
         "bob::TEA-1::2025-03-02::1\n"
     ),
+    "bulk.jsonl": "".join(json.dumps(o) + "\n" for o in [
+        {"id": "gid://Order/1", "name": "#1", "createdAt": "2025-03-01T10:00:00Z", "customer": {"id": "ann"}},
+        {"id": "gid://Line/1", "sku": "TEA-1", "quantity": 2, "__parentId": "gid://Order/1"},
+        {"id": "gid://Line/2", "sku": "CUP-7", "quantity": 1, "__parentId": "gid://Order/1"},
+        {"id": "gid://Order/2", "name": "#2", "createdAt": "2025-03-02T10:00:00Z", "customer": {"id": "bob"}},
+        {"id": "gid://Line/3", "sku": "TEA-1", "quantity": 1, "__parentId": "gid://Order/2"},
+    ]),
+    "api.json": json.dumps({"data": [
+        {"type": "event", "id": o["number"], "relationships": {"profile": {"data": {"id": o["customer"]["id"]}}},
+         "attributes": {"datetime": o["created_at"], "event_properties": {"Items": o["lines"]}}} for o in ORDERS[:2]
+    ]}),
+    "units.csv": (
+        "Bestellnr;Kundennr;Bestelldatum;Artikelnr;Menge\nA1;ann;Samstag, 1. März 2025, 10:05 Uhr;TEA-1;2 Stk.\n"
+        "A1;ann;Samstag, 1. März 2025, 10:05 Uhr;CUP-7;1x\nA2;bob;Sonntag, 2. März 2025, 11:00 Uhr;TEA-1;1 Stück\n"
+    ),
     "feed.xml": "<orders>" + "".join(
         f"<order><customer_no>{u}</customer_no><sku>{i}</sku><quantity>{n}</quantity>"
         "<order_date>2025-03-01</order_date></order>" for u, i, n in SOLD

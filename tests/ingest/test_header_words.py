@@ -1,0 +1,107 @@
+"""What columns are called in other languages than English."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys_cli.ingest.columns import plain
+from recsys_cli.ingest.header_words import in_english
+
+from .conftest import Rows, Take
+
+# Order number, date, customer's e-mail, product's number and name, quantity, price, state.
+HEADERS = {
+    "Greek": "Αριθμός παραγγελίας;Ημερομηνία;Email πελάτη;Κωδικός προϊόντος;Όνομα προϊόντος;Ποσότητα;Τιμή;Κατάσταση",
+    "Polish": "Numer zamówienia;Data zamówienia;E-mail klienta;Kod produktu;Nazwa produktu;Ilość;Cena;Stan zamówienia",
+    "Czech": "Číslo objednávky;Datum objednávky;E-mail;Kód produktu;Název produktu;Množství;Cena;Stav objednávky",
+    "Swedish": "Ordernummer;Orderdatum;Kundens e-post;Artikelnummer;Produktnamn;Antal;Pris;Orderstatus",
+    "Danish": "Ordrenummer;Ordredato;Kunde-e-mail;Varenummer;Varenavn;Antal;Pris;Ordrestatus",
+    "Dutch": "Bestelnummer;Besteldatum;E-mailadres;Artikelcode;Productnaam;Aantal;Prijs;Status",
+    "Hungarian": "Rendelésszám;Dátum;E-mail;Cikkszám;Termék neve;Mennyiség;Egységár;Állapot",
+    "Finnish": "Tilausnumero;Tilauspäivä;Sähköposti;Tuotekoodi;Tuotteen nimi;Määrä;Hinta;Tila",
+    "Portuguese": "Número do pedido;Data do pedido;E-mail do cliente;Código do produto;Nome do "
+    "produto;Quantidade;Preço;Estado",
+    "Romanian": "Număr comandă;Data comenzii;Email client;Cod produs;Denumire produs;Cantitate;Preț;Stare",
+    "Bulgarian": "Номер на поръчка;Дата;Имейл;Код на продукт;Име на продукт;Количество;Цена;Статус",
+    "German": "Rechnungsnr;Datum;E-Mail;Art.-Nr.;Artikelname;Anz.;E-Preis;Auftragsstatus",
+}  # fmt: skip
+STATES = {"Hungarian": ("Kiszállítva", "Törölve"), "Greek": ("Ολοκληρώθηκε", "Ακυρώθηκε")}
+
+
+@pytest.mark.parametrize("language", HEADERS)
+def test_orders_in_the_shops_language(take: Take, rows: Rows, tmp_path: Path, language: str) -> None:
+    sold, cancelled = STATES.get(language, ("completed", "cancelled"))
+    lines = [f"A{n};0{n % 9 + 1}.03.2025 10:05;u{n % 3}@example.org;P{n % 4};Tea;2;6,90;{sold}" for n in range(12)]
+    text = "\n".join([HEADERS[language], *lines, f"A99;13.03.2025 11:00;u1@example.org;P1;Tea;1;6,90;{cancelled}"])
+    (tmp_path / "export.csv").write_text(text, encoding="utf-8")
+    assert set(take(tmp_path / "export.csv").understood) >= {"order_id", "title_of_line"}
+    sums = "SELECT event_type, count(*), sum(qty)::INTEGER, round(avg(price), 2) FROM events GROUP BY 1 ORDER BY 1"
+    assert rows(sums) == [("purchase", 12, 24, 6.9), ("refund", 1, 1, 6.9)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Kundengruppe", "Kundenart", "Customer Phone", "Product Weight", "Shipping Price", "Order Total", "VAT number",
+     "Rechnungsadresse", "Tracking number", "Discount code", "Vendor name", "Order item number", "Delivery date"],
+)  # fmt: skip
+def test_a_name_with_a_word_that_is_not_known_means_nothing(name: str) -> None:
+    assert in_english(plain(name)) == ""
+
+
+def test_the_code_page_is_the_one_in_which_the_columns_have_names(take: Take, rows: Rows, tmp_path: Path) -> None:
+    text = "Numer zamówienia;Data zamówienia;E-mail klienta;Kod produktu;Ilość;Nazwa produktu\n"
+    text += "".join(f"Z{n};2025-03-0{n};k{n}@example.org;P{n};{n};Żółta łyżeczka\n" for n in range(1, 6))
+    (tmp_path / "zamowienia.csv").write_bytes(text.encode("cp1250"))
+    assert take(tmp_path / "zamowienia.csv").format == "CSV, semicolon, cp1250"
+    assert rows("SELECT sum(qty)::INTEGER FROM events") == [(15,)]
+
+
+def test_western_europe_stays_with_windows_1252(take: Take, tmp_path: Path) -> None:
+    text = "Bestellnr;Kundennr;Bestelldatum;Artikelnr;Stückzahl;Größe;Preis\n"
+    text += "".join(f"B{n};k{n};2025-03-0{n};A{n};{n};groß;6,90 €\n" for n in range(1, 6))
+    (tmp_path / "bestellungen.csv").write_bytes(text.encode("cp1252"))
+    assert take(tmp_path / "bestellungen.csv").format == "CSV, semicolon, cp1252"
+
+
+def test_states_in_words_go_before_their_numbers(take: Take, rows: Rows, tmp_path: Path) -> None:
+    text = "order_id,customer_id,order_date,sku,status_id,status_name\nA1,u,2025-03-01,P,7,Versendet\n"
+    (tmp_path / "o.csv").write_text(text + "A2,u,2025-03-02,P,8,Storniert\n")
+    assert take(tmp_path / "o.csv").understood["status"] == "status_name"
+    assert rows("SELECT event_type FROM events ORDER BY ts") == [("purchase",), ("refund",)]
+
+
+def test_other_numbers_of_products_are_named(take: Take, tmp_path: Path) -> None:
+    text = "order_id,customer_id,order_date,product_id,sku\nA1,u,2025-03-01,17,TEA-1\n"
+    (tmp_path / "o.csv").write_text(text)
+    assert any("from 'product_id', not from 'sku'" in note for note in take(tmp_path / "o.csv").notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("Sunday, 2 March 2025 14:05", 1740924300),
+        ("dim. 2 mars 2025 14:05", 1740924300),
+        ("So. 02.03.2025 14:05 Uhr", 1740924300),
+        ("niedziela, 2 marca 2025 14:05", 1740924300),
+        ("2025. 03. 02. 14:05", 1740924300),
+        ("22-03-2025 14.05", 1742652300),
+        ("2. maaliskuuta 2025 klo 14:05", 1740924300),
+    ],
+)
+def test_dates_with_days_of_the_week_and_words_beside_the_clock(
+    take: Take, rows: Rows, tmp_path: Path, written: str, seconds: int
+) -> None:
+    (tmp_path / "o.csv").write_text(f'customer_id;sku;order_date\nu;P;"{written}"\nv;P;"{written}"\n')
+    assert take(tmp_path / "o.csv").new == 2
+    assert rows("SELECT DISTINCT ts FROM events") == [(seconds,)]
+
+
+def test_a_clock_without_a_colon(take: Take, rows: Rows, tmp_path: Path) -> None:
+    text = "receipt,customer_no,date,time,article_no,qty\n"
+    text += "".join(f"R{n},u{n},20250302,{t},P,1\n" for n, t in enumerate((905, 1405, 2359)))
+    (tmp_path / "till.csv").write_text(text)
+    assert take(tmp_path / "till.csv").new == 3
+    clock = "SELECT strftime(to_timestamp(ts) AT TIME ZONE 'UTC', '%H:%M') FROM events ORDER BY ts"
+    assert rows(clock) == [("09:05",), ("14:05",), ("23:59",)]
