@@ -40,7 +40,7 @@ from .understanding import Asked, Understanding
 from .workbook import is_archive, unpack
 from .zones import check_zone
 
-READING = "3"  # changes when the same file would be read differently; part of what tells files taken before
+READING = "4"  # changes when the same file would be read differently; part of what tells files taken before
 
 
 @dataclass(frozen=True)
