@@ -15,8 +15,7 @@ from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
 from .gdpr.records.retention_run import announced
 from .gdpr.records.retention_run import held as held_back
-from .ranking import trees
-from .ranking.outcome import RANKER, told
+from .ranking.outcome import RANKER, told, unusable
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
 
@@ -136,12 +135,9 @@ def status(store: Store, artifacts: Artifacts) -> Status:
 
 def _ranker(version: Version) -> str:
     """Whether the version's ranker is on, and why not."""
-    found = version.manifest.get(RANKER) or {}
-    if found.get("on") and not trees.available():
-        return f"off: LightGBM is not installed. {trees.INSTALL}"
-    if found.get("on") and not version.intact(RANKER):
-        return "off: its files are not as published. Run recsys train --ranker."
-    return told(found)
+    if trouble := unusable(version):
+        return f"off: {trouble[0]}. {trouble[1]}."
+    return told(version.manifest.get(RANKER) or {})
 
 
 def _told(training: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from ..errors import CorruptArtifact, NewerVersion
 from ..evaluation.bench import fitted
 from ..gdpr.records import journal, retention_run
 from ..identity import secret_path
+from ..ranking.outcome import unusable
 from ..schema import DAY
 from . import connection_checks, settings_checks
 from .examination import Patient
@@ -19,7 +20,7 @@ from .findings import BROKEN, HINT, WARNING, Finding
 def check(p: Patient) -> list[Finding]:
     """All of them."""
     looks = (
-        *(_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _collapse, _worker),
+        *(_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _ranker, _collapse, _worker),
         connection_checks.queue,
         connection_checks.details,
     )
@@ -129,6 +130,15 @@ def _model(p: Patient) -> list[Finding]:
         sentence = f"The model was trained {days:.0f} days ago, and it knows nothing newer."
         found.append(Finding("model_old", WARNING, sentence, "Run: recsys train"))
     return found + _drift(p.version)
+
+
+def _ranker(p: Patient) -> list[Finding]:
+    """Lists are in the first stage's order though a better one was learned."""
+    trouble = unusable(p.version) if p.version else None
+    if trouble is None:
+        return []
+    sentence = f"The ranker of the served version is not used, so lists are in the model's order: {trouble[0]}."
+    return [Finding("ranker_off", WARNING, sentence, trouble[1])]
 
 
 def _drift(version: Version) -> list[Finding]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts.versions import OPTIONAL
+from ..artifacts.versions import OPTIONAL, Version
+from . import trees
 
 if TYPE_CHECKING:
     from .judging import Verdict
@@ -109,6 +110,15 @@ def due(found: Mapping[str, Any] | None, now: int, days: float) -> str:
     if found.get(PENDING):
         return "the model was trained again without one"
     return f"the order of candidates was learned {age:.1f} days ago by the shop's clock"
+
+
+def unusable(version: Version) -> tuple[str, str] | None:
+    """Why a ranker that the gate lets order lists cannot be used here, and what fixes it."""
+    if not (version.manifest.get(RANKER) or {}).get("on"):
+        return None
+    if not trees.available():
+        return "LightGBM is not installed", trees.INSTALL
+    return None if version.intact(RANKER) else ("Its files are not as published", "Run recsys train --ranker")
 
 
 def off(reason: str) -> Outcome:

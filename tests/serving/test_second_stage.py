@@ -11,6 +11,7 @@ import pytest
 
 from recsys_cli.artifacts import Version
 from recsys_cli.artifacts.running import SPLIT, Experiment
+from recsys_cli.doctor.diagnosis import diagnose
 from recsys_cli.features import learned
 from recsys_cli.ranking import trees
 from recsys_cli.ranking.outcome import NEW, RANKER, REPEAT
@@ -21,6 +22,8 @@ from recsys_cli.serving.reordering import reorder
 from recsys_cli.serving.request import Filters, Request
 from recsys_cli.serving.rules import Rules
 from recsys_cli.settings import RuleSettings
+from recsys_cli.status import status
+from recsys_cli.store import Store
 
 pytest.importorskip("lightgbm")
 PLAIN = {"explore": False}
@@ -196,10 +199,26 @@ class TestOff:
         trees._library.cache_clear()
         try:
             engine = engine_of(shop, ranked)
+            said = self.said(shop)
         finally:
             trees._library.cache_clear()
         assert "pip install lightgbm" in engine.second.reason
         assert self.same_as_before(shop, engine)
+        assert said[0] == f"off: LightGBM is not installed. {trees.INSTALL}."
+        assert said[1].sentence.endswith("LightGBM is not installed.")
+        assert said[1].advice == trees.INSTALL
+
+    def said(self, shop: Any) -> tuple[str, Any]:
+        """By status and by the doctor."""
+        told = status(Store(shop.settings.db, shop.settings.store), shop.artifacts).as_dict()["version"]["ranker"]
+        return told, next(f for f in diagnose(shop.settings).findings if f.name == "ranker_off")
+
+    def test_status_and_doctor_tell_of_damage(self, shop: Any, ranked: Version) -> None:
+        assert "ranker_off" not in {f.name for f in diagnose(shop.settings).findings}
+        (ranked.path / RANKER / "order.txt").write_text("tree")
+        told, finding = self.said(shop)
+        assert told == "off: Its files are not as published. Run recsys train --ranker."
+        assert "lists are in the model's order" in finding.sentence
 
     def test_a_version_without_one(self, shop: Any) -> None:
         engine = engine_of(shop, shop.version)
