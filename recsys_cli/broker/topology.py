@@ -62,15 +62,16 @@ def connect(settings: QueueSettings) -> Any:
         hint = "Check the virtual host at the end of queue.url, and the user's permissions."
         raise Unreachable(f"{settings.shown()} refuses the virtual host.", hint) from None
     except (pika.exceptions.AMQPError, OSError) as e:
-        raise Unreachable(f"{settings.shown()} does not answer: {told(e)}.", "Is the broker running?") from None
+        hint = "See queue.ca_file." if "CERTIFICATE" in told(e) else "Is the broker running?"
+        raise Unreachable(f"{settings.shown()} does not answer: {told(e)}.", hint) from None
 
 
 def told(error: BaseException) -> str:
     """An error of the library in one line, without its own error inside."""
-    inner = error.args[0] if error.args else ""
+    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
     inner = getattr(inner, "exception", getattr(inner, "error", inner))  # pika wraps them
-    text = getattr(inner, "reply_text", None) or getattr(error, "reply_text", None) or inner
-    return " ".join(str(text).split())[:200].rstrip(".") or type(error).__name__
+    text = getattr(inner, "reply_text", None) or str(inner)
+    return " ".join(text.split())[:200].rstrip(".") or type(error).__name__
 
 
 def declare(connection: Any, settings: QueueSettings) -> None:
