@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,6 @@ class Bundle:
     def items(self) -> IdMap:
         """Item ids in the order of their codes."""
         return IdMap(self.catalogue["item_id"].combine_chunks())
-
-    def with_users(self, keys: UserKeys, histories: Histories) -> Bundle:
-        """The same content with other customers; `keys` in any order, parallel to the rows of `histories`."""
-        keys, histories = sort_by_key(keys, histories)
-        return replace(self, keys=keys, histories=histories)
 
 
 def sort_by_key(keys: UserKeys, histories: Histories) -> tuple[UserKeys, Histories]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,11 +197,3 @@ def days_left_of_wins(wins: int, losses: int, days: float) -> int | None:
         if _log_evidence(round(wins * factor), round(losses * factor), 0.5, 20.0) >= limit:
             return max(math.ceil((factor - 1) * days), 1)
     return None
-
-
-def summary(values: Float64) -> dict[str, Any]:
-    """Mean with its sequence, of one arm alone."""
-    if len(values) < 2:
-        return {"n": len(values), "value": None, "low": None, "high": None}
-    mean, width = float(values.mean()), half_width(len(values), float(values.var(ddof=1)))
-    return {"n": len(values), "value": mean, "low": mean - width, "high": mean + width}

@@ -53,20 +53,3 @@ def find_batch(con: duckdb.DuckDBPyConnection, sha256: str) -> dict[str, int] | 
         [sha256],
     ).fetchall()
     return dict(zip(names, rows[0], strict=True)) if rows else None
-
-
-def readings_of(con: duckdb.DuckDBPyConnection, content: str) -> list[str]:
-    """How the columns of a content (hex SHA-256) were understood each time it was taken, as JSON."""
-    rows = con.execute(
-        "SELECT reading FROM batches WHERE split_part(content_sha256, ':', 1) = ? AND reading IS NOT NULL", [content]
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
-def follow_content(con: duckdb.DuckDBPyConnection, before: str, after: str, size: int) -> None:
-    """Know a file that was taken by its new content (hex SHA-256), as long as it is read in the same way."""
-    con.execute(
-        "UPDATE batches SET content_sha256 = ? || substr(content_sha256, 65), bytes = ? "
-        "WHERE split_part(content_sha256, ':', 1) = ?",
-        [after, size, before],
-    )

@@ -117,12 +117,12 @@ class TestRoundTrip:
         with pytest.raises(ValueError, match="read-only"):
             big[0, 0] = 1
 
-    def test_other_people(self, tmp_path: Path) -> None:
+    def test_people_are_found_by_their_key(self) -> None:
         keys = user_keys("s", [f"u{n}" for n in range(50)])
-        changed = bundle().with_users(keys, Histories.of([[n % 2] for n in range(50)], ts=9))
+        ordered, histories = sort_by_key(keys, Histories.of([[n % 2] for n in range(50)], ts=9))
         for n in range(50):
-            row = find_key(changed.keys, user_key("s", f"u{n}"))
-            assert changed.histories.rows(np.array([row])).item.tolist() == [n % 2]
+            row = find_key(ordered, user_key("s", f"u{n}"))
+            assert histories.rows(np.array([row])).item.tolist() == [n % 2]
 
 
 class TestDamage:

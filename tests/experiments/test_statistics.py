@@ -141,9 +141,45 @@ def test_days_left_of_wins(wins: int, losses: int, days: int) -> None:
         assert left is None
 
 
+@pytest.mark.parametrize(("value", "n", "variance", "days"), [(0.5, 300, 40.0, 1.5), (-0.02, 5_000, 1.0, 10.0)])
+def test_days_left_end_where_the_bounds_leave_zero(value: float, n: int, variance: float, days: float) -> None:
+    open_ = s.Bounds(value, value - 1, value + 1)
+    left = s.days_left(open_, n, variance, days)
+    assert left is not None
+    assert s.half_width(n * (1 + left / days), variance) <= abs(value)
+    assert s.half_width(n * (1 + (left - 2) / days), variance) > abs(value) * 0.99
+
+
+def test_days_left_are_not_told_where_there_is_nothing_to_go_by() -> None:
+    open_ = s.Bounds(0.5, -1, 1)
+    assert s.days_left(s.Bounds(0.5, 0.1, 0.9), 300, 40.0, 2.0) == 0
+    assert s.days_left(open_, 1, 40.0, 2.0) is None
+    assert s.days_left(open_, 300, 40.0, 0.0) is None
+    assert s.days_left(s.Bounds(0.0, -1, 1), 300, 40.0, 2.0) is None
+    assert s.days_left(s.Bounds(math.nan, -math.inf, math.inf), 300, 40.0, 2.0) is None
+    assert s.days_left(s.Bounds(0.001, -1, 1), 300, 40.0, 2.0) is None  # not within a lifetime
+    assert s.days_left_of_wins(0, 40, 0.0) is None
+    assert s.days_left_of_wins(501, 499, 30.0) is None
+
+
+def test_days_left_of_wins_end_where_the_evidence_suffices() -> None:
+    left = s.days_left_of_wins(60, 45, 3)
+    assert left is not None
+    before, after = (s.evidence(round(60 * f), round(45 * f)) for f in ((left + 2) / 3, (left + 3) / 3 + 0.02))
+    assert before < 20 * 1.2
+    assert after >= 20
+
+
+def test_a_rate_without_wins_or_losses_reaches_its_end() -> None:
+    none, all_ = s.rate(0, 7), s.rate(7, 0)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert (all_.value, all_.high) == (1.0, 1.0)
+    assert 0 < none.high < 1
+    assert none.high == pytest.approx(1 - all_.low)
+
+
 def test_too_little_is_no_number() -> None:
     bounds = s.difference(np.array([1.0]), np.array([2.0, 3.0]))
     assert bounds.low == -math.inf
     assert not bounds.decided
     assert s.rate(0, 0).low == 0.0
-    assert s.summary(np.array([1.0]))["value"] is None
