@@ -286,6 +286,34 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Profiles:
+    """What many customers share: attributes of their profiles, by code.
+
+    Parameters
+    ----------
+    names
+        Of the attributes.
+    values
+        Parallel: the values of each that are common enough, the most common first, as `word` has them.
+    codes
+        int16, shape (customers, attributes): the place of each customer's value, -1 where it is none of these.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    codes: NDArray[np.int16]
+
+    @staticmethod
+    def word(text: str) -> str:
+        """A value as it is compared."""
+        return text.strip().lower()
+
+    def rows(self, rows: NDArray[np.integer]) -> Profiles:
+        """Those of these customers, in this order."""
+        return replace(self, codes=self.codes[rows])
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """One line of an answer: which item, how strongly, and which source proposed it."""
 

@@ -65,6 +65,9 @@ class TrainSettings:
     seed: int = _s(42, "Seed of all random choices.", high=2**32 - 1)
     threads: int = _s(0, "Threads for fitting; 0 means all cores, 1 makes a seed repeat exactly.", high=256)
     budget: float = _s(600.0, "CPU seconds that --model auto may take: what it tries is known from the data's size.")
+    newcomers: bool = _s(
+        True, "Give newcomers what sells to customers like them (country, B2B, size), where that is surely better."
+    )
     ranker: bool = _s(True, "Learn a ranker with every training, and use it where it is surely not worse.")
     meaning: float = _s(
         0.0,

@@ -46,9 +46,7 @@ Written = Annotated[
 ]
 OfUser = Annotated[
     dict[str, Text],
-    Meta(
-        max_length=50, description="Customer attributes for the filter; in a query string, one by one: user.country=DE."
-    ),
+    Meta(max_length=50, description="Customer attributes for filters and newcomers; in a query: user.country=DE."),
 ]
 UserToken = Annotated[
     Text,

@@ -41,6 +41,10 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Settings file. [default: recsys.toml, beside --db]", rich_help_panel=STATE),
 ]
+OfUserOption = Annotated[
+    list[str] | None,
+    typer.Option("--of-user", "--user", help="What is known of the customer, as country=DE.", show_default=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 

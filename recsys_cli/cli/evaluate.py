@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from rich.console import Console
 
 from ..errors import NoModel, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
@@ -63,15 +64,15 @@ def evaluate(
         _ranker(run)
         return
     from ..artifacts import Artifacts
-    from ..publishing.train import read_snapshot
+    from ..publishing.train import judge_newcomers, read_snapshot
     from ..store import Store
     from ..tuning.compare import compare
-    from .leaderboards import leaderboard
+    from .leaderboards import leaderboard, newcomer_board
 
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
-    data = read_snapshot(store, run.settings, run.progress).data
+    snapshot = read_snapshot(store, run.settings, run.progress)
     report = compare(
-        data,
+        snapshot.data,
         run.settings,
         split_names(models),
         served=served_recipe(Artifacts(run.settings.artifacts)),
@@ -79,7 +80,14 @@ def evaluate(
         repeat=repeat,
         progress=run.progress,
     )
-    run.emit(report.as_dict(), lambda out: out.print(leaderboard(report, full=True)))
+    newcomers = judge_newcomers(snapshot, run.settings)
+
+    def render(out: Console) -> None:
+        out.print(leaderboard(report, full=True))
+        if newcomers:
+            out.print(newcomer_board(newcomers))
+
+    run.emit(report.as_dict() | {"newcomers": [one.as_dict() for one in newcomers]}, render)
 
 
 def _ranker(run: Run) -> None:

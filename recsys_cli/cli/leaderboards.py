@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..evaluation import Interval, Report
 from ..experiments.charts import sparkline
+from ..publishing.segment_popularity import Judged
 from ..ranking.outcome import NEW, REPEAT, clicks_told, told
 from ..tuning.search import Tried
 
@@ -98,6 +99,16 @@ def _segments(report: Report, order: list[str]) -> Table:
         users = next(f["users"] for f in found.values() if f)
         cells = [f"{f['ndcg@10']:.4f}" if f else "" for f in found.values()]
         table.add_row(Text(part), f"{users:,.0f}", *cells)
+    return table
+
+
+def newcomer_board(judged: Sequence[Judged]) -> Table:
+    """What sells to customers of one kind against what sells, by those who came for the first time."""
+    table = _table("Newcomers by their profiles, NDCG@10", ["attribute", "customers", "segment", "popular", "lead", ""])
+    for one in judged:
+        lead = "too few" if one.lead is None else f"{one.lead.value:+.4f} ({one.lead.low:+.4f} to {one.lead.high:+.4f})"
+        values = [f"{one.ndcg:.4f}", f"{one.popular:.4f}"] if one.lead else ["", ""]
+        table.add_row(Text(one.attribute), f"{one.customers:,}", *values, lead, "used" if one.used else "not used")
     return table
 
 

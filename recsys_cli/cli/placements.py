@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..errors import NotFound
 from ..settings_sources import settings_file
-from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, key_values, start
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, OfUserOption, Run, key_values, start
 
 if TYPE_CHECKING:
     from ..serving.placements import Placement
@@ -79,10 +79,7 @@ def preview(
     basket: Annotated[
         list[str] | None, typer.Option("--basket", help="An item in the basket; repeat for more.", show_default=False)
     ] = None,
-    of_user: Annotated[
-        list[str] | None,
-        typer.Option("--of-user", help="An attribute of the customer for filters, as country=DE.", show_default=False),
-    ] = None,
+    of_user: OfUserOption = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,

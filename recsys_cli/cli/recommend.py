@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ..errors import UsageError
-from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, OfUserOption, Run, key_values, start
 
 if TYPE_CHECKING:
     from ..serving.engine import Engine
@@ -35,6 +35,7 @@ def recommend(
         ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Include what the customer already bought.")] = False,
+    of_user: OfUserOption = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -57,18 +58,21 @@ def recommend(
         _everybody(run, out, k, repeat, with_items=ids == "plain")
     else:
         assert user is not None
-        _one(run, user, k, repeat)
+        _one(run, user, k, repeat, key_values(of_user or []))
 
 
-def _one(run: Run, user: str, k: int, repeat: bool) -> None:
+def _one(run: Run, user: str, k: int, repeat: bool, of_user: dict[str, str]) -> None:
+    from ..serving.newcomers import SEGMENT
     from ..serving.request import Request
     from .tables import item_table
 
     engine = open_engine(run)
-    request = Request(user_id=user, k=k, repeat=repeat)
+    request = Request(user_id=user, k=k, repeat=repeat, user=of_user)
     answer = engine.recommend(request)
     rows = engine.describe(answer)
     title = f"For {user}" if answer.known else f"{user} is not known: popular items"
+    if SEGMENT in answer.sources:
+        title = f"{user} is not known: what sells to customers like them"
     if not engine.people.may_use(user, request.consent)[0]:
         title = f"{user} is not to be profiled: popular items"
     note = ""

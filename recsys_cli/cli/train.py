@@ -61,6 +61,11 @@ def train(
             out.print("Not evaluated: the data has no later part with returning customers.")
         out.print(Text(done.standing.sentence, style="dim"))
         out.print(ranker_board(done.second.as_dict()))
+        for one in done.version.manifest["newcomers"]:
+            if one["used"]:
+                lead = one["lead"]["value"]
+                told = f"Newcomers get what sells to customers of their {one['attribute']}"
+                out.print(Text(f"{told}: NDCG@10 {lead:+.4f} over popularity.", style="dim"))
         if done.decision.promote or force:
             word = "Published" if done.decision.promote else f"{done.decision.reason} Published anyway:"
             out.print(f"{word} [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
@@ -79,6 +84,7 @@ def train(
         "gate": done.decision.as_dict(),
         "ranker": done.second.as_dict(),
         "standing": done.standing.as_dict(),
+        "newcomers": done.version.manifest["newcomers"],
         "seconds": round(done.seconds, 2),
     }
     run.emit(result, render)

@@ -29,10 +29,12 @@ from ..schema import DAY
 from ..settings import Settings
 from ..store import Snapshot, Store
 from ..store.attribution import Windows, attribute
+from ..store.profiles import LEAST
 from ..store.seen_lists import any_seen, seen_lists
 from ..tuning import load_choice
 from ..tuning.auto import AUTO, pick
 from ..tuning.final_round import Final
+from .segment_popularity import Judged, judge
 from .version import Release, publish_version
 
 _SEEN_DAYS = 120  # before the newest event, of which what was seen is learned from
@@ -79,7 +81,12 @@ def read_snapshot(
     with progress.stage("Reading events"), store.reading() as con:
         secret = load_secret(settings.db)
         snapshot = Snapshot.read(
-            con, secret, settings.events.weights, view_seconds=settings.events.view_seconds, item_order=item_order
+            con,
+            secret,
+            settings.events.weights,
+            view_seconds=settings.events.view_seconds,
+            item_order=item_order,
+            shared_by=max(settings.privacy.min_customers, LEAST) if settings.train.newcomers else 0,
         )
     snapshot = with_own(snapshot, settings.ranking.attributes, progress)
     return leave_out(snapshot, settings.artifacts, secret)
@@ -139,6 +146,7 @@ def train(
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress, past=bench.past if bench else None)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
+    newcomers = judge_newcomers(snapshot, settings)
     seen = read_seen(store, settings, snapshot, progress) if settings.train.ranker and bench else None
     second = learn_order(bench, model, settings, progress, seen)
     version = publish_version(
@@ -152,6 +160,7 @@ def train(
             erasures=erasures,
             promote=decision.promote or force,
             ranker=second.ranker,
+            newcomers=newcomers,
             notes={
                 **(notes or {}),
                 RANKER: second.as_dict(until=snapshot.data.interactions.end),
@@ -164,6 +173,14 @@ def train(
     report = bench.report if bench else None
     here = standing(learned_from(snapshot.data.interactions.histories), report, recipe.name)
     return Trained(version, recipe, report, decision, time.monotonic() - started, second, here)
+
+
+def judge_newcomers(snapshot: Snapshot, settings: Settings) -> list[Judged]:
+    """What profiles say, against popularity, by customers who came for the first time in the newest days."""
+    if snapshot.profiles is None:
+        return []
+    days, seed = settings.evaluation.window_days, settings.train.seed
+    return judge(snapshot.data, snapshot.profiles, window_days=days, seed=seed)
 
 
 def read_seen(store: Store, settings: Settings, snapshot: Snapshot, progress: Progress = SILENT) -> Seen | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from ..serving.item_index import INDEX_FILE
 from ..settings import Settings
 from ..store import Snapshot
 from .index import build_index, save
-from .shelves import build_shelves
+from .segment_popularity import Judged, kept, newcomer_shelves
+from .shelves import Shelves, build_shelves
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Release:
         More for the manifest.
     ranker
         The second stage; one that grows from `base` keeps that one's.
+    newcomers
+        What profiles say of customers, as it was judged; a version that grows from `base` keeps what that one holds.
     base, pointer
         The version this one was grown from, and what `current` held when it was read: growing takes time, and what
         others publish meanwhile must not be replaced by something made from an older version.
@@ -64,6 +67,7 @@ class Release:
     ranker: Ranker | None = None
     base: Version | None = None
     pointer: str | None = None
+    newcomers: Sequence[Judged] = ()
 
 
 def publish_version(artifacts: Artifacts, settings: Settings, release: Release, progress: Progress = SILENT) -> Version:
@@ -99,7 +103,8 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     """Write a draft's files; gives what the manifest says of them."""
     snapshot, model, base = release.snapshot, release.model, release.base
     previous = read_bundle(base.path).shelves if base is not None else None
-    write_bundle(path, make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous))
+    bundle = make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous)
+    write_bundle(path, replace(bundle, shelves={**bundle.shelves, **_newcomers(release, bundle.shelves, previous)}))
     ItemTable.of(snapshot.data).save(path / ITEM_TABLE)
     if release.ranker is not None:
         release.ranker.save(path / RANKER)
@@ -111,6 +116,14 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     index = build_index(model, vectors, snapshot, like=base)
     save(index, path / INDEX_FILE)
     return {"index": index.figures}
+
+
+def _newcomers(release: Release, shelves: Shelves, previous: Shelves | None) -> Shelves:
+    """What sells among customers of one kind, where that is better than what sells."""
+    profiles = release.snapshot.profiles
+    if release.base is not None or profiles is None:
+        return kept(previous)
+    return newcomer_shelves(release.snapshot.data.interactions, profiles, release.newcomers, shelves["popular"])
 
 
 def make_bundle(
@@ -157,4 +170,7 @@ def _manifest(artifacts: Artifacts, release: Release) -> dict[str, Any]:
             "currency": snapshot.currency,
         },
         "spool": snapshot.spool,
+        "newcomers": [one.as_dict() for one in release.newcomers]
+        if release.base is None
+        else release.base.manifest.get("newcomers", []),
     }

@@ -23,9 +23,10 @@ from .exploration import Explorer
 from .filler import Filler
 from .live_events import Overlay
 from .loaded_version import LoadedVersion
+from .newcomers import SEGMENT, Newcomers, Segment
 from .request import Answer, Batch, Filters, Request
 from .retrieval import Retrieval, Scored
-from .rules import NO_RULES, Picker, Rules, bought_lately
+from .rules import NO_RULES, Picker, Rules
 from .second_stage import feature_store, followed_by
 from .sources import Found
 from .visitor import People, Person
@@ -70,7 +71,7 @@ class Engine:
         self.catalogue = Catalogue(bundle, rules)
         self.people = People(bundle, self.catalogue, overlay, secret, choices)
         self.retrieval = Retrieval(bundle, model, loaded.index, self.catalogue)
-        self.filler = Filler(bundle)
+        self.filler, self.newcomers = Filler(bundle), Newcomers(bundle)
         self._has_campaigns = bool(rules.campaigns)
         self._rules_by_changes: dict[tuple[tuple[str, Any], ...], Rules] = {}
         self._explorer = Explorer.of(bundle, model, self.catalogue, loaded.manifest)
@@ -151,11 +152,14 @@ class Engine:
         """The visitor's list."""
         rules = self._rules_of(request) if request.rules else self.rules
         allowed = self.catalogue.allowed(request.filters)
-        skip = self._not_again(person, request, rules)
+        skip = self.people.not_again(person, request, rules, self.bundle.shelves.get("interval_days"))
         want = request.offset + request.k
         self.watch.lap("filters")
         if not (rules.shape or self._has_campaigns or person.fresh or person.basket or person.disliked):
             picker = Picker(want, skip)
+            if (segment := self._segment(person, request)) is not None:
+                found = self.newcomers.best(segment, allowed)
+                picker.take(zip(found[0].tolist(), found[1].tolist(), strict=True), SEGMENT, False)
             picker.take(self._best(person, request, allowed, skip), self.model.name, False)
             if not picker.full:
                 self.filler.fill(picker, allowed)
@@ -194,7 +198,8 @@ class Engine:
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """`_shaped`, remembered for the next request of the same list: putting it in order takes most of the time."""
         minute = self.people.now // 60  # by which freshness moves nothing
-        asked = (allowed.number, rules, request.k, request.offset, request.ranked, minute, hash(frozenset(skip)))
+        page = request.k, request.offset, request.ranked, self._segment(person, request)
+        asked = (allowed.number, rules, *page, minute, hash(frozenset(skip)))
         if person.ordered is None or person.ordered[0] != asked:
             picker = self._shaped(person, request, rules, allowed, skip)
             # Without what only the making of the list needs: the items bought and shown are many.
@@ -239,13 +244,15 @@ class Engine:
     def _shaped(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """With several sources and the rules that order lists."""
         depth = list_builder.depth(request, len(skip))
-        found = self._candidates(person, request, allowed, skip, depth)
+        name, found = self.model.name, self._candidates(person, request, allowed, skip, depth)
+        if (segment := self._segment(person, request)) is not None:
+            name, found = SEGMENT, self.newcomers.best(segment, allowed)
         factor = self.catalogue.campaigns().factor
-        if len(found[0]) and factor is not None:
+        if segment is None and len(found[0]) and factor is not None:
             found = self.retrieval.with_items(found, person, np.flatnonzero((factor > 1) & allowed.mask))
         others = self._other_sources(person, allowed, found)
         weights = sources.BASKET if person.basket else sources.SESSION
-        lines = list_builder.lines(found, others, weights, self.model.name, skip)
+        lines = list_builder.lines(found, others, weights, name, skip)
         unwanted = self.retrieval.likeness(person.disliked[-_DISLIKED:])
         shaper = list_builder.Shaper(
             self.catalogue, rules, self.bundle.shelves["first_seen"], self.people.now, unwanted
@@ -278,16 +285,13 @@ class Engine:
             others["trending"] = sources.trending(self.bundle.shelves, allowed)
         return others
 
-    def _not_again(self, person: Person, request: Request, rules: Rules) -> set[int]:
-        """Items that are not to be shown to this person now."""
-        skip = {*person.basket, *person.shunned}
-        if not request.repeat and len(person.past):
-            codes, ts = self.people.bought(person)
-            interval = self.bundle.shelves.get("interval_days")
-            skip |= bought_lately(codes, ts, self.people.now, rules, interval)
-        if rules.settings.shown_limit:
-            skip.update(self.people.shown_often(person, rules.settings.shown_limit))
-        return skip
+    def _segment(self, person: Person, request: Request) -> Segment | None:
+        """The visitor's kind, where that is all that is known of them and they let it be used."""
+        if not request.user or len(person.past) or person.basket:
+            return None
+        profile, live = self.people.may_use(request.user_id, request.consent, request.session_id)
+        allowed = live and (profile or request.user_id is None)
+        return self.newcomers.segment_of(request.user) if allowed else None
 
     # -- lists for everybody ----------------------------------------------------------------------------------------
 
@@ -428,17 +432,10 @@ class Engine:
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
         ids = self.catalogue.named
-        answer = Answer(
-            codes,
-            picker.scores[page],
-            picker.sources[page],
-            picker.fallbacks[page],
-            known,
-            self.version,
-            [ids[c] for c in codes],
-        )
+        lines = codes, picker.scores[page], picker.sources[page], picker.fallbacks[page]
+        answer = Answer(*lines, known, self.version, [ids[c] for c in codes])
         if request.explain:
-            reasons = Reasons(self, person)
+            reasons = Reasons(self, person, self._segment(person, request) if person is not None else None)
             pairs = zip(codes, answer.sources, strict=True)
             answer.reasons = [reasons.of(code, source) for code, source in pairs]
             allowed, unknown = self.catalogue.allowed(request.filters), self.catalogue.unknown(request.filters)

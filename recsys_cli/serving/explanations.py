@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..schema import CART, DAY, FEW, LIKE, PURCHASE, VIEW, Histories
 from . import sources
+from .newcomers import SEGMENT, Segment
 from .visitor import Person
 from .words import begin
 
@@ -26,11 +27,14 @@ class Reasons:
         That gave the answer.
     person
         Whom it is for; None for shelves that are for everybody.
+    segment
+        Their kind, where that is all that is known of them.
     """
 
-    def __init__(self, engine: Engine, person: Person | None) -> None:
+    def __init__(self, engine: Engine, person: Person | None, segment: Segment | None = None) -> None:
         self._engine = engine
         self._person = person
+        self._segment = segment
         self._shelves = engine.bundle.shelves
         self._words = engine.rules.words
 
@@ -46,6 +50,7 @@ class Reasons:
             "trending": self._trending,
             "new": self._new,
             "category": self._in_category,
+            SEGMENT: self._among_alike,
             "pinned": lambda code: f"Placed here by the {self._words['shop']}.",
             "catalogue": lambda code: "Fills the list; not sold yet.",
         }
@@ -124,6 +129,12 @@ class Reasons:
     @property
     def _did(self) -> str:
         return begin(self._words["bought" if self._of_purchases else "viewed"])
+
+    def _among_alike(self, code: int) -> str:
+        bought, customers = self._words["bought"], self._words["customers"]
+        attribute, value = self._segment or ("kind", "theirs")
+        told = "Sells well to" if bought == "bought" else f"Often {bought} by"
+        return f"{told} {customers} whose {attribute} is {value}."
 
     def _in_category(self, code: int) -> str:
         bought, category = self._words["bought"], self._word(code, "category")

@@ -131,7 +131,8 @@ class Placement:
             raise UsageError(f"{what} shows {self.kind.name} items and needs {needs}.", "Send it.")
         filters = asked.filters.and_written(self.filter, user=user) if self.filter else asked.filters
         rules = {**dict(self.rules), **(asked.rules or {})} or None
-        return replace(asked, filters=filters, rules=rules, ranked=asked.ranked and self.ranker, rail=self.rail)
+        ranked, about = asked.ranked and self.ranker, {**asked.user, **user}
+        return replace(asked, filters=filters, rules=rules, ranked=ranked, rail=self.rail, user=about)
 
 
 PERSONAL = KINDS["personal"]

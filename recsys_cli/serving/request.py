@@ -101,6 +101,8 @@ class Request:
         Which of several lists of one kind, from 1.
     ranked
         In the ranker's order, where the version has one that is on; else in the first stage's.
+    user
+        What the request says of the visitor: country and the like, for those of whom nothing else is known.
     """
 
     user_id: str | None = None
@@ -116,6 +118,7 @@ class Request:
     item_id: str | None = None
     rail: int = 1
     ranked: bool = True
+    user: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

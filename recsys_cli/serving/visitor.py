@@ -19,7 +19,7 @@ from .catalogue import Catalogue
 from .history import NOTHING, Distaste, Past
 from .live_events import Heard, Key, Overlay, customer_key, guest_key
 from .request import Request
-from .rules import Picker
+from .rules import Picker, Rules, bought_lately
 
 _KEPT = 20_000  # people of whom is kept what was worked out: about 2 KB each
 _VISIT = 1800.0  # seconds after which what somebody did is no longer of the same visit
@@ -227,6 +227,16 @@ class People:
         if self._overlay is None or not person.keys:
             return []
         return self._catalogue.codes(tuple(self._overlay.shown_often(person.keys, limit, self.now)))
+
+    def not_again(self, person: Person, request: Request, rules: Rules, interval: Float32 | None) -> set[int]:
+        """Items that are not to be shown to this person now; for `interval` see `rules.bought_lately`."""
+        skip = {*person.basket, *person.shunned}
+        if not request.repeat and len(person.past):
+            codes, ts = self.bought(person)
+            skip |= bought_lately(codes, ts, self.now, rules, interval)
+        if rules.settings.shown_limit:
+            skip.update(self.shown_often(person, rules.settings.shown_limit))
+        return skip
 
     def bought(self, person: Person) -> tuple[Any, Any]:
         """Codes and times of their purchases."""

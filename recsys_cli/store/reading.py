@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..identity import UserKeys
-from ..schema import Dataset, Histories, IdMap, Interactions, clock
+from ..schema import Dataset, Histories, IdMap, Interactions, Profiles, clock
 from ..view_durations import factor, level_sql, with_levels
 from .products import catalogue, code_items
+from .profiles import read_profiles
 from .sql import first_row
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
@@ -41,6 +42,8 @@ class Snapshot:
         See `currency`.
     view_seconds
         The setting that durations of views were weighed by; see `view_durations`.
+    profiles
+        What customers' profiles say of them; None where it was not asked for.
     """
 
     data: Dataset
@@ -50,6 +53,7 @@ class Snapshot:
     watermark: dict[str, int]
     currency: str = ""
     view_seconds: float = 0.0
+    profiles: Profiles | None = None
 
     @staticmethod
     def read(
@@ -59,6 +63,7 @@ class Snapshot:
         *,
         view_seconds: float = 0.0,
         item_order: pa.Array | None = None,
+        shared_by: int = 0,
     ) -> Snapshot:
         """Read everything that training, evaluation and publishing need.
 
@@ -73,6 +78,8 @@ class Snapshot:
         item_order
             Item ids that keep the codes they have there, whether the store still has them or not; all others come
             after them. An update keeps the codes of the version it grows from.
+        shared_by
+            Customers who must share what a profile says for it to be read; 0 reads no profiles. See `profiles`.
 
         Raises
         ------
@@ -81,7 +88,9 @@ class Snapshot:
         """
         con.execute("BEGIN")
         try:
-            return _read(con, secret, weights, view_seconds, item_order)
+            found = _read(con, secret, weights, view_seconds, item_order)
+            shared = read_profiles(con, len(found.keys), shared_by) if shared_by else None
+            return replace(found, profiles=shared)
         finally:
             con.execute("ROLLBACK")
 
@@ -102,7 +111,8 @@ class Snapshot:
         left = replace(
             seen, histories=histories, users=IdMap(seen.users.take(stay)), basket=basket, end=clock(histories.ts)
         )
-        return replace(self, data=replace(self.data, interactions=left), keys=self.keys[stay])
+        profiles = self.profiles.rows(stay) if self.profiles is not None else None
+        return replace(self, data=replace(self.data, interactions=left), keys=self.keys[stay], profiles=profiles)
 
 
 def _read(

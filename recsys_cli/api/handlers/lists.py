@@ -60,6 +60,7 @@ def _personal(query: dict[str, Any], user_id: str | None, session_id: str | None
         explain=query["explain"],
         rules=rules or None,
         consent=query["consent"],
+        user=query["user"],
     )
 
 
