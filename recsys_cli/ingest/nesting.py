@@ -112,7 +112,7 @@ def layout_of(source: Source) -> Layout:
     return _layout(ordered, params)
 
 
-IS_OBJECT = "coalesce(json_valid(line) AND json_type(CASE WHEN json_valid(line) THEN line END) = 'OBJECT', false)"
+IS_OBJECT = "coalesce(TRY(json_type(line)) = 'OBJECT', false)"
 
 
 def _merged(a: Any, b: Any) -> Any:
@@ -312,12 +312,13 @@ def _query(layout: Layout, leaves: Sequence[Leaf], used: Sequence[int]) -> str:
         computed = "".join(f", c{i}" for leaf, i in here if leaf.sql)
         following = ""
         if level < len(layout.lists):
-            entries = f"json_extract(l{level}, {_quoted(layout.lists[level])})"
-            entries = (
-                f"CASE WHEN json_type({entries}) = 'ARRAY' THEN json_extract({entries}, '$[*]') ELSE [{entries}] END"
-            )
+            listed = f"json_extract(l{level}, {_quoted(layout.lists[level])})"
+            # The list is taken apart once, in a query of its own: parsing it again is what would take the time.
+            inner = f"SELECT *, json_extract({listed}, '$[*]') AS e{level} FROM ({inner})"
+            alone = f"WHEN json_type({listed}) = 'OBJECT' THEN [{listed}]"
             # An object without lines stays a row: it is counted, and may be a page view.
-            following = f", unnest(CASE WHEN len({entries}) > 0 THEN {entries} ELSE [NULL::JSON] END) AS l{level + 1}"
+            entries = f"CASE WHEN len(e{level}) > 0 THEN e{level} {alone} ELSE [NULL::JSON] END"
+            following = f", unnest({entries}) AS l{level + 1}"
         inner = f"SELECT {kept}{computed}{values}{following} FROM ({inner})"
         kept += "".join(f", c{i}" for _, i in here)
     order = "" if layout.lists else " ORDER BY row_number"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..evaluation import holdout
 from ..evaluation.learning_curve import learned_from, standing
 from ..models import registry
@@ -21,6 +23,7 @@ from .objective import sample
 from .shortlist import quick
 
 AUTO, FALLBACK = "auto", "als"  # the latter where there is no future to judge by
+_FEWEST_SHARE = 0.02  # of customers with two different products; below it, what models see in others is chance
 _SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
 
 
@@ -55,14 +58,20 @@ def pick(
 
     Returns
     -------
-    The winner; popularity where there are too few events to tell, see `learning_curve`. On more than some million
-    events the families compete on a sample of customers.
+    The winner; popularity where there are too few events to tell, see `learning_curve`, or hardly anybody has to do
+    with two products. On more than some million events the families compete on a sample of customers.
     """
     here = standing(learned_from(data.interactions.histories))
     if here.below:
         progress.note(here.sentence)
         return Picked(Popular.name, {})
     split = holdout(data, window_days)
+    if split is None and _buyers_of_several(data) < _FEWEST_SHARE * data.interactions.n_users:
+        progress.note(
+            "Hardly any customer bought two different products, so no model can tell which belong together: popular "
+            "items are served."
+        )
+        return Picked(Popular.name, {})
     if split is None:
         progress.note(f"There is no later period to evaluate models on, so {FALLBACK} is trained.")
         return Picked(FALLBACK, dict(given.get(FALLBACK, {})))
@@ -80,3 +89,12 @@ def pick(
         return Picked(final.name, final.config, final)
     # With the weights as they were learned on the sample: learning them again would take two more fits on everything.
     return Picked(final.name, final.model.config.as_dict() if final.name == Blend.name else final.config)
+
+
+def _buyers_of_several(data: Dataset) -> int:
+    """How many customers have to do with at least two different products."""
+    histories = data.interactions.histories
+    owner = np.repeat(np.arange(len(histories.indptr) - 1), np.diff(histories.indptr))
+    pairs = np.unique(owner * np.int64(len(data.interactions.items) + 1) + histories.item)
+    bought = np.bincount(pairs // np.int64(len(data.interactions.items) + 1), minlength=1)
+    return int(np.count_nonzero(bought >= 2))

@@ -215,10 +215,17 @@ class TestAuto:
         assert whole.config.tau_days == (0.0 if fast else 15.0)
 
     def test_without_a_future_takes_the_fallback(self) -> None:
-        rows = [[(n % 7, DAY)] for n in range(400)]
+        baskets = [[(n % 7, DAY), ((n + 1) % 7, DAY)] for n in range(20)]
+        rows = [*baskets, *([(n % 7, n * DAY)] for n in range(2, 400))]
         told: list[str] = []
         assert pick(dataset(rows, 7), progress=Told(told)) == Picked("als", {})
         assert told == ["There is no later period to evaluate models on, so als is trained."]
+
+    def test_where_everybody_bought_one_thing_takes_popular_items(self) -> None:
+        told: list[str] = []
+        rows = [[(n % 7, n * DAY // 10)] for n in range(400)]
+        assert pick(dataset(rows, 7), progress=Told(told)) == Picked("popular", {})
+        assert "Hardly any customer bought two different products" in told[0]
 
 
 class TestBudget:
