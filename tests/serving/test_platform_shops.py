@@ -38,7 +38,8 @@ def sold() -> Iterable[tuple[int, str, str, int, str]]:
 
 def shopify() -> Tables:
     items: list[list[Any]] = [
-        ["Handle", "Title", "Type", "Vendor", "Published", "Option1 Name", "Option1 Value", "Variant SKU", "Variant Price",
+        ["Handle", "Title", "Type", "Vendor", "Published",
+         "Option1 Name", "Option1 Value", "Variant SKU", "Variant Price",
          "Variant Inventory Tracker", "Variant Inventory Qty", "Variant Inventory Policy", "Image Src", "Status"]
     ]  # fmt: skip
     for n in PRODUCTS:
