@@ -67,6 +67,11 @@ def undo(con: duckdb.DuckDBPyConnection, number: int) -> Merged:
         When there is no such import, it was taken back before, or a later one has changed the same rows.
     """
     found = con.execute("SELECT source, kind, undone_at FROM batches WHERE batch_id = ?", [number]).fetchall()
+    if found and found[0][0] == "spool":
+        raise UsageError(
+            f"Number {number} holds events that arrived over HTTP, which cannot be undone.",
+            "Correct a wrong sale with a refund event of the same order and item; nothing was changed.",
+        )
     if not found or found[0][0] in _OWN or found[0][1] not in _KINDS:
         raise UsageError(f"There is no import {number}.", "recsys ingest list shows them.")
     source, kind, undone = found[0]
