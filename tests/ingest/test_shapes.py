@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recsys_cli.errors import InputError
+from recsys_cli.errors import InputError, UsageError
 from recsys_cli.ingest import ingest
 from recsys_cli.ingest.formats import Hints
 from recsys_cli.settings import Settings
-from recsys_cli.store import Store, imports, merge
+from recsys_cli.store import Store, batches, imports, merge
 
 from .conftest import Rows, Take
 
@@ -279,3 +279,10 @@ def test_shopifys_products_by_its_api_are_variants_of_products(take: Take, rows:
         ("81", "Cup - L", "cup", True, "/cup.jpg"),
         ("CUP-S", "Cup - S", "cup", False, "/cup.jpg"),
     ]
+
+
+def test_events_that_came_over_http_are_no_import_to_undo(settings: Settings) -> None:
+    with Store(settings.db, settings.store).writing() as con, merge.transaction(con):
+        number = batches.open_batch(con, "spool", "events", "0000.log:0-17", 0)
+        with pytest.raises(UsageError, match="arrived over HTTP"):
+            imports.undo(con, number)
