@@ -19,14 +19,13 @@ from . import heads, trees
 from .judging import Verdict, judge
 from .judging_seen import judge_seen
 from .opinions import names_of
-from .outcome import NEW, REPEAT, Outcome, off
+from .outcome import LEAST_CLICKS, NEW, REPEAT, Outcome, off
 from .past import Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
 from .seen import Looked, Seen, lesson_of, looked_at
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 LEAST_BUYERS = 300  # customers who bought after the newest moment; with fewer it was no better than the first stage
-LEAST_CLICKS = 500  # lists with a click, from which on they are learned from
 _TRIED = 2 / 3  # of the clicks, where all are of the newest days: to learn from, before the others judge
 MOST_ITEMS = 20_000  # beyond, looking at every source's score of every item takes too long for an answer
 _USERS = 4000  # at each moment

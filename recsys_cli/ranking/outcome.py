@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RANKER = OPTIONAL  # folder of a version, and key of its manifest
 PENDING = "pending"  # in a manifest: a ranker was there, and is to be learned again
+LEAST_CLICKS = 500  # lists with a click, from which on they are learned from
 NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
 
 
@@ -99,17 +100,22 @@ def clicks_told(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def due(found: Mapping[str, Any] | None, now: int, days: float) -> str:
+def due(found: Mapping[str, Any] | None, now: int, days: float, clicked: Callable[[], int] = lambda: 0) -> str:
     """Why the order should be learned again at `now`, by what a manifest says; empty when it should not.
 
-    Where the gate could not even ask anybody, or there is no LightGBM, the next training is early enough.
+    Where the gate could not even ask anybody, or there is no LightGBM, the next training is early enough; but where
+    there were too few orders, clicks may have become enough meanwhile: `clicked` counts the lists that have one.
     """
     age = (now - (found or {}).get("until", 0)) / 86_400
-    if not found or not (found.get("verdicts") or found.get(PENDING)) or not 0 < days <= age:
+    if not found or not 0 < days <= age:
         return ""
     if found.get(PENDING):
         return "the model was trained again without one"
-    return f"the order of candidates was learned {age:.1f} days ago by the shop's clock"
+    if found.get("verdicts"):
+        return f"the order of candidates was learned {age:.1f} days ago by the shop's clock"
+    if not trees.available() or found.get("clicks") or (lists := clicked()) < LEAST_CLICKS:
+        return ""
+    return f"{lists} lists with a click are logged"
 
 
 def unusable(version: Version) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from ..schema import DAY, IMPRESSION
+from ..schema import CLICK, DAY, IMPRESSION
 from .sql import first_row
 
 
@@ -13,6 +13,13 @@ def any_seen(con: duckdb.DuckDBPyConnection, since: int) -> bool:
     """Whether any card of an answer was seen from `since` (epoch seconds) on."""
     look = "SELECT 1 FROM events WHERE event_type = ? AND request_id IS NOT NULL AND ts >= ? LIMIT 1"
     return first_row(con.execute(look, [IMPRESSION, since])) is not None
+
+
+def clicked_lists(con: duckdb.DuckDBPyConnection) -> int:
+    """How many answers had something clicked."""
+    look = "SELECT count(DISTINCT request_id) FROM events WHERE event_type = ? AND request_id IS NOT NULL"
+    found = first_row(con.execute(look, [CLICK]))
+    return int(found[0]) if found else 0
 
 
 def seen_lists(con: duckdb.DuckDBPyConnection, route: str | None = None) -> pa.Table:

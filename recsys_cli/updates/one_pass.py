@@ -23,6 +23,7 @@ from ..settings import Settings, StoreSettings
 from ..store import Store
 from ..store.merge import set_state
 from ..store.reading import spool_position, state_of, watermark
+from ..store.seen_lists import clicked_lists
 from ..store.spool_import import Taken
 from ..typed_values import bytes_of
 from .drain import drain, drain_served, remove_old_segments
@@ -297,7 +298,7 @@ def _freshen(
         growth = {"new_events": after["events"] - before["events"], "new_items": after["items"] - before["items"]}
         why = reason(version, folded.watch, last, settings.update) if settings.update.retrain else ""
         if not why:
-            return Pass("published", _with_newer_order(version, artifacts, settings, progress), **growth)
+            return Pass("published", _with_newer_order(store, version, artifacts, settings, progress), **growth)
         training = replace(_train(artifacts, settings, why, after, progress), uncured=uncured(why, last))
         served = training.version if training.promoted else version.name
         return Pass("published", served, training=training, **growth)
@@ -326,12 +327,21 @@ def _forget_learned(artifacts: Artifacts, settings: Settings, done: Pass, progre
 _tried: dict[Path, int] = {}  # by the shop's clock: what takes too much memory is not tried again in every pass
 
 
-def _with_newer_order(version: Version, artifacts: Artifacts, settings: Settings, progress: Progress) -> str:
+def _with_newer_order(
+    store: Store, version: Version, artifacts: Artifacts, settings: Settings, progress: Progress
+) -> str:
     """The name of the version served after the order of candidates was learned again, when that is due."""
     now, tried = int(version.manifest["data"]["last_ts"]), _tried.get(artifacts.root, 0)
-    why = due(version.manifest.get(RANKER), now, settings.update.ranker_days)
     wanted = settings.train.ranker and settings.update.retrain
-    if not (why and wanted) or now - tried < settings.update.ranker_days * DAY:
+    if not wanted or now - tried < settings.update.ranker_days * DAY:
+        return version.name
+
+    def clicked() -> int:
+        with store.reading() as con:
+            return clicked_lists(con)
+
+    why = due(version.manifest.get(RANKER), now, settings.update.ranker_days, clicked)
+    if not why:
         return version.name
     from .training_process import train_apart
 

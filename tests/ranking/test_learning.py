@@ -13,7 +13,7 @@ from recsys_cli.models.base import Model
 from recsys_cli.ranking import learning, trees
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import ranks
-from recsys_cli.ranking.outcome import NEW, REPEAT, Outcome, due, told
+from recsys_cli.ranking.outcome import LEAST_CLICKS, NEW, REPEAT, Outcome, due, told
 from recsys_cli.ranking.past import NEGATIVES, lesson
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
@@ -160,3 +160,12 @@ def test_the_worker_learns_the_order_again_by_its_own_rule() -> None:
     assert due({"reason": "LightGBM is not installed.", "verdicts": {}}, 9_000_000, 1.0) == ""
     assert due(None, 9_000_000, 1.0) == ""
     assert due({"verdicts": {}, "pending": True, "until": 0}, 9_000_000, 1.0)  # after an erasure
+
+
+def test_the_worker_learns_one_as_soon_as_there_are_clicks_enough() -> None:
+    found = {"verdicts": {}, "until": 1_000_000}
+    enough = lambda: LEAST_CLICKS  # noqa: E731
+    assert due(found, 9_000_000, 1.0, enough) == f"{LEAST_CLICKS} lists with a click are logged"
+    assert due(found, 9_000_000, 1.0, lambda: LEAST_CLICKS - 1) == ""
+    assert due(found, 1_050_000, 1.0, enough) == ""  # once a day
+    assert due({**found, "clicks": {"lists": 600}}, 9_000_000, 1.0, enough) == ""  # the gate has said no to them

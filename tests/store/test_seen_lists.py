@@ -10,7 +10,7 @@ from recsys_cli.schema import DAY, EVENT_COLUMNS, SERVED_COLUMNS
 from recsys_cli.store import Store
 from recsys_cli.store.attribution import Windows, attribute
 from recsys_cli.store.merge import merge_events
-from recsys_cli.store.seen_lists import any_seen, seen_lists
+from recsys_cli.store.seen_lists import any_seen, clicked_lists, seen_lists
 
 T = 1_760_000_000
 
@@ -27,6 +27,7 @@ def told(store: Store, events: list[dict[str, Any]], served: list[dict[str, Any]
     with store.reading() as con:
         assert not any_seen(con, T + 5 * DAY)
         assert any_seen(con, T)  # last: an answer not read to its end would keep the connection from what follows
+        assert clicked_lists(con) == len({e["request_id"] for e in events if e["event_type"] == "click"} - {None})
         attribute(con, T, T + 4 * DAY, Windows())
         return seen_lists(con).to_pylist()
 
