@@ -160,6 +160,20 @@ class McpSettings:
     url: str = _s("", "A running server that recsys mcp asks; empty for the versions of this machine.")
     key_file: Path | None = _s(None, "File with the key whose scopes decide what recsys mcp may see; without, no key.")
 
+    def key(self) -> str:
+        """The key in the file: alone, or as the header in which `owner.key` has it; empty without a file.
+
+        Raises
+        ------
+        UsageError, StoreError
+        """
+        if self.key_file is None:
+            return ""
+        key = _secret(self.key_file).removeprefix("X-API-Key:").strip()
+        if len(key.split()) != 1 or not key.isascii():
+            raise UsageError(f"{self.key_file} does not hold a key.", "Write what recsys keys add printed into it.")
+        return key
+
 
 def _secret(path: Path) -> str:
     """What a file holds, without the end of its line."""

@@ -19,7 +19,6 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from ..artifacts import Artifacts, SpoolWriter
 from ..artifacts.served_log import ServedLog
-from ..durable_files import explain_os
 from ..errors import RecsysError, Unreachable, UsageError
 from ..settings import Settings
 
@@ -48,26 +47,6 @@ class Way(Protocol):
 
     async def stop(self) -> None:
         """Let go."""
-
-
-def read_key(path: Path | None) -> str:
-    """The key in a file: alone, or as the header in which `owner.key` has it; empty without a file.
-
-    Raises
-    ------
-    StoreError, UsageError
-    """
-    if path is None:
-        return ""
-    try:
-        key = path.read_text(encoding="ascii").strip().removeprefix("X-API-Key:").strip()
-    except OSError as e:
-        raise explain_os(e, path) from None
-    except UnicodeDecodeError:
-        key = ""
-    if not key or len(key.split()) != 1:
-        raise UsageError(f"{path} does not hold a key.", "Write what recsys keys add printed into it.")
-    return key
 
 
 def _raw(query: Mapping[str, Any]) -> str:

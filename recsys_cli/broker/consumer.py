@@ -243,7 +243,9 @@ class Consumer:
         )
         if dead and state.dead == self._told.dead:  # the first since the last word: a flood of them is one line
             first = next(d for d in batch if d.error)
-            self._note(f"A message in {first.queue} was moved to {self._settings.dead_letters}: {first.error}")
+            # Without the reason: it may quote what a customer is called, and logs name nobody.
+            where = f"{self._settings.dead_letters}; its header recsys-reason says why"
+            self._note(f"A message in {first.queue} was moved to {where}.")
 
     def _failed(self, error: Exception, state: LoopState) -> None:
         self._tell(connected=self._connection is not None, error=state.error)

@@ -24,10 +24,10 @@ def mcp(
     recsys-cli[mcp] (pip).
     """
     run = start(db, artifacts, config, mcp__url=url)
-    from ..assistant.ways import OverArtifacts, OverServer, Way, read_key
+    from ..assistant.ways import OverArtifacts, OverServer, Way
 
     settings = run.settings
-    key = read_key(settings.mcp.key_file)
+    key = settings.mcp.key()
     way: Way
     if settings.mcp.url:
         way = OverServer(settings.mcp.url, key)

@@ -75,6 +75,18 @@ def details(p: Patient) -> list[Finding]:
     return found
 
 
+def assistant(p: Patient) -> list[Finding]:
+    """The key of recsys mcp, where there is one."""
+    path = p.settings.mcp.key_file
+    if path is None:
+        return []
+    try:
+        p.settings.mcp.key()
+    except RecsysError as e:
+        return [Finding("mcp", WARNING, e.message, f"{e.hint} See mcp.key_file.".strip())]
+    return _readable_by_others(path)
+
+
 async def _ask(settings: DetailsSettings) -> None:
     service = ProductService(settings)
     try:
@@ -94,5 +106,5 @@ def _readable_by_others(path: Path) -> list[Finding]:
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & 0o077:
         return []
-    sentence = f"{path} holds a password and can be read by others on this machine (mode {mode:o})."
+    sentence = f"{path} holds a secret and can be read by others on this machine (mode {mode:o})."
     return [Finding("open_files", WARNING, sentence, f"Run: chmod 600 {path}")]

@@ -23,6 +23,7 @@ def check(p: Patient) -> list[Finding]:
         *(_trouble, _busy, _settings, _key, _modes, _space, _leftovers, _erasures, _model, _ranker, _collapse, _worker),
         connection_checks.queue,
         connection_checks.details,
+        connection_checks.assistant,
     )
     return [finding for look in looks for finding in look(p)]
 

@@ -13,7 +13,8 @@ import pytest
 
 from recsys_cli.artifacts.audit_log import AuditLog
 from recsys_cli.artifacts.keys import add_key, make_owner_key, owner_key
-from recsys_cli.assistant.ways import OverServer, read_key
+from recsys_cli.assistant.ways import OverServer
+from recsys_cli.connections import McpSettings
 from recsys_cli.errors import UsageError
 from tests.api.conftest import copy_of
 
@@ -142,7 +143,7 @@ def test_what_is_not_an_address_is_refused(url: str) -> None:
 def test_what_is_not_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("two words\n")
     with pytest.raises(UsageError, match="does not hold a key"):
-        read_key(tmp_path / "key")
+        McpSettings(key_file=tmp_path / "key").key()
 
 
 def test_a_server_that_is_not_there_is_a_sentence() -> None:

@@ -57,7 +57,7 @@ class Broker:
             self.process = subprocess.Popen(
                 [str(_SERVERS[-1])], env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while True:
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             try:

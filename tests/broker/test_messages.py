@@ -150,3 +150,16 @@ def test_the_doctor_looks_at_the_queue(tmp_path: Path) -> None:
     assert "can be read by others" in readable
     assert "recsys consume is not running" in idle
     assert found(URL="amqps://mq.example/", NAMES="vews=x") == ["broken: 'vews' in queue.names is not a queue."]
+
+
+def test_the_doctor_looks_at_the_assistants_key(tmp_path: Path) -> None:
+    def found() -> list[str]:
+        settings = load({"db": str(tmp_path / "x.duckdb")}, environ={"RECSYS_MCP_KEY_FILE": str(tmp_path / "key")})
+        return [one.sentence for one in connection_checks.assistant(examine(settings))]
+
+    assert "key" in found()[0]
+    (tmp_path / "key").write_text("recsys_x\n")
+    (tmp_path / "key").chmod(0o644)
+    assert "can be read by others" in found()[0]
+    (tmp_path / "key").chmod(0o600)
+    assert found() == []
