@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -141,6 +142,28 @@ def diff(
         what = "is the served version" if second == "current" else "is named twice"
         raise UsageError(f"{found.first} {what}; there is nothing to compare it with.", "Name a second version.")
     run.emit(asdict(found), lambda out: draw_diff(out, found))
+
+
+@app.command()
+def export(
+    version: NameArgument,
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="DIR", help="A directory that does not exist yet.")],
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version's model as ONNX, for other programs; needs pip install 'recsys-cli[onnx]'."""
+    run, published = _open(db, artifacts, config, as_json)
+    from ..publishing.onnx_export import export_onnx
+    from ..updates import lineage
+
+    found = lineage.open_named(published, version)
+    made = export_onnx(found, onnx)
+    apart = ", ".join(f"{name}.onnx ({value:.0e} from ours)" for name, value in made.apart.items())
+    text = f"{found.name} is in {made.folder}: {apart}, items.json and manifest.json."
+    result = {"version": found.name, "folder": str(made.folder), "difference": made.apart, "manifest": made.manifest}
+    run.emit(result, lambda out: out.print(text, highlight=False))
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..schema import Float32
 from .base import ModelConfig
-from .support.gradients import Tracked, normalised, sigmoid
+from .support.gradients import Elsewhere, Tracked, normalised, sigmoid
 from .support.sequence_model import Drop, Parameters, SequenceConfig, SequenceModel
 
 
@@ -60,6 +60,8 @@ def recurrent(inputs: Any, state: Any) -> Any:
     -------
     Shape (rows, length, d).
     """
+    if isinstance(inputs, Elsewhere):
+        return inputs.call("recurrent", state)
     given: Float32 = inputs.value if isinstance(inputs, Tracked) else inputs
     matrix: Float32 = state.value if isinstance(state, Tracked) else state
     (rows, length), d = given.shape[:2], matrix.shape[0]

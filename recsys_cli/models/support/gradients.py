@@ -8,6 +8,7 @@ functions here take plain arrays as well, so that a network is written once, for
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,14 @@ from ...schema import Float32
 Pull = Callable[[Float32], Float32]  # gradient of a result -> gradient of one of what it was made from
 _MOMENTS, _TINY = (0.9, 0.98), 1e-8
 _TINIEST = np.float32(1e-6)
+
+
+class Elsewhere(ABC):
+    """An array of another library, which has operators of its own; the functions here are asked of it by name."""
+
+    @abstractmethod
+    def call(self, function: str, *arrays: Any) -> Any:
+        """What `function` of this module makes of it, and of more arrays."""
 
 
 class Tracked:
@@ -122,18 +131,24 @@ def add_rows(table: Float32, codes: NDArray[np.integer], more: Float32) -> None:
 
 def relu(x: Any) -> Any:
     """x where it is positive, else 0."""
+    if isinstance(x, Elsewhere):
+        return x.call("relu")
     value = np.maximum(_value(x), np.float32(0))
     return Tracked(value, (x, lambda g: g * (value > 0))) if isinstance(x, Tracked) else value
 
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
+    if isinstance(x, Elsewhere):
+        return x.call("sigmoid")
     value = np.float32(0.5) * (np.tanh(np.float32(0.5) * _value(x)) + np.float32(1))
     return Tracked(value, (x, lambda g: g * value * (1 - value))) if isinstance(x, Tracked) else value
 
 
 def softmax(x: Any) -> Any:
     """Shares of the last axis that sum to 1."""
+    if isinstance(x, Elsewhere):
+        return x.call("softmax")
     value = _value(x)
     share = np.exp(value - value.max(axis=-1, keepdims=True))
     share /= share.sum(axis=-1, keepdims=True)
@@ -144,6 +159,8 @@ def softmax(x: Any) -> Any:
 
 def normalised(x: Any, scale: Any, shift: Any) -> Any:
     """Each vector with mean 0 and variance 1, scaled and shifted (Ba et al. 2016)."""
+    if isinstance(x, Elsewhere):
+        return x.call("normalised", scale, shift)
     value = _value(x)
     centred = value - value.mean(axis=-1, keepdims=True)
     inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + _TINIEST)
@@ -164,6 +181,8 @@ def normalised(x: Any, scale: Any, shift: Any) -> Any:
 
 def unit(x: Any) -> Any:
     """Each vector with length 1; zeros stay zeros."""
+    if isinstance(x, Elsewhere):
+        return x.call("unit")
     value = _value(x)
     length = np.sqrt((value * value).sum(axis=-1, keepdims=True))
     inverse = np.where(length > 0, 1 / np.maximum(length, _TINIEST), 0).astype(value.dtype)

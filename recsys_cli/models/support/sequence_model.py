@@ -183,7 +183,7 @@ class SequenceModel(VectorModel):
             stop = start + max(1, int(np.searchsorted(ahead, _CELLS // (4 * out.shape[1]))))
             rows = order[start:stop]
             width = int(length[rows[-1]])
-            hidden = self.encode(self.network, self.item_factors[items[rows, :width]], self.config, _whole)
+            hidden = self.encode(self.network, self.item_factors[items[rows, :width]], self.config, whole)
             out[rows] = hidden[np.arange(len(rows)), length[rows] - 1]
             start = stop
         return out
@@ -201,7 +201,7 @@ class SequenceModel(VectorModel):
         return [(int(items[0, j]), float(lost[j])) for j in np.argsort(-lost, kind="stable") if lost[j] > 0]
 
 
-def _whole(layer: Any) -> Any:
+def whole(layer: Any) -> Any:
     """Nothing is dropped in serving."""
     return layer
 
