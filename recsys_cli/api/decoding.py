@@ -6,6 +6,7 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -63,6 +64,9 @@ class Query:
                 raise UsageError(f"'{name}' is given {len(texts)} times.", "Give it once.")
             elif self._tables and (table := self._tables.get(name[: name.find(".") + 1])):
                 given.setdefault(table, {})[name.partition(".")[2]] = texts[0]
+            elif f"{name}." in self._tables:
+                other = f" Or did you mean '{name}_id'?" if f"{name}_id" in self.fields else ""
+                raise UsageError(f"'{name}' alone is not a parameter.", f"Write {name}.country=DE.{other}")
             elif texts[0] or name not in self._optional:
                 given[name] = texts[0]
         try:
@@ -71,7 +75,7 @@ class Query:
             raise self._told(e, given) from None
 
     def _told(self, error: msgspec.ValidationError, given: dict[str, Any]) -> UsageError:
-        return UsageError(*_sentence(error, self.kind, given, f"{self._path} has no parameter", "'{}'"))
+        return UsageError(*_sentence(error, self.kind, given, f"{self._path} has no parameter", "'{}'", self._tables))
 
 
 def body(raw: bytes, kind: Any) -> Any:
@@ -126,6 +130,8 @@ def one_or_many(raw: bytes, one: type[Struct], many: type[Struct]) -> list[Any]:
     InputError
     """
     (name,) = many.__struct_fields__
+    if raw.lstrip()[:1] == b"[":
+        raise InputError("The body must be a JSON object, got a list.", f'Send {{"{name}": [...]}}.')
     whole = body(raw, dict[str, msgspec.Raw])
     if name in whole:
         listed: list[Any] = getattr(body(raw, many), name)
@@ -152,7 +158,9 @@ def _split(raw: bytes) -> dict[str, list[str]]:
 # -- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _sentence(error: Exception, kind: Any, given: Any, unknown: str, quoted: str) -> tuple[str, str]:
+def _sentence(
+    error: Exception, kind: Any, given: Any, unknown: str, quoted: str, tables: Collection[str] = ()
+) -> tuple[str, str]:
     found = _WHERE.fullmatch(str(error))
     assert found is not None
     what, path = found["what"], found["path"] or ""
@@ -161,7 +169,8 @@ def _sentence(error: Exception, kind: Any, given: Any, unknown: str, quoted: str
         within = f"{path}: " if path else ""
         if "missing" in what:
             return f"{within}'{field[1]}' is missing.", _walk(place, field[1])[1] or "Send it."
-        names = _names(place)
+        # A table's own name is no parameter: user.country=DE.
+        names = [n for n in _names(place) if f"{n}." not in tables]
         near = difflib.get_close_matches(field[1], names, n=1)
         known = ", ".join(names) or "none"
         return f"{within}{unknown} '{field[1][:60]}'.", f"Did you mean '{near[0]}'?" if near else f"Known: {known}."

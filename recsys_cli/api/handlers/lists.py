@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import zlib
 from dataclasses import replace
@@ -11,7 +12,7 @@ import orjson
 from msgspec import UNSET
 
 from ...artifacts.served_log import Answered, Trial
-from ...errors import Refused, UsageError
+from ...errors import NotFound, Refused, UsageError
 from ...serving import Answer, Engine, Filters, Request
 from ...serving.arms import Shown
 from ...serving.list_kinds import KINDS
@@ -25,6 +26,7 @@ from ..service import Service
 PUBLIC = b"public, max-age=30"
 _LOGGED = 200  # items of one answer
 _LONGEST_PLACEMENT = 60
+_NEARLY = 0.75  # alike, from which on a name is a placement's that was mistyped
 _COUNT = 10  # items of a list, where nothing else says
 _FILTERS = tuple(name for name in Filters.__dataclass_fields__ if name not in ("filter", "user"))
 _RULES = (
@@ -68,9 +70,14 @@ def recommend(service: Service, call: Call) -> Reply:
     """A personal list: from the customer's history, the session and the basket, up to the last click. Popular items,
     labelled as a fallback, for those nothing is known of."""
     user_id, place = call.query["user_id"], call.query["placement"]
-    placement = service.settings_now.placements.get(place) if place is not None else None
+    placement = _placement(service, place)
     if placement is None and call.query["kind"] is not None:
         placement = Placement("", KINDS[call.query["kind"]], fallback=())
+    if place is None and placement is None and call.query["item_id"] is not None:
+        raise UsageError(
+            "item_id is used by placements and kinds of lists, and the request names neither.",
+            "Add kind=similar or placement=NAME, or ask /similar-items.",
+        )
     if placement is not None and call.query["rail"] is not None:
         placement = replace(placement, rail=call.query["rail"])
     if call.query["k"] is UNSET:
@@ -86,6 +93,22 @@ def recommend(service: Service, call: Call) -> Reply:
     if call.query["item_id"] is not None:
         request = replace(request, item_id=call.query["item_id"])
     return _for_somebody(service, call, "/recommend", request, placement)
+
+
+def _placement(service: Service, name: str | None) -> Placement | None:
+    """The placement of recsys.toml; None for a name that only tells reports where the list stands.
+
+    Raises
+    ------
+    NotFound
+        The name is nearly that of a placement.
+    """
+    known = service.settings_now.placements
+    if name is None or name in known:
+        return known[name] if name is not None else None
+    if near := difflib.get_close_matches(name.lower(), known, n=1, cutoff=_NEARLY):
+        raise NotFound(f"There is no placement '{name[:60]}'.", f"Did you mean '{near[0]}'?")
+    return None
 
 
 def session(service: Service, call: Call) -> Reply:

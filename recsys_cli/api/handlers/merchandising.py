@@ -7,6 +7,7 @@ Servers take it up within a second, and those who edit the file by hand find it 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -76,6 +77,23 @@ async def _change(service: Service, edit: Callable[[str], str]) -> Any:
     return await asyncio.to_thread(_rewrite, source, service.live.artifacts.root, edit)
 
 
+def _read(draft: Source) -> Any:
+    """The settings of a draft, of which nobody knows the lines.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        return draft.read()
+    except UsageError as e:
+        raise _without_line(e) from None
+
+
+def _without_line(error: RecsysError) -> RecsysError:
+    return UsageError(re.sub(r"^[^:]*, line \d+: |^[^:/ ]+\.toml: ", "", error.message), error.hint)
+
+
 def _rewrite(source: Source, root: Path, edit: Callable[[str], str]) -> Any:
     def busy(who: str) -> RecsysError:
         return StoreBusy(f"The settings file is being changed by {who}.", "Try again.")
@@ -95,11 +113,11 @@ def _rewrite(source: Source, root: Path, edit: Callable[[str], str]) -> Any:
         with draft_dir(root, _DRAFT) as folder:
             draft = Source(folder / path.name, source.flags)
             write_atomic(draft.path, changed.encode())
-            after = draft.read()
+            after = _read(draft)
             known = {e.message for e in misfits(before, path)}
             for error in misfits(after, draft.path):
                 if error.message not in known:
-                    raise error
+                    raise _without_line(error)
         check(after, path)
         if read_text(path) != text:  # what somebody saved meanwhile must not be lost
             raise StoreBusy(f"{path.name} was changed by somebody else meanwhile.", "Look at it, and try again.")
