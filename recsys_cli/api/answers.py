@@ -318,6 +318,24 @@ class PlacementList(Struct, kw_only=True):
 
     placements: list[dict[str, Any]]
     refused: Annotated[str | None, Meta(description="Why the settings file as it is now is not taken.")]
+    kinds: Annotated[list[dict[str, Any]], Meta(description="Kinds of lists: name, help, and what each needs one of.")]
+
+
+class WrongField(Struct, kw_only=True):
+    """What is wrong with a placement, and with which of its keys."""
+
+    field: str
+    message: str
+    hint: str
+
+
+class PlacementPreview(Struct, kw_only=True):
+    """The list that a placement would show; none where something is wrong with it."""
+
+    items: list[dict[str, Any]]
+    title: str
+    wrong: WrongField | None
+    request_id: str
 
 
 class PlacementChanged(Struct, kw_only=True):

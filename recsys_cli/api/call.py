@@ -111,6 +111,8 @@ class Route:
     shows
         Whether the answer shows a person, so that who asked is noted in the audit log; whatever changes something that
         is not news of a page or till is noted anyway.
+    tries
+        Whether it only tries something out, which is not noted.
     errors
         Statuses besides 200 (or `status`) and those every route can have.
     """
@@ -127,6 +129,7 @@ class Route:
     errors: tuple[int, ...] = ()
     content_type: str = "application/json"
     shows: bool = False
+    tries: bool = False
     reader: Query = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,4 +143,5 @@ class Route:
     @property
     def audited(self) -> bool:
         """Whether every call stands in the audit log."""
-        return self.shows or (self.method != "GET" and self.scope not in _OF_PAGES)
+        changes = self.method != "GET" and not self.tries
+        return self.shows or (changes and self.scope not in _OF_PAGES)

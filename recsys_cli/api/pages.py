@@ -52,6 +52,7 @@ PAGES: Mapping[str, Page] = {
     "/static/storefront.js": Page("storefront.js", _JS),
     "/static/dashboard.js": Page("dashboard.js", _JS),
     "/static/finder.js": Page("finder.js", _JS),
+    "/static/placements.js": Page("placements.js", _JS),
     "/static/owner.js": Page("owner.js", _JS),
     "/static/charts.js": Page("charts.js", _JS),
     "/static/page.css": Page("page.css", "text/css; charset=utf-8"),

@@ -203,6 +203,16 @@ class RankBody(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = None
 
 
+class PreviewBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A placement as it may become, and for whom its list is wanted."""
+
+    placement: Annotated[dict[str, Any], Meta(description="The keys of [placements.NAME].")]
+    item_id: Annotated[Id | None, Meta(description="The product of the page.")] = None
+    items: Annotated[tuple[Id, ...], Meta(max_length=100, description="A basket.")] = ()
+    user_id: Annotated[Id | None, Meta(description="The customer; needs the scope serve.")] = None
+    user: OfUser = {}
+
+
 class RefreshBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to be done in the background."""
 

@@ -209,6 +209,17 @@ _OPERATIONS = (
 _MERCHANDISING = (
     Route("GET", "/placements", merchandising.show_placements, "Placements", answers.PlacementList, scope="view"),
     Route(
+        "POST",
+        "/placements/preview",
+        merchandising.preview_placement,
+        "Preview a placement",
+        answers.PlacementPreview,
+        scope="merchandise",
+        body=payloads.PreviewBody,
+        tries=True,
+        errors=(*_BODY, 503),
+    ),
+    Route(
         "PUT",
         "/placements/{name}",
         merchandising.put_placement,

@@ -35,6 +35,7 @@ VIEWS = {
     "#/find": "#find-id",
     "#/find/t1": "#why-item",
     "#/find/t0": ".found",
+    "#/placements": ".previewed",
     "docs": "#routes h2",
 }
 AXE = """const done = arguments[0]; axe.run(document).then(({violations}) => done(violations.map(v =>

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ...durable_files import draft_dir, explain_os, locked, sweep_drafts, write_atomic
-from ...errors import NotFound, RecsysError, Refused, StoreBusy, UsageError
+from ...errors import NotFound, RecsysError, Refused, SettingError, StoreBusy, UsageError
+from ...serving.filter_tree import FilterError
+from ...serving.list_kinds import KINDS
+from ...serving.placements import Placement, fill
+from ...serving.request import Request
 from ...settings import RuleSettings
 from ...settings_editing import read_text, with_keys, with_table
+from ..access import SERVE
 from ..call import Call, Reply
 from ..live_settings import Source, check, misfits
 from ..service import Service
@@ -28,7 +33,36 @@ _RULES = tuple(f.name for f in fields(RuleSettings) if f.name != "campaigns")
 async def show_placements(service: Service, call: Call) -> Reply:
     """The placements in force, and why the settings file as it is now is refused, if it is."""
     now = service.settings_now
-    return Reply.of({"placements": [p.as_dict() for p in now.placements.values()], "refused": now.error or None})
+    kinds = [{"name": kind.name, "help": kind.help, "needs": list(kind.needs)} for kind in KINDS.values()]
+    placed = [p.as_dict() for p in now.placements.values()]
+    return Reply.of({"placements": placed, "refused": now.error or None, "kinds": kinds})
+
+
+def preview_placement(service: Service, call: Call) -> Reply:
+    """The list that a placement would show, without writing it anywhere; what is wrong with it is told with its key."""
+    body, engine = call.body, service.live.ready()
+    if body.user_id is not None:
+        call.caller.check(SERVE)
+    wrong, items, title = None, [], ""
+    try:
+        placement = Placement.of("preview", body.placement)
+        if placement.version and placement.version not in service.live.artifacts.names():
+            raise SettingError(
+                ("placements", "preview", "version"),
+                f"There is no version '{placement.version}'.",
+                "recsys models list shows them.",
+            )
+        engine = service.live.other(placement.version) or engine
+        asked = Request(body.user_id, items=body.items, item_id=body.item_id, k=placement.k, explain=True)
+        answer = fill(engine, placement, placement.request(asked, body.user))
+        items, title = engine.describe(answer), placement.title or answer.title
+    except SettingError as e:
+        wrong = {"field": str((*e.path, "", "")[2]), "message": e.message, "hint": e.hint}
+    except FilterError as e:
+        wrong = {"field": "filter", "message": e.message, "hint": e.hint}
+    except (NotFound, UsageError) as e:
+        wrong = {"field": "item_id", "message": e.message, "hint": e.hint}
+    return Reply.of({"items": items, "title": title, "wrong": wrong, "request_id": call.request_id})
 
 
 async def put_placement(service: Service, call: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 import { dashboard } from './dashboard.js';
 import { finder } from './finder.js';
+import { placements } from './placements.js';
 import { storefront } from './storefront.js';
 
 /** An element with text and children; text is never markup. */
@@ -101,11 +102,11 @@ const sentence = (reply, said) => {
 
 /** The answer of a route, as JSON or text.
  * Throws an Error with `reply` when the server refuses, and one without when it cannot be reached. */
-export const ask = async (path, { body, text = false } = {}) => {
+export const ask = async (path, { body, method, text = false } = {}) => {
   const headers = state.key ? { 'X-API-Key': state.key } : {};
   if (body) headers['Content-Type'] = 'application/json';
   const reply = await fetch(path, {
-    method: body ? 'POST' : 'GET',
+    method: method ?? (body ? 'POST' : 'GET'),
     headers,
     body: body && JSON.stringify(body),
     cache: 'no-store',
@@ -123,7 +124,7 @@ form.addEventListener('submit', (event) => {
   route();
 });
 
-const TITLES = { '': 'Storefront', dashboard: 'Dashboard', find: 'Find' };
+const TITLES = { '': 'Storefront', dashboard: 'Dashboard', find: 'Find', placements: 'Placements' };
 let leave = () => {};
 
 function route() {
@@ -148,6 +149,7 @@ function route() {
   }
   if (view === 'dashboard') leave = dashboard(main);
   else if (view === 'find') leave = finder(main, named);
+  else if (view === 'placements') leave = placements(main, named);
   else leave = storefront(main, view === 'item' ? named : '');
 }
 
