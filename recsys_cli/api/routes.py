@@ -210,7 +210,7 @@ _MERCHANDISING = (
     Route("GET", "/placements", merchandising.show_placements, "Placements", answers.PlacementList, scope="view"),
     Route(
         "POST",
-        "/placements/preview",
+        "/preview-placement",
         merchandising.preview_placement,
         "Preview a placement",
         answers.PlacementPreview,

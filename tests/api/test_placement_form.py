@@ -75,7 +75,7 @@ def test_the_preview_of_a_placement(shop: Any, start: Callable[..., Any]) -> Non
 
     def preview(placement: dict[str, Any], **more: Any) -> Any:
         body = {"placement": placement, **more}
-        return server.http.post("/placements/preview", json=body, headers={"x-api-key": key})
+        return server.http.post("/preview-placement", json=body, headers={"x-api-key": key})
 
     found = preview({"kind": "similar", "fallback": ["popular"], "k": 3}, item_id="t0").json()
     assert (len(found["items"]), found["wrong"]) == (3, None)

@@ -151,7 +151,7 @@ class Form {
   async preview() {
     const turn = ++this.turn;
     const id = (name) => document.getElementById(name)?.value.trim() || undefined;
-    const found = await ask('placements/preview', { body: { placement: this.values(), item_id: id('preview-item'), user_id: id('preview-user') } });
+    const found = await ask('preview-placement', { body: { placement: this.values(), item_id: id('preview-item'), user_id: id('preview-user') } });
     if (this.gone || turn !== this.turn) return;
     tell(null);
     this.mark(found.wrong);
