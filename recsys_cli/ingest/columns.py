@@ -153,7 +153,8 @@ ITEM_FIELDS = (
         "category",
         "text",
         "category_name category_path product_category product_categories kategorie categorie categoria",
-        "categories kategorien department product_type genre genres group warengruppe category_l1 categories_name",
+        "categories kategorien collection collections product_category_1 category_1 department product_type "
+        "genre genres group warengruppe category_l1 categories_name",
     ),
     _f(
         "brand",
@@ -164,13 +165,15 @@ ITEM_FIELDS = (
     _f(
         "price",
         "number",
-        "unit_price unitprice list_price verkaufspreis price_gross regular_price gross_price variant_price",
+        "unit_price unitprice list_price verkaufspreis vk_brutto vk_preis price_gross regular_price "
+        "gross_price variant_price",
         "preis prix precio prezzo",
     ),
     _f(
         "img_url",
         "text",
-        "image_url imageurl image_urls image1 image_1 image_link image_src main_image img picture_url base_image",
+        "image_url imageurl image_urls image1 image_1 image_link image_src main_image img picture_url base_image "
+        "product_image_url product_media_main_image_url hosted_image_urls",
         "image images picture photo thumbnail bild bild_url product_image images_src additional_image_link",
     ),
     _f(
@@ -187,7 +190,12 @@ ITEM_FIELDS = (
     ),
     _f("tags", "text", "keywords", "labels"),
     _f("url", "text", "product_url link permalink", "href url_path product_link"),
-    _f("availability", "flag", "available in_stock instock is_in_stock", "stock_status verfuegbar"),
+    _f(
+        "availability",
+        "flag",
+        "available in_stock instock is_in_stock is_available product_is_available",
+        "stock_status verfuegbar",
+    ),
     _f("created_at", "time", "created date_created creation_timestamp", "date_added created_on"),
     _f("region", "text", "market"),
     _f("margin", "number", "profit_margin", "marge"),
@@ -363,19 +371,20 @@ def in_utc(name: str) -> bool:
 def tier_of(field: Field, name: str, *, translated: bool = True) -> int | None:
     """How telling this column name is for the field: 0 its own name, then the tiers; None not at all.
 
-    A name that is nobody's counts as what it means in English, unless `translated` is false.
+    A name that is not the field's counts as what it means in English, unless `translated` is false.
     """
     # osCommerce and its heirs name columns after their tables: `products_quantity`.
     squeezed = re.sub("^(order|product|customer)s_", r"\1_", name).replace("_", "")
-    if translated and squeezed not in _every_name() and (english := in_english(name)):
-        squeezed = english.replace("_", "")
+    found = _tier(field, squeezed)
+    if found is None and (language := re.fullmatch(r"(\w+)_[a-z]{2}_[a-z]{2}", name)):  # OpenCart's `name(en-gb)`
+        found = _tier(field, language[1].replace("_", ""))
+    if found is None and translated and (english := in_english(name)):
+        found = _tier(field, english.replace("_", ""))
+    return found
+
+
+def _tier(field: Field, squeezed: str) -> int | None:
     return next((tier for tier, names in enumerate(_squeezed(field.names)) if squeezed in names), None)
-
-
-@cache
-def _every_name() -> frozenset[str]:
-    fields = (*(f for fs in FIELDS.values() for f in fs), *AIDS)
-    return frozenset(name for f in fields for names in _squeezed(f.names) for name in names)
 
 
 @cache

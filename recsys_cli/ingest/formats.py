@@ -17,6 +17,7 @@ from .text_encoding import MIXED, READ_BYTES, Encoding, damaged_file, find_encod
 _CODE_PAGES = ("cp1250", "cp1253", "cp1251", "cp1257", "cp1254")  # of the middle, Greece, the east, the Baltics, Turkey
 SAMPLE_BYTES = 1 << 20
 _NEVER_TEXT = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
+_NOT_WESTERN = re.compile(r"[^\W\d_][³¹¿¼¾][^\W\d_]|\bz³(?!\w)|\d\s?Kè\b")
 _BINARY_SHARE = 0.05
 # A packed file may unpack to this much, and to so many times its size: a few kilobytes of zeros fill a disk.
 MOST_UNPACKED = 64 << 30
@@ -143,6 +144,9 @@ def _code_page(sample: bytes, western: Encoding) -> Encoding:
         found = find_dialect(text, cut=True)
         known[page] = known_names(header_of("".join(text.splitlines(keepends=True)[found.skip :]), found))
     best = max(known, key=lambda page: known[page])
+    text = codecs.decode(sample[: 1 << 16], western.name, "replace")
+    if best == western.name and (_NOT_WESTERN.search(text) or ("ø" in text and re.search("[ìùè]", text))):
+        best = "cp1250"  # Polish `ł` in the place of `³`; no language has both `ø` and `ì`, which are Czech `ř` and `ě`
     if best == western.name:
         return western
     return Encoding(best, "\ufffd" in codecs.decode(sample, best, "replace"))

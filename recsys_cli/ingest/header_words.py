@@ -43,12 +43,12 @@ _SAYS = {
     "mennyiseg maara cantid cantit kolicin "
     "kolichest kilkist posotit kogus daudzum kieki miktar adet qty",
     "price": "price preis prix precio preco prezzo prijs pris cena cene egysegar ar hinta pret timi cijena hind kaina "
-    "fiyat cost",
+    "fiyat",
     "status": "status stav stan estado stato etat statut allapot tila stare tilstand katastas sastoyan olek staat "
     "busena durum",
     "email": "email emailadres emailaddress mail epost sahkoposti courriel correo imeil",
     "category": "categor kategor luokka katigor",
-    "brand": "brand marka znacka vyrobce vyrobca producent tillverkare valmistaja kataskevast marke marca",
+    "brand": "brand marka varumark znacka vyrobce vyrobca producent tillverkare valmistaja kataskevast marke marca",
     "stock": "stock skladem zasoba lagersaldo lagerbestand varasto apothem magazyn keszlet voorraad zaliha",
     "description": "description beschreibung opis popis perigraf leiras kuvaus beskriv beskrivning omschrijving",
     "picture": "picture image bild obraz zdjec eikona kuva kep foto afbeelding slika",
@@ -57,8 +57,12 @@ _FILLERS = (
     "na de du des del della dell da di do d la le l il el z s e van der den von fur for of the to unit unitar unitario "
     "unitaire unitaria einzel szt jednotkova jednostkowa ks"
 )
+_TAXES = frozenset(
+    ("vat", "dph", "mwst", "ust", "ttc", "iva", "tva", "moms", "alv", "btw", "kdv", "incl", "inkl", "brutto", "gross")
+)
 _NAMED = {
     ("order", "id"): "order_number", ("customer", "id"): "customer_number", ("product", "id"): "product_number",
+    ("", "id"): "code",
     ("product", "name"): "product_name", ("", "name"): "name", ("customer", "name"): "customer_name",
     ("order", "date"): "order_date", ("", "date"): "date", ("order", "status"): "order_status",
     ("", "status"): "status", ("customer", "email"): "customer_email", ("", "email"): "email",
@@ -87,7 +91,11 @@ def in_english(name: str) -> str:
     words = [w for w in name.replace("e_mail", "email").replace("e_post", "epost").split("_") if w not in _PASSED_OVER]
     of: list[str] = []
     says: list[str] = []
+    taxed = False
     for word in words:
+        if word in _TAXES:  # of a price alone: the number of a tax is another
+            taxed = True
+            continue
         found = _of_word(word)
         if found is None:
             return ""
@@ -97,7 +105,7 @@ def in_english(name: str) -> str:
         says = ["stock"]  # `stan magazynowy`
     if "email" in says and set(of) <= {"order", "customer"}:
         of = ["customer"]
-    if len(of) > 1 or len(says) > 1:
+    if len(of) > 1 or len(says) > 1 or (taxed and says != ["price"]):
         return ""
     return _NAMED.get(("".join(of), "".join(says)), "")
 

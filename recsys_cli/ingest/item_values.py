@@ -96,7 +96,7 @@ def without_markup(text: str) -> str:
 
 def first_picture(text: str) -> str:
     """SQL: the first address of a list of pictures."""
-    parts = f"regexp_split_to_array({text}, '\\s*[|;\\n]\\s*|,\\s*(https?:|//|/)')"
+    parts = f"regexp_split_to_array({text}, '\\s*[|;\\n]\\s*|,\\s*(https?:|//|/)|\\s(https?:|//)')"
     return f"nullif(trim(list_extract({parts}, 1)), '')"
 
 

@@ -105,3 +105,34 @@ def test_a_clock_without_a_colon(take: Take, rows: Rows, tmp_path: Path) -> None
     assert take(tmp_path / "till.csv").new == 3
     clock = "SELECT strftime(to_timestamp(ts) AT TIME ZONE 'UTC', '%H:%M') FROM events ORDER BY ts"
     assert rows(clock) == [("09:05",), ("14:05",), ("23:59",)]
+
+
+CATALOGUES = {
+    "German": ("Artikelnummer;Bezeichnung;Warengruppe;VK Brutto;Lagerbestand;Bild", "9,90"),
+    "Greek": ("Κωδικός;Όνομα;Κατηγορία;Τιμή;Απόθεμα;Εικόνα", "9,90 €"),
+    "Polish": ("Kod produktu;Nazwa produktu;Kategoria;Cena;Stan magazynowy;Zdjęcie", "9,90 zł"),
+    "Czech": ("Kód;Název;Kategorie;Cena s DPH;Skladem;Obrázek", "9,90 Kč"),
+    "Swedish": ("Artikelnummer;Produktnamn;Kategori;Pris;Lagersaldo;Bild", "9,90 kr"),
+    "Ecwid": (
+        "product_sku;product_name;product_category_1;product_price;product_quantity;product_media_main_image_url",
+        "9.9",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", CATALOGUES)
+def test_catalogues_in_the_shops_language(take: Take, rows: Rows, tmp_path: Path, language: str) -> None:
+    header, price = CATALOGUES[language]
+    pages = {"Polish": "cp1250", "Czech": "cp1250", "Greek": "cp1253"}
+    text = f"{header}\nA1;Tee;Home;{price};0;https://x/1.jpg https://x/2.jpg\nA2;Tasse;Home;{price};5;https://x/3.jpg\n"
+    (tmp_path / "items.csv").write_bytes(text.encode(pages.get(language, "utf-8")))
+    assert take(tmp_path / "items.csv").kind == "items"
+    assert rows("SELECT item_id, title, category, price, availability, img_url FROM items ORDER BY 1") == [
+        ("A1", "Tee", "Home", 9.9, False, "https://x/1.jpg"),
+        ("A2", "Tasse", "Home", 9.9, True, "https://x/3.jpg"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["VAT number", "Steuer Nr", "VAT", "Incl. tax"])
+def test_the_number_of_a_tax_is_not_that_of_a_product(name: str) -> None:
+    assert in_english(plain(name)) == ""
