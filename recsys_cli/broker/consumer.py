@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..errors import NoModel, RecsysError, StoreError, Unreachable
 from ..supervisor import LoopState, Supervisor
 from .messages import Door, Message, Understood
 from .recent_events import RecentEvents, identity_of
-from .topology import connect, declare, library, told
+from .topology import connect, declare, fits, library, told
 
 _WAIT = 0.5  # seconds for the next message
 _IDLE = 1.0  # seconds without one after which empty queues are believed to be empty
@@ -66,6 +66,7 @@ class Consumer:
         self._connection: Any = None
         self._channel: Any = None
         self._dead: Any = None
+        self._cancelled = False
         self._waiting: list[_Delivery] = []
         self._last_message = 0.0
         self._looked = self._told_at = 0.0
@@ -115,13 +116,26 @@ class Consumer:
         self._expect_room()
         if self._connection is None:
             self._connect()
-        try:
-            self._connection.process_data_events(time_limit=0 if self._waiting else _WAIT)
+        with self._connected():
+            self._listen(0 if self._waiting else _WAIT)
             self._settle()
+        self._tell(connected=True, error="")
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Around what needs the connection: it is made again when it breaks there."""
+        try:
+            yield
         except (library().exceptions.AMQPError, OSError) as e:
             self._drop()
             raise Unreachable(f"The connection to {self._settings.shown()} was lost: {told(e)}.") from None
-        self._tell(connected=True, error="")
+
+    def _listen(self, seconds: float) -> None:
+        """Let in what the broker says, for so long at most, and answer its heartbeats."""
+        self._connection.process_data_events(time_limit=seconds)
+        if self._cancelled or not self._channel.is_open:  # the connection stands, and nothing would ever come again
+            self._drop()
+            raise Unreachable(f"{self._settings.shown()} has ended our subscription.", "Was a queue deleted?")
 
     def _connect(self) -> None:
         """Connect and subscribe; messages that were not acknowledged before come again."""
@@ -130,7 +144,8 @@ class Consumer:
             declare(connection, self._settings)
             self._dead = connection.channel()
             self._dead.confirm_delivery()
-            self._channel = connection.channel()
+            self._channel, self._cancelled = connection.channel(), False
+            self._channel.add_on_cancel_callback(self._cancel)
             self._channel.basic_qos(prefetch_count=self._settings.prefetch)
             for kind, queue in self._settings.queues().items():
                 self._channel.basic_consume(queue, self._hear(kind, queue))
@@ -141,6 +156,9 @@ class Consumer:
             raise Unreachable(f"{self._settings.shown()} does not let us consume: {told(e)}.") from None
         self._connection, self._waiting, self._last_message = connection, [], time.monotonic()
         self._note(f"Taking from {', '.join(self._settings.queues().values())} at {self._settings.shown()}.")
+
+    def _cancel(self, _: Any) -> None:
+        self._cancelled = True
 
     def _hear(self, kind: str, queue: str) -> Callable[..., None]:
         def heard(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -191,13 +209,15 @@ class Consumer:
         """Hand a message that can never be taken to the dead letters; the broker has it before it is acknowledged."""
         assert delivery.error is not None
         reason = str(delivery.error)[:_REASONS]
-        headers = {
-            **(delivery.properties.headers or {}),
+        ours = {
             "recsys-reason": reason,
             "recsys-code": delivery.error.code,
             "recsys-queue": delivery.queue,
             "recsys-routing-key": delivery.routing_key,
         }
+        headers = {**(delivery.properties.headers or {}), **ours}
+        if not fits(headers):
+            headers = {"recsys-headers": "left out", **ours}
         properties = library().BasicProperties(
             headers=headers,
             message_id=delivery.message.message_id or None,
@@ -222,14 +242,16 @@ class Consumer:
             self._door.limits.note_waiting(waiting, time.time() - since)
         if self._door.limits.full:
             if self._connection is not None:
-                self._connection.process_data_events(time_limit=0)  # answers the broker's heartbeats
+                with self._connected():
+                    self._listen(0)
             raise StoreError(self._door.limits.full, "Run: recsys update-worker")
 
     def _empty(self) -> bool:
         if self._waiting or time.monotonic() - self._last_message < _IDLE:
             return False
         queues = self._settings.queues().values()
-        return not any(self._channel.queue_declare(q, passive=True).method.message_count for q in queues)
+        with self._connected():
+            return not any(self._channel.queue_declare(q, passive=True).method.message_count for q in queues)
 
     def _count(self, batch: list[_Delivery], *, taken: int, known: int, dead: int) -> None:
         state, read = self.state, [d.understood for d in batch if d.understood]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import struct
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,6 +14,8 @@ from ..errors import MissingDependency, Unreachable
 _DEAD_SECONDS = 30 * 86_400  # that a dead letter is kept: it may name people, and no erasure reaches the broker
 _HEARTBEAT = 30
 _NOT_FOUND = 404
+_MOST_HEADERS = 60_000  # bytes; they travel in one frame, and the broker hangs up on one of more than 131,072
+_SIZES = {b"T": 8, b"f": 4, b"d": 8}
 
 
 def library() -> Any:
@@ -26,7 +30,36 @@ def library() -> Any:
     except ImportError:
         raise MissingDependency("pika", "queue", "recsys consume") from None
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs pages about what we say in a sentence
+    if not hasattr(pika.data.decode_value, "__wrapped__"):
+        pika.data.decode_value = _forgiving(pika.data.decode_value)
     return pika
+
+
+def _forgiving(decode: Any) -> Any:
+    """Reads headers with None for a time after the year 9999 (milliseconds, where seconds are meant) and for NaN: pika
+    would hang up over them, and the broker deliver the message again, for ever."""
+
+    @functools.wraps(decode)
+    def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+        try:
+            value: tuple[Any, int] = decode(encoded, offset)
+        except (ValueError, OverflowError, OSError):
+            kind = encoded[offset : offset + 1]
+            if kind not in _SIZES:
+                raise
+            return None, offset + 1 + _SIZES[kind]
+        return value
+
+    return decode_value
+
+
+def fits(headers: dict[str, Any]) -> bool:
+    """Whether a message with these headers can be sent."""
+    pika = library()
+    try:
+        return bool(pika.data.encode_table([], headers) <= _MOST_HEADERS)
+    except (pika.exceptions.AMQPError, struct.error, ValueError, TypeError):
+        return False
 
 
 def connect(settings: QueueSettings) -> Any:

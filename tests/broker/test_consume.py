@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -138,6 +139,51 @@ def test_what_cannot_be_taken_is_put_aside_with_its_reason(shop: Path, broker: B
         assert properties.headers["recsys-queue"] == "recsys.views"
         assert properties.headers["recsys-routing-key"] == "views.page"
     assert [line["user_id"] for line in lines(shop)] == ["u2"]
+
+
+def test_headers_that_nobody_foresaw_stop_nothing(
+    shop: Path, broker: Broker, recsys: Recsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these came back for ever: headers that fill a frame alone, and a time in milliseconds."""
+    env = {"RECSYS_QUEUE_URL": broker.url}
+    assert recsys("consume", "--once", **env).returncode == 0
+    channel, encode = broker.channel(), pika.data.encode_value
+
+    def encode_value(pieces: list[bytes], value: Any) -> int:
+        if value != "odd":
+            return int(encode(pieces, value))
+        pieces.append(struct.pack(">cQ", b"T", NOW * 1000))
+        return 9
+
+    monkeypatch.setattr(pika.data, "encode_value", encode_value)
+    publish(channel, "views.page", b"no event", headers={f"h{n}": "x" * 1000 for n in range(129)})
+    publish(channel, "views.page", {"user_id": "u2", "item_id": "i1"}, message_id="m", headers={"at": "odd"})
+    done = recsys("consume", "--once", **env)
+    assert done.stdout == "1 event taken, 1 message moved to the dead letters.\n", done.stderr
+    [(properties, body)] = broker.empty("recsys.dead")
+    assert body == b"no event"
+    assert properties.headers["recsys-headers"] == "left out"
+
+
+def test_a_queue_that_was_deleted_is_made_again(
+    shop: Path, broker: Broker, consume: Callable[[], subprocess.Popen[str]]
+) -> None:
+    consume()
+    state = state_file(shop / "model_artifacts")
+    wait_for(lambda: state.read_or_empty().connected)
+    channel = broker.channel()
+    channel.queue_delete("recsys.views")
+
+    def there() -> bool:
+        probe = channel.connection.channel()
+        try:
+            return bool(probe.queue_declare("recsys.views", passive=True).method.consumer_count)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+
+    wait_for(there, 30)
+    publish(channel, "views.page", {"user_id": "u2", "item_id": "i1"}, message_id="v1")
+    wait_for(lambda: [line["item_id"] for line in lines(shop)] == ["i1"], 30)
 
 
 def test_nothing_is_lost_and_nothing_doubled(
