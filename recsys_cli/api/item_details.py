@@ -32,8 +32,11 @@ _LEVEL = {CLOSED: 0, HALF_OPEN: 1, OPEN: 2}
 
 @dataclass(slots=True)
 class _Held:
+    """What was last said of an item, when, and by which answer (their number) it became that."""
+
     details: Details
     at: float
+    since: int
 
 
 class ItemDetails:
@@ -50,7 +53,8 @@ class ItemDetails:
         self._service = ProductService(settings)
         self.circuit = Circuit(settings.patience, settings.rest)
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._tags: OrderedDict[tuple[str, ...], str] = OrderedDict()
+        self._tags: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()  # and the number of its answer
+        self._answers = 0
         self._asking: dict[tuple[str, ...], asyncio.Task[None]] = {}
 
     async def put_into(self, reply: Reply) -> Reply:
@@ -99,9 +103,8 @@ class ItemDetails:
 
     async def _answered(self, ids: tuple[str, ...]) -> None:
         before, started = self.circuit.state, time.perf_counter()
-        tag = self._tags.get(ids, "") if all(one in self._held for one in ids) else ""
         try:
-            told = await self._service.ask(ids, tag)
+            told = await self._service.ask(ids, self._tag(ids))
         except asyncio.CancelledError:
             self.circuit.failed("stopped")
             raise
@@ -118,20 +121,34 @@ class ItemDetails:
             self._log("details_on")
         self._hold(ids, told.items, told.etag)
 
+    def _tag(self, ids: tuple[str, ...]) -> str:
+        """The tag of what is held of all these; empty where other answers have changed some of it since: a price that
+        went down and up again is the one of the tag, and not the one that is held."""
+        tag, number = self._tags.get(ids, ("", 0))
+        held = [self._held.get(one) for one in ids]
+        return tag if all(one is not None and one.since <= number for one in held) else ""
+
     def _hold(self, ids: tuple[str, ...], items: dict[str, Details] | None, etag: str) -> None:
         now = time.monotonic()
+        if items is not None:
+            self._answers += 1
+        number = self._answers if items is not None else self._tags.get(ids, ("", 0))[1]
         for one in ids:
-            if items is not None:
-                self._held[one] = _Held(items.get(one, NOTHING), now)
-            elif one in self._held:
-                self._held[one].at = now
+            held = self._held.get(one)
+            if items is None:
+                if held is not None and held.since <= number:  # not what others have been told while this was asked
+                    held.at = now
+            elif held is None or held.details != items.get(one, NOTHING):
+                self._held[one] = _Held(items.get(one, NOTHING), now, number)
+            else:
+                held.at = now
             if one in self._held:
                 self._held.move_to_end(one)
         while len(self._held) > self._settings.remembered:
             self._held.popitem(last=False)
         self._tags.pop(ids, None)
         if etag:
-            self._tags[ids] = etag
+            self._tags[ids] = etag, number
         while len(self._tags) > _MOST_TAGS:
             self._tags.popitem(last=False)
 

@@ -67,7 +67,7 @@ class Products:
             def log_message(self, *args: Any) -> None: ...
 
         class Server(ThreadingHTTPServer):
-            daemon_threads = True
+            daemon_threads = False  # so that closing it waits for them, and they close their connections
 
             def process_request(self, request: Any, client_address: Any) -> None:
                 service.open.append(request)
@@ -152,6 +152,16 @@ def test_what_is_old_is_asked_for_by_its_tag(products: Products, asked: Callable
     products.price = 6.0
     assert shop.put("a")["items"][0]["price"] == 6.0
     assert products.tags == [None, '"5.0"', '"5.0"']
+
+
+def test_a_price_that_goes_up_and_down_again_is_the_one_of_now(products: Products, asked: Callable[..., Asked]) -> None:
+    """The tag of the first answer fits again, but what is held of the item came with another one."""
+    shop = asked(products.url, ttl=0.0)
+    shop.put("a")
+    products.price = 6.0
+    assert shop.put("a", "b")["items"][0]["price"] == 6.0
+    products.price = 5.0
+    assert shop.put("a")["items"][0]["price"] == 5.0
 
 
 def test_an_answer_does_not_wait_longer_than_its_budget(products: Products, asked: Callable[..., Asked]) -> None:
@@ -326,11 +336,14 @@ def test_serve_refuses_what_it_could_not_use(recsys: Any, one_shop: Any) -> None
 
 async def _dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    with contextlib.suppress(OSError):
-        while not writer.is_closing():
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(0.02)
+    try:
+        with contextlib.suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+    finally:
+        writer.transport.abort()
 
 
 def test_a_drip_of_bytes_does_not_go_on_for_ever() -> None:
