@@ -40,13 +40,14 @@ def event_type(text: str, own: Mapping[str, str]) -> str:
         for name, words in EVENT_WORDS.items()
     )
     assert set(EVENT_WORDS) == set(EVENT_TYPES)
-    cases = " ".join(f"WHEN {even} = {quote(_even(w))} THEN {quote(name)}" for w, name in own.items()) + f" {cases}"
+    theirs = f"regexp_replace(lower({text}), '[^\\pL\\pN]+', '_', 'g')"  # words of every script
+    cases = " ".join(f"WHEN {theirs} = {quote(_even(w))} THEN {quote(name)}" for w, name in own.items()) + f" {cases}"
     plain = f"regexp_replace({text}, '\\.0+$', '')"  # the star of 5.0 is that of 5
     return f"CASE WHEN {text} IS NULL THEN {quote(PURCHASE)} {cases} WHEN {number} THEN {plain} ELSE {even} END"
 
 
 def _even(word: str) -> str:
-    return re.sub("[^a-z0-9]+", "_", word.lower())
+    return re.sub(r"[\W_]+", "_", word.lower())
 
 
 def money_back(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -203,6 +204,17 @@ def test_email_addresses_are_kept_as_keyed_hashes(settings: Settings, tmp_path: 
     plain = load({"db": str(tmp_path / "plain.duckdb"), "ingest.emails": "keep"}, environ={})
     take(plain, written(tmp_path, text))
     assert ("anna@example.org",) in rows(plain, "SELECT DISTINCT user_id FROM events")
+
+
+def test_the_shops_own_words_for_events_are_of_any_script(settings: Settings, tmp_path: Path) -> None:
+    """What is not in the settings is never taken for what is: to a filter for a-z, all of these were the same word."""
+    own = {"貸出": "purchase", "Rück-Gabe": "refund"}
+    shop = dataclasses.replace(settings, ingest=dataclasses.replace(settings.ingest, event_types=own))
+    text = "user_id,item_id,ts,event_type\nu,a,1700000000,貸出\nu,b,1700000000,予約\nu,c,1700000000,rück gabe\n"
+    take(shop, written(tmp_path, text))
+    kinds = dict(rows(settings, "SELECT item_id, event_type FROM events"))
+    assert (kinds["a"], kinds["c"]) == ("purchase", "refund")
+    assert kinds["b"] != "purchase"
 
 
 def test_guests_are_taken_by_their_session(settings: Settings, tmp_path: Path) -> None:
