@@ -297,11 +297,14 @@ class Profiles:
         Parallel: the values of each that are common enough, the most common first, as `word` has them.
     codes
         int16, shape (customers, attributes): the place of each customer's value, -1 where it is none of these.
+    least
+        Customers who must share a value.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
     codes: NDArray[np.int16]
+    least: int = 1
 
     @staticmethod
     def word(text: str) -> str:
@@ -309,8 +312,19 @@ class Profiles:
         return text.strip().lower()
 
     def rows(self, rows: NDArray[np.integer]) -> Profiles:
-        """Those of these customers, in this order."""
-        return replace(self, codes=self.codes[rows])
+        """Those of these customers, in this order; without the values that fewer than `least` of them share."""
+        codes, values = self.codes[rows], []
+        for at, words in enumerate(self.values):
+            sharing = np.bincount(codes[codes[:, at] >= 0, at], minlength=len(words))
+            stay = np.flatnonzero(sharing >= self.least)
+            stay = stay[np.argsort(-sharing[stay], kind="stable")]
+            place = np.full(len(words) + 1, -1, dtype=np.int16)  # the last one is that of -1
+            place[stay] = np.arange(len(stay))
+            codes[:, at] = place[codes[:, at]]
+            values.append(tuple(words[code] for code in stay.tolist()))
+        some = [at for at, words in enumerate(values) if words]
+        names = tuple(self.names[at] for at in some)
+        return replace(self, names=names, values=tuple(values[at] for at in some), codes=codes[:, some])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from ..models import registry
 from ..schema import Dataset, Histories, IdMap, Interactions
 from ..settings import Settings
 from ..store import Snapshot, Store
+from .segment_popularity import made_again
 from .shelves import build_shelves
-from .train import leave_out
+from .train import leave_out, shared_by
 
 
 @dataclass
@@ -28,36 +29,44 @@ class Reshelving:
     store: Store
     settings: Settings
     folders: tuple[str, ...] = ("shelves", ITEM_TABLE)
-    _held: Interactions | None = field(default=None, init=False)
+    _held: Snapshot | None = field(default=None, init=False)
     _read: bool = field(default=False, init=False)
 
     def __call__(self, bundle: Bundle, draft: Path) -> None:
         data = Dataset(self._interactions(bundle), bundle.catalogue)
         least = self.settings.privacy.min_customers
-        write_shelves(draft, build_shelves(data, registry.load(bundle), least=least))
+        shelves = build_shelves(data, registry.load(bundle), least=least)
+        profiles = self._held.profiles if self._held is not None else None
+        segments = made_again(data.interactions, profiles, bundle.shelves, shelves["popular"])
+        write_shelves(draft, {**shelves, **segments})
         ItemTable.of(data).save(draft / ITEM_TABLE)
 
     def _interactions(self, bundle: Bundle) -> Interactions:
         """Events of the store up to the version's newest, under the version's item codes."""
-        items, held = bundle.items(), self._from_store()
-        if held is None:
+        items, snapshot = bundle.items(), self._from_store()
+        if snapshot is None:
             nobody = Histories.of([], kinds=bundle.histories.kinds, kind_weight=bundle.histories.kind_weight)
             return Interactions(nobody, IdMap(items.ids[:0]), items, np.zeros(0, np.int32), bundle.now)
+        held = snapshot.data.interactions
         codes = items.codes(held.items.ids)[held.histories.item]
         newest = int(bundle.histories.ts.max()) if bundle.histories.n_events else bundle.now
         keep = (codes >= 0) & (held.histories.ts <= newest)
         kept = replace(held.histories.where(keep), item=codes[keep])
         return Interactions(kept, held.users, items, held.basket[keep], bundle.now)
 
-    def _from_store(self) -> Interactions | None:
+    def _from_store(self) -> Snapshot | None:
         if not self._read and self.store.exists():
             secret = load_secret(self.settings.db)
             try:
                 with self.store.reading() as con:
                     snapshot = Snapshot.read(
-                        con, secret, self.settings.events.weights, view_seconds=self.settings.events.view_seconds
+                        con,
+                        secret,
+                        self.settings.events.weights,
+                        view_seconds=self.settings.events.view_seconds,
+                        shared_by=shared_by(self.settings),
                     )
-                self._held = leave_out(snapshot, self.settings.artifacts, secret).data.interactions
+                self._held = leave_out(snapshot, self.settings.artifacts, secret)
             except NotEnoughData:
                 self._held = None  # nobody is left
         self._read = True

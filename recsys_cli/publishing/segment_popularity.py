@@ -157,16 +157,36 @@ def newcomer_shelves(
         segment_names uint8: JSON, a list of [attribute, value], most telling attribute first; segment_item int32 and
         segment_score float32, each (segments, n): the best items of each and how much they sell there.
     """
+    return _shelves(data, profiles, [one.attribute for one in judged if one.used], popular)
+
+
+def made_again(
+    data: Interactions, profiles: Profiles | None, version: Mapping[str, NDArray[Any]], popular: NDArray[np.floating]
+) -> Shelves:
+    """The segments of the attributes that a version uses, from what is left after an erasure.
+
+    Parameters
+    ----------
+    version
+        The shelves of the version.
+    """
+    if profiles is None or "segment_names" not in version:
+        return {}
+    used = dict.fromkeys(attribute for attribute, _ in json.loads(bytes(version["segment_names"])))
+    return _shelves(data, profiles, [name for name in used if name in profiles.names], popular)
+
+
+def _shelves(data: Interactions, profiles: Profiles, used: Sequence[str], popular: NDArray[np.floating]) -> Shelves:
+    """The segments of the attributes `used`, as `newcomer_shelves` gives them."""
     names: list[list[str]] = []
     items, scores = [], []
-    for one in judged:
-        if one.used:
-            at = profiles.names.index(one.attribute)
-            found = segments(data, profiles, at, popular)
-            best = _best(found, min(TOP, data.n_items))
-            names += [[one.attribute, value] for value in profiles.values[at]]
-            items.append(best)
-            scores.append(np.take_along_axis(found, best, axis=1).astype(np.float32))
+    for attribute in used:
+        at = profiles.names.index(attribute)
+        found = segments(data, profiles, at, popular)
+        best = _best(found, min(TOP, data.n_items))
+        names += [[attribute, value] for value in profiles.values[at]]
+        items.append(best)
+        scores.append(np.take_along_axis(found, best, axis=1).astype(np.float32))
     if not names:
         return {}
     blob = np.frombuffer(json.dumps(names, ensure_ascii=False).encode(), dtype=np.uint8)

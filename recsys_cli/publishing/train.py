@@ -86,10 +86,15 @@ def read_snapshot(
             settings.events.weights,
             view_seconds=settings.events.view_seconds,
             item_order=item_order,
-            shared_by=max(settings.privacy.min_customers, LEAST) if settings.train.newcomers else 0,
+            shared_by=shared_by(settings),
         )
     snapshot = with_own(snapshot, settings.ranking.attributes, progress)
     return leave_out(snapshot, settings.artifacts, secret)
+
+
+def shared_by(settings: Settings) -> int:
+    """Customers who must share what a profile says for it to count; 0 where profiles are not used."""
+    return max(settings.privacy.min_customers, LEAST) if settings.train.newcomers else 0
 
 
 def with_own(snapshot: Snapshot, names: Sequence[str], progress: Progress = SILENT) -> Snapshot:

@@ -289,9 +289,7 @@ class Engine:
         """The visitor's kind, where that is all that is known of them and they let it be used."""
         if not request.user or len(person.past) or person.basket:
             return None
-        profile, live = self.people.may_use(request.user_id, request.consent, request.session_id)
-        allowed = live and (profile or request.user_id is None)
-        return self.newcomers.segment_of(request.user) if allowed else None
+        return self.newcomers.segment_of(request.user) if self.people.may_use_attributes(request) else None
 
     # -- lists for everybody ----------------------------------------------------------------------------------------
 

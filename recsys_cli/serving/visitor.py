@@ -158,6 +158,14 @@ class People:
             live = live and self._choices.of(guest_key(self._secret, session_id)).live
         return profile, live
 
+    def may_use_attributes(self, request: Request) -> bool:
+        """Whether a list may be made by what the request says of the visitor: that is a profile too, which neither
+        `session` nor `none` allows, whether the customer, the guest or the request says so."""
+        profile, live = self.may_use(request.user_id, request.consent, request.session_id)
+        if self._choices is not None and request.session_id is not None:
+            profile = profile and self._choices.of(guest_key(self._secret, request.session_id)).profile
+        return profile and live
+
     def _heard(self, keys: list[Key]) -> int:
         """How much was heard of somebody; it only grows while an engine lives."""
         if self._overlay is None:

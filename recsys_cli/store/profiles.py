@@ -24,6 +24,7 @@ def read_profiles(con: duckdb.DuckDBPyConnection, n_users: int, least: int) -> P
         Customers who must share a value, `LEAST` at least: a name, an address or a number of a customer is shared by
         nobody, and so is in no version.
     """
+    least = max(int(least), LEAST)
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE told AS
             SELECT code, k, {value_sql("v")} AS v FROM (
@@ -33,8 +34,8 @@ def read_profiles(con: duckdb.DuckDBPyConnection, n_users: int, least: int) -> P
     )
     rows = con.execute(
         f"""WITH shared AS (
-              SELECT k, v, count(*) AS n FROM told WHERE v IS NOT NULL AND v <> '' AND length(v) <= 64
-              GROUP BY k, v HAVING n >= {max(int(least), LEAST)}
+              SELECT k, v, count(DISTINCT code) AS n FROM told WHERE v IS NOT NULL AND v <> '' AND length(v) <= 64
+              GROUP BY k, v HAVING n >= {least}
               QUALIFY row_number() OVER (PARTITION BY k ORDER BY n DESC, v) <= {_MOST_VALUES})
             SELECT k, list(v ORDER BY n DESC, v) FROM shared GROUP BY k
             ORDER BY sum(n) DESC, k LIMIT {_MOST_ATTRIBUTES}"""
@@ -47,7 +48,7 @@ def read_profiles(con: duckdb.DuckDBPyConnection, n_users: int, least: int) -> P
         ).fetchnumpy()
         codes[np.asarray(found["code"]), at] = np.asarray(found["value"])
     con.execute("DROP TABLE told")
-    return Profiles(tuple(name for name, _ in rows), tuple(tuple(values) for _, values in rows), codes)
+    return Profiles(tuple(name for name, _ in rows), tuple(tuple(values) for _, values in rows), codes, least)
 
 
 def value_sql(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,23 @@ import pyarrow as pa
 import pytest
 
 from recsys_cli.artifacts import Artifacts
+from recsys_cli.artifacts.bundle import read_bundle
+from recsys_cli.artifacts.choices import Choice, Choices, change, hash_of
 from recsys_cli.evaluation.bench import Recipe
+from recsys_cli.gdpr import erase
 from recsys_cli.identity import load_secret
 from recsys_cli.models.support.demand import popularity
 from recsys_cli.publishing.segment_popularity import Judged, segments
 from recsys_cli.publishing.train import judge_newcomers, read_snapshot, train
-from recsys_cli.schema import DAY
+from recsys_cli.schema import DAY, Profiles
 from recsys_cli.serving import Engine
+from recsys_cli.serving.live_events import customer_key, guest_key
 from recsys_cli.serving.request import Request
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_users, transaction
+from recsys_cli.store.profiles import LEAST
 
 END = 1_750_000_000
 COUNTRIES = ("DE", "FR", "ES")
@@ -135,3 +141,123 @@ def test_a_version_says_what_was_found_and_names_nobody(shop: tuple[Settings, St
     assert told["country"]["lead"]["low"] > 0
     names = json.loads(bytes(np.load(version.path / "shelves" / "segment_names.npy")))
     assert sorted(names) == [["country", c.lower()] for c in sorted(COUNTRIES)]
+
+
+# -- whose attributes may be used -------------------------------------------------------------------------------------
+
+BARRED = ("none", "session", "objected", "restricted")
+
+
+def choose(settings: Settings, mode: str, *, users: tuple[str, ...]) -> None:
+    secret = load_secret(settings.db)
+    with Artifacts(settings.artifacts, lock_timeout=5).exclusive():
+        change(settings.artifacts, {hash_of(secret, customer_key(secret, user)): Choice(mode) for user in users})
+
+
+def few(folder: Path, *, sharing: int, **given: int) -> tuple[Settings, Store]:
+    """`sharing` customers of Iceland who bought i1, and 40 of Malta who bought i2; the last Icelander also i3."""
+    settings = load({"db": str(folder / "shop.duckdb"), "artifacts": str(folder / "artifacts"), **given}, environ={})
+    store = Store(settings.db, settings.store)
+    load_secret(settings.db, create=True)
+    land = {f"is{n}": "IS" for n in range(sharing)} | {f"mt{n}": "mt " for n in range(40)}
+    rows = [(who, "i1" if who.startswith("is") else "i2", END - 60 * n) for n, who in enumerate(land)]
+    rows += [(f"is{sharing - 1}", "i3", END - n * DAY) for n in range(9)]  # many times: still one customer
+    profiles = [{"user_id": who, "attributes": json.dumps({"country": of})} for who, of in land.items()]
+    with store.writing() as con, transaction(con):
+        merge_events(
+            con, pa.table(dict(zip(("user_id", "item_id", "ts"), map(list, zip(*rows, strict=True)), strict=True)))
+        )
+        merge_users(con, pa.Table.from_pylist(profiles))
+    return settings, store
+
+
+def countries(settings: Settings, store: Store) -> dict[str, int]:
+    """Customers of each country that is a segment."""
+    profiles = read_snapshot(store, settings).profiles
+    assert profiles is not None
+    if "country" not in profiles.names:
+        return {}
+    at = profiles.names.index("country")
+    counts = np.bincount(profiles.codes[profiles.codes[:, at] >= 0, at], minlength=len(profiles.values[at]))
+    return dict(zip(profiles.values[at], counts.tolist(), strict=True))
+
+
+def test_a_segment_counts_nobody_who_decided_against_a_profile(tmp_path: Path) -> None:
+    settings, store = few(tmp_path, sharing=LEAST + 3)
+    settings.artifacts.mkdir(mode=0o700)
+    for n, mode in enumerate(BARRED):
+        assert countries(settings, store) == {"mt": 40, "is": LEAST + 3 - n}
+        choose(settings, mode, users=(f"is{LEAST + 2 - n}",))
+    assert countries(settings, store) == {"mt": 40}, "one customer too few share it now"
+    data = read_snapshot(store, settings).data.interactions
+    sold = np.bincount(data.histories.item, minlength=data.n_items)
+    assert sold[data.items.codes(pa.array(["i3"]))].tolist() == [0], "nor does what they bought count"
+    choose(settings, "objected", users=tuple(f"mt{n}" for n in range(LEAST + 1)))
+    assert countries(settings, store) == {}
+
+
+def test_a_segment_needs_as_many_customers_as_privacy_says(tmp_path: Path) -> None:
+    settings, store = few(tmp_path, sharing=30, **{"privacy.min_customers": 31})
+    assert countries(settings, store) == {"mt": 40}
+    for least, found in ((30, {"mt", "is"}), (1, {"mt", "is"}), (41, set())):
+        privacy = dataclasses.replace(settings.privacy, min_customers=least)
+        assert countries(dataclasses.replace(settings, privacy=privacy), store).keys() == found
+    (tmp_path / "fewer").mkdir()
+    settings, store = few(tmp_path / "fewer", sharing=LEAST - 1, **{"privacy.min_customers": 1})
+    assert countries(settings, store) == {"mt": 40}, f"{LEAST} at least, however little privacy asks for"
+
+
+def test_profiles_of_some_customers_hold_what_these_share() -> None:
+    codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, -1], [-1, 0]], dtype=np.int16)
+    whole = Profiles(("country", "b2b"), (("de", "fr"), ("yes", "no")), codes, least=2)
+    assert whole.rows(np.arange(6)).names == ("country", "b2b")
+    part = whole.rows(np.array([5, 4, 3, 2, 0]))
+    assert (part.names, part.values) == (("country", "b2b"), (("fr",), ("yes",)))
+    assert part.codes.tolist() == [[-1, 0], [0, -1], [0, -1], [0, 0], [-1, 0]]
+    assert whole.rows(np.array([0, 3, 4])).names == ("country",)
+    assert whole.codes.tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("mode", BARRED)
+def test_nobody_who_decided_against_a_profile_gets_a_list_by_attributes(
+    shop: tuple[Settings, Store], tmp_path: Path, mode: str
+) -> None:
+    settings, _ = shop
+    secret = load_secret(settings.db)
+    choices = Choices(tmp_path, secret)  # of this test alone
+    engine = Engine.open(Artifacts(settings.artifacts).current(), secret, choices=choices)
+    plain = engine.recommend(Request(k=5)).item_ids
+
+    def ask(**who: str) -> set[str]:
+        answer = engine.recommend(Request(user={"country": "DE"}, k=5, **who))  # type: ignore[arg-type]
+        assert (answer.item_ids == plain) is ("segment" not in answer.sources)
+        return set(answer.sources)
+
+    everybody: tuple[dict[str, str], ...] = ({"user_id": "stranger"}, {"session_id": "s1"})
+    for who in everybody:
+        assert ask(**who) == {"segment"}
+        if mode in ("none", "session"):
+            assert "segment" not in ask(consent=mode, **who)
+    with_names = hash_of(secret, customer_key(secret, "stranger")), hash_of(secret, guest_key(secret, "s1"))
+    with Artifacts(tmp_path, lock_timeout=5).exclusive():
+        change(tmp_path, dict.fromkeys(with_names, Choice(mode)))
+    choices.refresh()
+    for who in (*everybody, {"user_id": "other", "session_id": "s1"}):
+        assert "segment" not in ask(**who)
+    assert ask(user_id="other", session_id="s2") == {"segment"}
+
+
+def test_after_an_erasure_segments_are_made_of_those_who_are_left(shop: tuple[Settings, Store], tmp_path: Path) -> None:
+    whole, folder = shop[0], tmp_path / "copy"
+    shutil.copytree(whole.db.parent, folder)
+    settings = dataclasses.replace(whole, db=folder / whole.db.name, artifacts=folder / whole.artifacts.name)
+    store, artifacts = Store(settings.db, settings.store), Artifacts(settings.artifacts, lock_timeout=5)
+    before = read_bundle(artifacts.current().path).shelves
+    assert "segment_names" in before
+    erase(store, artifacts, settings, ["c1"])
+    version = artifacts.current()
+    after = read_bundle(version.path).shelves
+    assert sorted(json.loads(bytes(after["segment_names"]))) == sorted(json.loads(bytes(before["segment_names"])))
+    assert not np.array_equal(after["segment_score"], before["segment_score"]), "the one who left counts no longer"
+    answer = Engine.open(version, load_secret(settings.db)).recommend(Request(user={"country": "FR"}, k=5))
+    assert set(answer.sources) == {"segment"}
