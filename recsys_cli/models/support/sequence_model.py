@@ -134,7 +134,8 @@ class SequenceModel(VectorModel):
     @classmethod
     def fit(cls, data: Dataset, config: Any, *, seed: int = 42, threads: int = 0, progress: Progress = SILENT) -> Self:
         histories = wanted_events(data.interactions.histories, data.interactions.n_items)
-        with threadpool_limits(threads or None, "blas"):
+        # The products are small: two threads of BLAS that wait for each other took up to eighty times as long as one.
+        with threadpool_limits(1, "blas"):
             return train(cls, histories, cls.features(data, config), config, seed, progress)
 
     def state(self) -> State:
