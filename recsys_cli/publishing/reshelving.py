@@ -37,7 +37,7 @@ class Reshelving:
         least = self.settings.privacy.min_customers
         shelves = build_shelves(data, registry.load(bundle), least=least)
         profiles = self._held.profiles if self._held is not None else None
-        segments = made_again(data.interactions, profiles, bundle.shelves, shelves["popular"])
+        segments = made_again(data.interactions, profiles, bundle.shelves, shelves["popular"], least)
         write_shelves(draft, {**shelves, **segments})
         ItemTable.of(data).save(draft / ITEM_TABLE)
 

@@ -67,13 +67,15 @@ class Judged:
         return {**vars(self), "lead": self.lead.as_dict() if self.lead else None}
 
 
-def judge(data: Dataset, profiles: Profiles, *, window_days: float, seed: int) -> list[Judged]:
+def judge(data: Dataset, profiles: Profiles, *, window_days: float, seed: int, least: int) -> list[Judged]:
     """Every attribute against popularity, on those who came for the first time in the newest days; best lead first.
 
     Parameters
     ----------
     window_days
         As in `splitting.holdout`. Where times are not reliable nobody came first, and nothing is found.
+    least
+        See `segments`.
     """
     if not profiles.names or not usable_time(data.interactions.histories):
         return []
@@ -91,7 +93,7 @@ def judge(data: Dataset, profiles: Profiles, *, window_days: float, seed: int) -
         if len(who) < FEW_USERS:
             found.append(Judged(name, len(profiles.values[at]), len(who)))
             continue
-        lists = _best(segments(past, profiles, at, popular), _K)[profiles.codes[who, at]]
+        lists = _best(segments(past, profiles, at, popular, least), _K)[profiles.codes[who, at]]
         asked = wanted[who]
         relevant = np.diff(asked.indptr).astype(np.int64)
         mine, theirs = (
@@ -103,10 +105,18 @@ def judge(data: Dataset, profiles: Profiles, *, window_days: float, seed: int) -
     return sorted(found, key=lambda one: -(one.lead.value if one.lead else -np.inf))
 
 
-def segments(data: Interactions, profiles: Profiles, at: int, popular: NDArray[np.floating]) -> NDArray[np.float64]:
+def segments(
+    data: Interactions, profiles: Profiles, at: int, popular: NDArray[np.floating], least: int
+) -> NDArray[np.float64]:
     """How much each item sells in each segment of an attribute, float64 of shape (values, n_items).
 
     Popularity, times the segment's sales of the item over what is foretold, both drawn together; see the module.
+
+    Parameters
+    ----------
+    least
+        Customers of a segment who must have wanted an item for its count there to be told (privacy.min_customers):
+        whether fewer did or nobody makes no difference, since lists and their scores are public.
     """
     h, n_values = data.histories, len(profiles.values[at])
     pick = different(data)
@@ -120,6 +130,11 @@ def segments(data: Interactions, profiles: Profiles, at: int, popular: NDArray[n
     share = share / max(share.sum(), 1e-12)
     foretold = count.sum(axis=1, keepdims=True) * share
     shape = _shape(count, foretold)
+    pair = np.unique(h.row_of_event[pick][inside].astype(np.int64) * data.n_items + item[inside])
+    place = profiles.codes[pair // data.n_items, at].astype(np.int64) * data.n_items + pair % data.n_items
+    few = np.bincount(place, minlength=n_values * data.n_items).reshape(n_values, data.n_items) < least
+    # Nothing is known of what would hardly have been wanted; what many would have wanted is not, there.
+    count[few] = np.where(foretold[few] < least, foretold[few], 0)
     return np.asarray(popular * (count + shape) / (foretold + shape), dtype=np.float64)
 
 
@@ -147,7 +162,7 @@ def _best(scores: NDArray[np.float64], n: int) -> NDArray[np.int32]:
 
 
 def newcomer_shelves(
-    data: Interactions, profiles: Profiles, judged: Sequence[Judged], popular: NDArray[np.floating]
+    data: Interactions, profiles: Profiles, judged: Sequence[Judged], popular: NDArray[np.floating], least: int
 ) -> Shelves:
     """The segments of attributes that are used, for the engine; empty where none is.
 
@@ -157,11 +172,15 @@ def newcomer_shelves(
         segment_names uint8: JSON, a list of [attribute, value], most telling attribute first; segment_item int32 and
         segment_score float32, each (segments, n): the best items of each and how much they sell there.
     """
-    return _shelves(data, profiles, [one.attribute for one in judged if one.used], popular)
+    return _shelves(data, profiles, [one.attribute for one in judged if one.used], popular, least)
 
 
 def made_again(
-    data: Interactions, profiles: Profiles | None, version: Mapping[str, NDArray[Any]], popular: NDArray[np.floating]
+    data: Interactions,
+    profiles: Profiles | None,
+    version: Mapping[str, NDArray[Any]],
+    popular: NDArray[np.floating],
+    least: int,
 ) -> Shelves:
     """The segments of the attributes that a version uses, from what is left after an erasure.
 
@@ -169,20 +188,24 @@ def made_again(
     ----------
     version
         The shelves of the version.
+    least
+        See `segments`.
     """
     if profiles is None or "segment_names" not in version:
         return {}
     used = dict.fromkeys(attribute for attribute, _ in json.loads(bytes(version["segment_names"])))
-    return _shelves(data, profiles, [name for name in used if name in profiles.names], popular)
+    return _shelves(data, profiles, [name for name in used if name in profiles.names], popular, least)
 
 
-def _shelves(data: Interactions, profiles: Profiles, used: Sequence[str], popular: NDArray[np.floating]) -> Shelves:
+def _shelves(
+    data: Interactions, profiles: Profiles, used: Sequence[str], popular: NDArray[np.floating], least: int
+) -> Shelves:
     """The segments of the attributes `used`, as `newcomer_shelves` gives them."""
     names: list[list[str]] = []
     items, scores = [], []
     for attribute in used:
         at = profiles.names.index(attribute)
-        found = segments(data, profiles, at, popular)
+        found = segments(data, profiles, at, popular, least)
         best = _best(found, min(TOP, data.n_items))
         names += [[attribute, value] for value in profiles.values[at]]
         items.append(best)

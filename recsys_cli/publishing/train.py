@@ -185,7 +185,7 @@ def judge_newcomers(snapshot: Snapshot, settings: Settings) -> list[Judged]:
     if snapshot.profiles is None:
         return []
     days, seed = settings.evaluation.window_days, settings.train.seed
-    return judge(snapshot.data, snapshot.profiles, window_days=days, seed=seed)
+    return judge(snapshot.data, snapshot.profiles, window_days=days, seed=seed, least=settings.privacy.min_customers)
 
 
 def read_seen(store: Store, settings: Settings, snapshot: Snapshot, progress: Progress = SILENT) -> Seen | None:

@@ -103,8 +103,10 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     """Write a draft's files; gives what the manifest says of them."""
     snapshot, model, base = release.snapshot, release.model, release.base
     previous = read_bundle(base.path).shelves if base is not None else None
-    bundle = make_bundle(snapshot, model, settings.privacy.min_customers, previous=previous)
-    write_bundle(path, replace(bundle, shelves={**bundle.shelves, **_newcomers(release, bundle.shelves, previous)}))
+    least = settings.privacy.min_customers
+    bundle = make_bundle(snapshot, model, least, previous=previous)
+    shelves = {**bundle.shelves, **_newcomers(release, bundle.shelves, previous, least)}
+    write_bundle(path, replace(bundle, shelves=shelves))
     ItemTable.of(snapshot.data).save(path / ITEM_TABLE)
     if release.ranker is not None:
         release.ranker.save(path / RANKER)
@@ -118,12 +120,12 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     return {"index": index.figures}
 
 
-def _newcomers(release: Release, shelves: Shelves, previous: Shelves | None) -> Shelves:
+def _newcomers(release: Release, shelves: Shelves, previous: Shelves | None, least: int) -> Shelves:
     """What sells among customers of one kind, where that is better than what sells."""
     profiles = release.snapshot.profiles
     if release.base is not None or profiles is None:
         return kept(previous)
-    return newcomer_shelves(release.snapshot.data.interactions, profiles, release.newcomers, shelves["popular"])
+    return newcomer_shelves(release.snapshot.data.interactions, profiles, release.newcomers, shelves["popular"], least)
 
 
 def make_bundle(

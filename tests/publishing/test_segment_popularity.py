@@ -91,7 +91,7 @@ def test_where_countries_are_alike_popularity_stays(tmp_path: Path) -> None:
     data, profiles = snapshot.data.interactions, snapshot.profiles
     assert profiles is not None
     popular = popularity(data, 0)
-    lift = segments(data, profiles, profiles.names.index("country"), popular) / popular
+    lift = segments(data, profiles, profiles.names.index("country"), popular, 3) / popular
     assert np.abs(np.log(lift)).max() < 0.35, "the shape of the prior holds chance back"
 
 
@@ -119,6 +119,25 @@ def test_a_newcomer_gets_what_their_country_buys(shop: tuple[Settings, Store]) -
         i for n in range(6) for i in engine.recommend(Request(user={"country": "DE"}, k=10, offset=10 * n)).item_ids
     ]
     assert len(deep) == len(set(deep)) == 60, "beyond the segment's items the list goes on"
+
+
+def test_what_one_or_two_of_a_country_bought_is_not_told(shop: tuple[Settings, Store]) -> None:
+    """Whether somebody of a country bought a thing must not be read off its score there."""
+    settings, store = shop
+    snapshot = read_snapshot(store, settings)
+    data, profiles = snapshot.data.interactions, snapshot.profiles
+    assert profiles is not None
+    at, popular = profiles.names.index("country"), popularity(data, 0)
+    h = data.histories
+    code = profiles.codes[h.row_of_event, at].astype(np.int64) * data.n_items + h.item
+    pair = np.unique(np.stack([h.row_of_event, h.item]), axis=1)
+    buyers = np.bincount(
+        profiles.codes[pair[0], at].astype(np.int64) * data.n_items + pair[1], minlength=code.max() + 1
+    )
+    least = int(np.median(buyers)) + 1
+    lift = segments(data, profiles, at, popular, least).ravel()[: len(buyers)] / np.tile(popular, 3)[: len(buyers)]
+    assert np.all(lift[buyers < least] <= 1 + 1e-9), "what fewer wanted is nowhere lifted"
+    assert lift[buyers >= least].max() > 1.5
 
 
 def test_rules_hold_for_them_too(shop: tuple[Settings, Store]) -> None:
