@@ -16,6 +16,13 @@ WRONG = """const e = document.querySelector('[aria-invalid=true]');
 const place = e && `${e.id}-wrong`;
 return e && [e.name, document.getElementById(place).textContent, e.getAttribute('aria-describedby').includes(place)]"""
 
+GONE_ONCE = """window.real = window.fetch;
+window.fetch = (url, how) => {
+  if (how?.method !== 'DELETE') return window.real(url, how);
+  window.fetch = window.real;
+  return Promise.reject(new TypeError('the server is away'));
+};"""
+
 
 def wrong_at(browser: Any, name: str, said: str) -> Any:
     found = browser.execute_script(WRONG)
@@ -65,6 +72,12 @@ def test_a_placement_is_previewed_saved_and_taken_back(start: Callable[..., Any]
     write(browser, "name", "basket")
     browser.find_element("css selector", ".place .primary").click()
     assert until(lambda: "[placements.basket]" in file.read_text())
+    browser.execute_script(GONE_ONCE)
+    assert until(undo.is_enabled)
+    undo.click()
+    assert until(lambda: browser.execute_script("return window.fetch === window.real") and undo.is_enabled())
+    undo.click()  # what could not be undone may be tried again
+    assert until(lambda: file.read_text() == CONFIG)
     assert console(browser) == []
 
 

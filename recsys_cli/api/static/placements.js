@@ -201,7 +201,8 @@ class Form {
       this.element.querySelector('[aria-invalid]')?.focus();
       return;
     }
-    if (!undoing) this.undo.push([name, done.before]);
+    if (undoing) this.undo.pop();
+    else this.undo.push([name, done.before]);
     this.back.disabled = !this.undo.length;
     this.known = this.known.filter((one) => one.name !== name);
     if (values) this.known = [...this.known, { ...BLANK, fallback: [], ...values, name }].sort((a, b) => a.name.localeCompare(b.name));
@@ -210,8 +211,13 @@ class Form {
   }
 
   async takeBack() {
-    const [name, before] = this.undo.pop();
-    await this.write(name, before, before ? 'as it was' : 'taken out again', true);
+    const [name, before] = this.undo.at(-1);
+    this.back.disabled = true; // pressed twice, it would undo two changes
+    try {
+      await this.write(name, before, before ? 'as it was' : 'taken out again', true);
+    } finally {
+      this.back.disabled = !this.undo.length; // what could not be undone may be tried again
+    }
     if (this.back.disabled) this.element.elements.name.focus();
   }
 }
