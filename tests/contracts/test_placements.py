@@ -273,14 +273,15 @@ def served(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         for item_id, ago in (("c5", 5), ("t0", 3)):
             event = {"user_id": "two-tastes", "item_id": item_id, "event_type": "purchase", "ts": NOW - ago * DAY}
             server.post("/events", event)
-        assert _api.eventually(lambda: _heard(server)), "events count within a second"
+        assert _api.eventually(lambda: _ready(server, ranked)), "the events count, and the other version is loaded"
         yield Served(server, names)
     finally:
         server.stop()
 
 
-def _heard(server: Any) -> bool:
-    return bool(server.get("/recommend", placement="with-rail", user_id="two-tastes")["items"])
+def _ready(server: Any, version: str) -> bool:
+    rail = server.get("/recommend", placement="with-rail", user_id="two-tastes")["items"]
+    return bool(rail) and server.get("/recommend", placement="with-version")["version"] == version
 
 
 def test_every_option_has_a_case() -> None:
