@@ -228,6 +228,8 @@ def _kinds(value: Any) -> tuple[ListKind, ...]:
     names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
     if not isinstance(names, list):
         raise _Wrong(f"must be a list of kinds, got {value!r}", 'Write fallback = ["category", "popular"].')
+    if len(names) > len(KINDS):  # each costs a list, and every visitor waits for it
+        raise _Wrong(f"must be at most {len(KINDS)} kinds, got {len(names):,}", "Name each kind once.")
     return tuple(map(_kind, names))
 
 

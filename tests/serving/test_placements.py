@@ -90,6 +90,7 @@ def test_every_kind_obeys_filters_and_rules(engine: Engine, kind: str) -> None:
 WRONG = {
     "kind = 'persnal'": "Placement 'home': kind must be a kind of list, got 'persnal'. Did you mean 'personal'?",
     "fallback = ['popular', 'x']": "Placement 'home': fallback must be a kind of list, got 'x'. Known: personal",
+    f"fallback = {['popular'] * 5000}": "Placement 'home': fallback must be at most",
     "fallback = 3": "Placement 'home': fallback must be a list of kinds, got 3.",
     "filter = 'price <'": "Placement 'home': filter, column 8: the filter ends where a value",
     "filter = 3": "Placement 'home': filter must be text, got 3.",
