@@ -19,9 +19,10 @@ from .durable_files import explain_os, fsync_file
 from .errors import UsageError
 from .identity import HASHED_EMAIL, UserKeys
 from .progress import SILENT, Progress
-from .schema import IdMap
-from .serving.batch import find_rows
+from .schema import OF_A_VARIANT, IdMap
+from .serving.batch import Everybody, find_rows
 from .serving.engine import Engine
+from .serving.variants import VariantTable
 from .store import Store
 from .store.reading import user_ids
 
@@ -70,12 +71,15 @@ def recommend_all(
     csv = _writer_of(out) is pacsv.CSVWriter
     with store.reading() as con:
         users, keys = user_ids(con, secret)
+    variants = VariantTable.of(engine.bundle.catalogue)
     items = pa.array(engine.catalogue.named, pa.string())
+    if variants is not None:  # after the products, for customers who know them
+        items = pa.concat_arrays([items, variants.told.field("item_id")])
     if csv:
         users, items = marked_column(users), marked_column(items)
     named = IdMap(items)
     schema = WITH_ITEMS if with_items else SCHEMA
-    shown = _shown(engine) if with_items else None
+    shown = _shown(engine, variants) if with_items else None
     if shown is not None and csv:
         texts = (marked_column(c) if pa.types.is_string(c.type) else c for c in shown.combine_chunks().columns)
         shown = pa.table(list(texts), names=shown.schema.names)
@@ -84,6 +88,8 @@ def recommend_all(
         for start in range(0, len(users), BLOCK):
             block = slice(start, start + BLOCK)
             codes, scores, sources = _lists(engine, keys[block], k, repeat)
+            if variants is not None:
+                codes = _by_known_variants(engine, variants, keys[block], codes)
             table = _table(users.slice(start, BLOCK), named, codes, scores, sources)
             if shown is not None:
                 told = shown.take(pa.array(codes[codes >= 0]))
@@ -132,16 +138,38 @@ def table_writer(out: Path, schema: pa.Schema) -> Iterator[Any]:
         raise
 
 
-def _shown(engine: Engine) -> pa.Table:
-    """What answers tell of each item, by code; null where nothing is known."""
+def _shown(engine: Engine, variants: VariantTable | None) -> pa.Table:
+    """What answers tell of each item, by code, and then of each variant; null where nothing is known."""
     told = [engine.catalogue.describe(code) for code in range(len(engine.catalogue))]
-    return pa.table(
+    shown = pa.table(
         [
             pa.array([item.get(name) for item in told], WITH_ITEMS.field(name).type)
             for name in (*SHOWN_OF_ITEM, "price")
         ],
         names=[*SHOWN_OF_ITEM, "price"],
     )
+    if variants is None:
+        return shown
+    each, says = shown.take(pa.array(variants.product)), [f.name for f in variants.told.type]
+    for place, name in enumerate(each.column_names):
+        if name in OF_A_VARIANT and name in says:
+            own = variants.told.field(name).cast(each.schema.field(name).type)
+            each = each.set_column(place, name, pc.coalesce(own, each[name]))
+        elif name == "title" and name in says:  # only where the product has none but a variant's
+            own = variants.told.field(name)
+            same = pc.fill_null(pc.equal(own, each[name].combine_chunks()), False).to_numpy(zero_copy_only=False)
+            from_a_variant = np.bincount(variants.product[same], minlength=len(shown))[variants.product] > 0
+            each = each.set_column(
+                place, name, pc.if_else(pa.array(from_a_variant), pc.coalesce(own, each[name]), each[name])
+            )
+    return pa.concat_tables([shown, each])
+
+
+def _by_known_variants(engine: Engine, variants: VariantTable, keys: UserKeys, codes: Any) -> Any:
+    """The codes, and after the last of them the variants that the customers know."""
+    every = Everybody(engine.bundle, keys, engine.people.distaste)
+    place = variants.known_to(every.histories, every.distaste, codes)
+    return np.where(place >= 0, len(engine.catalogue) + place, codes)
 
 
 def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, Any, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,7 @@ ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that 
 # What an answer says of an item besides its id, in this order.
 SHOWN = ("title", "category", "brand", "price", "img_url", "url")
 VARIANTS = "variants"  # column of a version's catalogue, where any item has a parent; see `Dataset`
+OF_A_VARIANT = ("price", "img_url", "url")  # said by the variant before the product, the rest the other way round
 FEW = -1.0  # stands for a count of customers that is too small to be told, see `settings.PrivacySettings`
 ONLY_HEARD = "only_heard"  # column of a version's catalogue, see `Dataset`
 
@@ -148,6 +149,9 @@ class Histories:
         see `view_durations`.
     kind_weight
         float32, shape (len(kinds),): what one event of each type weighs (setting `events.weights`).
+    variant
+        int32, the place of each event's item among the variants of its product sorted by id, -1 where it is none; None
+        in shops without variants, and where it does not matter. Models never see it.
     """
 
     indptr: Int64
@@ -157,6 +161,7 @@ class Histories:
     qty: Float32
     kinds: tuple[str, ...]
     kind_weight: Float32
+    variant: Int32 | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -174,21 +179,16 @@ class Histories:
     def rows(self, rows: NDArray[np.integer]) -> Histories:
         """The histories of these rows, in this order (a copy)."""
         take, indptr = _row_slices(self.indptr, rows)
-        return Histories(
-            indptr, self.item[take], self.ts[take], self.kind[take], self.qty[take], self.kinds, self.kind_weight
-        )
+        return self._taking(take, indptr)
 
     def where(self, keep: NDArray[np.bool_]) -> Histories:
         """The same rows with only the events that `keep` marks; shape of `keep` (n_events,)."""
-        return Histories(
-            _kept_indptr(self.indptr, keep),
-            self.item[keep],
-            self.ts[keep],
-            self.kind[keep],
-            self.qty[keep],
-            self.kinds,
-            self.kind_weight,
-        )
+        return self._taking(keep, _kept_indptr(self.indptr, keep))
+
+    def _taking(self, take: NDArray[Any], indptr: Int64) -> Histories:
+        variant = None if self.variant is None else self.variant[take]
+        events = self.item[take], self.ts[take], self.kind[take], self.qty[take]
+        return Histories(indptr, *events, self.kinds, self.kind_weight, variant)
 
     def is_kind(self, *names: str) -> NDArray[np.bool_]:
         """Which events are of one of these types; shape (n_events,)."""
@@ -274,7 +274,8 @@ class Dataset:
         catalogue, null when that was loaded with many others), `only_heard` (nothing but events sent to the server
         name it, though the shop has a catalogue: such items are learned from, and not shown). Unknown values are null.
         Where items have parents, a row is a product, available when any variant is; `variants` lists the ids of its
-        variants and whether they can be bought, the one that answers name first (see `store.products`).
+        variants, whether they can be bought, their titles and what each says of OF_A_VARIANT; first the one that answers
+        name, but for customers who know another (see `store.products`).
     """
 
     interactions: Interactions

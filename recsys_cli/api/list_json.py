@@ -18,12 +18,13 @@ def _origin(source: str, fallback: bool) -> bytes:
 
 def render(engine: Engine, answer: Answer, request_id: str, placement: Placement | None = None) -> Reply:
     """The answer of every route that lists items; see `answers.ListAnswer`."""
-    item_json = engine.catalogue.json
+    item_json = engine.catalogue.json_as
     parts: list[bytes] = []
-    rows = zip(answer.codes, answer.scores, answer.sources, answer.fallbacks, strict=True)
-    for number, (code, score, source, fallback) in enumerate(rows):
+    rows = zip(answer.codes, answer.item_ids, answer.scores, answer.sources, answer.fallbacks, strict=True)
+    for number, (code, item_id, score, source, fallback) in enumerate(rows):
         parts.append(
-            b'%b{%b,"score":%.6g%b' % (b"," if number else b"", item_json(code), score, _origin(source, fallback))
+            b'%b{%b,"score":%.6g%b'
+            % (b"," if number else b"", item_json(code, item_id), score, _origin(source, fallback))
         )
         if answer.reasons:
             parts.append(b',"reason":' + orjson.dumps(answer.reasons[number]))

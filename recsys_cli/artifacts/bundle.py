@@ -113,6 +113,8 @@ def _zero_below_nulls(column: pa.Array) -> pa.Array:
 def write_histories(path: Path, keys: UserKeys, histories: Histories) -> None:
     """Write `histories/` under `path`, where there must be none: everything a version holds of people."""
     held = {name: getattr(histories, name) for name in _HISTORY_ARRAYS}
+    if histories.variant is not None:
+        held["variant"] = histories.variant
     _save_arrays(path / "histories", held | {"keys": keys})
 
 

@@ -232,7 +232,7 @@ def _rows_or_empty(histories: Histories, row: Int64) -> Histories:
     length = np.where(row >= 0, np.diff(histories.indptr)[np.maximum(row, 0)], 0) if len(histories) else row * 0
     found = histories.rows(row[row >= 0])
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)]).astype(np.int64)
-    return Histories(indptr, found.item, found.ts, found.kind, found.qty, found.kinds, found.kind_weight)
+    return Histories(indptr, found.item, found.ts, found.kind, found.qty, found.kinds, found.kind_weight, found.variant)
 
 
 def _fill(

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
-from ..schema import ATTRIBUTES, ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
+from ..schema import ATTRIBUTES, OF_A_VARIANT, ONLY_HEARD, SHOWN, VARIANTS, Float32, Int32
 from .attributes import Attributes
 from .campaigns import InForce, in_force
 from .filter_masks import Masks
@@ -105,6 +106,7 @@ class Catalogue:
         self.words = {name: column for name in _WORDS if (column := self.attributes.column(name)) is not None}
         self._changed: dict[int, dict[str, Any]] = {}
         self._json: dict[int, bytes] = {}
+        self._of_variant: dict[str, dict[str, Any]] = {}  # heard of since
         self._new: dict[str, dict[str, Any]] = {}
         self.generation = 0
         self._masks: OrderedDict[Filters, Allowed] = OrderedDict()
@@ -118,8 +120,15 @@ class Catalogue:
         """The variants of each product that has any, and whether they can be bought; all are found by `code_of`."""
         if VARIANTS not in self.table.column_names:
             return {}
-        lists = self.table[VARIANTS].to_pylist()
-        found = {code: {v["item_id"]: v["buyable"] for v in each} for code, each in enumerate(lists) if each}
+        lists = self.table[VARIANTS].combine_chunks()
+        each = pc.list_flatten(lists)
+        # Of the columns that are needed: as dictionaries, those with addresses and pictures would take the time.
+        pairs = list(zip(each.field("item_id").to_pylist(), each.field("buyable").to_pylist(), strict=True))
+        length = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+        end = np.cumsum(length)
+        with_any = np.flatnonzero(length)
+        bounds = zip(with_any.tolist(), (end - length)[with_any].tolist(), end[with_any].tolist(), strict=True)
+        found = {code: dict(pairs[start:stop]) for code, start, stop in bounds}
         self.code_of.update((item_id, code) for code, each in found.items() for item_id in each)
         return found
 
@@ -150,6 +159,25 @@ class Catalogue:
         """Ids of the item and of its variants."""
         return [self.ids[code], *self._variants.get(code, ())]
 
+    @property
+    def has_variants(self) -> bool:
+        """Whether any product has variants."""
+        return bool(self._variants)
+
+    def variant(self, code: int, number: int) -> str:
+        """A product's variant by its number in `Histories.variant`."""
+        return sorted(self._variants[code])[number]
+
+    def number(self, code: int, item_id: str) -> int:
+        """The number of a product's variant, -1 for what is none."""
+        variants = self._variants.get(code, {})
+        return sorted(variants).index(item_id) if item_id in variants else -1
+
+    def buyable(self, code: int, number: int) -> bool:
+        """Whether a product has a variant of that number that can be bought."""
+        variants = self._variants.get(code, {})
+        return 0 <= number < len(variants) and variants[sorted(variants)[number]]
+
     def codes(self, ids: tuple[str, ...]) -> list[int]:
         """Codes of those ids that are known."""
         return [self.code_of[i] for i in ids if i in self.code_of]
@@ -164,9 +192,26 @@ class Catalogue:
                 return changed
         return bytes(self._blob[self._at[code] : self._at[code + 1]])
 
-    def describe(self, code: int) -> dict[str, Any]:
-        """What answers say of the item."""
-        item: dict[str, Any] = orjson.loads(b"{" + self.json(code) + b"}")
+    def json_as(self, code: int, item_id: str) -> bytes:
+        """As `json`, of a product by the variant that the answer names: with its price, picture and address."""
+        if item_id == self.named[code]:
+            return self.json(code)
+        return orjson.dumps(self.describe(code) | {"item_id": item_id} | self._own(code, item_id))[1:-1]
+
+    def _own(self, code: int, item_id: str) -> dict[str, Any]:
+        """What a variant says itself of OF_A_VARIANT, and its title where the product has none but a variant's."""
+        lists = self.table[VARIANTS][code].as_py() if code in self._variants else ()
+        held: dict[str, Any] = next((v for v in lists if v["item_id"] == item_id), {})
+        own = {name: held.get(name) for name in OF_A_VARIANT} | self._of_variant.get(item_id, {})
+        said = {name: own[name] for name in OF_A_VARIANT if own[name] is not None}
+        if held.get("title") and self.table["title"][code].as_py() in [v["title"] for v in lists]:
+            said["title"] = own.get("title") or held["title"]
+        return said
+
+    def describe(self, code: int, item_id: str | None = None) -> dict[str, Any]:
+        """What answers say of the item, by the variant that they name."""
+        members = self.json(code) if item_id is None else self.json_as(code, item_id)
+        item: dict[str, Any] = orjson.loads(b"{" + members + b"}")
         return item
 
     def title(self, code: int) -> str:
@@ -322,7 +367,7 @@ class Catalogue:
         self.attributes.change(code, record)
         members = {"item_id": self.named[code]} | {name: record.get(name) for name in SHOWN}
         if code in self._variants:
-            members["parent_id"] = self.ids[code]
+            members |= self._own(code, self.named[code]) | {"parent_id": self.ids[code]}
         self._json[code] = orjson.dumps(members)[1:-1]
         self._campaigns = None
 
@@ -333,6 +378,7 @@ class Catalogue:
         variants = self._variants[code]
         variants[item_id] = not retired and columns.get("availability", variants[item_id]) is not False
         told = {k: v for k, v in columns.items() if k not in ("availability", "parent_id")}
+        self._of_variant[item_id] = self._of_variant.get(item_id, {}) | told
         mine = told if item_id == self.named[code] else {}
         self.named[code] = self.named[code] if variants[self.named[code]] else _first_buyable(variants)
         return mine | {"availability": any(variants.values())}, False if any(variants.values()) else None

@@ -134,7 +134,7 @@ def because(engine: Engine, request: Request) -> Answer:
         taken.update(picker.codes)  # no item stands in two rails
     else:
         picker, about = Picker(wanted, set()), -1
-    answer = engine.answer(picker, replace(request, explain=False), known=len(person.past) > 0)
+    answer = engine.answer(picker, replace(request, explain=False), known=len(person.past) > 0, person=person)
     if about >= 0:
         answer.title = f"Because you {engine.rules.words['bought']} {engine.catalogue.title(about)}"
         if request.explain:
@@ -205,7 +205,7 @@ def _in_order(
     picker = Picker(request.offset + request.k, {*person.basket, *person.shunned, *page})
     shown = [code for code in codes if mask[code]]
     picker.take([(code, 1 - place / len(shown)) for place, code in enumerate(shown)], source, False)
-    answer = engine.answer(picker, replace(request, explain=False), known=len(person.past) > 0)
+    answer = engine.answer(picker, replace(request, explain=False), known=len(person.past) > 0, person=person)
     if request.explain:
         answer.reasons = [reasons[code] for code in answer.codes]
     return answer

@@ -408,7 +408,7 @@ class Engine:
         """The lines of an answer with what is known of the items."""
         rows = []
         for i, code in enumerate(answer.codes):
-            row = self.catalogue.describe(code)
+            row = self.catalogue.describe(code, answer.item_ids[i])
             row |= {"score": answer.scores[i], "source": answer.sources[i], "fallback": answer.fallbacks[i]}
             if answer.reasons:
                 row["reason"] = answer.reasons[i]
@@ -429,9 +429,9 @@ class Engine:
         """The page of a list that was asked for."""
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
-        ids = self.catalogue.named
+        ids, mine = self.catalogue.named, self.people.variants(person, codes) if person is not None else {}
         lines = codes, picker.scores[page], picker.sources[page], picker.fallbacks[page]
-        answer = Answer(*lines, known, self.version, [ids[c] for c in codes])
+        answer = Answer(*lines, known, self.version, [mine.get(c) or ids[c] for c in codes])
         if request.explain:
             reasons = Reasons(self, person, self._segment(person, request) if person is not None else None)
             pairs = zip(codes, answer.sources, strict=True)

@@ -82,4 +82,7 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
         picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)
     whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
     answer = engine.answer(picker, whole, known=len(person.past) > 0, person=person)
+    # By the ids that the page has, whichever variant this person knows.
+    named = {catalogue.code_of[i]: i for i in reversed(known)}
+    answer.item_ids = [named[code] for code in answer.codes]
     return Reordered(answer, [i for i in asked if i not in catalogue.code_of], left_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from .history import NOTHING, Distaste, Past
 from .live_events import Heard, Key, Overlay, customer_key, guest_key
 from .request import Request
 from .rules import Picker, Rules, bought_lately
+from .variants import known_variants
 
 _KEPT = 20_000  # people of whom is kept what was worked out: about 2 KB each
 _VISIT = 1800.0  # seconds after which what somebody did is no longer of the same visit
@@ -204,27 +206,60 @@ class People:
 
     def _add_rows(self, past: Past, key: Key) -> Past:
         """With what the version knows under this key, and under those of guests that turned out to be the same."""
+        for row in self._rows(key):
+            found = Past.of_row(self._histories, row)
+            past = found if not len(past) else past.joined(found)
+        return past
+
+    def _rows(self, key: Key) -> list[int]:
         also: list[Key] = []
         if self._overlay is not None:
             if key in self._overlay.gone:
-                return past
+                return []
             also = self._overlay.merged.get(key, also)
-        for each in (*also, key):
-            row = find_key(self._user_keys, each)
-            if row >= 0:
-                found = Past.of_row(self._histories, row)
-                past = found if not len(past) else past.joined(found)
-        return past
+        found = (find_key(self._user_keys, each) for each in (*also, key))
+        return [row for row in found if row >= 0]
+
+    def variants(self, person: Person, codes: Collection[int]) -> dict[int, str]:
+        """The variant of each of these products that somebody knows and that can be bought; see `known_variants`."""
+        catalogue, touched = self._catalogue, list[tuple[int, int, int, int]]()
+        if not catalogue.has_variants:
+            return {}
+        h = self._histories
+        for row in (row for key in person.keys for row in self._rows(key) if h.variant is not None):
+            start = int(h.indptr[row])
+            at = start + np.flatnonzero(np.isin(h.item[start : h.indptr[row + 1]], list(codes)))
+            assert h.variant is not None
+            touched += zip(*(part[at].tolist() for part in (h.ts, h.item, h.variant, h.kind)), strict=True)
+        if self._overlay is not None:
+            heard = (e for key in person.keys for e in self._overlay.people.get(key, ()))
+            coded = ((e, catalogue.code_of.get(e.item_id, -1), self._kind(e)) for e in heard)
+            touched += [
+                (e.ts, code, catalogue.number(code, e.item_id), kind)
+                for e, code, kind in coded
+                if code in codes and kind >= 0
+            ]
+        touched = sorted((each for each in touched if catalogue.buyable(each[1], each[2])), key=lambda each: each[0])
+        if not touched:
+            return {}
+        _, product, number, kinds = np.array(touched, dtype=np.int64).T
+        nobody = np.zeros(len(touched), dtype=np.int64)
+        _, product, number = known_variants(nobody, product, number, kinds, self.distaste)
+        return {code: catalogue.variant(code, n) for code, n in zip(product.tolist(), number.tolist(), strict=True)}
 
     def _coded(self, events: Any) -> list[Event]:
         """Events heard of since, as the version's codes; leaves out items and kinds that it does not know."""
-        code_of, kinds, seconds = self._catalogue.code_of, self._kinds, self._view_seconds
+        code_of = self._catalogue.code_of
         return [
-            (code_of[e.item_id], e.ts, kinds[kind], e.qty)
+            (code_of[e.item_id], e.ts, kind, e.qty)
             for e in events
-            if e.item_id in code_of
-            and (kind := (e.kind, level(e.duration_ms if e.kind == VIEW else None, seconds))) in kinds
+            if e.item_id in code_of and (kind := self._kind(e)) >= 0
         ]
+
+    def _kind(self, heard: Heard) -> int:
+        """The version's code of an event's type; -1 where it does not know it."""
+        took = heard.duration_ms if heard.kind == VIEW else None
+        return self._kinds.get((heard.kind, level(took, self._view_seconds)), -1)
 
     def seen(self, key: Key) -> list[Heard]:
         """What was heard of somebody since the version, of whatever kind."""

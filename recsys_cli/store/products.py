@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from ..schema import ATTRIBUTES, ITEM_COLUMNS, ONLY_HEARD, VARIANTS
+from ..schema import ATTRIBUTES, ITEM_COLUMNS, OF_A_VARIANT, ONLY_HEARD, VARIANTS
 
 # A shop has a catalogue when a file brought it, or when it names most of what happens: the first item that is sent to
 # the server of a shop whose items are known from events must not hide all others.
@@ -32,16 +32,21 @@ _ARRIVED = """WITH firsts AS (SELECT item_id, min(ts) AS ts FROM item_history GR
     WHERE there > 0 AND came <= greatest(10, there // 4)"""
 # Whose product each variant is; two steps up, for a parent that has one itself. Who is in a circle is a product.
 _VARIANTS = """CREATE OR REPLACE TEMP TABLE variants AS
-    SELECT v.item_id, coalesce(nullif(p.parent_id, ''), v.parent_id) AS product_id
+    SELECT v.item_id, coalesce(nullif(p.parent_id, ''), v.parent_id) AS product_id,
+           (row_number() OVER (PARTITION BY product_id ORDER BY v.item_id) - 1)::INTEGER AS number
     FROM items v LEFT JOIN items p ON p.item_id = v.parent_id
     WHERE v.parent_id <> '' AND v.parent_id <> v.item_id
       AND coalesce(nullif(p.parent_id, ''), v.parent_id) <> v.item_id"""
-_OF_A_VARIANT = ("price", "img_url", "url")  # said by the variant before the product, the rest the other way round
 
 
 def list_variants(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the table variants: item_id and the product_id it belongs to."""
+    """Make the table variants: item_id, the product_id it belongs to, and its number there, by id."""
     con.execute(_VARIANTS)
+
+
+def has_variants(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether any item has a parent. After `code_items`."""
+    return bool(con.execute("FROM variants LIMIT 1").fetchall())
 
 
 def code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> None:
@@ -76,7 +81,7 @@ def code_items(con: duckdb.DuckDBPyConnection, item_order: pa.Array | None) -> N
 
 def catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """One row for each code; see `schema.Dataset`. After `code_items`."""
-    if _any(con, "variants"):
+    if has_variants(con):
         return _with_variants(con)
     columns = ", ".join(f"i.{name}" for name in ITEM_COLUMNS if name != "item_id")
     return con.sql(
@@ -93,12 +98,13 @@ def catalogue(con: duckdb.DuckDBPyConnection) -> pa.Table:
 def _with_variants(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """As `catalogue`, each product put together from its own row, if it has one, and those of its variants."""
     told = ", ".join(
-        f"first(m.{name} ORDER BY {'m.whole, m.place' if name in _OF_A_VARIANT else 'm.whole DESC, m.place'}) "
+        f"first(m.{name} ORDER BY {'m.whole, m.place' if name in OF_A_VARIANT else 'm.whole DESC, m.place'}) "
         f"FILTER (m.{name} IS NOT NULL) AS {name}"
         for name in (*ITEM_COLUMNS, ATTRIBUTES)
         if name not in ("item_id", "availability", "parent_id")
     )
     columns = ", ".join(f"o.{name}" for name in ITEM_COLUMNS if name != "item_id")
+    own = ", ".join(f"'{name}': m.{name}" for name in ("title", *OF_A_VARIANT))
     return con.sql(
         f"""WITH sold AS (SELECT item_id, count(*) AS n, min(ts) AS first_seen FROM events GROUP BY item_id),
             members AS (
@@ -115,7 +121,7 @@ def _with_variants(con: duckdb.DuckDBPyConnection) -> pa.Table:
                      coalesce(any_value(m.retired_at) FILTER (m.whole),
                               CASE WHEN bool_and(m.retired_at IS NOT NULL) THEN max(m.retired_at) END) AS retired_at,
                      CASE WHEN count(*) = count(m.arrived) THEN min(m.arrived) END AS arrived,
-                     list({{'item_id': m.item_id, 'buyable': m.buyable}} ORDER BY m.place) FILTER (NOT m.whole)
+                     list({{'item_id': m.item_id, 'buyable': m.buyable, {own}}} ORDER BY m.place) FILTER (NOT m.whole)
                        AS {VARIANTS}
               FROM members m GROUP BY m.product_id),
             seen AS (SELECT code, min(first_seen) AS first_seen FROM sold JOIN item_codes USING (item_id) GROUP BY code)
@@ -128,7 +134,3 @@ def _with_variants(con: duckdb.DuckDBPyConnection) -> pa.Table:
             LEFT JOIN ({ONLY_HEARD_ITEMS}) h ON h.item_id = c.item_id
             ORDER BY c.code"""
     ).to_arrow_table()
-
-
-def _any(con: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return bool(con.execute(f"FROM {table} LIMIT 1").fetchall())

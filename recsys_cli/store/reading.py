@@ -14,7 +14,7 @@ from ..errors import NotEnoughData
 from ..identity import UserKeys
 from ..schema import Dataset, Histories, IdMap, Interactions, Profiles, clock
 from ..view_durations import factor, level_sql, with_levels
-from .products import catalogue, code_items
+from .products import catalogue, code_items, has_variants
 from .profiles import read_profiles
 from .sql import first_row
 
@@ -196,12 +196,14 @@ def _histories(
            WHERE basket IS NOT NULL"""
     )
     # Within a second, events keep the order they were written in: a basket's lines, a session's clicks.
+    varied = has_variants(con)
+    number = ", coalesce(v.number, -1)::INTEGER AS variant" if varied else ""
     table = con.sql(
         f"""SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
-                  coalesce(b.code, -1)::INTEGER AS basket
+                  coalesce(b.code, -1)::INTEGER AS basket{number}
            FROM (SELECT *, rowid AS written, {_OWNER} AS owner, {level_sql(view_seconds)} AS level FROM events) e
            JOIN kind_codes k USING (event_type, level) JOIN user_codes u ON u.user_id = e.owner
-           JOIN item_codes i USING (item_id)
+           JOIN item_codes i USING (item_id) {"LEFT JOIN variants v USING (item_id)" if varied else ""}
            LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)
            ORDER BY u.code, e.ts, e.written"""
     ).to_arrow_table()
@@ -215,6 +217,7 @@ def _histories(
         table["qty"].to_numpy().astype(np.float32, copy=False),
         tuple(name for name, _ in kinds),
         _kind_weights(kinds, weights, table["kind"].to_numpy()),
+        table["variant"].to_numpy().astype(np.int32, copy=False) if varied else None,
     )
     return histories, table["basket"].to_numpy().astype(np.int32, copy=False)
 

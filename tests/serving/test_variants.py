@@ -8,12 +8,16 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_cli.artifacts import Spool, SpoolWriter
 from recsys_cli.identity import user_keys
+from recsys_cli.list_export import recommend_all
 from recsys_cli.serving import Engine, Request
+from recsys_cli.serving.customer_lists import recently_viewed
 from recsys_cli.serving.live_events import Overlay
+from recsys_cli.serving.reordering import reorder
 from recsys_cli.store import Store
 from recsys_cli.store.merge import merge_events, merge_items, transaction
 from recsys_cli.updates import run_pass
@@ -177,3 +181,90 @@ def test_an_item_that_becomes_a_variant_gives_up_its_place(variants: Any) -> Non
     names = [i for i in engine.popular(Request(k=30)).item_ids if i.startswith("mug")]
     assert sorted(names) == ["mug0", "mug1", "mug2", "mug3", "mug5"]
     assert engine.code("mug5") == engine.code("mug4")
+
+
+def sold(item_id: str, **changed: Any) -> dict[str, Any]:
+    """A line of the spool; mug2 bought no shirt before."""
+    return {
+        "t": "event",
+        "item_id": item_id,
+        "event_type": "purchase",
+        "ts": NOW,
+        "qty": 1,
+        "user_id": "mug2",
+    } | changed
+
+
+def shown(engine: Engine, **asked: Any) -> dict[str, str]:
+    """What the visitor's list calls each product."""
+    return {product(i): i for i in engine.recommend(Request(k=12, repeat=True, **asked)).item_ids}
+
+
+def test_who_bought_a_size_is_shown_that_size(variants: Any) -> None:
+    engine = Engine.open(variants.version, variants.secret)
+    bought = {product(e["item_id"]): e["item_id"] for e in sales() if e["user_id"] == "shirt5"}
+    assert {"S", "L"} < {i[-1] for i in bought.values()}  # neither is what strangers are shown
+    named = shown(engine, user_id="shirt5")
+    assert {p: named[p] for p in bought if p not in ("shirt1", "shirt2")} == {
+        p: i for p, i in bought.items() if p not in ("shirt1", "shirt2")
+    }
+    rows = engine.describe(engine.recommend(Request(user_id="shirt5", k=12, repeat=True)))
+    line = next(row for row in rows if row["item_id"].endswith("-L"))
+    assert line["url"] == f"https://shop.example/{product(line['item_id'])}?size=L"
+    assert line["parent_id"] == product(line["item_id"])
+    titles = {row["item_id"]: row["title"] for row in rows if "parent_id" in row}
+    # The even ones have a title themselves.
+    assert titles == {i: f"Shirt {i[5]}" + ("" if int(i[5]) % 2 == 0 else f" {i[-1]}") for i in titles}
+
+
+def test_the_size_of_a_visit_counts_until_it_is_sold_out_or_sent_back(hearing: Callable[..., Engine]) -> None:
+    looked, large = {"item_id": "shirt3-S", "event_type": "view"}, {"item_id": "shirt3-L", "ts": NOW - 9}
+    small, back = {"item_id": "shirt3-S", "ts": NOW - 5}, {"item_id": "shirt3-S", "event_type": "refund"}
+    did = {
+        "mug2": (looked,),
+        "mug4": (large, looked),  # what was bought comes before what was looked at
+        "mug5": (large,),
+        "mug7": (large, small),
+        "mug8": (large, small, back),
+    }
+    lines = [sold("", user_id=user) | line for user, each in did.items() for line in each]
+    guest = sold(**looked, user_id=None, session_id="visit")
+    engine = hearing(*lines, guest)
+    named = {user: shown(engine, user_id=user)["shirt3"][-1] for user in did}
+    assert named == {"mug2": "S", "mug4": "L", "mug5": "L", "mug7": "S", "mug8": "L"}
+    assert shown(engine, session_id="visit")["shirt3"] == "shirt3-S"
+    assert shown(engine, session_id="visit", consent="none")["shirt3"] == "shirt3-M"
+    engine = hearing({"t": "item", "item_id": "shirt3-L", "availability": False, "ts": NOW})
+    named = {user: shown(engine, user_id=user)["shirt3"][-1] for user in did}
+    assert named == {"mug2": "S", "mug4": "S", "mug5": "M", "mug7": "S", "mug8": "M"}
+
+
+def test_what_was_viewed_is_listed_in_the_size_that_was(hearing: Callable[..., Engine]) -> None:
+    cheaper = {"t": "item", "item_id": "shirt4-S", "price": 5.0, "ts": NOW}
+    engine = hearing(sold("shirt4-S", event_type="view"), sold("mug1", event_type="view"), cheaper)
+    rows = engine.describe(recently_viewed(engine, Request(user_id="mug2", k=2)))
+    assert {row["item_id"]: row["price"] for row in rows} == {"shirt4-S": 5.0, "mug1": 9.0}
+
+
+def test_a_page_is_put_in_order_by_its_own_ids(variants: Any) -> None:
+    engine = Engine.open(variants.version, variants.secret)
+    asked = ["shirt3-L", "shirt0", "mug1", "shirt1-M"]
+    assert sorted(reorder(engine, Request(user_id="shirt3"), asked).answer.item_ids) == sorted(asked)
+
+
+def test_a_list_for_everybody_names_the_same_variants(variants: Any, tmp_path: Path) -> None:
+    engine = Engine.open(variants.version, variants.secret)
+    store, out = Store(variants.settings.db, variants.settings.store), tmp_path / "lists.parquet"
+    recommend_all(store, engine, variants.secret, out, k=12, repeat=True, with_items=True)
+    told: dict[str, list[tuple[Any, ...]]] = {}
+    for row in pq.read_table(out).to_pylist():
+        told.setdefault(row["user_id"], []).append((row["item_id"], row["title"], row["url"], row["price"]))
+    alone = {
+        user: [
+            (row["item_id"], row["title"], row["url"], row["price"])
+            for row in engine.describe(engine.recommend(Request(user_id=user, k=12, repeat=True)))
+        ]
+        for user in told
+    }
+    assert {user: set(rows) for user, rows in told.items()} == {user: set(rows) for user, rows in alone.items()}
+    assert len({i for rows in told.values() for i, *_ in rows if product(i) == "shirt3"}) == 3
