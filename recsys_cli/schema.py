@@ -274,7 +274,7 @@ class Dataset:
         catalogue, null when that was loaded with many others), `only_heard` (nothing but events sent to the server
         name it, though the shop has a catalogue: such items are learned from, and not shown). Unknown values are null.
         Where items have parents, a row is a product, available when any variant is; `variants` lists the ids of its
-        variants, whether they can be bought, their titles and what each says of OF_A_VARIANT; first the one that answers
+        variants, whether they can be bought, their titles and what each says of OF_A_VARIANT; first the one answers
         name, but for customers who know another (see `store.products`).
     """
 

@@ -22,7 +22,16 @@ def check(p: Patient) -> list[Finding]:
 def where_it_stands(p: Patient) -> Standing | None:
     """On the learning curve, by the events that weigh something; None where they cannot be counted."""
     e, weights = p.figures.events if p.figures else None, p.settings.events.weights
-    return None if e is None else standing(sum(n for kind, n in e.types.items() if weights.get(kind, 0) > 0))
+    if e is None:
+        return None
+    counted = sum(n for kind, n in e.types.items() if weights.get(kind, 0) > 0)
+    served = str(p.version.manifest["model"]["name"]) if p.version else ""
+    return standing(counted, name=served, pairs=not _one_timers(e))
+
+
+def _one_timers(e: EventFigures) -> bool:
+    """Whether most who buy have to do with one product only."""
+    return e.purchases_of_learners < 0.3 * e.types.get("purchase", 0)
 
 
 def _enough(p: Patient) -> list[Finding]:
@@ -40,7 +49,7 @@ def _enough(p: Patient) -> list[Finding]:
         sentence = f"{e.customers + e.guests:,} customers and guests are few: shared tastes hardly show."
         found.append(Finding("few_customers", WARNING, sentence, "Ingest older orders: recsys ingest FILE"))
     purchases = e.types.get("purchase", 0)
-    if purchases and e.purchases_of_learners < 0.3 * purchases:
+    if _one_timers(e):
         share = e.purchases_of_learners / purchases
         sentence = (
             f"Only {share:.0%} of purchases are by customers or guests who bought or looked at more than one item: "

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import Histories
+from ..schema import Histories, Interactions
 from .report import Interval, Report
 
 FLOOR = 300  # events that weigh something
@@ -25,6 +25,8 @@ CURVE: tuple[tuple[int, float, float], ...] = (
     (10_000, 1.06, 1.34),
     (40_000, 0.83, 1.30),
 )
+_FEWEST_SHARE = 0.02  # of customers with two different products; below it, what models see in others is chance
+_POPULAR = "popular"  # the model that serves bestsellers
 _FEW = 100  # customers judged, below which a lead is mostly chance
 
 
@@ -67,20 +69,34 @@ def learned_from(histories: Histories) -> int:
     return int(np.count_nonzero(histories.kind_weight[histories.kind] > 0))
 
 
+def shows_pairs(seen: Interactions) -> bool:
+    """Whether enough customers have to do with at least two different products to learn which belong together."""
+    pairs = np.unique(seen.histories.row_of_event * np.int64(seen.n_items) + seen.histories.item)
+    several = np.count_nonzero(np.bincount(pairs // np.int64(max(seen.n_items, 1)), minlength=1) >= 2)
+    return bool(several >= _FEWEST_SHARE * seen.n_users)
+
+
 def expected(events: int) -> tuple[float, float] | None:
     """Lead over popularity that shops with so many events had; None where it could not be told from chance."""
     reached = [(low, high) for size, low, high in CURVE if size <= events]
     return reached[-1] if reached else None
 
 
-def standing(events: int, report: Report | None = None, name: str = "") -> Standing:
-    """Where a shop stands with so many events, and with the model `name` of a report."""
+def standing(events: int, report: Report | None = None, name: str = "", *, pairs: bool = True) -> Standing:
+    """Where a shop stands with so many events, and with the model `name` of a report; for `pairs` see `shows_pairs`."""
     usual, lead = expected(events), _lead(report, name)
     counted = f"{events:,} event{'' if events == 1 else 's'}"
     if events < FLOOR:
         sentence = (
             f"{counted} to learn from: below {FLOOR} nobody can tell whether a model predicts more than bestsellers, "
             "so auto serves these, drawn towards the longer past."
+        )
+        return Standing(events, FLOOR, None, lead, sentence)
+    if name == _POPULAR and not pairs:
+        sentence = (
+            f"{counted} to learn from, but hardly any customer bought or looked at two different products: no model "
+            "can tell which belong together, so popular items are served. Clicks would show it: POST /events, or "
+            "recsys ingest FILE --event-type view."
         )
         return Standing(events, FLOOR, None, lead, sentence)
     if usual is None:
@@ -90,7 +106,10 @@ def standing(events: int, report: Report | None = None, name: str = "") -> Stand
         return Standing(events, FLOOR, None, lead, sentence)
     low, high = (f"{100 * share:.0f}" for share in usual)
     sentence = f"{counted} to learn from: in shops of this size models scored {low} to {high} % above bestsellers"
-    sentence += f"; this one {_told(lead)}." if lead is not None else "."
+    if lead is not None:
+        sentence += f"; this one {_told(lead)}."
+    else:
+        sentence += "; here popular items are served." if name == _POPULAR else "."
     if events < SETTLED:
         sentence += f" The lead is reliable from about {SETTLED:,} on."
     return Standing(events, FLOOR, usual, lead, sentence)
@@ -98,10 +117,10 @@ def standing(events: int, report: Report | None = None, name: str = "") -> Stand
 
 def _lead(report: Report | None, name: str) -> Interval | None:
     """The lead over popularity as a share of what popularity has."""
-    if report is None or "popular" not in report.metrics or name == "popular":
+    if report is None or _POPULAR not in report.metrics or name == _POPULAR:
         return None
-    found = report.differences.get(name, {}).get("popular", {}).get("ndcg@10")
-    floor = report.metrics["popular"]["ndcg@10"].value
+    found = report.differences.get(name, {}).get(_POPULAR, {}).get("ndcg@10")
+    floor = report.metrics[_POPULAR]["ndcg@10"].value
     if found is None or floor <= 0 or report.split["users"] < _FEW:
         return None
     return Interval(found.value / floor, found.low / floor, found.high / floor)

@@ -15,14 +15,14 @@ from ..settings import IngestSettings
 from ..store.erased_people import refusal
 from .columns import EVENTS, FIELDS, ITEMS, USERS
 from .number_parsing import currency_unknown
-from .order_states import UNPAID, States
+from .order_states import UNDELIVERED, UNPAID, States
 from .value_parsing import quote
 
 REJECTED, LEFT_OUT = "rejected", "left out"
 # Reasons of rows with which nothing is wrong.
 LEFT_OUT_FOR = frozenset(
     ("part_of_line", "translation", "picture", "order_head", "no_lines", "part_of_product", "test_order", "undecided",
-     "unpaid", "non_product", "erased")
+     "unpaid", "undelivered", "non_product", "erased")
 )  # fmt: skip
 
 
@@ -175,7 +175,11 @@ def _orders(c: Context) -> list[Check]:
     if c.kind != EVENTS or "status" not in c.has:
         return []
     never = f"coalesce({c.states.sql('t_status')} = {quote(UNPAID)}, false)"
-    return [Check("unpaid", "Its order was not paid for.", never, "status", LEFT_OUT)]
+    undelivered = f"{never} AND regexp_matches(lower(t_status), {quote(UNDELIVERED)})"
+    return [
+        Check("undelivered", "Its order was not delivered.", undelivered, "status", LEFT_OUT),
+        Check("unpaid", "Its order was not paid for.", never, "status", LEFT_OUT),
+    ]
 
 
 def _times(c: Context) -> list[Check]:

@@ -34,14 +34,15 @@ TAKEN_BACK = (
     r"|отмен|скасован|возврат|върнат|повернен|otkazan|preklican|tühistat|atcelt|atšaukt|grąžint|atgriezt|returnat"
     r"|ptal edil|iade|return(ed)? to (sender|origin)|\brto\b|unzustellbar|nevyzvednut|nieodebran"
 )
+UNDELIVERED = r"undeliver|not (yet )?delivered|nicht (zu|aus)gestellt|non.?livr|niet.?(geleverd|bezorgd)|no entregad"
 NEVER_PAID = (
     r"pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wartend|wartet|warten|ausstehend|offen"
     r"|payment_review|fraud|error|erreur|fehler|impay|unbezahlt|nicht bezahlt|pendiente|attesa|unpaid|holded|denied"
     r"|declined|rejected|refus|abgelehnt|fallid|non pag|in attesa|nieudan|oczekuj|nezaplac|väntar|mislukt|openstaand"
     r"|en cours de paiement|^open$|entwurf|brouillon|borrador|bozza|^concept$|betaling mislukt|afventer|incomplete"
     r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)|non.?pay|non.?rég|niet.?betaald|\bno.?pagad|não.?pag|[ou]betal"
-    r"|(ikke|ej|inte).?betal|nie.?(za|o)płac|wait\w* for pay|undeliver|not (yet )?delivered|nicht (zu|aus)gestellt"
-    r"|non.?livr|niet.?(geleverd|bezorgd)|no entregad|εκκρεμ|αναμον|ожида|очаква|чака|очіку|nečak|na "
+    r"|(ikke|ej|inte).?betal|nie.?(za|o)płac|wait\w* for pay"
+    rf"|{UNDELIVERED}|εκκρεμ|αναμον|ожида|очаква|чака|очіку|nečak|na "
     r"čekanju|laukia|gaida"
     r"|ootel|fizetésre|függőben|în așteptare|beklem|czeka|čeká|odottaa"
 )

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..evaluation import Report
 from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
-from ..evaluation.learning_curve import Standing, learned_from, standing
+from ..evaluation.learning_curve import Standing, learned_from, shows_pairs, standing
 from ..features.own_attributes import own_column, with_attributes
 from ..identity import load_secret, sha256_column
 from ..models.base import Model, ModelConfig
@@ -176,7 +176,8 @@ def train(
         progress,
     )
     report = bench.report if bench else None
-    here = standing(learned_from(snapshot.data.interactions.histories), report, recipe.name)
+    all_seen = snapshot.data.interactions
+    here = standing(learned_from(all_seen.histories), report, recipe.name, pairs=shows_pairs(all_seen))
     return Trained(version, recipe, report, decision, time.monotonic() - started, second, here)
 
 

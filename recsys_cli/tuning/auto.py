@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from ..evaluation import holdout
-from ..evaluation.learning_curve import learned_from, standing
+from ..evaluation.learning_curve import learned_from, shows_pairs, standing
 from ..models import registry
 from ..models.base import Size
 from ..models.blend import Blend
@@ -23,7 +21,6 @@ from .objective import sample
 from .shortlist import quick
 
 AUTO, FALLBACK = "auto", "als"  # the latter where there is no future to judge by
-_FEWEST_SHARE = 0.02  # of customers with two different products; below it, what models see in others is chance
 _SAMPLE_ABOVE, _SAMPLE_EVENTS = 3_000_000, 1_000_000
 
 
@@ -66,7 +63,7 @@ def pick(
         progress.note(here.sentence)
         return Picked(Popular.name, {})
     split = holdout(data, window_days)
-    if split is None and _buyers_of_several(data) < _FEWEST_SHARE * data.interactions.n_users:
+    if split is None and not shows_pairs(data.interactions):
         progress.note(
             "Hardly any customer bought two different products, so no model can tell which belong together: popular "
             "items are served."
@@ -89,12 +86,3 @@ def pick(
         return Picked(final.name, final.config, final)
     # With the weights as they were learned on the sample: learning them again would take two more fits on everything.
     return Picked(final.name, final.model.config.as_dict() if final.name == Blend.name else final.config)
-
-
-def _buyers_of_several(data: Dataset) -> int:
-    """How many customers have to do with at least two different products."""
-    histories = data.interactions.histories
-    owner = np.repeat(np.arange(len(histories.indptr) - 1), np.diff(histories.indptr))
-    pairs = np.unique(owner * np.int64(len(data.interactions.items) + 1) + histories.item)
-    bought = np.bincount(pairs // np.int64(len(data.interactions.items) + 1), minlength=1)
-    return int(np.count_nonzero(bought >= 2))

@@ -6,7 +6,7 @@ import pytest
 from known import checkerboard, dataset
 
 from recsys_cli.evaluation import Interval, Report
-from recsys_cli.evaluation.learning_curve import CURVE, FLOOR, SETTLED, expected, standing
+from recsys_cli.evaluation.learning_curve import CURVE, FLOOR, SETTLED, expected, shows_pairs, standing
 from recsys_cli.progress import Progress
 from recsys_cli.schema import DAY
 from recsys_cli.tuning.auto import Picked, pick
@@ -47,6 +47,18 @@ def test_a_shop_is_told_its_own_lead_where_enough_were_asked() -> None:
     assert "reliable from" not in standing(SETTLED).sentence
     assert "may still be due to chance" in standing(FLOOR).sentence
     assert standing(SETTLED, report(100), "als").as_dict()["below"] is False
+
+
+def test_a_shop_that_gets_popular_items_is_promised_nothing() -> None:
+    alone = dataset([[(n % 7, n * DAY // 10)] for n in range(1_500)], 7).interactions
+    assert not shows_pairs(alone)
+    assert shows_pairs(checkerboard(users=80).interactions)
+    told = standing(1_500, name="popular", pairs=False)
+    assert "hardly any customer bought or looked at two different products" in told.sentence
+    assert "above bestsellers" not in told.sentence
+    assert told.expected is None
+    assert "above bestsellers; here popular items are served." in standing(1_500, report(100), "popular").sentence
+    assert "above bestsellers" in standing(1_500, name="als", pairs=False).sentence  # it was asked for
 
 
 def test_below_the_floor_auto_takes_popularity_and_says_so() -> None:

@@ -95,6 +95,18 @@ def test_orders_and_lines_are_joined_also_from_an_archive(settings: Settings, ro
     assert rows("SELECT user_id, item_id, qty FROM events ORDER BY user_id, item_id DESC") == SOLD
 
 
+def test_an_order_that_was_not_delivered_is_left_out_for_that(take: Take, tmp_path: Path) -> None:
+    lines = "".join(
+        f"{n},c{n},p,2025-03-01,{s}\n" for n, s in enumerate(("paid", "pending", "Nicht zugestellt", "paid"))
+    )
+    (tmp_path / "f.csv").write_text(f"order_id,customer_id,sku,date,status\n{lines}")
+    reasons = {r.name: (r.sentence, r.rows) for r in take(tmp_path / "f.csv").reasons}
+    assert reasons == {
+        "unpaid": ("Its order was not paid for.", 1),
+        "undelivered": ("Its order was not delivered.", 1),
+    }
+
+
 def test_baskets_are_no_products(take: Take, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("user_id,item_id,ts\nu,a:1:{i:0;s:1;},1700000000\n")
     with pytest.raises(InputError, match=r"'item_id'.*serialised"):
