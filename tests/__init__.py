@@ -1,0 +1,7 @@
+"""Tests, with one thread of BLAS in each process: as many workers as cores run at once, and two threads of a small
+product that wait for each other take many times as long as one.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
