@@ -21,7 +21,7 @@ def consume(
 ) -> None:
     """Take events from the shop's RabbitMQ broker (queue.url), as the server takes them over HTTP.
 
-    Runs until SIGTERM or Ctrl-C. Needs recsys-cli[queue] (pip).
+    Runs until SIGTERM or Ctrl-C. Needs recsys-cli\\[queue] (pip).
     """
     run = start(db, artifacts, config, as_json)
     run.settings.queue.place()

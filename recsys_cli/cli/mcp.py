@@ -21,7 +21,7 @@ def mcp(
     """Give an assistant read-only tools (Model Context Protocol, stdio): recommend, similar, explain, report, doctor.
 
     Started by the assistant's program. The scopes of the key in mcp.key_file decide what it may see. Needs
-    recsys-cli[mcp] (pip).
+    recsys-cli\\[mcp] (pip).
     """
     run = start(db, artifacts, config, mcp__url=url)
     from ..assistant.ways import OverArtifacts, OverServer, Way

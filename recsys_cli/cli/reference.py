@@ -86,7 +86,7 @@ def _section(path: str, command: Any) -> str:
         else:
             name = (p.name or "").upper() + ("…" if p.nargs < 0 else "")
             arguments.append(name if p.required else f"[{name}]")
-    lines = [f"### `{' '.join([path, *arguments])}`", "", (command.help or "").strip()]
+    lines = [f"### `{' '.join([path, *arguments])}`", "", (command.help or "").strip().replace("\\[", "[")]
     shown = [o for o in options if o]
     return "\n".join([*lines, "", *shown]) if shown else "\n".join(lines)
 

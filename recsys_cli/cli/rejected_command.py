@@ -41,7 +41,8 @@ def _show_export(out: Console, written: dict[Path, int]) -> None:
     if not written:
         out.print("There is no rejected row that could be fixed.")
     for path, count in written.items():
-        out.print(Text(f"{count:,} rows are in {path}. Fix them there, then: recsys ingest {path}"))
+        rows, them = ("row is", "it") if count == 1 else ("rows are", "them")
+        out.print(Text(f"{count:,} {rows} in {path}. Fix {them} there, then: recsys ingest {path}"))
 
 
 def _show(out: Console, found: object) -> None:

@@ -88,7 +88,12 @@ def merge_accepted(
     notes = []
     if wanted.gathered:
         _gather(con)
-        notes.append("The file has many rows an item: its usual title and its median price were taken.")
+        price = (
+            " and its median price were taken"
+            if "price" in understood.columns
+            else " was taken; no column is its price"
+        )
+        notes.append(f"The file has several rows for each item: its usual title{price}.")
     con.execute("ALTER TABLE accepted DROP row_number")
     if wanted.replace and understood.kind == ITEMS and not wanted.retire_all:
         _refuse_retiring(con, source)

@@ -88,7 +88,8 @@ EVENT_FIELDS = (
         "datetime date_time order_time transaction_date transaction_time transaction_dt t_dat purchase_timestamp "
         "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
         "create_date date_purchased ordered_at date_de_commande besteldatum orderdatum erstelldatum belegdatum "
-        "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido order_creation_date entry_date datum_objednavky",
+        "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido data_zlozenia data_zlozenia_zamowienia "
+        "data_sprzedazy order_creation_date entry_date datum_objednavky",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created",
         required=True,
@@ -131,7 +132,8 @@ EVENT_FIELDS = (
         "number",
         "unit_price unitprice item_price price_per_unit item_unit_price_with_vat deal_price prix_unitaire "
         "einzelpreis product_unit_price lineitem_price",
-        "preis prix precio prezzo prijs pris cena price_gross product_price vk_brutto vk_preis sold_for item_cost",
+        "preis prix precio prezzo prijs pris cena price_gross product_price vk_brutto vk_preis sold_for item_cost "
+        "net_price price_net unit_price_net nettopreis cena_netto",
     ),
     _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
     _f("position", "whole", "rank", "slot"),
@@ -167,7 +169,7 @@ ITEM_FIELDS = (
         "number",
         "unit_price unitprice list_price verkaufspreis vk_brutto vk_preis price_gross regular_price "
         "gross_price variant_price",
-        "preis prix precio prezzo",
+        "preis prix precio prezzo item_cost net_price price_net nettopreis cena_netto",
     ),
     _f(
         "img_url",

@@ -30,6 +30,7 @@ _FAR = 20.0  # a field of lines told of the whole order, or the other way round
 _UTC = 0.2
 _SHORTENED = 0.4  # `sku` of `payload.sku`
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+)+")  # not `Art.-Nr.`
+_AMOUNTS = ("amount", "value")
 _ENVELOPES = ("data", "attributes", "relationships", "node")  # of JSON:API and GraphQL
 
 
@@ -75,6 +76,8 @@ def _named(field: Field, name: str) -> float | None:
     if whole is not None or "." not in name:
         return whole
     parts = name.split(".")
+    if field.name == "price" and parts[-1] in _AMOUNTS:  # `unit_price: {amount: 12.5, currency: EUR}`
+        return _named(field, ".".join(parts[:-1]))
     plainly = [p for p in parts if p not in _ENVELOPES]
     if 0 < len(plainly) < len(parts) and (tier := _tier_within(field, plainly)) is not None:
         return max(tier, 1) + 0.5 * _SHORTENED

@@ -122,7 +122,7 @@ def _named_but_none(source: Source, field: Field, taken: set[int]) -> str:
 
 
 def missing(source: Source, kind: str, field: Field, taken: set[int]) -> InputError:
-    """No column is known as a field that is needed."""
+    """No column is recognised as a field that is needed."""
     names = source.columns
     guess = next(
         (
@@ -136,7 +136,7 @@ def missing(source: Source, kind: str, field: Field, taken: set[int]) -> InputEr
     )
     example = shlex.quote(names[guess]) if guess is not None else "COLUMN"
     return InputError(
-        f"{source.path} has no column that is known as {field.name}; it has: {listed(names)}."
+        f"{source.path} has no column recognised as {field.name}; it has: {listed(names)}."
         + _named_but_none(source, field, taken),
         f"Say which one it is: --map {field.name}={example}"
         + ("" if kind == EVENTS else f" (read as {kind}; --type says otherwise)")
@@ -165,7 +165,7 @@ def unknown_kind(source: Source) -> InputError:
     if source.form.name == "csv" and not source.form.dialect.header:
         return _headerless(source)
     return InputError(
-        f"{source.path} has no column that is known as a customer or a product; it has: {listed(source.columns)}.",
+        f"{source.path} has no column recognised as a customer or a product; it has: {listed(source.columns)}.",
         "Say which they are: --map user_id=COLUMN --map item_id=COLUMN --map ts=COLUMN "
         f"(and --type {'|'.join(KINDS)}){_guests(source)}.",
     )
@@ -337,7 +337,7 @@ def refuse_half_orders(source: Source, kind: str) -> None:
         )
     if candidates(source, event_field("qty"), set()):
         raise InputError(
-            f"{source.path} has order lines ({key!r}) and no column that is known as a product; it has: "
+            f"{source.path} has order lines ({key!r}) and no column recognised as a product; it has: "
             f"{listed(source.columns)}.",
             "Say which one it is: --map item_id=COLUMN",
         )

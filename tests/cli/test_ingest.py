@@ -39,7 +39,7 @@ def test_the_report_says_counts_and_examples(recsys: Recsys, file: Path) -> None
     assert as_json["files"][0]["already"] is True
     listed = recsys("ingest", "rejected")
     assert "bad_qty" in listed.stdout
-    assert "1 rows are in rejected.csv" in recsys("ingest", "rejected", "--export", "rejected.csv").stdout
+    assert "1 row is in rejected.csv. Fix it there" in recsys("ingest", "rejected", "--export", "rejected.csv").stdout
     assert "thrown away" in recsys("ingest", "rejected", "--clear").stdout
 
 

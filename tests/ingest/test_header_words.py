@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,25 @@ def test_catalogues_in_the_shops_language(take: Take, rows: Rows, tmp_path: Path
 @pytest.mark.parametrize("name", ["VAT number", "Steuer Nr", "VAT", "Incl. tax"])
 def test_the_number_of_a_tax_is_not_that_of_a_product(name: str) -> None:
     assert in_english(plain(name)) == ""
+
+
+def test_the_day_a_polish_order_was_placed_and_its_gross_price(take: Take, rows: Rows, tmp_path: Path) -> None:
+    text = "Numer zamówienia;Data złożenia;Klient;Kod produktu;Ilość;Cena brutto;Cena netto\n"
+    text += "".join(f"Z{n};1{n + 2}.03.2026 10:00;K{n};P{n};1;12,30 zł;10,00 zł\n" for n in range(1, 6))
+    (tmp_path / "zamowienia.csv").write_bytes(text.encode("cp1250"))
+    take(tmp_path / "zamowienia.csv")
+    assert rows("SELECT count(*), min(price)::FLOAT FROM events") == [(5, pytest.approx(12.3))]
+
+
+def test_an_amount_within_a_price_is_the_price(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = [{"sku": "P1", "qty": 2, "unit_price": {"amount": 12.5, "currency": "EUR"}}]
+    order = {
+        "id": 7,
+        "created_at": "2026-03-01T10:00:00Z",
+        "customer": {"id": 4},
+        "shipping": {"amount": 4},
+        "lines": lines,
+    }
+    (tmp_path / "orders.json").write_text(json.dumps({"orders": [order, {**order, "id": 8}]}), encoding="utf-8")
+    take(tmp_path / "orders.json")
+    assert rows("SELECT order_id, price, currency FROM events ORDER BY 1") == [("7", 12.5, "EUR"), ("8", 12.5, "EUR")]

@@ -235,8 +235,8 @@ def test_guests_are_taken_by_their_session(settings: Settings, tmp_path: Path) -
     ("text", "message"),
     [
         ("", "is empty"),
-        ("colour,size\nred,3\n", "no column that is known as a customer or a product.*--map user_id=COLUMN"),
-        ("user_id,item_id\nu,a\n", "no column that is known as ts.*--map ts=COLUMN"),
+        ("colour,size\nred,3\n", "no column recognised as a customer or a product.*--map user_id=COLUMN"),
+        ("user_id,item_id\nu,a\n", "no column recognised as ts.*--map ts=COLUMN"),
         (
             "user_id,sku,asin,ts\nu,a,b,1700000000\n",
             "2 columns that can be item_id.*--map item_id=sku or --map item_id=asin",

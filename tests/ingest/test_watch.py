@@ -69,7 +69,7 @@ def test_a_bad_file_is_set_aside_with_its_report_and_the_rest_is_taken(folder: F
     assert [o.new for o in outcomes if isinstance(o, FileReport)] == [2]
     assert [o.moved_to for o in aside] == [folder.path / "set-aside" / "a-bad.csv"]
     report = json.loads((folder.path / "set-aside" / "a-bad.csv.report.json").read_text())
-    assert "no column that is known as a customer or a product" in report["error"]["message"]
+    assert "no column recognised as a customer or a product" in report["error"]["message"]
     put(folder, "a-bad.csv", "colour\nblue\n")
     assert [o.moved_to.name for o in take_ready(settings, folder) if isinstance(o, SetAside)] == ["a-bad-2.csv"]
 
