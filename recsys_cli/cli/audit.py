@@ -75,15 +75,17 @@ def _draw(out: Console, found: list[dict[str, Any]]) -> None:
         return
     table = Table("entry", "when (UTC)", "by", "action", "outcome", "about", header_style="dim", box=None)
     for entry in found:
-        about = ", ".join(f"{k} {_short(v)}" for k, v in entry["facts"].items() if v != [])
+        about = ", ".join(_fact(k, v) for k, v in entry["facts"].items() if v != [] and v is not False)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry["ts"]))
         cells = (str(entry["seq"]), when, who(entry["by"]), entry["action"], entry["outcome"], about)
         table.add_row(*map(Text, cells))
     out.print(table)
 
 
-def _short(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _fact(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    return f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def who(by: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def doctor(
         if not found.findings:
             out.print("All is well.")
         elif not found.broken:
-            out.print("Nothing is broken.")
+            out.print("No errors.")
 
     run.emit(found.as_dict(), render)
     if found.broken:

@@ -44,7 +44,7 @@ _LABELS = {
     "unseen_events": "events it has not seen",
     "waiting_bytes": "bytes waiting for the worker",
     "last_pass_at": "last pass",
-    "last_word_at": "last word",
+    "last_word_at": "last report",
     "taken": "events",
     "known": "delivered again",
     "refused": "refused, as people chose",

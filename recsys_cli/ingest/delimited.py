@@ -114,7 +114,7 @@ class Lines:
 
         def broken(row: pacsv.InvalidRow) -> str:
             bad.append(began + row.number)
-            why = f"{row.actual_columns} columns instead of {row.expected_columns}"
+            why = f"{row.actual_columns} column{'s' * (row.actual_columns != 1)} instead of {row.expected_columns}"
             self.source.broken.append(Broken(began + row.number, row.text, why))
             return "skip"
 

@@ -23,7 +23,7 @@ FOLDER = "receipts"
 LEARNED = "what the items' side of the model learned from all customers together"
 OUTSIDE = (
     "files that recsys recommend --all and the export of rejected rows wrote, and other copies outside of the state "
-    "directories; they are to be written again, or deleted"
+    "directories; write them again or delete them"
 )
 SEARCHED_FOR = (
     "the person's rows, received events and histories, by the columns that name people; and in the bytes of every file "
