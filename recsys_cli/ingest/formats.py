@@ -182,7 +182,7 @@ def _check_unpacked(path: Path, compression: str | None) -> None:
 def no_text(path: Path) -> InputError:
     """The sentence for what is neither text nor any format that we read."""
     return InputError(
-        f"{path} is neither a text table nor in another format that recsys reads.",
+        f"{path} is not a text table or another format that recsys reads.",
         "Export it as CSV, JSON or Parquet; nothing was changed.",
     )
 

@@ -273,7 +273,7 @@ def test_a_few_bytes_of_no_text_are_no_row_of_many_megabytes(tmp_path: Path, jun
     assert done.returncode == 3
     assert b"MB" not in done.stderr
     if junk.startswith(b"\x00"):
-        assert b"standard input is neither a text table nor in another format that recsys reads." in done.stderr
+        assert b"standard input is not a text table or another format that recsys reads." in done.stderr
 
 
 @pytest.mark.parametrize(
