@@ -15,14 +15,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .event_types import (
+    CART as CART,
+)
+from .event_types import (
+    CLICK as CLICK,
+)
+from .event_types import (
+    DISLIKE as DISLIKE,
+)
+from .event_types import (
+    EVENT_TYPES as EVENT_TYPES,
+)
+from .event_types import (
+    IMPRESSION as IMPRESSION,
+)
+from .event_types import (
+    LIKE as LIKE,
+)
+from .event_types import (
+    PURCHASE as PURCHASE,
+)
+from .event_types import (
+    REFUND as REFUND,
+)
+from .event_types import (
+    VIEW as VIEW,
+)
+
 if TYPE_CHECKING:
     import pyarrow as pa  # loaded where it is used: `recsys serve` itself only watches over processes that do
 
 DAY = 86_400
-
-PURCHASE, VIEW, CART, REFUND = "purchase", "view", "cart", "refund"
-CLICK, IMPRESSION, LIKE, DISLIKE = "click", "impression", "like", "dislike"
-EVENT_TYPES = (PURCHASE, VIEW, CART, REFUND, CLICK, IMPRESSION, LIKE, DISLIKE)
 
 # Column name -> DuckDB type, in the order of the tables. `ts` is epoch seconds, UTC; `qty` is never negative (a
 # negative quantity in a file is a refund); `price` is per unit, in the shop's currency; `duration_ms` is how long a

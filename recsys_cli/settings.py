@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .connections import DetailsSettings, McpSettings, QueueSettings
+from .event_types import EVENT_TYPES
 from .non_products import NON_PRODUCT_TITLES, NON_PRODUCTS
-from .schema import EVENT_TYPES
 from .typed_values import setting as _s
 
 _SIZE = r"\d+(\.\d+)? ?[KMGTkmgt]i?[Bb]"

@@ -48,7 +48,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "processes",
             }
             | {"supervisor", "progress", "view_durations", "errors", "typed_values", "csv_cells"}
-            | {"non_products", "__init__"},
+            | {"non_products", "event_types", "__init__"},
         ),
     )
 )

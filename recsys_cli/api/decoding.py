@@ -131,6 +131,7 @@ def one_or_many(raw: bytes, one: type[Struct], many: type[Struct]) -> list[Any]:
     """
     (name,) = many.__struct_fields__
     if raw.lstrip()[:1] == b"[":
+        body(raw, list[msgspec.Raw])
         raise InputError("The body must be a JSON object, got a list.", f'Send {{"{name}": [...]}}.')
     whole = body(raw, dict[str, msgspec.Raw])
     if name in whole:

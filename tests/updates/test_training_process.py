@@ -58,7 +58,7 @@ def test_a_training_that_takes_too_much_is_ended_and_not_tried_again(
     train()
     small = with_update(values, memory="20MB", retrain_share=0.01)
     writer.append([line(user_id=f"a-user{n}", item_id="a1", ts=T0 + n) for n in range(20)])
-    with pytest.raises(MemoryExceeded, match=r"more than 20MB of memory.*stays\. Raise update\.memory"):
+    with pytest.raises(MemoryExceeded, match=r"over 20MB of memory.*stays\. Raise update\.memory"):
         recorded_pass(shop, artifacts, small)
     # What was received is in, folded in and served; of the training nothing is left.
     assert artifacts.current().name == "v000002"
@@ -66,7 +66,7 @@ def test_a_training_that_takes_too_much_is_ended_and_not_tried_again(
     assert artifacts.current().manifest["kind"] == "update"
     state = worker_state.read(artifacts.root)
     assert (state.outcome, state.failures) == ("failed", 1)
-    assert "took more than 20MB" in status(shop, artifacts).as_dict()["worker"]["last_training"]
+    assert "used over 20MB" in status(shop, artifacts).as_dict()["worker"]["last_training"]
     # Neither the next pass nor one with an event more tries it again from the same data.
     writer.append([line(user_id="a-user1", item_id="a2", ts=T0 + 60)])
     assert recorded_pass(shop, artifacts, small).training is None
