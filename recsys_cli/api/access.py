@@ -331,7 +331,7 @@ def _bearer(header: bytes) -> bytes:
 
 
 def _host_of(hop: str) -> str:
-    """The address in an element of X-Forwarded-For, which may carry a port; empty when there is none."""
+    """The address in an element of X-Forwarded-For, which may carry a port; empty if it names none."""
     for text in (hop, hop.rpartition(":")[0], hop.partition("]")[0]):
         try:
             return str(ipaddress.ip_address(text.strip("[]")))

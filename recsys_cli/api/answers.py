@@ -339,7 +339,7 @@ class PlacementPreview(Struct, kw_only=True):
 
 
 class PlacementChanged(Struct, kw_only=True):
-    """A placement before and after; null where there is none."""
+    """A placement before and after the change; null if it did not or does not exist."""
 
     placement: str
     now: dict[str, Any] | None

@@ -111,7 +111,7 @@ class LiveSettings:
         self._before = self._waiting_at_start()
 
     def look(self) -> Rules | None:
-        """Take up a change of the file (one `stat` where there is none); the rules, if it was taken. Never raises."""
+        """Read the file if it has changed (one `stat` otherwise); the rules, if they were accepted. Never raises."""
         seen = self._stamp()
         if seen == self._seen or seen is None or self.source is None:
             return None  # while an editor replaces the file there is none, for a moment

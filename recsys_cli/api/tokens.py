@@ -82,8 +82,8 @@ class Tokens:
         self._known: OrderedDict[bytes, Signed] = OrderedDict()
 
     def refresh(self) -> None:
-        """Take up a change of the file (one `stat` where there is none). A damaged file leaves the keys as they were;
-        one that is gone takes them all back. Never raises."""
+        """Read the file if it has changed (one `stat` otherwise). A damaged file leaves the keys as they were;
+        a missing one revokes them all. Never raises."""
         seen = self._stamp()
         if seen == self._seen:
             return

@@ -205,7 +205,7 @@ def _taken(lock: int) -> bool:
 
 
 def last_object(said: bytes) -> dict[str, Any]:
-    """The JSON object that a command printed: all it said, or its last line; empty when there is none."""
+    """The JSON object that a command printed: its whole output, or its last line; empty if neither is one."""
     for text in (said, said.strip().rpartition(b"\n")[2]):
         try:
             found = json.loads(text)

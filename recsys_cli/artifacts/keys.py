@@ -138,7 +138,7 @@ def add_key(root: Path, name: str, scopes: Iterable[str], role: str = "") -> tup
 
 
 def owner_key(root: Path) -> str:
-    """The owner's own key; empty when there is none or the file holds no valid key."""
+    """The owner's own key; empty if the file is missing or holds no valid key."""
     try:
         found = _OWNER.fullmatch((root / OWNER_FILE).read_text(encoding="ascii"))
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):

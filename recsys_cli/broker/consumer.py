@@ -203,7 +203,7 @@ class Consumer:
         except RecsysError as e:
             delivery.error = e
         except Exception as e:  # noqa: BLE001 - one strange message must not be delivered again for ever
-            delivery.error = RecsysError(f"It could not be read: {type(e).__name__}.", "Tell us of it.")
+            delivery.error = RecsysError(f"It could not be read: {type(e).__name__}.", "Report this as a bug.")
 
     def _bury(self, delivery: _Delivery) -> None:
         """Hand a message that can never be taken to the dead letters; the broker has it before it is acknowledged."""

@@ -131,7 +131,7 @@ class Door:
         if consent not in _CONSENT:
             raise InputError(f"The header consent must be one of {', '.join(_CONSENT)}, got {str(consent)[:60]!r}.")
         if message.timestamp is not None and message.timestamp > time.time() + DAY:
-            raise InputError("The message's timestamp lies in the future.", "Send epoch seconds, not milliseconds.")
+            raise InputError("The message's timestamp is in the future.", "Send epoch seconds, not milliseconds.")
         kind = _KINDS[message.kind]
         events = decoding.one_or_many(message.body, kind, _BATCHES[kind])
         led = [event for event in events if event.item_id is not None]

@@ -33,9 +33,9 @@ class TimeHabit:
         The ways of writing that occur; and whether every value is written in one of them.
     bare
         All ISO times are without zone.
-    zoned, weekday, foreign, worded
+    zoned, weekday, foreign, worded, croatian
         Some value ends in a zone; begins with a day of the week; names a month in another language than English; has a
-        word beside the clock (10:05 Uhr).
+        word beside the clock (10:05 Uhr); names a month that only Croatian calls so.
     """
 
     divisor: int = 1
@@ -48,6 +48,7 @@ class TimeHabit:
     weekday: bool = False
     foreign: bool = False
     worded: bool = False
+    croatian: bool = False
 
 
 _EPOCH = "-?\\d+(\\.\\d+)?([eE]\\+\\d+)?"
@@ -81,6 +82,8 @@ _MONTHS = {
     "Dec": "dezember|decembre|diciembre|dicembre|december|dezembro|dez|dic|prosince|grudnia|gru|joulukuuta"
     "|decembrie|prosinca",
 }
+# Listopada is November in Polish, and October beside these.
+_CROATIAN = "sijecnja|veljace|ozujka|travnja|svibnja|lipnja|srpnja|kolovoza|rujna|studenoga|prosinca"
 # Zones by their letters, in minutes east of Greenwich; those that two continents use are America's.
 _ZONES = {
     "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "BST": 60, "IST": 330, "WEST": 60, "CET": 60, "MEZ": 60, "CEST": 120,
@@ -212,6 +215,8 @@ def _named(text: str, habit: TimeHabit) -> str:
     even = f"regexp_replace(trim({even}), '\\s+', ' ', 'g')"
     if habit.foreign:
         even = f"lower(strip_accents({even}))"
+        if habit.croatian:
+            even = f"regexp_replace({even}, '\\blistopada\\b', 'Oct')"
         for month, words in _MONTHS.items():
             even = f"regexp_replace({even}, '\\b({words})\\b', '{month}')"
     starts = [f"{m} %d %Y" for m in ("%b", "%B")] + [f"%d {m} %Y" for m in ("%b", "%B")]
@@ -288,19 +293,19 @@ def time_habit(
     )
 
 
-def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool, bool]:
-    """Whether some of the `ways` ends in a zone, begins with a day of the week, names a foreign month, and has a word
-    beside the clock."""
+def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, ...]:
+    """`zoned`, `weekday`, `foreign`, `worded` and `croatian` of the `ways`."""
     zone = f"{_CLOCK} ?{_ZONE}( ?\\(.*\\))?$|\\d {_ZONE} \\d{{4}}$"
     weekday = "^\\pL{2,12}\\.?,? +(\\pL|\\d+(\\.|st|nd|rd|th)? +\\pL|\\d+[./-]\\d)"
     months = "|".join(_MONTHS.values())
     found = con.execute(
         f"""SELECT bool_or(regexp_matches(v, {quote(zone)})), bool_or(regexp_matches(v, {quote(weekday)})),
                    bool_or(regexp_matches(lower(strip_accents(v)), '\\b({months})\\b')),
-                   bool_or(regexp_matches(v, {quote(_BESIDE_CLOCK)}))
+                   bool_or(regexp_matches(v, {quote(_BESIDE_CLOCK)})),
+                   bool_or(regexp_matches(lower(strip_accents(v)), '\\b({_CROATIAN})\\b'))
             FROM ways"""
     ).fetchall()[0]
-    return bool(found[0]), bool(found[1]), bool(found[2]), bool(found[3])
+    return tuple(map(bool, found))
 
 
 def _date_order(days_first: int, months_first: int, telling: int, dotted: int, example: str | None, name: str) -> str:

@@ -113,7 +113,7 @@ WRONG: list[tuple[bytes, dict[str, Any], str]] = [
     (b"[1]", {}, "The body must be a JSON object"),
     (b'{"user_id": "u", "itm_id": "i"}', {}, "'itm_id'. Did you mean 'item_id'?"),
     (b'{"user_id": "u", "item_id": "i"}', {}, "no event_id and no ts"),
-    (b'{"user_id": "u", "item_id": "i"}', {"timestamp": NOW * 1000}, "lies in the future"),
+    (b'{"user_id": "u", "item_id": "i"}', {"timestamp": NOW * 1000}, "is in the future"),
     (b'{"user_id": "u", "item_id": "i", "ts": 3}', {}, "is before 1995-01-01"),
     (b'{"user_id": "u", "item_id": "i"}', {"message_id": "m", "headers": {"consent": "yes"}}, "consent must be one of"),
     (b'{"user_id": "u", "item_id": "' + b"i" * 2_000_000 + b'"}', {}, "serve.max_body"),

@@ -99,6 +99,15 @@ def test_dates_with_days_of_the_week_and_words_beside_the_clock(
     assert rows("SELECT DISTINCT ts FROM events") == [(seconds,)]
 
 
+@pytest.mark.parametrize(("other", "month"), [("grudnia", 11), ("studenoga", 10), ("listopada", 11)])
+def test_listopada_is_another_month_in_croatia_than_in_poland(
+    take: Take, rows: Rows, tmp_path: Path, other: str, month: int
+) -> None:
+    (tmp_path / "o.csv").write_text(f"customer_id;sku;order_date\nu;P;14 listopada 2025\nv;Q;3 {other} 2025\n")
+    assert take(tmp_path / "o.csv").new == 2
+    assert rows("SELECT month(to_timestamp(ts) AT TIME ZONE 'UTC') FROM events WHERE user_id = 'u'") == [(month,)]
+
+
 def test_a_clock_without_a_colon(take: Take, rows: Rows, tmp_path: Path) -> None:
     text = "receipt,customer_no,date,time,article_no,qty\n"
     text += "".join(f"R{n},u{n},20250302,{t},P,1\n" for n, t in enumerate((905, 1405, 2359)))
