@@ -29,8 +29,7 @@ _OF = {
     "vasarlo vevo asiak ostja pelat pokupat pircej pirkej musteri acheteur comprador acquirent",
     "product": "product produkt produit producto produto prodott artikel artikl article articul articol artigo artikul "
     "item vare vara towar zbozi art termek cikk tuote tuotte produs proizvod izdel proion proiont eidos "
-    "eidous tovar toode "
-    "toote prece preces prek urun tavar",
+    "eidous tovar toode toote prece preces prek urun tavar",
 }
 _SAYS = {
     "id": "number nummer numer numero nr no num n id code kod cod codigo codice kode koodi kodu szam numar nomer cislo "
