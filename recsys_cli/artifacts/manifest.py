@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from ..durable_files import explain_os, fsync_dir, fsync_file, is_damage, sha256
 from ..errors import CorruptArtifact, NewerVersion
 from ..schema import DAY
 
-FORMAT = 1  # of what is inside a version; a reader refuses a higher one
+FORMAT = 2  # of what is inside a version; a reader refuses a higher one
+_SINCE = {"histories/variant.npy": 2}  # files that readers of earlier formats do not know, and take for damage
 MANIFEST = "manifest.json"
 
 
@@ -62,6 +63,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
             "Upgrade recsys.",
         )
     return manifest
+
+
+def format_of(files: Iterable[str]) -> int:
+    """The lowest format whose readers can read a version of these files."""
+    return max((_SINCE.get(name, 1) for name in files), default=1)
 
 
 def seal(path: Path) -> dict[str, dict[str, Any]]:

@@ -41,7 +41,7 @@ from ..errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotF
 from ..schema import DAY
 from .choices import FILE as CHOICES
 from .keys import FILE as KEYS
-from .manifest import FORMAT, MANIFEST, digest, dump_manifest, jumped, read_manifest, seal
+from .manifest import MANIFEST, digest, dump_manifest, format_of, jumped, read_manifest, seal
 from .running import FILE as EXPERIMENTS
 from .running import compared
 
@@ -292,12 +292,13 @@ class Artifacts:
             Everything but `name`, `format`, `created_at`, `promoted` and `files`, which are added.
         """
         name = self._next_name()
+        files = seal(draft.path)
         manifest = manifest | {
             "name": name,
-            "format": FORMAT,
+            "format": format_of(files),
             "created_at": int(time.time()),
             "promoted": promote,
-            "files": seal(draft.path),
+            "files": files,
         }
         return self._install(draft, name, manifest, promote)
 

@@ -286,6 +286,7 @@ AIDS = (
     Field("option1", "text"),
     Field("option2", "text"),
     Field("special_price", "number", ("sale_price special_price",)),
+    Field("regular_price", "number"),
 )
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {EVENTS: EVENT_FIELDS, ITEMS: ITEM_FIELDS, USERS: USER_FIELDS}
@@ -346,6 +347,7 @@ ABOUT: Mapping[str, str] = {
     "option1": "Names the variant: its size, say.",
     "option2": "Names the variant: its colour, say.",
     "special_price": "What it costs for now; it goes before the price.",
+    "regular_price": "What it cost before, where the price is a reduced one: what is on sale is known by it.",
 }
 
 

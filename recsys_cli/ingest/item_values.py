@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
 
@@ -92,6 +92,16 @@ def without_markup(text: str) -> str:
     spaced = f"trim(regexp_replace(regexp_replace({text}, {quote(_TAGS)}, ' ', 'g'), '\\s+', ' ', 'g'))"
     tagged = f"CASE WHEN contains({text}, '<') THEN {spaced} ELSE {text} END"
     return f"CASE WHEN regexp_matches({text}, '<|&\\w+;|&#') THEN html_text({tagged}) ELSE {text} END"
+
+
+def prices(has: Collection[str]) -> dict[str, str]:
+    """SQL of what an item costs and, where that is less than before, of what it did: what is on sale is known by it."""
+    special = "nullif(special_price, 0)" if "special_price" in has else "NULL"
+    found = {"price": f"coalesce({special}, given_price)"}
+    if {"special_price", "regular_price"} & set(has):
+        usual = f" WHEN {found['price']} < given_regular THEN given_regular::VARCHAR" if "regular_price" in has else ""
+        found["regular_price"] = f"CASE WHEN {special} < given_price THEN given_price::VARCHAR{usual} END"
+    return found
 
 
 def first_picture(text: str) -> str:

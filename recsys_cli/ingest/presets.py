@@ -70,7 +70,8 @@ _WOO_PRODUCTS = Preset(
         "title": ("Name",),
         "category": ("Categories",),
         "brand": ("Brands", "Brand"),
-        "price": ("Sale price", "Regular price"),
+        "price": ("Regular price",),
+        "special_price": ("Sale price",),
         "img_url": ("Images",),
         "description": ("Short description", "Description"),
         "tags": ("Tags",),
@@ -115,6 +116,7 @@ _SHOPIFY_PRODUCTS = Preset(
         "category": ("Type", "Product Category"),
         "brand": ("Vendor",),
         "price": ("Variant Price",),
+        "regular_price": ("Variant Compare At Price",),
         "img_url": ("Variant Image", "Image Src"),
         "description": ("Body (HTML)",),
         "tags": ("Tags",),
@@ -292,6 +294,7 @@ _SHOPIFY_REST_PRODUCTS = Preset(
         "category": ("product_type",),
         "brand": ("vendor",),
         "price": ("variants.price",),
+        "regular_price": ("variants.compare_at_price",),
         "img_url": ("image.src", "images.src"),
         "description": ("body_html",),
         "tags": ("tags",),
@@ -349,6 +352,7 @@ _SHOPWARE_PRODUCTS = Preset(
         "category": ("category_names", "categories"),
         "brand": ("manufacturer_name",),
         "price": ("price_gross", "price_net"),
+        "regular_price": ("list_price_gross",),
         "description": ("description",),
         "img_url": ("cover_media_url", "cover_media"),
         "published": ("active",),
@@ -368,6 +372,7 @@ _BIGCOMMERCE_PRODUCTS = Preset(
         "category": ("Category", "Category String"),
         "brand": ("Brand Name", "Brand"),
         "price": ("Price", "Calculated Price"),
+        "regular_price": ("Retail Price",),
         "special_price": ("Sale Price",),
         "img_url": ("Product Image URL - 1", "Product Image File - 1"),
         "description": ("Description", "Product Description"),
@@ -404,13 +409,7 @@ _RECSYS_EVENTS = Preset(
     {name: (name,) for name in EVENT_COLUMNS},
     ("user_id", "item_id", "ts"),
 )
-_RECSYS_ITEMS = Preset(
-    "recsys",
-    ITEMS,
-    ("item_id",),
-    {name: (name,) for name in ITEM_COLUMNS},
-    ("item_id",),
-)
+_RECSYS_ITEMS = Preset("recsys", ITEMS, ("item_id",), {name: (name,) for name in ITEM_COLUMNS}, ("item_id",))
 PRESETS = (
     _WOO_ORDERS,
     _WOO_PLUGIN,

@@ -221,7 +221,7 @@ class _Stage:
     def _bare(self, name: str) -> str:
         """The text of a number without what surrounds it; of words around a price in a catalogue the number."""
         bare = bare_number(pieces(f"t_{name}") if name == "qty" else f"t_{name}")
-        if self.kind != ITEMS or name not in ("price", "special_price"):
+        if self.kind != ITEMS or name not in ("price", "special_price", "regular_price"):
             return bare
         return price_in_words(bare)
 
@@ -248,7 +248,7 @@ class _Stage:
             if what == "time":
                 found[name] = moment(column, f"t_{name}", self._time_habit(name))
             elif what in ("number", "whole"):
-                target = {"qty": "raw_qty", "price": "given_price"}.get(name, name)
+                target = {"qty": "raw_qty", "price": "given_price", "regular_price": "given_regular"}.get(name, name)
                 found[target] = number(column, self.bare.get(name, ""), self._decimals[name])
             elif what == "duration":
                 found[name] = durations.milliseconds(f"t_{name}::VARCHAR", self._duration[2])
@@ -408,10 +408,7 @@ class _Stage:
         if {"availability", "stock", "published", "listing", "visibility"} & set(has):
             found["availability"] = item_values.availability(has, "in_stock")
         if "price" in has:
-            special = "nullif(special_price, 0)" if "special_price" in has else "NULL"
-            found["price"] = f"coalesce({special}, given_price)"
-            if "special_price" in has:  # kept beside it, so that the shop can show what is on sale
-                found["regular_price"] = f"CASE WHEN {special} < given_price THEN given_price::VARCHAR END"
+            found |= item_values.prices(has)
         if "category" in has:
             path = "true" if platform in ("woocommerce", "magento") else item_values.is_path("t_category")
             level = item_values.category("t_category", self.options.category_depth)

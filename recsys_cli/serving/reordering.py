@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +61,15 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
     """
     person, catalogue = engine.people.find(request), engine.catalogue
     asked = list(dict.fromkeys(item_ids))
-    known = [i for i in asked if i in catalogue.code_of]
-    codes = np.array(catalogue.codes(tuple(known)), dtype=np.int32)
+    named: dict[int, list[str]] = {}  # the ids that the page has, whichever variant this person knows
+    for i in asked:
+        if i in catalogue.code_of:
+            named.setdefault(catalogue.code_of[i], []).append(i)
+    codes = np.array(list(named), dtype=np.int32)
     left_out: list[str] = []
     if request.filters.filter:
         fits = catalogue.fitting(request.filters)[codes]
-        left_out = [i for i, fit in zip(known, fits.tolist(), strict=True) if not fit]
+        left_out = [i for code, fit in zip(named, fits.tolist(), strict=True) if not fit for i in named[code]]
         codes = codes[fits]
     picker = Picker(len(codes), set())
     ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, engine.people.now)
@@ -82,7 +85,14 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
         picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)
     whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
     answer = engine.answer(picker, whole, known=len(person.past) > 0, person=person)
-    # By the ids that the page has, whichever variant this person knows.
-    named = {catalogue.code_of[i]: i for i in reversed(known)}
-    answer.item_ids = [named[code] for code in answer.codes]
+    _name_each(answer, named)
     return Reordered(answer, [i for i in asked if i not in catalogue.code_of], left_out)
+
+
+def _name_each(answer: Answer, named: Mapping[int, Sequence[str]]) -> None:
+    """A line for each id that was asked about: variants of one product stand together, in the order given."""
+    lines = [(place, i) for place, code in enumerate(answer.codes) for i in named[code]]
+    answer.item_ids = [i for _, i in lines]
+    for parallel in ("codes", "scores", "sources", "fallbacks", "reasons"):
+        values = getattr(answer, parallel)
+        setattr(answer, parallel, [values[place] for place, _ in lines] if values else values)

@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 )
 
 from recsys_cli.artifacts import Artifacts, Version
+from recsys_cli.artifacts.manifest import FORMAT, format_of
 from recsys_cli.errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, RecsysError, StoreBusy
 
 
@@ -486,3 +487,9 @@ def test_what_the_gate_held_back_is_not_served_because_the_current_one_is_damage
                 artifacts.publish(draft, {}, promote=promote)
     (artifacts.versions_dir / "v000003" / "x.bin").write_bytes(b"damaged")
     assert artifacts.current().name == "v000001"
+
+
+def test_a_version_claims_the_lowest_format_that_can_read_it() -> None:
+    """Readers of format 1 take the file of variants for damage; others they read as before."""
+    assert format_of(["model.json", "histories/item.npy"]) == 1
+    assert format_of(["model.json", "histories/variant.npy"]) == FORMAT == 2

@@ -186,6 +186,29 @@ def test_the_plain_contract_has_a_preset_too(take: Take, tmp_path: Path) -> None
         take(file, preset="magento")
 
 
+SHOPIFY_SALE = (
+    "Handle,Title,Type,Option1 Value,Variant SKU,Variant Price,Variant Compare At Price\n"
+    "cup,Cup,Cups,S,CUP-S,8.00,10.00\ncup,,,L,CUP-L,9.00,\npot,Pot,Pots,Default Title,POT,20.00,20.00\n"
+)
+WOO_SALE = (
+    "ID,Type,SKU,Name,Published,In stock?,Sale price,Regular price,Categories\n"
+    "1,simple,CUP-S,Cup,1,1,8.00,10.00,Cups\n2,simple,POT,Pot,1,1,,20.00,Pots\n"
+)
+
+
+@pytest.mark.parametrize("written", [SHOPIFY_SALE, WOO_SALE])
+def test_the_price_before_a_sale_is_kept_of_shopify_and_woocommerce(
+    take: Take, rows: Rows, tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "products.csv").write_text(written, encoding="utf-8")
+    take(tmp_path / "products.csv")
+    found = rows("SELECT item_id, price, attributes->>'regular_price' FROM items WHERE item_id IN ('CUP-S', 'POT')")
+    assert {item: (price, usual and float(str(usual))) for item, price, usual in found} == {
+        "CUP-S": (8.0, 10.0),
+        "POT": (20.0, None),
+    }
+
+
 def test_the_price_before_a_sale_is_kept_beside_the_special_one(take: Take, rows: Rows, tmp_path: Path) -> None:
     path = tmp_path / "catalog_product.csv"
     path.write_text(

@@ -250,6 +250,12 @@ def test_a_page_is_put_in_order_by_its_own_ids(variants: Any) -> None:
     engine = Engine.open(variants.version, variants.secret)
     asked = ["shirt3-L", "shirt0", "mug1", "shirt1-M"]
     assert sorted(reorder(engine, Request(user_id="shirt3"), asked).answer.item_ids) == sorted(asked)
+    # A grid of sizes loses no tile: two of one product are two lines, beside each other.
+    answer = reorder(engine, Request(user_id="mug2", explain=True), ["shirt3-L", "mug1", "shirt3-S", "shirt3-L"]).answer
+    assert sorted(answer.item_ids) == ["mug1", "shirt3-L", "shirt3-S"]
+    assert [i for i in answer.item_ids if i != "mug1"] == ["shirt3-L", "shirt3-S"]
+    assert len(answer.scores) == len(answer.sources) == len(answer.fallbacks) == len(answer.reasons) == 3
+    assert [row["item_id"] for row in engine.describe(answer)] == answer.item_ids
 
 
 def test_a_list_for_everybody_names_the_same_variants(variants: Any, tmp_path: Path) -> None:
