@@ -16,6 +16,7 @@ from ..errors import NotFound
 
 _FOLDER = Path(__file__).parent / "static"
 _JS = "text/javascript; charset=utf-8"
+LANGUAGES = ("en", "de")
 # Products' pictures lie where the shop's do. All else comes from here, and nothing may be written into the page.
 _POLICY = (
     "default-src 'self'; img-src 'self' http: https:; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -49,6 +50,8 @@ PAGES: Mapping[str, Page] = {
     "/static/docs.js": Page("docs.js", _JS),
     "/static/docs.css": Page("docs.css", "text/css; charset=utf-8"),
     "/static/page.js": Page("page.js", _JS),
+    "/static/language.js": Page("language.js", _JS),
+    "/static/german.js": Page("german.js", _JS),
     "/static/storefront.js": Page("storefront.js", _JS),
     "/static/dashboard.js": Page("dashboard.js", _JS),
     "/static/finder.js": Page("finder.js", _JS),
@@ -71,22 +74,38 @@ def routes(images: Path | None) -> list[BaseRoute]:
 
 
 def _endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
-    body = (_FOLDER / page.name).read_bytes()
-    headers = {
-        "etag": f'"{hashlib.sha256(body).hexdigest()[:20]}"',
+    english = (_FOLDER / page.name).read_bytes()
+    spoken = page.name == "page.html"  # its scripts have the words of each language, and go by <html lang>
+    bodies = {lang: english.replace(b'lang="en"', b'lang="%b"' % lang.encode(), 1) for lang in LANGUAGES}
+    common = {
         "cache-control": page.cache,
         "content-security-policy": _POLICY,
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "cross-origin",  # the carousel is loaded by the shop's pages
         "referrer-policy": "no-referrer",
+        **({"vary": "accept-language"} if spoken else {}),
     }
 
     async def endpoint(request: Request) -> Response:
+        body = bodies[language_of(request.headers.get("accept-language", ""))] if spoken else english
+        headers = {**common, "etag": f'"{hashlib.sha256(body).hexdigest()[:20]}"'}
         if _knows(request.headers.get("if-none-match", ""), headers["etag"]):
             return Response(status_code=304, headers=headers)
         return Response(body, headers={**headers, "content-type": page.content_type})
 
     return endpoint
+
+
+def language_of(accepted: str) -> str:
+    """The language of `LANGUAGES` that an Accept-Language ranks highest, of equals the first named; else English."""
+    best, rank = LANGUAGES[0], 0.0
+    for one in accepted[:1000].lower().split(","):
+        tag, _, weight = one.partition(";")
+        name = tag.strip().split("-")[0]
+        match = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight)
+        if name in LANGUAGES and (share := float(match[1]) if match else 1.0) > rank:
+            best, rank = name, share
+    return best
 
 
 def _knows(asked: str, tag: str) -> bool:

@@ -636,7 +636,7 @@ def test_the_dashboard_says_what_to_do(start: Start, browser: Any) -> None:
     )
     open_link(browser, server, "#/dashboard")
     text = "return document.querySelector('main').innerText"
-    assert until(lambda: "No worker pass for 4 hours: is cron running?" in browser.execute_script(text))
+    assert until(lambda: "The last worker pass was 4 hours ago: is cron running?" in browser.execute_script(text))
     failed = worker_state.Health(ended_at=time.time(), outcome="failed", failures=3, passes=6)
     worker_state.write(server.shop.settings.artifacts, failed)
     assert until(lambda: "3 failures in a row" in browser.execute_script(text))

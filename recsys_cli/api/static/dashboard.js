@@ -1,6 +1,7 @@
 /* How the recommender is, from what the server tells of itself; nobody's id is in it. */
 
 import { owner } from './owner.js';
+import { counted, heard, language, say } from './language.js';
 import { ask, make, tell } from './page.js';
 
 const EVERY = 3000; // ms
@@ -9,15 +10,15 @@ const DAY = 24 * HOUR;
 const FEW = 20; // answers below which the last seconds say nothing, and all since the start are taken
 const ENOUGH = 100; // answers from which on a share or the slowest of a hundred mean something
 const LISTS = new Set(['/recommend', '/session/{session_id}', '/similar-items', '/bought-together', '/popular', '/trending', '/new', '/rank']);
-const WORD = { good: 'Fine', warn: 'Look', bad: 'Act', none: '' };
+const WORD = { good: say('Fine'), warn: say('Look'), bad: say('Act'), none: '' };
 
 /** Show the state in `main` until the function it returns is called. */
 export function dashboard(main) {
-  const summary = make('p', { class: 'lead', role: 'status', text: 'Asking the server…' });
+  const summary = make('p', { class: 'lead', role: 'status', text: say('Asking the server…') });
   const sold = make('div', { class: 'stack' });
   const tiles = make('div', { class: 'tiles' });
   const charts = make('div', { class: 'tiles charts' });
-  main.append(make('h1', { text: 'Does it sell more?' }), sold, make('h1', { class: 'second', text: 'How the server is' }), summary, tiles, charts);
+  main.append(make('h1', { text: say('Does it sell more?') }), sold, make('h1', { class: 'second', text: say('How the server is') }), summary, tiles, charts);
   const count = owner(sold);
   let last = null;
   let timer = 0;
@@ -34,7 +35,7 @@ export function dashboard(main) {
       tiles.replaceChildren(...shown.filter((t) => !t.rows).map(tile));
       charts.replaceChildren(...shown.filter((t) => t.rows).map(tile));
       const whole = (now.status && now.metrics) || shown[0].state === 'bad';
-      const words = whole ? inShort(shown) : 'Only a part of it can be shown with this key.';
+      const words = whole ? inShort(shown) : say('Only a part of it can be shown with this key.');
       if (summary.textContent !== words) summary.textContent = words; // said aloud only when it changes
       tell(now.error);
     }
@@ -111,24 +112,24 @@ function quantile(counts, share) {
   return low;
 }
 
-const number = (value, digits = 0) => new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value);
+const number = (value, digits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 const duration = (s) => (s < 1 ? `${number(s * 1000, s < 0.01 ? 1 : 0)} ms` : `${number(s, 1)} s`);
-const bytes = (b) => (b < 1 ? 'Nothing' : b < 1e6 ? `${number(b / 1e3)} kB` : `${number(b / 1e6)} MB`);
+const bytes = (b) => (b < 1 ? say('Nothing') : b < 1e6 ? `${number(b / 1e3)} kB` : `${number(b / 1e6)} MB`);
 const percent = (share) => `${number(share * 100, 1)} %`;
-const many = (n, word) => `${number(n)} ${word}${n === 1 ? '' : 's'}`;
+const many = (n, word) => counted(number(n), n === 1 ? word : `${word}s`);
 
 function ago(seconds) {
-  if (seconds < 90) return 'just now';
-  if (seconds < 2 * HOUR) return `${many(Math.round(seconds / 60), 'minute')} ago`;
-  if (seconds < 2 * DAY) return `${many(Math.round(seconds / HOUR), 'hour')} ago`;
-  return `${many(Math.round(seconds / DAY), 'day')} ago`;
+  if (seconds < 90) return say('just now');
+  if (seconds < 2 * HOUR) return say`${Math.round(seconds / 60)} minutes ago`;
+  if (seconds < 2 * DAY) return say`${Math.round(seconds / HOUR)} hours ago`;
+  return say`${number(Math.round(seconds / DAY))} days ago`;
 }
 
 function inShort(shown) {
   const bad = shown.filter((t) => t.state === 'bad').length;
   const warn = shown.filter((t) => t.state === 'warn').length;
-  if (bad) return `${many(bad, 'thing')} to act on${warn ? `, ${number(warn)} to look at` : ''}.`;
-  return warn ? `Running; ${many(warn, 'thing')} to look at.` : 'All is well.';
+  if (bad) return `${say`${many(bad, 'thing')} to act on`}${warn ? say`, ${number(warn)} to look at` : ''}.`;
+  return warn ? say`Running; ${many(warn, 'thing')} to look at.` : say('All is well.');
 }
 
 // -- what the tiles say
@@ -144,48 +145,48 @@ function describe(now, last) {
 
 function readiness(now) {
   if (!now.health) {
-    return { name: 'Server', value: 'No answer', state: 'bad', help: 'Is recsys serve running? Start it, or look in its log.' };
+    return { name: say('Server'), value: say('No answer'), state: 'bad', help: say('Is recsys serve running? Start it, or look in its log.') };
   }
   if (!now.ready) {
-    return { name: 'Server', value: 'Not ready', state: 'bad', help: 'No version is loaded: run recsys train, and it is served within a second.' };
+    return { name: say('Server'), value: say('Not ready'), state: 'bad', help: say('No version is loaded: run recsys train, and it is served within a second.') };
   }
-  return { name: 'Server', value: 'Ready', sub: `serves ${now.ready.version}`, state: 'good', id: 'served' };
+  return { name: say('Server'), value: say('Ready'), sub: say`serves ${now.ready.version}`, state: 'good', id: 'served' };
 }
 
 function model({ status, time }) {
   const age = time - status.trained.created_at;
-  const fresh = status.version === status.trained.version ? '' : `, brought up to date ${ago(time - status.created_at)}`;
+  const fresh = status.version === status.trained.version ? '' : say`, brought up to date ${ago(time - status.created_at)}`;
   return {
-    name: 'Model',
+    name: say('Model'),
     value: status.model,
-    sub: `trained ${ago(age)} as ${status.trained.version}${fresh}`,
+    sub: say`trained ${ago(age)} as ${status.trained.version}${fresh}`,
     state: age > 30 * DAY ? 'warn' : 'good',
-    help: age > 30 * DAY && 'No training for a month: does recsys update-worker run, and is update.retrain on? Or run recsys train.',
+    help: age > 30 * DAY && say('No training for a month: does recsys update-worker run, and is update.retrain on? Or run recsys train.'),
   };
 }
 
 function quality({ model: name, metrics, popular, lead }) {
   if (!metrics?.['ndcg@10']) {
-    return { name: 'Better than popularity?', value: 'Not judged', state: 'warn', help: 'Too little data to hide a part of: with more orders, train again.' };
+    return { name: say('Better than popularity?'), value: say('Not judged'), state: 'warn', help: say('Too little data to hide a part of: with more orders, train again.') };
   }
   const rows = [];
-  for (const [metric, words] of [['ndcg@10', 'Right items, high up (NDCG@10)'], ['hr@10', 'Customers who get a hit (HR@10)']]) {
+  for (const [metric, words] of [['ndcg@10', say('Right items, high up (NDCG@10)')], ['hr@10', say('Customers who get a hit (HR@10)')]]) {
     if (!metrics[metric]) continue;
     rows.push({ label: words, group: true });
     rows.push({ label: name, value: metrics[metric].value, text: number(metrics[metric].value, 3) });
-    if (popular?.[metric]) rows.push({ label: 'popularity', value: popular[metric].value, text: number(popular[metric].value, 3), muted: true });
+    if (popular?.[metric]) rows.push({ label: say('popularity'), value: popular[metric].value, text: number(popular[metric].value, 3), muted: true });
   }
   const sure = lead?.['ndcg@10'];
   const share = sure && popular?.['ndcg@10']?.value ? sure.value / popular['ndcg@10'].value : null;
   const state = !sure ? 'none' : sure.high < 0 ? 'bad' : sure.low <= 0 ? 'warn' : 'good';
   return {
-    name: 'Better than popularity?',
-    value: share === null ? 'As judged' : `${share >= 0 ? '+' : '−'}${number(Math.abs(share) * 100)} %`,
-    sub: 'on days the model had not seen, at its training',
+    name: say('Better than popularity?'),
+    value: share === null ? say('As judged') : `${share >= 0 ? '+' : '−'}${number(Math.abs(share) * 100)} %`,
+    sub: say('on days the model had not seen, at its training'),
     state,
     rows,
-    help: state === 'bad' ? 'Popular items alone do better: run recsys tune, or recsys models rollback --model.'
-      : state === 'warn' && 'Not surely better than popular items: recsys tune may find a better model; more orders help most.',
+    help: state === 'bad' ? say('Popular items alone do better: run recsys tune, or recsys models rollback --model.')
+      : state === 'warn' && say('Not surely better than popular items: recsys tune may find a better model; more orders help most.'),
   };
 }
 
@@ -193,11 +194,11 @@ function data({ status, time }) {
   const { items, users, events, last_ts: newest } = status.data;
   const age = newest ? time - newest : 0;
   return {
-    name: 'Data',
+    name: say('Data'),
     value: many(events, 'event'),
-    sub: `${many(items, 'item')}, ${number(users)} customers and guests; newest event ${ago(age)}`,
+    sub: say`${many(items, 'item')}, ${number(users)} customers and guests; newest event ${ago(age)}`,
     state: age > 7 * DAY ? 'warn' : 'good',
-    help: age > 7 * DAY && 'Nothing newer has come in: do your pages post to /events, or is an export waiting for recsys ingest?',
+    help: age > 7 * DAY && say('Nothing newer has come in: do your pages post to /events, or is an export waiting for recsys ingest?'),
   };
 }
 
@@ -225,37 +226,37 @@ function traffic(now, last) {
   const late = quantile(lag, 0.99);
   const events = by(metrics, 'recsys_events_total', 'type');
   const received = now.report?.feed?.received ?? 0;
-  const rows = (pairs) => pairs.slice(0, 8).map(([label, value]) => ({ label, value, text: number(value) }));
+  const rows = (pairs) => pairs.slice(0, 8).map(([label, value]) => ({ label: heard(label), value, text: number(value) }));
   return [
     {
-      name: 'Lists answered', value: rate === null ? '…' : `${number(rate, rate < 10 ? 1 : 0)} /s`,
-      sub: `${number(total)} since the server started${week.length ? `; ${number(week.at(-1).lists)} today, ${number(seven('lists'))} in 7 days` : ''}`,
+      name: say('Lists answered'), value: rate === null ? '…' : `${number(rate, rate < 10 ? 1 : 0)} /s`,
+      sub: say`${number(total)} since the server started` + (week.length ? say`; ${number(week.at(-1).lists)} today, ${number(seven('lists'))} in 7 days` : ''),
       state: faults ? 'warn' : 'good',
-      help: faults ? `${many(faults, 'request')} failed in the server (5xx): look in its log.` : null,
+      help: faults ? say`${many(faults, 'request')} failed in the server (5xx): look in its log.` : null,
     },
     {
-      name: 'Time to answer', value: slow === null ? '–' : total < FEW ? 'Too few to say' : duration(half),
-      sub: slow === null ? 'no lists yet' : `half are faster; 99 of 100 within ${duration(slow)}, ${enough ? 'now' : 'since the start'}`,
+      name: say('Time to answer'), value: slow === null ? '–' : total < FEW ? say('Too few to say') : duration(half),
+      sub: slow === null ? say('no lists yet') : say`half are faster; 99 of 100 within ${duration(slow)}` + (enough ? say(', now') : say(', since the start')),
       // Of a few answers the slowest is the one that had to wake everything up.
       state: slow === null || total < ENOUGH ? 'none' : slow > 0.25 ? 'bad' : slow > 0.05 ? 'warn' : 'good',
-      help: total >= ENOUGH && slow > 0.05 && 'Slow: is something else using the processor? More processes: recsys serve --workers 2.',
+      help: total >= ENOUGH && slow > 0.05 && say('Slow: is something else using the processor? More processes: recsys serve --workers 2.'),
     },
     {
-      name: 'Only popular items', value: few ? 'Too few to say' : percent(stood),
-      sub: kept ? `of the places in ${many(seven('lists'), 'list')} of the last 7 days`
-        : `${asked ? `of ${many(asked, 'personal list')} had nothing better` : 'no personal lists yet'}; ${number(fallbacks)} of all ${number(total)}`,
+      name: say('Only popular items'), value: few ? say('Too few to say') : percent(stood),
+      sub: kept ? say`of the places in ${many(seven('lists'), 'list')} of the last 7 days`
+        : (asked ? say`of ${many(asked, 'personal list')} had nothing better` : say('no personal lists yet')) + say`; ${number(fallbacks)} of all ${number(total)}`,
       state: few ? 'none' : stood > 0.6 ? 'warn' : 'good',
-      help: stood > 0.6 && !few && 'Most visitors are strangers here: do pages send user_id or session_id, and post views to /events?',
+      help: stood > 0.6 && !few && say('Most visitors are strangers here: do pages send user_id or session_id, and post views to /events?'),
     },
     {
-      name: 'Events received', value: number(events.reduce((all, [, n]) => all + n, 0)),
-      sub: `${late === null ? 'none since the server started' : `99 of 100 count within ${duration(late)}`}${received ? `; ${number(received)} in ${now.report.days} days` : ''}`,
+      name: say('Events received'), value: number(events.reduce((all, [, n]) => all + n, 0)),
+      sub: (late === null ? say('none since the server started') : say`99 of 100 count within ${duration(late)}`) + (received ? say`; ${number(received)} in ${now.report.days} days` : ''),
       state: late === null ? 'none' : late > 2 ? 'bad' : late > 1 ? 'warn' : 'good',
-      help: late > 1 && 'Events take long to count: is the disk slow or full, or the processor busy?',
+      help: late > 1 && say('Events take long to count: is the disk slow or full, or the processor busy?'),
     },
-    total ? { name: 'Lists by route', rows: rows(by(metrics, 'recsys_answers_total', 'route')), state: 'none' } : null,
-    total ? { name: 'Lists by source of the first item', rows: rows(by(metrics, 'recsys_answers_total', 'source')), state: 'none' } : null,
-    events.length ? { name: 'Events by type', rows: rows(events), state: 'none' } : null,
+    total ? { name: say('Lists by route'), rows: rows(by(metrics, 'recsys_answers_total', 'route')), state: 'none' } : null,
+    total ? { name: say('Lists by source of the first item'), rows: rows(by(metrics, 'recsys_answers_total', 'source')), state: 'none' } : null,
+    events.length ? { name: say('Events by type'), rows: rows(events), state: 'none' } : null,
   ];
 }
 
@@ -263,18 +264,18 @@ function worker({ health, time }) {
   const last = health.worker;
   if (!last) {
     return {
-      name: 'Update worker', value: 'Never ran', state: 'warn',
-      help: 'What is received counts at once, but is not learned from. Let cron run recsys update-worker --once every minute.',
+      name: say('Update worker'), value: say('Never ran'), state: 'warn',
+      help: say('What is received counts at once, but is not learned from. Let cron run recsys update-worker --once every minute.'),
     };
   }
   const age = time - last.last_pass_at;
   const failing = last.failures_in_a_row;
   const state = failing > 2 || age > 3 * HOUR ? 'bad' : failing || age > 20 * 60 ? 'warn' : 'good';
   return {
-    name: 'Update worker', value: ago(age),
-    sub: `last pass: ${last.outcome}${failing ? `; ${many(failing, 'failure')} in a row` : ''}`, state,
-    help: failing ? 'Passes fail: recsys status says why, and so does the worker’s log.'
-      : state !== 'good' && `No worker pass for ${ago(age).replace(' ago', '')}: is cron running?`,
+    name: say('Update worker'), value: ago(age),
+    sub: say`last pass: ${heard(last.outcome)}` + (failing ? say`; ${many(failing, 'failure')} in a row` : ''), state,
+    help: failing ? say('Passes fail: recsys status says why, and so does the worker’s log.')
+      : state !== 'good' && say`The last worker pass was ${ago(age)}: is cron running?`,
   };
 }
 
@@ -283,18 +284,18 @@ function backlog({ metrics, health }) {
   const lag = health?.worker?.lag_seconds ?? 0;
   const state = lag > 3 * HOUR ? 'bad' : lag > HOUR || waiting > 50e6 ? 'warn' : 'good';
   return {
-    name: 'Waiting for the worker', value: bytes(waiting),
-    sub: lag ? `the oldest event had waited ${duration(lag)} at its last pass` : 'received, and not yet in the database', state,
-    help: state !== 'good' && 'Events pile up: run recsys update-worker --once by hand and read what it says.',
+    name: say('Waiting for the worker'), value: bytes(waiting),
+    sub: lag ? say`the oldest event had waited ${duration(lag)} at its last pass` : say('received, and not yet in the database'), state,
+    help: state !== 'good' && say('Events pile up: run recsys update-worker --once by hand and read what it says.'),
   };
 }
 
 function process({ metrics }) {
   const refused = sum(metrics, 'recsys_versions_refused_total');
   return {
-    name: 'Memory', value: bytes(sum(metrics, 'recsys_resident_bytes')), sub: 'all server processes',
+    name: say('Memory'), value: bytes(sum(metrics, 'recsys_resident_bytes')), sub: say('all server processes'),
     state: refused ? 'bad' : 'good',
-    help: refused ? `${many(refused, 'damaged version')} refused; the last good one is served. Check the disk, then recsys models list --verify.` : null,
+    help: refused ? say`${many(refused, 'damaged version')} refused; the last good one is served. Check the disk, then recsys models list --verify.` : null,
   };
 }
 

@@ -2,10 +2,11 @@
 
 import { bars, funnel, line, spark, whiskers } from './charts.js';
 import { card, table } from './finder.js';
+import { heard, language, say } from './language.js';
 import { ask, begin, make, money as amount, words, withArticle } from './page.js';
 
 const RANGES = [7, 28, 90];
-const number = (value, digits = 0) => new Intl.NumberFormat('en', { maximumFractionDigits: digits }).format(value);
+const number = (value, digits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 let unit = ''; // the shop's currency, as the report has it
 const money = (value) => amount(value, unit);
 /** A share in words; what is short of the whole is never rounded up to it. */
@@ -69,9 +70,9 @@ export function owner(place) {
     return field;
   };
   const choice = (daily) => {
-    const group = make('div', { class: 'ranges', role: 'group', 'aria-label': 'Days' });
+    const group = make('div', { class: 'ranges', role: 'group', 'aria-label': say('Days') });
     for (const one of RANGES) {
-      const button = make('button', { type: 'button', 'aria-pressed': String(!span && one === days), text: `${one} days` });
+      const button = make('button', { type: 'button', 'aria-pressed': String(!span && one === days), text: say`${one} days` });
       button.addEventListener('click', () => {
         days = one;
         span = null;
@@ -80,8 +81,8 @@ export function owner(place) {
       });
       group.append(button);
     }
-    group.append(make('span', { class: 'dates' }, date('From', daily[0]?.day ?? report.since), '–', date('To', daily.at(-1)?.day ?? report.until)));
-    group.append(make('span', { class: 'small-note', text: `Counted ${when(report.made_at)}, up to ${report.until}` }));
+    group.append(make('span', { class: 'dates' }, date(say('From'), daily[0]?.day ?? report.since), '–', date(say('To'), daily.at(-1)?.day ?? report.until)));
+    group.append(make('span', { class: 'small-note', text: say`Counted ${when(report.made_at)}, up to ${report.until}` }));
     return group;
   };
   return async () => {
@@ -98,7 +99,7 @@ const when = (at) => new Date(at * 1000).toISOString().slice(0, 16).replace('T',
 function nothing() {
   return make('p', {
     class: 'lead',
-    text: 'What lists sold is counted by recsys update-worker, which has not run yet. recsys report tells the same in a terminal.',
+    text: say('What lists sold is counted by recsys update-worker, which has not run yet. recsys report tells the same in a terminal.'),
   });
 }
 
@@ -119,29 +120,29 @@ function head(report, daily, days) {
   const known = report.buyers?.find((one) => one.days === days) ?? { ...report.totals, days: report.days };
   const { buyers, buyers_touched: found } = known;
   const said = !sums.seen
-    ? 'Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.'
-    : `Lists led to sales of ${money(sums.revenue)}${shop > 0 ? `, ${percent(sums.revenue / shop)} of what the ${words.shop} sold` : ''}.`;
-  const told = buyers && sums.seen ? ` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
+    ? say('Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.')
+    : say`Lists led to sales of ${money(sums.revenue)}${shop > 0 ? say`, ${percent(sums.revenue / shop)} of what the ${words.shop} sold` : ''}.`;
+  const told = buyers && sums.seen ? say` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
   const tiles = [
-    ['Sales attributed to lists', money(sums.revenue), `of ${money(shop)} in the ${words.shop}, refunds taken off`, 'revenue'],
-    [`${begin(words.orders)} with ${withArticle('product')} from a list`, number(sums.orders), `of ${number(orders)}`, 'orders'],
-    ['Sales per 1,000 items seen', money(sums.per_thousand_seen), `${number(sums.seen)} items seen`, 'per_thousand_seen'],
-    ['Clicked of what was seen', percent(sums.ctr), `${number(sums.clicks)} clicks`, 'ctr'],
+    [say('Sales attributed to lists'), money(sums.revenue), say`of ${money(shop)} in the ${words.shop}, refunds taken off`, 'revenue'],
+    [say`${begin(words.orders)} with ${withArticle('product')} from a list`, number(sums.orders), say`of ${number(orders)}`, 'orders'],
+    [say('Sales per 1,000 items seen'), money(sums.per_thousand_seen), say`${number(sums.seen)} items seen`, 'per_thousand_seen'],
+    [say('Clicked of what was seen'), percent(sums.ctr), say`${number(sums.clicks)} clicks`, 'ctr'],
   ];
-  return make('section', { 'aria-label': 'In money' },
+  return make('section', { 'aria-label': say('In money') },
     make('p', { class: 'lead said', text: said + told }),
     make('div', { class: 'tiles' }, tiles.map(([name, value, sub, field]) =>
-      make('section', { class: 'tile', 'aria-label': name, title: `In recsys report --json: ${field}` },
+      make('section', { class: 'tile', 'aria-label': name, title: say`In recsys report --json: ${field}` },
         make('header', {}, make('h2', { text: name })), make('p', { class: 'value', text: value }), make('p', { class: 'sub', text: sub })))));
 }
 
 function sales(daily) {
   const labels = daily.map((row) => row.day.slice(5));
   const sums = total(daily);
-  const tell = (n) => (n < 0 ? `${money(sums.revenue)} in ${daily.length} days` : `${daily[n].day}: ${money(daily[n].revenue)} of ${money(daily[n].shop_revenue)}`);
+  const tell = (n) => (n < 0 ? say`${money(sums.revenue)} in ${daily.length} days` : say`${daily[n].day}: ${money(daily[n].revenue)} of ${money(daily[n].shop_revenue)}`);
   const key = make('p', { class: 'legend' },
-    make('span', { class: 'strong', text: 'owed to lists' }), make('span', { class: 'pale', text: `the whole ${words.shop}` }));
-  return card('Sales by day', key, bars('Sales by day', labels, daily.map((r) => r.revenue), daily.map((r) => r.shop_revenue), tell));
+    make('span', { class: 'strong', text: say('owed to lists') }), make('span', { class: 'pale', text: say`the whole ${words.shop}` }));
+  return card(say('Sales by day'), key, bars(say('Sales by day'), labels, daily.map((r) => r.revenue), daily.map((r) => r.shop_revenue), tell));
 }
 
 function rates(daily) {
@@ -149,19 +150,19 @@ function rates(daily) {
   const of = (name) => daily.map((row) => (row[name] === null ? null : 100 * row[name]));
   const sums = total(daily);
   return make('div', { class: 'tiles charts' },
-    card('Clicked of what was seen, %', line('Clicked of what was seen', labels, of('ctr'), `${percent(sums.ctr)} over all`)),
-    card('Only popular items, because nothing better was known, %', line('Only popular items', labels, of('fallback_share'), `${percent(sums.fallback_share)} over all`)));
+    card(say('Clicked of what was seen, %'), line(say('Clicked of what was seen'), labels, of('ctr'), say`${percent(sums.ctr)} over all`)),
+    card(say('Only popular items, because nothing better was known, %'), line(say('Only popular items'), labels, of('fallback_share'), say`${percent(sums.fallback_share)} over all`)));
 }
 
 const figures = () => [
-  ['Lists', (r) => number(r.lists)], ['Items seen', (r) => number(r.seen)], ['Clicked', (r) => percent(r.ctr)], [begin(words.orders), (r) => number(r.orders)],
-  ['Sales', (r) => money(r.revenue)], ['per 1,000 seen', (r) => money(r.per_thousand_seen)],
+  [say('Lists'), (r) => number(r.lists)], [say('Items seen'), (r) => number(r.seen)], [say('Clicked'), (r) => percent(r.ctr)], [begin(words.orders), (r) => number(r.orders)],
+  [say('Sales'), (r) => money(r.revenue)], [say('per 1,000 seen'), (r) => money(r.per_thousand_seen)],
 ];
 
 function placements(rows, dates) {
   const groups = grouped(rows, (row) => row.placement, dates);
   if (!groups.length) return null;
-  return table('By placement', groups, [['Placement', (r) => r.name, true], ...figures(), ['by day', (r) => spark(r.daily, `Sales by day, ${r.name}`)]]);
+  return table(say('By placement'), groups, [[say('Placement'), (r) => r.name, true], ...figures(), [say('by day'), (r) => spark(r.daily, say`Sales by day, ${r.name}`)]]);
 }
 
 const day = (at) => new Date(at * 1000).toISOString().slice(0, 10);
@@ -169,18 +170,18 @@ const day = (at) => new Date(at * 1000).toISOString().slice(0, 10);
 /** What the shop's campaigns do, and what came of their items while they ran. */
 function campaigns(found, days) {
   if (!found.length) return null;
-  const what = (c) => `${c.action} ${c.items}${c.factor ? ` × ${number(c.factor, 2)}` : ''}${c.position ? ` at place ${c.position}` : ''}`;
-  const span = (c) => `${c.since ? day(c.since) : 'ever'} to ${c.until ? day(c.until - 1) : 'open'}`;
-  return table(`Campaigns, and what their items did in lists while they ran (the last ${days} days)`, found, [
-    ['Campaign', what, true], ['Days', span, true], ['Now', (c) => (c.runs ? 'in force' : 'not in force'), true], ['Items', (c) => number(c.matched)],
-    ['Seen', (c) => number(c.seen)], ['Clicks', (c) => number(c.clicks)], ['Sold', (c) => number(c.units)], ['Sales', (c) => money(c.revenue)],
+  const what = (c) => `${heard(c.action)} ${c.items}${c.factor ? ` × ${number(c.factor, 2)}` : ''}${c.position ? say` at place ${c.position}` : ''}`;
+  const span = (c) => say`${c.since ? day(c.since) : say('ever')} to ${c.until ? day(c.until - 1) : say('open')}`;
+  return table(say`Campaigns, and what their items did in lists while they ran (the last ${days} days)`, found, [
+    [say('Campaign'), what, true], [say('Days'), span, true], [say('Now'), (c) => (c.runs ? say('in force') : say('not in force')), true], [say('Items'), (c) => number(c.matched)],
+    [say('Seen'), (c) => number(c.seen)], [say('Clicks'), (c) => number(c.clicks)], [say('Sold'), (c) => number(c.units)], [say('Sales'), (c) => money(c.revenue)],
   ]);
 }
 
 function rules(found) {
   if (!found.length) return null;
-  return table('Rules in force, beside the usual ones', found, [
-    ['Rule', (r) => r.name, true], ['Set to', (r) => String(r.value), true], ['What it does', (r) => r.help, true],
+  return table(say('Rules in force, beside the usual ones'), found, [
+    [say('Rule'), (r) => r.name, true], [say('Set to'), (r) => String(r.value), true], [say('What it does'), (r) => heard(r.help), true],
   ]);
 }
 
@@ -188,29 +189,29 @@ function experiments(found, rows, dates) {
   const parts = found.map((one) => {
     const history = one.history ?? [];
     const chart = history.length > 1
-      ? funnel(`${one.measure}, by day`, history.map((h) => h.day.slice(5)), history, 'The band is what it can be; it narrows with every visitor.')
+      ? funnel(say`${heard(one.measure)}, by day`, history.map((h) => h.day.slice(5)), history, say('The band is what it can be; it narrows with every visitor.'))
       : null;
-    return card(`Experiment ${one.name}`, make('p', { class: 'value small-value', text: one.sentence }),
-      make('p', { class: 'sub', text: `${one.state}, ${number(one.days, 1)} days; a: ${one.arms[0]}, b: ${one.arms[1]}${one.reason ? `; ${one.reason}` : ''}` }), chart);
+    return card(say`Experiment ${one.name}`, make('p', { class: 'value small-value', text: heard(one.sentence) }),
+      make('p', { class: 'sub', text: say`${heard(one.state)}, ${number(one.days, 1)} days; a: ${one.arms[0]}, b: ${one.arms[1]}` + (one.reason ? `; ${heard(one.reason)}` : '') }), chart);
   });
   const arms = grouped(rows, (row) => (row.experiment ? `${row.experiment} ${row.arm}`.trim() : ''), dates)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  if (arms.length) parts.push(table('By arm', arms, [['Experiment and arm', (r) => r.name, true], ...figures()]));
+  if (arms.length) parts.push(table(say('By arm'), arms, [[say('Experiment and arm'), (r) => r.name, true], ...figures()]));
   return parts.length ? make('div', { class: 'stack' }, parts) : null;
 }
 
 function products(exposure) {
   const name = [begin(words.product), (r) => r.title ?? r.item_id, true];
-  const seen = ['Seen', (r) => number(r.seen)];
+  const seen = [say('Seen'), (r) => number(r.seen)];
   const parts = [];
   if (exposure.top.length) {
-    parts.push(table('Sell best in lists', exposure.top, [name, seen, ['Clicks', (r) => number(r.clicks)], ['Sold', (r) => number(r.units)], ['Sales', (r) => money(r.revenue)]]));
+    parts.push(table(say('Sell best in lists'), exposure.top, [name, seen, [say('Clicks'), (r) => number(r.clicks)], [say('Sold'), (r) => number(r.units)], [say('Sales'), (r) => money(r.revenue)]]));
   }
-  if (exposure.ignored.length) parts.push(table('Seen and never clicked', exposure.ignored, [name, seen]));
+  if (exposure.ignored.length) parts.push(table(say('Seen and never clicked'), exposure.ignored, [name, seen]));
   if (exposure.for_sale) {
     const missing = exposure.never_shown.map((r) => r.title ?? r.item_id).join(', ');
-    parts.push(card('Catalogue', make('p', { class: 'value', text: `${percent(exposure.coverage ?? 0, 0)} was in a list` }),
-      make('p', { class: 'sub', text: `${number(exposure.shown)} of ${number(exposure.for_sale)} items for sale${missing ? `; never shown: ${missing}${exposure.never_shown_count > exposure.never_shown.length ? ' …' : ''}` : ''}` })));
+    parts.push(card(say('Catalogue'), make('p', { class: 'value', text: say`${percent(exposure.coverage ?? 0, 0)} was in a list` }),
+      make('p', { class: 'sub', text: say`${number(exposure.shown)} of ${number(exposure.for_sale)} items for sale` + (missing ? say`; never shown: ${missing}${exposure.never_shown_count > exposure.never_shown.length ? ' …' : ''}` : '') })));
   }
   return parts.length ? make('div', { class: 'tiles charts' }, parts) : null;
 }
@@ -219,15 +220,15 @@ function versions(quality) {
   const judged = quality.filter((v) => v.quality);
   if (!judged.length) return null;
   const key = make('p', { class: 'legend' },
-    make('span', { class: 'strong', text: 'the model, with its 95 % interval' }), make('span', { class: 'floor', text: 'popular items alone' }));
+    make('span', { class: 'strong', text: say('the model, with its 95 % interval') }), make('span', { class: 'floor', text: say('popular items alone') }));
   const newest = judged.at(-1);
-  const said = `newest ${newest.version}: ${number(newest.quality.value, 3)}`;
-  const plot = whiskers('Quality of each training', judged.map((v) => v.version), judged.map((v) => v.quality), judged.map((v) => v.popular?.value ?? null), said);
+  const said = say`newest ${newest.version}: ${number(newest.quality.value, 3)}`;
+  const plot = whiskers(say('Quality of each training'), judged.map((v) => v.version), judged.map((v) => v.quality), judged.map((v) => v.popular?.value ?? null), said);
   const rows = judged.slice(-8).reverse();
   return make('div', { class: 'stack' },
-    card('Quality of each training (NDCG@10 on days it had not seen)', key, plot),
-    table('What changed, and why', rows, [
-      ['Version', (v) => v.version, true], ['Made', (v) => when(v.created_at).slice(0, 10), true], ['Model', (v) => v.model, true],
-      ['NDCG@10', (v) => number(v.quality.value, 4)], ['Served', (v) => (v.served ? 'yes' : 'kept back'), true], ['Why', (v) => v.reason || '–', true],
+    card(say('Quality of each training (NDCG@10 on days it had not seen)'), key, plot),
+    table(say('What changed, and why'), rows, [
+      [say('Version'), (v) => v.version, true], [say('Made'), (v) => when(v.created_at).slice(0, 10), true], [say('Model'), (v) => v.model, true],
+      ['NDCG@10', (v) => number(v.quality.value, 4)], [say('Served'), (v) => (v.served ? say('yes') : say('kept back')), true], [say('Why'), (v) => heard(v.reason || '–'), true],
     ]));
 }

@@ -2,6 +2,7 @@
 
 import { dashboard } from './dashboard.js';
 import { finder } from './finder.js';
+import { language, own, say, sayStatic, words } from './language.js';
 import { placements } from './placements.js';
 import { storefront } from './storefront.js';
 
@@ -33,11 +34,7 @@ const givenKey = () => {
 // All that is remembered, and only as long as this tab is open: a key, who is looked at, and a guest's session.
 export const state = { key: givenKey(), user: '', session: `demo-${random()}`, did: [], why: false, real: false };
 
-/** What the shop calls things, as the server tells: `words.products` are books in a library. */
-export const words = {
-  product: 'product', products: 'products', customer: 'customer', customers: 'customers', visitor: 'visitor', visitors: 'visitors',
-  order: 'order', orders: 'orders', bought: 'bought', viewed: 'viewed', buy: 'buy', shop: 'shop',
-};
+export { words };
 
 /** A word with its article: a product, an account. */
 export const withArticle = (name) => `${/^[aeiou]/i.test(words[name]) ? 'an' : 'a'} ${words[name]}`;
@@ -53,9 +50,9 @@ export const currency = () => known;
 export const money = (value, unit = '') => {
   if (value === null || value === undefined) return '–';
   const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
-  const plain = () => new Intl.NumberFormat('en', digits).format(value);
+  const plain = () => new Intl.NumberFormat(language, digits).format(value);
   try {
-    return unit ? new Intl.NumberFormat('en', { style: 'currency', currency: unit }).format(value) : plain();
+    return unit ? new Intl.NumberFormat(language, { style: 'currency', currency: unit }).format(value) : plain();
   } catch {
     return `${plain()} ${unit}`;
   }
@@ -90,14 +87,14 @@ export const tell = async (error) => {
 };
 
 const sentence = (reply, said) => {
-  if (!reply) return 'The server does not answer: is recsys serve running?';
-  if (reply.status === 401 && state.key) return 'The server does not know this key (any more): enter another one.';
-  if (reply.status === 401) return 'This needs a key: open the link that recsys serve printed, or enter a key.';
+  if (!reply) return say('The server does not answer: is recsys serve running?');
+  if (reply.status === 401 && state.key) return say('The server does not know this key (any more): enter another one.');
+  if (reply.status === 401) return say('This needs a key: open the link that recsys serve printed, or enter a key.');
   if (reply.status === 403) {
-    return `${said?.message ?? 'This key may not do that.'} The storefront needs serve and ingest, the dashboard view, its search people.`;
+    return `${said?.message ?? say('This key may not do that.')} ${say('The storefront needs serve and ingest, the dashboard view, its search people.')}`;
   }
-  if (reply.status === 429) return `Too many requests: wait ${reply.headers.get('retry-after') ?? 1} s, then go on.`;
-  return said ? `${said.message} ${said.hint}` : `The server answers ${reply.status}; its log says more.`;
+  if (reply.status === 429) return say`Too many requests: wait ${reply.headers.get('retry-after') ?? 1} s, then go on.`;
+  return said ? `${said.message} ${said.hint}` : say`The server answers ${reply.status}; its log says more.`;
 };
 
 /** The answer of a route, as JSON or text.
@@ -124,7 +121,7 @@ form.addEventListener('submit', (event) => {
   route();
 });
 
-const TITLES = { '': 'Storefront', dashboard: 'Dashboard', find: 'Find', placements: 'Placements' };
+const TITLES = { '': say('Storefront'), dashboard: say('Dashboard'), find: say('Find'), placements: say('Placements') };
 let leave = () => {};
 
 function route() {
@@ -161,6 +158,7 @@ addEventListener('hashchange', () => {
   document.getElementById('main').focus({ preventScroll: true });
 });
 
+sayStatic(document.body);
 // Prices are shown without a currency rather than late.
 const soon = new Promise((go) => setTimeout(go, 500));
-Promise.race([ask('ready').then((told) => { known = told.currency; Object.assign(words, told.words); }, () => {}), soon]).then(route);
+Promise.race([ask('ready').then((told) => { known = told.currency; own(told.words); }, () => {}), soon]).then(route);

@@ -1,19 +1,20 @@
 /* Which list appears where: the placements of recsys.toml, as a form with a preview, and the way back. */
 
+import { heard, say } from './language.js';
 import { ask, make, tell, words } from './page.js';
 
 const SETTLED = 250; // ms without a key pressed, after which the preview is asked for
 const RULES = ['max_per_category', 'max_per_brand', 'diversity', 'freshness', 'bought_days', 'shown_limit'];
 const NUMBERS = { k: [1, 200, 1], max_per_category: [0, 200, 1], max_per_brand: [0, 200, 1], diversity: [0, 1, 0.1], freshness: [0, 100, 0.1], bought_days: [0, 100000, 1], shown_limit: [0, 10000, 1] };
 const LABELS = {
-  name: 'Name, as pages send it', kind: 'Kind of list', fallback: 'Filled up by', filter: 'Filter', k: 'Items', title: 'Heading',
-  max_per_category: 'Most of one category', max_per_brand: 'Most of one brand', diversity: 'Diversity, 0 to 1', freshness: 'Boost of new items',
-  bought_days: 'Days without what was bought', shown_limit: 'Most times shown without a click', ranker: 'Order by the ranker',
+  name: say('Name, as pages send it'), kind: say('Kind of list'), fallback: say('Filled up by'), filter: say('Filter'), k: say('Items'), title: say('Heading'),
+  max_per_category: say('Most of one category'), max_per_brand: say('Most of one brand'), diversity: say('Diversity, 0 to 1'), freshness: say('Boost of new items'),
+  bought_days: say('Days without what was bought'), shown_limit: say('Most times shown without a click'), ranker: say('Order by the ranker'),
 };
 const NOTES = {
-  fallback: 'Kinds, separated by commas, one after the other. Empty: nothing fills it up.',
-  filter: 'For example: price < 50 and "vegan" in tags',
-  name: 'Letters, digits, - and _.',
+  fallback: say('Kinds, separated by commas, one after the other. Empty: nothing fills it up.'),
+  filter: say('For example: price < 50 and "vegan" in tags'),
+  name: say('Letters, digits, - and _.'),
 };
 const BLANK = { kind: 'personal', fallback: ['category', 'popular'], filter: '', k: 10, title: '', rules: {}, ranker: true };
 
@@ -44,16 +45,16 @@ class Form {
     this.kinds = told.kinds;
     const first = this.known.find(({ name }) => name === named) ?? this.known[0];
     this.main.replaceChildren(
-      make('h1', { text: 'Placements' }),
-      make('p', { class: 'lead', text: 'Which list appears where. What is saved here is written into recsys.toml, and counts within a second.' }),
-      told.refused ? make('p', { class: 'notice', text: `recsys.toml is refused as it is now: ${told.refused}` }) : '',
+      make('h1', { text: say('Placements') }),
+      make('p', { class: 'lead', text: say('Which list appears where. What is saved here is written into recsys.toml, and counts within a second.') }),
+      told.refused ? make('p', { class: 'notice', text: say`recsys.toml is refused as it is now: ${told.refused}` }) : '',
       make('div', { class: 'placing' }, this.names(), this.form(), this.aside()),
     );
     this.load(first?.name ?? '', first ?? BLANK);
   }
 
   names() {
-    this.list = make('nav', { class: 'names', 'aria-label': 'Placements of recsys.toml' });
+    this.list = make('nav', { class: 'names', 'aria-label': say('Placements of recsys.toml') });
     this.listed();
     return this.list;
   }
@@ -63,7 +64,7 @@ class Form {
     const button = (text, load, current) => make('button', { type: 'button', text, 'aria-current': current ? 'true' : null, onclick: load });
     this.list.replaceChildren(
       ...this.known.map((one) => button(one.name, () => this.load(one.name, one), one.name === this.name)),
-      button('New placement', () => this.load('', BLANK), this.name === ''),
+      button(say('New placement'), () => this.load('', BLANK), this.name === ''),
     );
     if (inside) this.list.querySelector('[aria-current]')?.focus();
   }
@@ -84,28 +85,28 @@ class Form {
   }
 
   form() {
-    const kinds = make('select', {}, this.kinds.map((kind) => make('option', { value: kind.name, text: `${kind.name}: ${kind.help}` })));
+    const kinds = make('select', {}, this.kinds.map((kind) => make('option', { value: kind.name, text: `${kind.name}: ${heard(kind.help)}` })));
     const ranker = make('input', { type: 'checkbox', id: 'place-ranker', name: 'ranker' });
-    this.removal = make('button', { type: 'button', text: 'Delete', onclick: () => this.remove().catch(tell) });
-    this.back = make('button', { type: 'button', text: 'Undo', disabled: true, onclick: () => this.takeBack().catch(tell) });
+    this.removal = make('button', { type: 'button', text: say('Delete'), onclick: () => this.remove().catch(tell) });
+    this.back = make('button', { type: 'button', text: say('Undo'), disabled: true, onclick: () => this.takeBack().catch(tell) });
     this.said = make('p', { class: 'counted', role: 'status' });
-    this.element = make('form', { class: 'place', novalidate: true, 'aria-label': 'Placement', oninput: () => this.soon(), onsubmit: (event) => {
+    this.element = make('form', { class: 'place', novalidate: true, 'aria-label': say('Placement'), oninput: () => this.soon(), onsubmit: (event) => {
       event.preventDefault();
       this.save().catch(tell);
     } },
     this.input('name'), this.field('kind', kinds), this.input('fallback'), this.input('title'), this.input('k'), this.input('filter'),
-    make('details', {}, make('summary', { text: 'Rules of this list' }), RULES.map((name) => this.input(name)),
+    make('details', {}, make('summary', { text: say('Rules of this list') }), RULES.map((name) => this.input(name)),
       make('label', { class: 'toggle', for: 'place-ranker' }, ranker, make('span', { text: LABELS.ranker }))),
-    make('div', { class: 'buttons' }, make('button', { class: 'primary', text: 'Save' }), this.back, this.removal), this.said);
+    make('div', { class: 'buttons' }, make('button', { class: 'primary', text: say('Save') }), this.back, this.removal), this.said);
     return this.element;
   }
 
   aside() {
     const who = (id, label) => make('div', { class: 'field' }, make('label', { for: id, text: label }), make('input', { id, autocomplete: 'off', spellcheck: 'false', oninput: () => this.soon() }));
     this.shown = make('ol', { class: 'previewed' });
-    this.heading = make('h2', { class: 'found', text: 'Preview' });
+    this.heading = make('h2', { class: 'found', text: say('Preview') });
     this.note = make('p', { class: 'small', role: 'status' });
-    return make('section', { class: 'tile', 'aria-label': 'Preview' }, this.heading, who('preview-item', `The page’s ${words.product}: its id`), who('preview-user', `The ${words.customer}’s id`), this.note, this.shown);
+    return make('section', { class: 'tile', 'aria-label': say('Preview') }, this.heading, who('preview-item', say`The page’s ${words.product}: its id`), who('preview-user', say`The ${words.customer}’s id`), this.note, this.shown);
   }
 
   value(name) {
@@ -157,9 +158,9 @@ class Form {
     this.mark(found.wrong);
     if (found.wrong && found.wrong.field !== 'item_id') return; // what was last right stays in sight
     const needs = found.wrong ? `${found.wrong.message} ${found.wrong.hint}` : '';
-    this.heading.textContent = found.title || 'Preview';
-    this.note.textContent = needs || (found.items.length ? `${found.items.length} items` : 'It shows no items here.');
-    this.shown.replaceChildren(...found.items.map((item) => make('li', {}, make('strong', { text: item.title || item.item_id }), make('small', { text: item.reason || item.source }))));
+    this.heading.textContent = found.title || say('Preview');
+    this.note.textContent = needs || (found.items.length ? say`${found.items.length} items` : say('It shows no items here.'));
+    this.shown.replaceChildren(...found.items.map((item) => make('li', {}, make('strong', { text: item.title || item.item_id }), make('small', { text: heard(item.reason || item.source) }))));
   }
 
   /** Say at its field what is wrong; nothing where all is well. */
@@ -178,15 +179,15 @@ class Form {
   async save() {
     const name = this.value('name');
     if (!/^[\w-]{1,60}$/.test(name)) {
-      this.mark({ field: 'name', message: 'A placement needs a name that pages can send.', hint: 'Use letters, digits, - and _, 60 at most.' });
+      this.mark({ field: 'name', message: say('A placement needs a name that pages can send.'), hint: say('Use letters, digits, - and _, 60 at most.') });
       this.element.elements.name.focus();
       return;
     }
-    await this.write(name, this.values(), 'saved');
+    await this.write(name, this.values(), say('saved'));
   }
 
   async remove() {
-    await this.write(this.name, null, 'deleted');
+    await this.write(this.name, null, say('deleted'));
   }
 
   async write(name, values, what, undoing = false) {
@@ -207,14 +208,14 @@ class Form {
     this.known = this.known.filter((one) => one.name !== name);
     if (values) this.known = [...this.known, { ...BLANK, fallback: [], ...values, name }].sort((a, b) => a.name.localeCompare(b.name));
     this.load(values ? name : this.known[0]?.name ?? '', values ? this.known.find((one) => one.name === name) : this.known[0] ?? BLANK);
-    this.said.textContent = `${name} is ${what}.`;
+    this.said.textContent = say`${name} is ${what}.`;
   }
 
   async takeBack() {
     const [name, before] = this.undo.at(-1);
     this.back.disabled = true; // pressed twice, it would undo two changes
     try {
-      await this.write(name, before, before ? 'as it was' : 'taken out again', true);
+      await this.write(name, before, before ? say('as it was') : say('taken out again'), true);
     } finally {
       this.back.disabled = !this.undo.length; // what could not be undone may be tried again
     }

@@ -1,5 +1,6 @@
 /* The demo shop: shelves from the carousel that shops embed, and buttons whose effect on the list is seen at once. */
 
+import { heard, language, say } from './language.js';
 import { ask, begin, currency, make, money, state, tell, withArticle, words } from './page.js';
 
 const PATIENCE = 1500; // ms in which an event counts, or leaves the list as it is
@@ -42,19 +43,18 @@ class View {
   home() {
     const lead = make('p', {
       class: 'lead',
-      text: `A demo of what your ${words.customers} would see, from the version that is served now. Look at ${withArticle('product')}, press a ` +
-        'button, and watch “For you” change.',
+      text: say`A demo of what your ${words.customers} would see, from the version that is served now. Look at ${withArticle('product')}, press a button, and watch “For you” change.`,
     });
-    this.main.append(make('h1', { text: 'Storefront' }), lead, this.controls(), this.forYou());
+    this.main.append(make('h1', { text: say('Storefront') }), lead, this.controls(), this.forYou());
     this.shelf('trending');
     this.shelf('new');
-    this.shelf('popular', { title: words.bought === 'bought' ? 'Best sellers' : `Most ${words.bought}`, endless: '' });
+    this.shelf('popular', { title: words.bought === 'bought' ? say('Best sellers') : say`Most ${words.bought}`, endless: '' });
   }
 
   // -- who looks, what is searched for
 
   controls() {
-    const field = make('input', { id: 'who', value: state.user, placeholder: 'guest', autocomplete: 'off', spellcheck: 'false' });
+    const field = make('input', { id: 'who', value: state.user, placeholder: say('guest'), autocomplete: 'off', spellcheck: 'false' });
     const who = make(
       'form',
       { class: 'field', onsubmit: (event) => {
@@ -64,7 +64,7 @@ class View {
         this.restart();
       } },
       make('label', { for: 'who', text: begin(words.customer) }),
-      make('div', { class: 'joined' }, field, make('button', { text: 'Show' })),
+      make('div', { class: 'joined' }, field, make('button', { text: say('Show') })),
     );
     const why = make('input', { type: 'checkbox', id: 'why', checked: state.why, onchange: (event) => {
       state.why = event.target.checked;
@@ -73,13 +73,13 @@ class View {
         shelf.refresh();
       }
     } });
-    const toggle = make('label', { class: 'toggle', for: 'why' }, why, make('span', { text: 'Show why' }));
+    const toggle = make('label', { class: 'toggle', for: 'why' }, why, make('span', { text: say('Show why') }));
     return make('div', { class: 'controls' }, who, this.search(), make('div', {}, toggle, real()));
   }
 
   search() {
     const results = make('ul', { class: 'results', id: 'results', role: 'listbox', 'aria-label': begin(words.products), hidden: true });
-    const field = make('input', { id: 'search', type: 'search', placeholder: 'Title, category, brand or id', autocomplete: 'off', role: 'combobox', 'aria-expanded': 'false', 'aria-controls': 'results', 'aria-autocomplete': 'list' });
+    const field = make('input', { id: 'search', type: 'search', placeholder: say('Title, category, brand or id'), autocomplete: 'off', role: 'combobox', 'aria-expanded': 'false', 'aria-controls': 'results', 'aria-autocomplete': 'list' });
     const open = (shown) => {
       results.hidden = !shown;
       field.setAttribute('aria-expanded', String(shown));
@@ -105,7 +105,7 @@ class View {
         results.replaceChildren(...found.map(({ item }, n) =>
           make('li', { role: 'option', id: `found-${n}`, 'aria-selected': 'false' }, make('a', { href: link(item), tabindex: '-1' },
             make('span', { text: item.title || item.item_id }), make('small', { text: item.category || item.item_id })))));
-        if (!found.length) results.append(make('li', { role: 'option', id: 'found-none', 'aria-selected': 'false', text: 'Nothing found. Enter opens what you typed as an item id.' }));
+        if (!found.length) results.append(make('li', { role: 'option', id: 'found-none', 'aria-selected': 'false', text: say('Nothing found. Enter opens what you typed as an item id.') }));
         choose(-1);
       } catch (error) {
         catalogue = null;
@@ -132,7 +132,7 @@ class View {
       }, onfocusout: (event) => {
         if (!box.contains(event.relatedTarget)) open(false);
       } },
-      make('label', { for: 'search', text: `Find ${withArticle('product')}` }),
+      make('label', { for: 'search', text: say`Find ${withArticle('product')}` }),
       field,
       results,
     );
@@ -157,10 +157,11 @@ class View {
     const shelf = window.recsys.mount(place, {
       for: kind,
       k: SHELF,
-      lang: 'en',
+      lang: language,
+      say: heard,
       key: state.key,
       currency: currency(),
-      dismiss: 'Not interested',
+      dismiss: say('Not interested'),
       why: state.why,
       href: link,
       onerror: (error) => this.gone || tell(error),
@@ -171,14 +172,14 @@ class View {
   }
 
   forYou() {
-    const panel = make('section', { class: 'panel for-you', 'aria-label': 'For you' });
+    const panel = make('section', { class: 'panel for-you', 'aria-label': say('For you') });
     this.counted = make('p', { class: 'counted', role: 'status' });
-    this.whose = make('p', { class: 'whose' }, ...(state.user ? [`${begin(words.customer)} `, make('strong', { text: state.user })] : ['A guest of this tab.']));
+    this.whose = make('p', { class: 'whose' }, ...(state.user ? [`${begin(words.customer)} `, make('strong', { text: state.user })] : [say('A guest of this tab.')]));
     const place = make('div', { class: 'list' });
-    this.past = make('aside', { class: 'past', 'aria-label': 'What they did' });
+    this.past = make('aside', { class: 'past', 'aria-label': say('What they did') });
     panel.append(this.whose, this.counted, make('div', { class: 'beside-list' }, this.past, place));
     const items = !state.real && tried().length ? tried() : undefined;
-    this.mine = this.shelf('recommend', { ...person(), items, title: 'For you', consent: undefined, onerror: (error) => this.failed(error) }, place);
+    this.mine = this.shelf('recommend', { ...person(), items, title: say('For you'), consent: undefined, onerror: (error) => this.failed(error) }, place);
     this.history();
     return panel;
   }
@@ -188,29 +189,29 @@ class View {
     if (this.gone) return;
     tell(error);
     if (error.reply) return; // a refusal says what is missing, and asks for it
-    this.counted.replaceChildren('No list: the server did not answer. ',
-      make('button', { type: 'button', text: 'Try again', onclick: () => { tell(null); this.restart(); } }));
+    this.counted.replaceChildren(say('No list: the server did not answer.'), ' ',
+      make('button', { type: 'button', text: say('Try again'), onclick: () => { tell(null); this.restart(); } }));
   }
 
   /** What is known of whoever looks, beside the list that is made from it. */
   async history() {
-    const did = state.did.map(({ what, title, real: told }) => ({ what, title, when: told ? 'just now' : 'tried out' }));
+    const did = state.did.map(({ what, title, real: told }) => ({ what, title, when: told ? say('just now') : say('tried out') }));
     if (!state.user) {
-      this.known(did, `Nothing yet: look at ${withArticle('product')} and press a button.`);
+      this.known(did, say`Nothing yet: look at ${withArticle('product')} and press a button.`);
       return;
     }
-    this.known(did, 'Asking the server…');
+    this.known(did, say('Asking the server…'));
     try {
       const { history } = await ask(`users/${part(state.user)}?n=${PAST}`);
       const before = history.map((event) => ({ what: event.event_type, title: event.title || event.item_id, when: day(event.ts) }));
       this.known([...did, ...before], '');
-      this.whose.append(', from everything known of them up to the last click.');
+      this.whose.append(say(', from everything known of them up to the last click.'));
     } catch (error) {
       if (error.reply?.status === 404) {
-        this.known(did, 'Nothing.');
-        this.whose.append(' is not known, or may not be used: what a stranger sees is shown.');
+        this.known(did, say('Nothing.'));
+        this.whose.append(say(' is not known, or may not be used: what a stranger sees is shown.'));
       } else {
-        this.known(did, error.reply ? 'This key may not see it.' : 'The server did not say.');
+        this.known(did, error.reply ? say('This key may not see it.') : say('The server did not say.'));
       }
     }
   }
@@ -218,8 +219,8 @@ class View {
   known(events, none) {
     if (this.gone) return;
     const lines = events.slice(0, PAST).map(({ what, title, when }) =>
-      make('li', {}, make('span', { class: 'what', text: what }), make('span', { text: title }), make('small', { text: when })));
-    this.past.replaceChildren(make('h2', { text: 'What they did' }),
+      make('li', {}, make('span', { class: 'what', text: heard(what) }), make('span', { text: title }), make('small', { text: when })));
+    this.past.replaceChildren(make('h2', { text: say('What they did') }),
       lines.length ? make('ol', {}, lines) : make('p', { class: 'small', text: none }));
   }
 
@@ -235,14 +236,14 @@ class View {
     if (!state.real) {
       this.did(kind, item);
       this.mine.options.items = tried();
-      this.told('Tried out, nothing reported', before, ids(await this.mine.refresh()), started);
+      this.told(say('Tried out, nothing reported'), before, ids(await this.mine.refresh()), started);
       return;
     }
     if (this.mine.options.items) { // what was only tried out
       this.mine.options.items = undefined;
       before = ids(await this.mine.refresh());
     }
-    this.counted.textContent = 'Reported…';
+    this.counted.textContent = say('Reported…');
     this.counted.parentElement.scrollIntoView({ block: 'nearest' }); // on a phone the list is further down
     try {
       await this.report(kind, item);
@@ -258,8 +259,8 @@ class View {
       now = ids(await this.mine.refresh());
       if (now.join() === before.join()) await new Promise((go) => setTimeout(go, 80));
     }
-    const say = { view: 'View', cart: 'Cart', purchase: 'Purchase' }[kind];
-    this.told(say, before, now, started);
+    const what = { view: say('View'), cart: say('Cart'), purchase: say('Purchase') }[kind];
+    this.told(what, before, now, started);
   }
 
   report(kind, item) {
@@ -267,15 +268,15 @@ class View {
   }
 
   /** Say what became of the list, and mark what is new in it. */
-  told(say, before, now, started) {
+  told(what, before, now, started) {
     const took = (performance.now() - started) / 1000;
     const seconds = took.toFixed(took < 0.1 ? 2 : 1);
     const fresh = now.filter((id) => !before.includes(id));
     const moved = now.filter((id, place) => before.includes(id) && before[place] !== id).length;
-    const did = state.real ? `${say} is on disk` : say;
+    const did = state.real ? say`${what} is on disk` : what;
     this.counted.textContent = now.join() === before.join()
-      ? `${did}. It leaves this list as it was.`
-      : `${state.real ? `${say} counted after ${seconds} s` : say}: ${fresh.length} new, ${moved} moved.`;
+      ? say`${did}. It leaves this list as it was.`
+      : say`${state.real ? say`${what} counted after ${seconds} s` : what}: ${fresh.length} new, ${moved} moved.`;
     for (const card of this.mine.list.children) {
       if (fresh.includes(card.dataset.item)) card.querySelector('.pic').part.add('fresh');
     }
@@ -284,9 +285,9 @@ class View {
   // -- one product
 
   async product(id) {
-    const back = make('a', { class: 'back', href: '#/', text: '← All shelves' });
+    const back = make('a', { class: 'back', href: '#/', text: say('← All shelves') });
     const place = make('div', { class: 'product' });
-    const waiting = make('p', { class: 'lead', role: 'status', text: 'Asking the server…' });
+    const waiting = make('p', { class: 'lead', role: 'status', text: say('Asking the server…') });
     this.main.append(back, place);
     place.append(waiting);
     let item;
@@ -297,20 +298,20 @@ class View {
       if (this.gone) return;
       waiting.remove();
       if (error.reply?.status === 404) {
-        place.append(make('h1', { text: `No such ${words.product}` }), make('p', { text: `There is no item “${id}” in the catalogue.` }));
+        place.append(make('h1', { text: say`No such ${words.product}` }), make('p', { text: say`There is no item “${id}” in the catalogue.` }));
       } else {
         tell(error); // a server that is down has not said that there is none
-        place.append(make('h1', { text: 'Not known' }), make('p', { text: `The server did not say what “${id}” is. Load the page again.` }));
+        place.append(make('h1', { text: say('Not known') }), make('p', { text: say`The server did not say what “${id}” is. Load the page again.` }));
       }
       return;
     }
     if (this.gone) return;
     const title = item.title || item.item_id;
     document.title = `${title} · recsys`;
-    const facts = [['Category', item.category], ['Brand', item.brand], ['Item', item.item_id]].filter(([, value]) => value);
+    const facts = [[say('Category'), item.category], [say('Brand'), item.brand], [say('Item'), item.item_id]].filter(([, value]) => value);
     const button = (kind, text, primary) =>
       make('button', { type: 'button', class: primary ? 'primary' : '', 'data-event': kind, text, onclick: () => this.act(kind, item) });
-    const whose = state.user ? `${words.customer} ${state.user}` : 'this guest';
+    const whose = state.user ? `${words.customer} ${state.user}` : say('this guest');
     place.append(
       picture(item, title),
       make('div', { class: 'about' },
@@ -318,14 +319,14 @@ class View {
         make('p', { class: 'cost', text: typeof item.price === 'number' ? money(item.price, currency()) : '' }),
         item.description ? make('p', { class: 'description', text: item.description }) : null,
         make('dl', {}, facts.map(([name, value]) => make('div', {}, make('dt', { text: name }), make('dd', { text: value })))),
-        item.availability === false || item.retired ? make('p', { class: 'out', text: 'Not for sale now: it is in no list.' }) : null,
-        make('div', { class: 'buttons' }, button('view', 'View'), button('cart', 'Add to cart'), button('purchase', begin(words.buy), true)),
+        item.availability === false || item.retired ? make('p', { class: 'out', text: say('Not for sale now: it is in no list.') }) : null,
+        make('div', { class: 'buttons' }, button('view', say('View')), button('cart', say('Add to cart')), button('purchase', begin(words.buy), true)),
         real(),
-        make('p', { class: 'small', text: `While this is off, the buttons show what the list would be with this ${words.product} in the basket of ${whose}, and report nothing.` }),
+        make('p', { class: 'small', text: say`While this is off, the buttons show what the list would be with this ${words.product} in the basket of ${whose}, and report nothing.` }),
       ),
     );
     this.main.append(this.forYou());
-    this.shelf('bought-together', { item: id, title: `Often ${words.bought} together` });
+    this.shelf('bought-together', { item: id, title: say`Often ${words.bought} together` });
     this.shelf('similar-items', { item: id });
   }
 }
@@ -333,7 +334,7 @@ class View {
 /** The switch without which nothing is reported. */
 function real() {
   const box = make('input', { type: 'checkbox', class: 'real', checked: state.real, onchange: (event) => { state.real = event.target.checked; } });
-  return make('label', { class: 'toggle' }, box, make('span', { text: 'Report real events' }));
+  return make('label', { class: 'toggle' }, box, make('span', { text: say('Report real events') }));
 }
 
 const link = (item) => `#/item/${encodeURIComponent(item.item_id)}`;

@@ -174,7 +174,8 @@
 
   class Carousel {
     /** `options` are those of the data- attributes: {for: 'recommend', user: '13085', titleFallback: 'Popular'}.
-     * From script also: why (show source and reason), href (the address for an item), onerror (told of failures). */
+     * From script also: why (show source and reason), href (the address for an item), onerror (told of failures),
+     * say (the server's words in another language). */
     constructor(anchor, inside, base, options) {
       this.anchor = anchor;
       this.inside = inside;
@@ -478,7 +479,8 @@
       card.append(this.picture(item, title), make('div', 'title', title), make('div', 'price', cost));
       if (this.options.why) {
         const why = make('div', 'why');
-        why.append(make('b', '', item.fallback ? `${item.source}, a fallback` : item.source), item.reason || '');
+        const say = this.options.say ?? ((text) => text);
+        why.append(make('b', '', item.fallback ? say(`${item.source}, a fallback`) : say(item.source)), say(item.reason || ''));
         card.append(why);
       }
       const entry = make('li');
