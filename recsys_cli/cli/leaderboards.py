@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..evaluation import Interval, Report
+from ..evaluation.gate import Decision
 from ..experiments.charts import sparkline
 from ..publishing.segment_popularity import Judged
 from ..ranking.outcome import NEW, REPEAT, clicks_told, told
@@ -166,6 +167,17 @@ def _give(found: Interval) -> str:
 
 def _number(cost: Mapping[str, float], key: str, digits: int) -> str:
     return f"{cost[key]:.{digits}f}" if key in cost else ""
+
+
+def gate_told(version: str, model: str, decision: Decision, force: bool, seconds: float) -> str:
+    """What became of a new version, in a line."""
+    if decision.promote or force:
+        word = "Published" if decision.promote else f"{decision.reason} Published anyway:"
+        return f"{word} [bold]{version}[/] ({model}) in {seconds:.1f} s."
+    return (
+        f"Kept back [bold]{version}[/] ({model}): {decision.reason} "
+        f"The served version stays. To serve it anyway: recsys models promote {version}"
+    )
 
 
 def ranker_board(found: Mapping[str, Any]) -> RenderableType:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from ..errors import CorruptArtifact, UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
@@ -164,6 +165,43 @@ def export(
     text = f"{found.name} is in {made.folder}: {apart}, items.json and manifest.json."
     result = {"version": found.name, "folder": str(made.folder), "difference": made.apart, "manifest": made.manifest}
     run.emit(result, lambda out: out.print(text, highlight=False))
+
+
+@app.command("import")
+def import_(
+    dir: Annotated[Path, typer.Argument(metavar="DIR", help="As recsys models export writes it, or another tool.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Serve it even if it is worse than the current version.")
+    ] = False,
+    db: DbOption = None,
+    artifacts: ArtifactsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a model that was trained elsewhere, after checking its files and judging it by later events."""
+    run, published = _open(db, artifacts, config, as_json)
+    run.give_way()
+    from ..publishing.model_import import import_model
+    from ..store import Store
+    from .leaderboards import gate_told, leaderboard
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    done = import_model(store, published, run.settings, dir, run.progress, force=force)
+
+    def render(out: Console) -> None:
+        if done.report:
+            out.print(leaderboard(done.report))
+        out.print(gate_told(done.version.name, done.recipe.name, done.decision, force, done.seconds), highlight=False)
+
+    result = {
+        "version": done.version.name,
+        "model": done.recipe.as_dict(),
+        "metrics": done.report.as_dict() if done.report else None,
+        "promoted": done.decision.promote or force,
+        "gate": done.decision.as_dict(),
+        "seconds": round(done.seconds, 2),
+    }
+    run.emit(result, render)
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:

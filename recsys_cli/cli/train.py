@@ -47,7 +47,7 @@ def train(
     from ..artifacts import Artifacts
     from ..publishing.train import choose, train
     from ..store import Store
-    from .leaderboards import leaderboard, ranker_board
+    from .leaderboards import gate_told, leaderboard, ranker_board
 
     recipe = choose(run.settings, model, key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
@@ -66,15 +66,7 @@ def train(
                 lead = one["lead"]["value"]
                 told = f"Newcomers get what sells to customers of their {one['attribute']}"
                 out.print(Text(f"{told}: NDCG@10 {lead:+.4f} over popularity.", style="dim"))
-        if done.decision.promote or force:
-            word = "Published" if done.decision.promote else f"{done.decision.reason} Published anyway:"
-            out.print(f"{word} [bold]{done.version.name}[/] ({recipe.name}) in {done.seconds:.1f} s.", highlight=False)
-        else:
-            out.print(
-                f"Kept back [bold]{done.version.name}[/] ({recipe.name}): {done.decision.reason} "
-                f"The served version stays. To serve it anyway: recsys models promote {done.version.name}",
-                highlight=False,
-            )
+        out.print(gate_told(done.version.name, recipe.name, done.decision, force, done.seconds), highlight=False)
 
     result = {
         "version": done.version.name,

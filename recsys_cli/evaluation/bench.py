@@ -16,6 +16,7 @@ from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..schema import Dataset
 from ..settings import Settings
+from ..splitting.holdout import later_than
 from . import Report, Split, evaluate, holdout
 from .gate import SERVED, Decision, decide
 
@@ -122,10 +123,11 @@ def fitted(version: Version) -> dict[str, Any]:
         asked for (`model` in the manifest has the numbers that were chosen in place of zeros).
     """
     manifest = version.manifest
+    elsewhere = manifest.get("imported")
     known: dict[str, Any] = manifest.get("trained") or {
         "version": version.name,
         "created_at": manifest["created_at"],
-        "data": manifest["data"],
+        "data": manifest["data"] | ({"last_ts": elsewhere["until"]} if elsewhere else {}),
         "recipe": manifest.get("recipe", manifest["model"]),
     }
     return known
@@ -170,21 +172,24 @@ class Bench:
         None when the data has no future to judge by: too few days, or nobody who came back.
         """
         split = holdout(data, settings.evaluation.window_days)
+        return None if split is None else _scored(split, settings, recipe, served, progress)
+
+    @staticmethod
+    def of_fitted(
+        data: Dataset, settings: Settings, recipe: Recipe, model: Model, until: int, served: Served | None,
+        progress: Progress = SILENT,
+    ) -> Bench | None:  # fmt: skip
+        """Score a model that was fitted elsewhere, as it is, on what came after the newest event that its fit saw.
+
+        Returns
+        -------
+        None when too few customers came back since.
+        """
+        split = later_than(data, until, settings.evaluation.window_days)
         if split is None:
             return None
-        recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}
-        models: dict[str, Model] = {}
-        if served and split.by == "time" and served.until < split.cut:
-            models[SERVED] = served.model.grow(split.train, split.now)
-        elif served and served.recipe != recipe:
-            recipes[SERVED] = served.recipe
-        for name, each in recipes.items():
-            with progress.stage(f"Fitting {name} on the past"):
-                models[name] = each.fit_past(split.train, settings, progress)
-        report = evaluate(
-            models, split, max_users=settings.evaluation.max_users, seed=settings.train.seed, progress=progress
-        )
-        return Bench(split, report, replace(recipe, past=None), served is not None, models[recipe.name])
+        past = model.grow(split.train, split.now)
+        return _scored(split, settings, replace(recipe, past=past), served, progress, alike=False)
 
     def decide(self, model: Model, settings: Settings, progress: Progress = SILENT) -> Decision:
         """The gate's word on `model`, which is the recipe fitted on everything."""
@@ -193,3 +198,21 @@ class Bench:
         return decide(
             self.report, name, floor=FLOOR, served=self.served, margin=settings.update.gate_margin, final=final
         )
+
+
+def _scored(
+    split: Split, settings: Settings, recipe: Recipe, served: Served | None, progress: Progress, *, alike: bool = True
+) -> Bench:
+    """The candidate and what it is compared with; `alike` where models of the same recipe are the same."""
+    recipes = {recipe.name: recipe, FLOOR: Recipe.of(FLOOR, {})}
+    models: dict[str, Model] = {}
+    if served and split.by == "time" and served.until < split.cut:
+        models[SERVED] = served.model.grow(split.train, split.now)
+    elif served and (not alike or served.recipe != recipe):
+        recipes[SERVED] = served.recipe
+    for name, each in recipes.items():
+        with progress.stage(f"Fitting {name} on the past"):
+            models[name] = each.fit_past(split.train, settings, progress)
+    evaluation, seed = settings.evaluation, settings.train.seed
+    report = evaluate(models, split, max_users=evaluation.max_users, seed=seed, progress=progress)
+    return Bench(split, report, replace(recipe, past=None), served is not None, models[recipe.name])

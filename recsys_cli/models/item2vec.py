@@ -114,6 +114,10 @@ class Item2Vec(VectorModel):
         arrays = state.arrays
         return cls(config, arrays["item_factors"], arrays["trained"], arrays["inward"])
 
+    @classmethod
+    def layout(cls, config: Any, n_items: int, width: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        return {**super().layout(config, n_items, width), "inward": (np.float32, (n_items, width - 1))}
+
     def grow(self, data: Dataset, now: int) -> Self:
         """Padded: which company an item keeps has to be learned."""
         return Model.grow(self, data, now)

@@ -97,6 +97,10 @@ class Spectral(VectorModel):
         arrays = state.arrays
         return cls(config, arrays["item_factors"], arrays["trained"], arrays["inward"])
 
+    @classmethod
+    def layout(cls, config: Any, n_items: int, width: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        return {**super().layout(config, n_items, width), "inward": (np.float32, (n_items,))}
+
     def grow(self, data: Dataset, now: int) -> Self:
         """As `VectorModel.grow`; a new item in a history speaks about as loudly as the middling old ones."""
         grown = super().grow(data, now)

@@ -26,7 +26,7 @@ _ALL = ~np.uint32(0)
 _WORD = 32  # bits, and leaves of a tree at most
 _ROWS = 512  # candidates asked at a time: their words stay in the cache
 _MOSTLY = 0.75  # share of the rows
-_DEFAULT_LEFT, _MISSING_NAN = 2, 8  # of LightGBM's decision types
+DEFAULT_LEFT, MISSING_NAN = 2, 8  # of LightGBM's decision types
 _OTHERS = 1 | 4  # categories, and zero as what is missing
 
 
@@ -72,7 +72,7 @@ class Forest:
     """
 
     def __init__(self, texts: Sequence[tuple[str, float]]) -> None:
-        trees = [(tree, weight) for text, weight in texts for tree in _trees_of(text)]
+        trees = [(tree, weight) for text, weight in texts for tree in trees_of(text)]
         self.size = len(trees)
         leaves = np.zeros((self.size, _WORD))
         found: dict[int, list[_Test]] = {}
@@ -99,7 +99,7 @@ class Forest:
             at = int(np.searchsorted(thresholds, test.threshold))
             words[at + 1 : -1, test.tree] &= test.word  # beyond the threshold the test fails
             # Trees that were grown without NaN take it for 0.
-            if (zero > at) if not test.decision & _MISSING_NAN else not test.decision & _DEFAULT_LEFT:
+            if (zero > at) if not test.decision & MISSING_NAN else not test.decision & DEFAULT_LEFT:
                 words[-1, test.tree] &= test.word
         return _Table(thresholds, words, thresholds.tolist())
 
@@ -184,7 +184,7 @@ class Forest:
         return np.asarray(worth.sum(axis=1))
 
 
-def _trees_of(text: str) -> list[Mapping[str, str]]:
+def trees_of(text: str) -> list[Mapping[str, str]]:
     """The trees of a model as LightGBM writes it, name to text."""
     parts = text.partition("\nend of trees\n")[0].split("\nTree=")[1:]
     return [dict(line.split("=", 1) for line in part.splitlines()[1:] if "=" in line) for part in parts]

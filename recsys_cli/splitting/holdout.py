@@ -134,6 +134,25 @@ def holdout(data: Dataset, window_days: float = 0.0, *, by: By | None = None, se
     return split if judged >= 2 else None
 
 
+def later_than(data: Dataset, until: int, window_days: float = 0.0) -> Split | None:
+    """As `holdout`, with nothing hidden that was known at `until`; a shorter window where need be.
+
+    Returns
+    -------
+    None where times are not reliable, or too few customers came back since.
+    """
+    if not usable_time(data.interactions.histories):
+        return None
+    split = holdout(data, window_days)
+    if split is None or split.by not in ("time", "next", "basket"):
+        return None
+    if until < split.cut:
+        return split
+    left = (data.interactions.end - until) / DAY
+    later = holdout(data, left, by=split.by) if left > 0 else None
+    return later if later is not None and _judgeable(later) >= FEW_USERS else None
+
+
 def _visits(data: Dataset, window_days: float, by: By = "next") -> Split | None:
     """The later part of time, to be asked for step by step; None where it holds no event after another."""
     if data.interactions.histories.n_events < 2:

@@ -19,6 +19,10 @@ from recsys_cli.models.base import Model
 from recsys_cli.models.support.sequence_model import SequenceModel
 from recsys_cli.publishing import onnx_export
 from recsys_cli.publishing.onnx_export import export_onnx
+from recsys_cli.ranking.heads import Lessons, grow
+from recsys_cli.ranking.outcome import RANKER
+from recsys_cli.ranking.past import Lesson
+from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import Histories
 
 DATA = checkerboard()
@@ -33,14 +37,18 @@ def fitted(name: str, **config: float) -> Model:
     return cls.fit(DATA, cls.Config.from_values(config), seed=1, threads=1)
 
 
-def version_of(model: Model, folder: Path) -> Version:
+def version_of(model: Model, folder: Path, ranker: Ranker | None = None) -> Version:
     state = model.state()
     made = folder / "v000001"
     made.mkdir()
     nobody = np.zeros((0, 2), np.uint64), Histories.of([])
     config = model.config.as_dict()
     write_bundle(made, Bundle(model.name, config, state.arrays, state.meta, DATA.catalogue, *nobody, now=0))
-    return Version(made, {})
+    files: dict[str, dict[str, int]] = {}
+    if ranker is not None:
+        ranker.save(made / RANKER)
+        files = {f"{RANKER}/{file.name}": {} for file in (made / RANKER).iterdir()}
+    return Version(made, {"files": files, "trained": {"data": {"last_ts": 7}}})
 
 
 @needs_onnx
@@ -48,7 +56,7 @@ def version_of(model: Model, folder: Path) -> Version:
 def test_answers_as_the_version_does(name: str, tmp_path: Path) -> None:
     import onnxruntime
 
-    small = {"work": 0.002, "longest": 6} if issubclass(registry.get(name), SequenceModel) else {}
+    small = {"work": 1e-5, "longest": 6} if issubclass(registry.get(name), SequenceModel) else {}
     model = fitted(name, factors=8, **small)
     made = export_onnx(version_of(model, tmp_path), tmp_path / "out")
     assert max(made.apart.values()) <= 1e-5
@@ -67,6 +75,29 @@ def test_answers_as_the_version_does(name: str, tmp_path: Path) -> None:
     scores = match.run(None, {"vector": vector})[0]
     ours = model.score(history, 7)
     np.testing.assert_allclose(scores, ours, atol=2e-5 * float(np.abs(ours).max()))
+
+
+@needs_onnx
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_a_ranker_scores_as_the_version_does(tmp_path: Path, unknown: float) -> None:
+    """With trees that were grown with missing values, and with such as were not and meet one all the same."""
+    pytest.importorskip("lightgbm")
+    import onnxruntime
+
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((6000, 5)).astype(np.float32)
+    label = (values[:, 0] + values[:, 1] * values[:, 2] > 0.5).astype(np.float32)
+    values[rng.random(values.shape) < unknown] = np.nan
+    lessons = Lessons(("price", "orders", "sold_3d", "sold_7d", "sold_14d"), Lesson(values, label, np.full(300, 20)))
+    ranker = grow(lessons, {"order": 1.0, "purchase": 0.5}, seed=1)
+    made = export_onnx(version_of(fitted("item-knn"), tmp_path, ranker), tmp_path / "out")
+    assert made.apart.keys() == {"rank"}
+    assert made.manifest["graphs"]["rank"]["inputs"][0]["columns"] == list(ranker.names)
+    asked = rng.standard_normal((500, 5)).astype(np.float32)
+    asked[rng.random(asked.shape) < 0.3] = np.nan
+    scores = onnxruntime.InferenceSession(str(tmp_path / "out" / "rank.onnx")).run(None, {"features": asked})[0]
+    ours = ranker.scores(asked)
+    np.testing.assert_allclose(scores[:, 0], ours, atol=1e-5 * float(np.abs(ours).max()))
 
 
 @needs_onnx

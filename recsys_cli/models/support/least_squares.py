@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -154,6 +154,7 @@ class BiasedModel(LeastSquaresModel):
     """
 
     config: BiasedConfig
+    numbers: ClassVar[tuple[str, ...]] = ("scale",)
 
     def __init__(
         self,

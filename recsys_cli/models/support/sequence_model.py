@@ -20,7 +20,7 @@ from ...schema import Dataset, Float32, Histories, Int32, Int64
 from ...splitting.interactions import weigh
 from ..base import Capabilities, ModelConfig, Range, Size, State, hyper
 from ..next_item import wanted_events
-from .sequence_training import train
+from .sequence_training import OF_FIT, train
 from .vectors import VectorModel
 
 _LARGE, _MANY_ITEMS = 3_000_000, 100_000
@@ -147,6 +147,12 @@ class SequenceModel(VectorModel):
         arrays = state.arrays
         network = {name.partition(".")[2]: a for name, a in arrays.items() if name.startswith("network.")}
         return cls(config, arrays["item_factors"], network, arrays["trained"])
+
+    @classmethod
+    def layout(cls, config: Any, n_items: int, width: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        begun = cls.begin(config, np.random.default_rng(0), 0)
+        network = {f"network.{name}": (np.float32, a.shape) for name, a in begun.items() if not name.startswith(OF_FIT)}
+        return {**super().layout(config, n_items, config.factors), **network}
 
     def weights(self, histories: Histories, now: int) -> sp.csr_matrix:
         """Places instead of weights: 1 / (1 + later moments), whatever was done; none for what was not kept."""

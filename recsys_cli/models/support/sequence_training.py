@@ -27,8 +27,8 @@ _ASKED = 2_000  # later events that it is judged by
 _LATER = 0.1  # share of the events that are later ones
 _AGAIN = 0.25  # of the steps that were best, taken once more with the later events among what is learned
 _TRILLION = 1e12
-_OF_FIT = "fit."  # begins the names of parameters that are not needed afterwards
-_ITEMS = f"{_OF_FIT}items"  # the items' own vectors
+OF_FIT = "fit."  # begins the names of parameters that are not needed afterwards
+_ITEMS = f"{OF_FIT}items"  # the items' own vectors
 _STEPS = 40  # an epoch, about
 _BLIND = 20  # epochs, where nothing later is there to be foreseen
 
@@ -245,7 +245,7 @@ class _Training(Generic[M]):
         return self.cls(self.config, self.cls.items(known, known[_ITEMS], self.said), self._network())
 
     def _network(self) -> dict[str, Float32]:
-        return {name: a for name, a in self.adam.parameters.items() if not name.startswith(_OF_FIT)}
+        return {name: a for name, a in self.adam.parameters.items() if not name.startswith(OF_FIT)}
 
     def _whole(self) -> M:
         """Of the whole catalogue; what was not sold has what is said of it."""

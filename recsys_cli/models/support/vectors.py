@@ -31,6 +31,7 @@ class VectorModel(Model):
     """
 
     item_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"item_factors": (0,), "trained": (0,)}
+    numbers: ClassVar[tuple[str, ...]] = ()  # names in the meta of `state`
 
     def __init__(self, config: ModelConfig, item_factors: Float32, trained: NDArray[np.bool_] | None = None) -> None:
         super().__init__(config, len(item_factors))
@@ -43,6 +44,11 @@ class VectorModel(Model):
     @classmethod
     def from_state(cls, config: Any, n_items: int, state: State) -> Self:
         return cls(config, state.arrays["item_factors"], state.arrays["trained"])
+
+    @classmethod
+    def layout(cls, config: Any, n_items: int, width: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        """Dtype and shape of each array of `state`, where item vectors have `width` numbers."""
+        return {"item_factors": (np.float32, (n_items, width)), "trained": (np.bool_, (n_items,))}
 
     def grow(self, data: Dataset, now: int) -> Self:
         """As `Model.grow`; items that the fit did not see get vectors from their buyers and their content."""
