@@ -300,10 +300,13 @@ class Dataset:
         Where items have parents, a row is a product, available when any variant is; `variants` lists the ids of its
         variants, whether they can be bought, their titles and what each says of OF_A_VARIANT; first the one answers
         name, but for customers who know another (see `store.products`).
+    profiles
+        What is known of the customers, of the attributes that features are made of; parallel to them.
     """
 
     interactions: Interactions
     catalogue: pa.Table
+    profiles: Profiles | None = None
 
     def before(self, ts: int) -> Dataset:
         """The same catalogue with only the events before `ts`."""
@@ -324,17 +327,26 @@ class Profiles:
         int16, shape (customers, attributes): the place of each customer's value, -1 where it is none of these.
     least
         Customers who must share a value.
+    buyers
+        Of these, customers who must have bought something for that to be told.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
     codes: NDArray[np.int16]
     least: int = 1
+    buyers: int = 1
 
     @staticmethod
     def word(text: str) -> str:
         """A value as it is compared."""
         return text.strip().lower()
+
+    def only(self, wanted: Sequence[str], buyers: int) -> Profiles:
+        """These attributes alone, as far as they are there."""
+        at = [self.names.index(name) for name in dict.fromkeys(wanted) if name in self.names]
+        names, values = tuple(self.names[i] for i in at), tuple(self.values[i] for i in at)
+        return replace(self, names=names, values=values, codes=self.codes[:, at], buyers=buyers)
 
     def rows(self, rows: NDArray[np.integer]) -> Profiles:
         """Those of these customers, in this order; without the values that fewer than `least` of them share."""

@@ -329,6 +329,9 @@ class RankingSettings:
     attributes: tuple[str, ...] = _s(
         (), "Attributes of items to use as features, by their names in the catalogue: material, roast, pages."
     )
+    customer_attributes: tuple[str, ...] = _s(
+        (), "Attributes of customers to use as features, by their names in profiles and requests: country, b2b, size."
+    )
     ipw: bool = _s(True, "Weight clicks by the inverse probability that their position is looked at.")
     swap_share: float = _s(
         0.0,

@@ -46,7 +46,10 @@ Written = Annotated[
 ]
 OfUser = Annotated[
     dict[str, Text],
-    Meta(max_length=50, description="Customer attributes for filters and newcomers; in a query: user.country=DE."),
+    Meta(
+        max_length=50,
+        description="Customer attributes for filters, newcomers and the ranker; in a query: user.country=DE.",
+    ),
 ]
 UserToken = Annotated[
     Text,

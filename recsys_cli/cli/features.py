@@ -27,7 +27,8 @@ def show_all(
     from ..features.own_attributes import described, features_of
 
     rows = [feature.as_dict() for feature in FEATURES.values()]
-    rows += [described(name) for name in features_of(run.settings.ranking.attributes)]
+    ranking = run.settings.ranking
+    rows += [described(name) for name in features_of(ranking.attributes, ranking.customer_attributes)]
 
     def render(out: Console) -> None:
         table = _table("feature", "of", "kind", "window", "as of", "what it is")

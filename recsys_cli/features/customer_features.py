@@ -22,8 +22,8 @@ def orders(people: People) -> Column:
 def _orders_within(days: int) -> None:
     @declare("customer", f"orders_{days}d", "count", f"{days} days", f"Order days of the last {days} days, log(1 + n).")
     def orders_within(people: People) -> Column:
-        late = people.new_day & (people.now - people.ts < days * DAY)
-        return np.log1p(np.bincount(people.row[late], minlength=people.rows))
+        row, ts = people.order_days
+        return np.log1p(np.bincount(row[people.now - ts < days * DAY], minlength=people.rows))
 
 
 for _days in (28, 90):
@@ -32,7 +32,7 @@ for _days in (28, 90):
 
 @declare("customer", "items_bought", "count", "ever", "Different items bought, log(1 + n).")
 def items_bought(people: People) -> Column:
-    return np.log1p(np.bincount(people.owned.key // people.n_items, minlength=people.rows))
+    return np.log1p(people.different)
 
 
 @declare("customer", "order_size", "number", "ever", "Mean lines of an order day, log(1 + n).")
@@ -52,22 +52,18 @@ def customer_age(people: People) -> Column:
 
 @declare("customer", "order_interval", "days", "ever", "Mean days between order days, log; NaN with one.")
 def order_interval(people: People) -> Column:
-    first, last = people.span
-    return np.log1p(np.where(people.orders > 1, (first - last) / np.maximum(people.orders - 1, 1), np.nan))
+    return np.log1p(people.interval)
 
 
 @declare("customer", "order_due", "number", "ever", "Days since the last purchase over the mean interval, log.")
 def order_due(people: People) -> Column:
-    first, last = people.span
-    interval = np.where(people.orders > 1, (first - last) / np.maximum(people.orders - 1, 1), np.nan)
-    return np.asarray(np.log((last + 1) / (interval + 1)))
+    return np.asarray(np.log((people.span[1] + 1) / (people.interval + 1)))
 
 
 @declare("customer", "repeat_share", "share", "ever", "Share of purchases that are of something bought before.")
 def repeat_share(people: People) -> Column:
-    different = np.bincount(people.owned.key // people.n_items, weights=people.owned.days, minlength=people.rows)
-    items = np.bincount(people.owned.key // people.n_items, minlength=people.rows)
-    return 1 - items / np.where(different > 0, different, np.nan)
+    days = np.bincount(people.owned.row, weights=people.owned.days, minlength=people.rows)
+    return 1 - people.different / np.where(days > 0, days, np.nan)
 
 
 @declare("customer", "price_level", "number", "ever", "Mean log price of what was bought.", as_of="catalogue")
@@ -89,5 +85,7 @@ def pieces(people: People) -> Column:
 @declare("customer", "touches_7d", "count", "7 days", "Views, clicks and carts of the last 7 days, log(1 + n).")
 def touches_7d(people: People) -> Column:
     key, last, count = people.touched
+    if not len(key):
+        return np.zeros(people.rows)
     late = people.now - last < 7 * DAY
     return np.log1p(np.bincount(key[late] // people.n_items, weights=count[late], minlength=people.rows))

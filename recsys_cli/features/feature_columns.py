@@ -10,7 +10,8 @@ from ..schema import Float32, Int32, Int64
 from . import context_features, customer_features, item_features, pair_features  # noqa: F401  (they register)
 from .context_features import Shown
 from .feature import FEATURES
-from .own_attributes import ages, attribute_of_pairs, is_own
+from .item_table import OWN_GROUP
+from .own_attributes import CATEGORY_LIFT, LIFT, ages, attribute_of_pairs, is_own
 from .pair_features import Pairs
 from .people import People
 
@@ -58,8 +59,10 @@ def matrix(
                 continue
             if is_own(name):
                 shared = attribute_of_pairs(name)
-                if shared in table.groups:
-                    out[:, place] = pairs.of_family(people.own_family(shared), table.groups[shared])[0]
+                if name.startswith((LIFT, CATEGORY_LIFT)):
+                    out[:, place] = pairs.lift(name.partition(":")[2])[name.startswith(CATEGORY_LIFT)]
+                elif shared in table.groups:
+                    out[:, place] = pairs.of_family(f"{OWN_GROUP}{shared}")[0]
                 elif name not in table.column or (ages(name) and not fresh):
                     out[:, place] = np.nan
                 else:

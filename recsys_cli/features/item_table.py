@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from ..errors import CorruptArtifact
 from ..schema import DAY, PURCHASE, Dataset, Float32, Int32, Int64
+from .customer_groups import Lift, documented, lifts
 from .feature import TTL, of_group
-from .own_attributes import OwnAttributes, is_own, pair_features_of
+from .own_attributes import OwnAttributes, group_features_of, is_own, pair_features_of
 from .title_words import TitleWords
 
 ITEM_TABLE = "features"  # folder of a version
+OWN_GROUP = "own:"
 NEVER = np.float32(np.nan)
 _ARRAYS = ("values", "price", "category", "brand", "word", "weight")
 
@@ -174,6 +176,8 @@ class ItemTable:
         Whether purchases are what histories are read for; else every event with a positive weight is.
     groups
         Attributes of the shop's own that are words: name to int32 of shape (n_items,), -1 for none.
+    lifts
+        Attributes of customers that are named: what customers with each value buy more than others.
     """
 
     names: tuple[str, ...]
@@ -185,6 +189,8 @@ class ItemTable:
     now: int
     purchases: bool
     groups: Mapping[str, Int32] = field(default_factory=dict)
+    lifts: Mapping[str, Lift] = field(default_factory=dict)
+    _widths: dict[str, tuple[Int32, int]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, data: Dataset) -> ItemTable:
@@ -200,13 +206,24 @@ class ItemTable:
             for column, column_of in enumerate((*own.numbers.values(), *sold), len(features)):
                 values[:, column] = column_of
             price = np.log(view.price).astype(np.float32)
-        groups = own.words
-        return cls(names, values, price, view.category, view.brand, view.titles, view.now, view.has_purchases, groups)
+        table = cls(names, values, price, view.category, view.brand, view.titles, view.now, view.has_purchases)
+        table.groups = own.words
+        if data.profiles is not None and data.profiles.names:
+            table.lifts = lifts(data.profiles, view.user, view.item, view.age, view.category)
+        return table
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Features of attributes of the shop's own, of items and of pairs."""
-        return (*filter(is_own, self.names), *pair_features_of(self.groups))
+        """Features of attributes of the shop's own, of items, of pairs, and of what is told of customers."""
+        return (*filter(is_own, self.names), *pair_features_of(self.groups), *group_features_of(self.lifts))
+
+    def group(self, name: str) -> tuple[Int32, int]:
+        """Of all items the `category`, the `brand` or an attribute (`own:NAME`) as codes, -1 for none; and how many."""
+        if name not in self._widths:
+            held = {"category": self.category, "brand": self.brand}.get(name)
+            held = self.groups[name.removeprefix(OWN_GROUP)] if held is None else held
+            self._widths[name] = held, int(held.max(initial=-1)) + 1
+        return self._widths[name]
 
     @cached_property
     def column(self) -> Mapping[str, int]:
@@ -222,6 +239,8 @@ class ItemTable:
         held = {name: getattr(self, name) for name in _ARRAYS[:4]}
         held |= {"word": self.titles.word, "weight": self.titles.weight}
         held |= {f"own-{number}": code for number, code in enumerate(self.groups.values())}
+        for number, lift in enumerate(self.lifts.values()):
+            held |= {f"lift-{number}": lift.item, f"category-lift-{number}": lift.category}
         for name, array in held.items():
             np.save(path / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
         meta: dict[str, Any] = {
@@ -231,6 +250,7 @@ class ItemTable:
             "words": self.titles.size,
         }
         meta["groups"] = list(self.groups)
+        meta["lifts"] = documented(self.lifts)
         (path / "table.json").write_text(json.dumps(meta), encoding="utf-8")
 
     @classmethod
@@ -247,6 +267,12 @@ class ItemTable:
             titles = TitleWords(held.pop("word"), held.pop("weight"), int(meta["words"]))
             own = enumerate(map(str, meta.get("groups", ())))
             held["groups"] = {name: _mapped(path / f"own-{number}.npy") for number, name in own}
+            held["lifts"] = {
+                str(name): Lift(
+                    tuple(map(str, values)), *(_mapped(path / f"{of}lift-{number}.npy") for of in ("", "category-"))
+                )
+                for number, (name, values) in enumerate(meta.get("lifts", ()))
+            }
             table = cls(
                 tuple(meta["names"]), titles=titles, now=int(meta["now"]), purchases=bool(meta["purchases"]), **held
             )

@@ -7,6 +7,8 @@ the catalogue that models and versions are made of, and from there features, whi
     attribute_sold:NAME     of words: purchases of items with the same word in the last 28 days, log(1 + n)
     attribute_share:NAME    of words: share of the customer's purchases that have the same word
 
+Attributes of customers are features of pairs, see `customer_groups`.
+
 A word itself is no feature: its number would be another one after the next change of the catalogue.
 """
 
@@ -26,6 +28,8 @@ from .feature import TTL
 _COLUMN: Final = "attribute:"  # how columns of the catalogue, and features of numbers, begin
 _SOLD: Final = "attribute_sold:"
 _SHARE: Final = "attribute_share:"
+LIFT: Final = "group_lift:"
+CATEGORY_LIFT: Final = "group_category:"
 _NUMBERS = 0.9  # of the values, from which on an attribute is one of numbers
 _MOST_WORDS = 1000  # of an attribute; with more it is a name, or a description
 
@@ -98,6 +102,11 @@ def pair_features_of(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{_SHARE}{name}" for name in words)
 
 
+def group_features_of(attributes: Iterable[str]) -> tuple[str, ...]:
+    """Features of a customer and an item, of attributes of customers."""
+    return tuple(f"{kind}{name}" for name in attributes for kind in (LIFT, CATEGORY_LIFT))
+
+
 def _number(word: str) -> float:
     try:
         return float(word.replace(",", "."))
@@ -107,7 +116,7 @@ def _number(word: str) -> float:
 
 def is_own(name: str) -> bool:
     """Whether a feature is of an attribute of the shop's own."""
-    return name.startswith((_COLUMN, _SOLD, _SHARE))
+    return name.startswith((_COLUMN, _SOLD, _SHARE, LIFT, CATEGORY_LIFT))
 
 
 def attribute_of_pairs(name: str) -> str:
@@ -127,11 +136,26 @@ def described(name: str) -> dict[str, Any]:
         _COLUMN: ("item", "number", "now", "catalogue", f"The attribute {attribute}."),
         _SOLD: ("item", "count", "28 days", "moment", f"Purchases of the same {attribute} in the last 28 days, log."),
         _SHARE: ("pair", "share", "ever", "moment", f"Share of the customer's purchases with the same {attribute}."),
+        LIFT: (
+            "pair",
+            "number",
+            "90 days",
+            "moment",
+            f"How much more customers with the same {attribute} buy it, log.",
+        ),
+        CATEGORY_LIFT: (
+            "pair",
+            "number",
+            "90 days",
+            "moment",
+            f"How much customers with the same {attribute} buy its category, log.",
+        ),
     }[f"{kind}:"]
     shown = {"name": name, "group": group, "kind": what, "window": window, "as_of": as_of, "help": told}
     return shown | {"ttl_seconds": TTL[group]}
 
 
-def features_of(attributes: Iterable[str]) -> list[str]:
-    """All features that attributes of these names may become."""
-    return [f"{prefix}{name}" for name in attributes for prefix in (_COLUMN, _SOLD, _SHARE)]
+def features_of(attributes: Iterable[str], of_customers: Iterable[str] = ()) -> list[str]:
+    """All features that attributes of items and of customers may become."""
+    of_items = [f"{prefix}{name}" for name in attributes for prefix in (_COLUMN, _SOLD, _SHARE)]
+    return [*of_items, *group_features_of(of_customers)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..schema import Float32, Int32, Int64
 from .feature import declare
-from .people import Family, People, Profile, find
+from .people import People, Profile, find
 
 Column = NDArray[Any]
 
@@ -33,37 +33,43 @@ class Pairs:
         self.item = item
         self.key = row * people.n_items + item
         self._columns: dict[str, NDArray[np.float64]] = {}
+        self._lifts: dict[str, tuple[Float32, Float32]] = {}
 
     def items(self, name: str) -> Float32:
         """An item feature, for each pair."""
         return np.asarray(self.table.values[self.item, self.table.column[name]])
 
     @cached_property
-    def _owned(self) -> tuple[Int64, NDArray[np.bool_]]:
-        return find(self.people.owned.key, self.key)
+    def own(self) -> NDArray[np.intp]:
+        """The pairs whose item the customer has bought: mostly few, and the features of purchases are made of them."""
+        return self._own[0]
 
-    @property
-    def own(self) -> NDArray[np.bool_]:
-        """Which items the customer has bought."""
-        return self._owned[1]
+    @cached_property
+    def _own(self) -> tuple[NDArray[np.intp], Int64]:
+        at, there = find(self.people.owned.key, self.key)
+        own = np.flatnonzero(there)
+        return own, at[own]
 
     def owned(self, name: str) -> NDArray[np.float64]:
-        """A column of `Owned`, NaN for what was never bought."""
+        """A column of `Owned`, of the pairs `own`."""
         if name not in self._columns:
-            at, there = self._owned
-            column = getattr(self.people.owned, name)
-            self._columns[name] = np.full(len(at), np.nan)
-            self._columns[name][there] = column[at[there]]
+            self._columns[name] = getattr(self.people.owned, name)[self._own[1]].astype(np.float64)
         return self._columns[name]
+
+    def of_all(self, own: Column, other: float = np.nan) -> Column:
+        """These values of the pairs `own`, and `other` for what was never bought."""
+        values = np.full(len(self.key), other)
+        values[self.own] = own
+        return values
 
     @cached_property
     def days_since_own(self) -> NDArray[np.float64]:
-        """Days since the customer last bought the item."""
-        return np.asarray(np.maximum(self.people.now - self.owned("last"), 0) / 86_400)
+        """Days since the customer last bought the item; of the pairs `own`."""
+        return self.people.ages(self.owned("last"))
 
     @cached_property
     def own_interval(self) -> NDArray[np.float64]:
-        """Mean days between the customer's purchases of it; NaN below two."""
+        """Mean days between the customer's purchases of it, NaN below two; of the pairs `own`."""
         days = self.owned("days")
         span = (self.owned("last") - self.owned("first")) / 86_400
         return np.where(days > 1, span / np.maximum(days - 1, 1), np.nan)
@@ -78,27 +84,35 @@ class Pairs:
             age[there], number[there] = self.people.ages(last[at[there]]), count[at[there]]
         return age, number
 
-    def of_family(self, family: Family, group: Int32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def of_family(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Share of the customer's purchases in the item's category or brand, and days since the last; NaN for none."""
-        code = group[self.item].astype(np.int64)
-        width = int(group.max(initial=-1)) + 1
-        share, age = np.zeros(len(code)), np.full(len(code), np.nan)
-        if len(family.key):
-            at, there = find(family.key, self.row * width + code)
-            there &= code >= 0
-            share[there], age[there] = family.share[at[there]], self.people.ages(family.last[at[there]])
+        family, code = self.people.family(name), self.table.group(name)[0][self.item]
+        if not family.width:
+            return np.full(len(code), np.nan), np.full(len(code), np.nan)
+        place = self.row * family.width + np.maximum(code, 0)
+        share, last = family.share[place], family.last[place]
         share[code < 0] = np.nan
-        return share, age
+        return share, np.where((last >= 0) & (code >= 0), self.people.ages(last), np.nan)
 
     @cached_property
     def category(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `of_family`."""
-        return self.of_family(self.people.categories, self.table.category)
+        return self.of_family("category")
 
     @cached_property
     def brand(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `of_family`."""
-        return self.of_family(self.people.brands, self.table.brand)
+        return self.of_family("brand")
+
+    def lift(self, attribute: str) -> tuple[Float32, Float32]:
+        """Of an attribute of customers, see `customer_groups.Lift`; NaN where nothing is told of the customer."""
+        held, codes = self.table.lifts.get(attribute), self.people.groups.get(attribute)
+        if held is None or codes is None:
+            unknown = np.full(len(self.item), np.nan, np.float32)
+            return unknown, unknown
+        if attribute not in self._lifts:
+            self._lifts[attribute] = held.of(codes[self.row], self.item, self.table.category[self.item])
+        return self._lifts[attribute]
 
     @cached_property
     def _words(self) -> tuple[Int64, Float32]:
@@ -116,51 +130,51 @@ class Pairs:
 
 @declare("pair", "own_days", "count", "ever", "Days on which the customer bought it, log(1 + n); 0 for never.")
 def own_days(pairs: Pairs) -> Column:
-    return np.log1p(np.where(pairs.own, pairs.owned("days"), 0))
+    return pairs.of_all(np.log1p(pairs.owned("days")), 0.0)
 
 
 @declare("pair", "own_since_last", "days", "ever", "Days since the customer last bought it, log; NaN for never.")
 def own_since_last(pairs: Pairs) -> Column:
-    return np.log1p(pairs.days_since_own)
+    return pairs.of_all(np.log1p(pairs.days_since_own))
 
 
 @declare("pair", "own_since_first", "days", "ever", "Days since the customer first bought it, log; NaN for never.")
 def own_since_first(pairs: Pairs) -> Column:
-    return np.log1p(np.maximum(pairs.people.now - pairs.owned("first"), 0) / 86_400)
+    return pairs.of_all(np.log1p(pairs.people.ages(pairs.owned("first"))))
 
 
 @declare(
     "pair", "own_share", "share", "ever", "Share of the order days since the first with it on which it was bought."
 )
 def own_share(pairs: Pairs) -> Column:
-    return pairs.owned("days") / pairs.owned("nth")
+    return pairs.of_all(pairs.owned("days") / pairs.owned("nth"))
 
 
 @declare("pair", "own_interval", "days", "ever", "Mean days between the customer's purchases of it, log.")
 def own_interval(pairs: Pairs) -> Column:
-    return np.log1p(pairs.own_interval)
+    return pairs.of_all(np.log1p(pairs.own_interval))
 
 
 @declare("pair", "own_due", "number", "ever", "Days since the customer last bought it over their own interval, log.")
 def own_due(pairs: Pairs) -> Column:
-    return np.log((pairs.days_since_own + 1) / (pairs.own_interval + 1))
+    return pairs.of_all(np.log((pairs.days_since_own + 1) / (pairs.own_interval + 1)))
 
 
 @declare(
     "pair", "usual_due", "number", "ever", "Days since the customer last bought it over everybody's interval, log."
 )
 def usual_due(pairs: Pairs) -> Column:
-    return np.log1p(pairs.days_since_own) - pairs.items("rebuy_interval")
+    return pairs.of_all(np.log1p(pairs.days_since_own) - pairs.items("rebuy_interval")[pairs.own])
 
 
 @declare("pair", "own_pieces", "count", "ever", "Pieces of it that the customer bought, log(1 + n).")
 def own_pieces(pairs: Pairs) -> Column:
-    return np.log1p(pairs.owned("qty"))
+    return pairs.of_all(np.log1p(pairs.owned("qty")))
 
 
 @declare("pair", "own_orders_since", "count", "ever", "Order days since the one on which it was first bought, log.")
 def own_orders_since(pairs: Pairs) -> Column:
-    return np.log(pairs.owned("nth"))
+    return pairs.of_all(np.log(pairs.owned("nth")))
 
 
 @declare("pair", "touches", "count", "ever", "The customer's views, clicks and carts of it, log(1 + n).")

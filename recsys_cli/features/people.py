@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ class Owned(NamedTuple):
     ----------
     key
         int64: history * n_items + item.
+    row, item
+        The same apart.
     days
         Different days on which it was bought.
     first, last
@@ -36,6 +38,8 @@ class Owned(NamedTuple):
     """
 
     key: Int64
+    row: Int64
+    item: Int32
     days: Int64
     first: Int64
     last: Int64
@@ -45,9 +49,10 @@ class Owned(NamedTuple):
 
 
 class Family(NamedTuple):
-    """One row for each (history, category or brand), ordered by `key`: share of the purchases, and the last one."""
+    """Of history r and group g, a category or brand, at r * width + g: share of the purchases, and epoch seconds of the
+    last one, -1 for none."""
 
-    key: Int64
+    width: int
     share: NDArray[np.float64]
     last: Int64
 
@@ -81,15 +86,21 @@ class People:
         Of the same moment.
     now
         Epoch seconds that ages are counted from.
+    groups
+        What is told of the customers: attribute to int16 of shape (rows,), the place of each one's value in the
+        table's, -1 for none.
     """
 
-    def __init__(self, histories: Histories, table: ItemTable, now: int) -> None:
+    def __init__(
+        self, histories: Histories, table: ItemTable, now: int, groups: Mapping[str, NDArray[np.int16]] | None = None
+    ) -> None:
         self.histories = histories
         self.table = table
         self.now = now
         self.n_items = len(table)
+        self.groups = groups or {}
         self.rows = len(histories)
-        self._own_families: dict[str, Family] = {}
+        self._families: dict[str, Family] = {}
 
     @cached_property
     def _bought(self) -> NDArray[np.bool_]:
@@ -134,9 +145,14 @@ class People:
         return np.asarray(count - 1 - start[self.row], dtype=np.int64)
 
     @cached_property
+    def order_days(self) -> tuple[Int64, Int64]:
+        """The history and the epoch seconds of the first purchase of each order day."""
+        return self.row[self.new_day], self.ts[self.new_day]
+
+    @cached_property
     def orders(self) -> NDArray[np.float64]:
         """Order days of each history; shape (rows,)."""
-        return np.bincount(self.row[self.new_day], minlength=self.rows).astype(np.float64)
+        return np.bincount(self.order_days[0], minlength=self.rows).astype(np.float64)
 
     def values(self, names: Sequence[str]) -> Float32:
         """Features of customers: float32, shape (rows, len(names)), NaN where not known."""
@@ -151,7 +167,7 @@ class People:
         """Purchases of each history; shape (rows,)."""
         return np.bincount(self.row, minlength=self.rows).astype(np.float64)
 
-    def ages(self, ts: NDArray[np.integer]) -> NDArray[np.float64]:
+    def ages(self, ts: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
         """Days from `ts` to the moment, not below 0."""
         return np.asarray(np.maximum(self.now - ts, 0) / DAY, dtype=np.float64)
 
@@ -171,26 +187,40 @@ class People:
         """What each history has bought, item by item."""
         key = self.row * self.n_items + self.item
         order = np.argsort(key, kind="stable")  # a history is oldest first already
-        key, ts, qty, number = key[order], self.ts[order], self.qty[order], self.day_number[order]
+        key = key[order]
         begin = _begins(key)
         if not len(begin):
             none = np.zeros(0, np.int64)
-            return Owned(none, none, none, none, np.zeros(0), none, none)
-        end = _ends(begin, len(key)) - 1
+            return Owned(none, none, none, none, none, none, np.zeros(0), none, none)
+        first, last = order[begin], order[_ends(begin, len(key)) - 1]
         fresh = np.ones(len(key), np.int64)
-        fresh[1:] = (key[1:] != key[:-1]) | (number[1:] != number[:-1])
+        by_day = self.day_number[order]
+        np.logical_or(key[1:] != key[:-1], by_day[1:] != by_day[:-1], out=fresh[1:])
         days = np.add.reduceat(fresh, begin)
-        place = np.repeat(np.arange(len(begin)), end - begin + 1)
-        pieces = np.bincount(place, weights=qty, minlength=len(begin)).astype(np.float64)
-        orders = self.orders[key[begin] // self.n_items].astype(np.int64)
-        nth, ago = orders - number[begin], orders - 1 - number[end]
-        return Owned(key[begin], days, ts[begin], ts[end], pieces, nth, ago)
+        pieces = np.add.reduceat(self.qty[order].astype(np.float64), begin)
+        row = self.row[first]
+        orders = self.orders[row].astype(np.int64)
+        nth, ago = orders - self.day_number[first], orders - 1 - self.day_number[last]
+        return Owned(key[begin], row, self.item[first], days, self.ts[first], self.ts[last], pieces, nth, ago)
+
+    @cached_property
+    def different(self) -> NDArray[np.float64]:
+        """Different items that each history has bought; shape (rows,)."""
+        return np.bincount(self.owned.row, minlength=self.rows).astype(np.float64)
+
+    @cached_property
+    def interval(self) -> NDArray[np.float64]:
+        """Mean days between the order days of each history, NaN with one; shape (rows,)."""
+        first, last = self.span
+        return np.where(self.orders > 1, (first - last) / np.maximum(self.orders - 1, 1), np.nan)
 
     @cached_property
     def touched(self) -> tuple[Int64, Int64, NDArray[np.float64]]:
         """Key, last time and number of views, clicks and carts of each (history, item), ordered by key."""
         h = self.histories
         some = h.is_kind(VIEW, CLICK, CART)
+        if not some.any():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
         key = h.row_of_event[some].astype(np.int64) * self.n_items + h.item[some]
         order = np.argsort(key, kind="stable")
         key, ts = key[order], h.ts[some][order]
@@ -212,51 +242,35 @@ class People:
             spread = np.sqrt((np.bincount(row, weights=around, minlength=self.rows) + 0.25) / (count + 1))
         return mean, spread
 
-    def family(self, group: Int32) -> Family:
-        """Shares of categories or brands; `group` is a column of the table."""
-        code = group[self.item].astype(np.int64)
-        known = code >= 0
-        width = int(group.max(initial=-1)) + 1
-        key = self.row[known] * width + code[known]
-        order = np.argsort(key, kind="stable")
-        key, ts = key[order], self.ts[known][order]
-        begin = _begins(key)
-        end = _ends(begin, len(key))
-        total = np.maximum(self.lines, 1)
-        share = (end - begin) / total[key[begin] // max(width, 1)]
-        return Family(key[begin], share, ts[end - 1])
-
-    @cached_property
-    def categories(self) -> Family:
-        """See `family`."""
-        return self.family(self.table.category)
-
-    @cached_property
-    def brands(self) -> Family:
-        """See `family`."""
-        return self.family(self.table.brand)
-
-    def own_family(self, attribute: str) -> Family:
-        """See `family`, of an attribute of the shop's own."""
-        if attribute not in self._own_families:
-            self._own_families[attribute] = self.family(self.table.groups[attribute])
-        return self._own_families[attribute]
+    def family(self, name: str) -> Family:
+        """Shares of the groups of items that the table knows by this name, see `ItemTable.group`."""
+        if name not in self._families:
+            group, width = self.table.group(name)
+            code = group[self.item]
+            known = code >= 0
+            place = self.row[known] * width + code[known]
+            count = np.bincount(place, minlength=self.rows * width).reshape(self.rows, width)
+            share = count / np.maximum(self.lines, 1)[:, None]
+            last = np.full(self.rows * width, -1, dtype=np.int64)
+            last[place] = self.ts[known]  # a history is oldest first, so that the last one stays
+            self._families[name] = Family(width, share.ravel(), last)
+        return self._families[name]
 
     @cached_property
     def words(self) -> Profile:
         """Title words of all different items bought."""
-        return self._profile(self.owned.key)
+        return self._profile(self.owned.row, self.owned.item)
 
     @cached_property
     def words_lately(self) -> Profile:
         """As `words`, of the last order days."""
-        return self._profile(self.owned.key[self.owned.ago < _RECENT_MOMENTS])
+        late = self.owned.ago < _RECENT_MOMENTS
+        return self._profile(self.owned.row[late], self.owned.item[late])
 
-    def _profile(self, key: Int64) -> Profile:
+    def _profile(self, row: Int64, item: Int32) -> Profile:
         size, titles = self.table.titles.size, self.table.titles
-        row, item = key // self.n_items, key % self.n_items
-        place = (titles.word[item] + (row * size)[:, None]).ravel()
-        weight = titles.weight[item].ravel()
+        place = (titles.word.take(item, axis=0) + (row * size)[:, None]).ravel()
+        weight = titles.weight.take(item, axis=0).ravel()
         total = np.bincount(place, weights=weight, minlength=self.rows * size).astype(np.float64, copy=False)
         # Along a row, for the sums of many to be those of one.
         by_row = total.reshape(self.rows, size)

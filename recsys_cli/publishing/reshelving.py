@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..store import Snapshot, Store
 from .segment_popularity import made_again
 from .shelves import build_shelves
-from .train import leave_out, shared_by
+from .train import leave_out, shared_by, with_own
 
 
 @dataclass
@@ -33,10 +33,11 @@ class Reshelving:
     _read: bool = field(default=False, init=False)
 
     def __call__(self, bundle: Bundle, draft: Path) -> None:
-        data = Dataset(self._interactions(bundle), bundle.catalogue)
+        interactions, held = self._interactions(bundle), self._held
+        data = Dataset(interactions, bundle.catalogue, held.data.profiles if held is not None else None)
         least = self.settings.privacy.min_customers
         shelves = build_shelves(data, registry.load(bundle), least=least)
-        profiles = self._held.profiles if self._held is not None else None
+        profiles = held.profiles if held is not None else None
         segments = made_again(data.interactions, profiles, bundle.shelves, shelves["popular"], least)
         write_shelves(draft, {**shelves, **segments})
         ItemTable.of(data).save(draft / ITEM_TABLE)
@@ -66,7 +67,7 @@ class Reshelving:
                         view_seconds=self.settings.events.view_seconds,
                         shared_by=shared_by(self.settings),
                     )
-                self._held = leave_out(snapshot, self.settings.artifacts, secret)
+                self._held = with_own(leave_out(snapshot, self.settings.artifacts, secret), self.settings)
             except NotEnoughData:
                 self._held = None  # nobody is left
         self._read = True

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..evaluation import metrics as m
 from ..evaluation.report import Bootstrap, Interval
+from ..features.customer_groups import MEMORY_DAYS, likeliest_shape, withhold
 from ..models.base import contains
 from ..models.support.demand import different, popularity
 from ..schema import Dataset, Interactions, Profiles
@@ -29,9 +29,6 @@ from .shelves import Shelves, choose_tau
 
 TOP = 300  # items of a segment that a version holds
 _K = 10
-_SHAPES = 2.0 ** np.arange(-2, 13)
-_MEMORY_DAYS = 90.0  # in which segments are counted: longer than popularity's, as there is less of each
-_ITEMS = 2000  # best sellers by which the prior's shape is found
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def segments(
     """
     h, n_values = data.histories, len(profiles.values[at])
     pick = different(data)
-    weight = np.maximum(h.kind_weight, 0)[h.kind[pick]] * np.exp(-_age(data, pick) / _MEMORY_DAYS)
+    weight = np.maximum(h.kind_weight, 0)[h.kind[pick]] * np.exp(-_age(data, pick) / MEMORY_DAYS)
     segment, item = profiles.codes[h.row_of_event[pick], at].astype(np.int64), h.item[pick]
     inside = segment >= 0
     place = segment[inside] * data.n_items + item[inside]
@@ -129,31 +126,17 @@ def segments(
     share = np.bincount(item, weight, minlength=data.n_items)
     share = share / max(share.sum(), 1e-12)
     foretold = count.sum(axis=1, keepdims=True) * share
-    shape = _shape(count, foretold)
+    shape = likeliest_shape(count, foretold)
     pair = np.unique(h.row_of_event[pick][inside].astype(np.int64) * data.n_items + item[inside])
     place = profiles.codes[pair // data.n_items, at].astype(np.int64) * data.n_items + pair % data.n_items
     few = np.bincount(place, minlength=n_values * data.n_items).reshape(n_values, data.n_items) < least
-    # Nothing is known of what would hardly have been wanted; what many would have wanted is not, there.
-    count[few] = np.where(foretold[few] < least, foretold[few], 0)
+    withhold(count, foretold, few, least)
     return np.asarray(popular * (count + shape) / (foretold + shape), dtype=np.float64)
 
 
 def _age(data: Interactions, pick: NDArray[np.integer]) -> NDArray[np.float64]:
     """Days before the newest event, at most ten years: what is older weighs nothing either way."""
     return np.asarray(np.clip((data.end - data.histories.ts[pick]) / 86_400, 0, 3650), dtype=np.float64)
-
-
-def _shape(count: NDArray[np.float64], foretold: NDArray[np.float64]) -> float:
-    """The gamma prior's shape under which these counts are likeliest (negative binomial), of `_SHAPES`."""
-    best = np.argsort(-foretold.sum(axis=0), kind="stable")[:_ITEMS]
-    n, rate = count[:, best], foretold[:, best]
-    some = rate > 0
-    n, rate = n[some], rate[some]
-    likely = [
-        float((gammaln(n + a) - gammaln(a) + a * np.log(a / (a + rate)) + n * np.log(rate / (a + rate))).sum())
-        for a in _SHAPES
-    ]
-    return float(_SHAPES[int(np.argmax(likely))]) if len(n) else float(_SHAPES[-1])
 
 
 def _best(scores: NDArray[np.float64], n: int) -> NDArray[np.int32]:

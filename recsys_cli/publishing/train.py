@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,17 +88,20 @@ def read_snapshot(
             item_order=item_order,
             shared_by=shared_by(settings),
         )
-    snapshot = with_own(snapshot, settings.ranking.attributes, progress)
-    return leave_out(snapshot, settings.artifacts, secret)
+    return with_own(leave_out(snapshot, settings.artifacts, secret), settings, progress)
 
 
 def shared_by(settings: Settings) -> int:
     """Customers who must share what a profile says for it to count; 0 where profiles are not used."""
-    return max(settings.privacy.min_customers, LEAST) if settings.train.newcomers else 0
+    used = settings.train.newcomers or settings.ranking.customer_attributes
+    return max(settings.privacy.min_customers, LEAST) if used else 0
 
 
-def with_own(snapshot: Snapshot, names: Sequence[str], progress: Progress = SILENT) -> Snapshot:
-    """The snapshot with these attributes of items as features, see `features.own_attributes`; says which nobody has."""
+def with_own(snapshot: Snapshot, settings: Settings, progress: Progress = SILENT) -> Snapshot:
+    """The snapshot with the attributes that settings name as features, see `features.own_attributes` and
+    `features.customer_groups`; says which are not there."""
+    snapshot = _with_groups(snapshot, settings, progress)
+    names = settings.ranking.attributes
     if not names:
         return snapshot
     catalogue = with_attributes(snapshot.data.catalogue, names)
@@ -106,6 +109,19 @@ def with_own(snapshot: Snapshot, names: Sequence[str], progress: Progress = SILE
         if own_column(catalogue, name).null_count == len(catalogue):
             progress.note(f"No item has the attribute '{name}', which ranking.attributes names.")
     return replace(snapshot, data=replace(snapshot.data, catalogue=catalogue))
+
+
+def _with_groups(snapshot: Snapshot, settings: Settings, progress: Progress) -> Snapshot:
+    names = settings.ranking.customer_attributes
+    if not names or snapshot.profiles is None:
+        return snapshot
+    named = snapshot.profiles.only(names, settings.privacy.min_customers)
+    for name in set(names) - set(named.names):
+        progress.note(
+            f"ranking.customer_attributes names '{name}', but no value of it is shared by "
+            f"{shared_by(settings)} customers in their profiles."
+        )
+    return replace(snapshot, data=replace(snapshot.data, profiles=named))
 
 
 def leave_out(snapshot: Snapshot, root: Path, secret: str) -> Snapshot:
@@ -183,7 +199,7 @@ def train(
 
 def judge_newcomers(snapshot: Snapshot, settings: Settings) -> list[Judged]:
     """What profiles say, against popularity, by customers who came for the first time in the newest days."""
-    if snapshot.profiles is None:
+    if snapshot.profiles is None or not settings.train.newcomers:
         return []
     days, seed = settings.evaluation.window_days, settings.train.seed
     return judge(snapshot.data, snapshot.profiles, window_days=days, seed=seed, least=settings.privacy.min_customers)

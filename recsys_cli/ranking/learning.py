@@ -110,7 +110,8 @@ def _moment(model: Model, split: Split, seen: Seen | None, names: Sequence[str],
     if seen is None:
         return _Moment(orders, None)
     end = int(split.future.ts.max(initial=split.cut)) + 1
-    return _Moment(orders, looked_at(model, table, seen.between(split.cut, end), names, most=_LISTS, seed=seed))
+    shown, profiles = seen.between(split.cut, end), split.train.profiles
+    return _Moment(orders, looked_at(model, table, shown, names, most=_LISTS, seed=seed, profiles=profiles))
 
 
 @dataclass(frozen=True)

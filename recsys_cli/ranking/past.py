@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..features import ItemTable, People, matrix
+from ..features.customer_groups import told_of
 from ..models.base import Model
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
@@ -155,7 +156,7 @@ def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Cal
     step = int(np.clip(_CELLS // max(n_items, 1), 8, 512))
     for start in range(0, len(users), step):
         some = users[start : start + step]
-        people = People(histories.rows(some), table, split.now)
+        people = People(histories.rows(some), table, split.now, told_of(split.train.profiles, some))
         each(block_of(model, people, owned_by(people.histories, table)), some)
 
 

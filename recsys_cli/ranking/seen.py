@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..features import ItemTable, People
+from ..features.customer_groups import told_of
 from ..models.base import Model
-from ..schema import DAY, Dataset, Float32, Histories, Int32, Int64
+from ..schema import DAY, Dataset, Float32, Histories, Int32, Int64, Profiles
 from .opinions import Opinions
 from .past import Lesson, Weighed, of_pairs, owned_by
 
@@ -148,7 +149,16 @@ class Looked:
         return Looked(replace(seen[0], **held), values, first)
 
 
-def looked_at(model: Model, table: ItemTable, seen: Seen, names: Sequence[str], *, most: int, seed: int) -> Looked:
+def looked_at(
+    model: Model,
+    table: ItemTable,
+    seen: Seen,
+    names: Sequence[str],
+    *,
+    most: int,
+    seed: int,
+    profiles: Profiles | None = None,
+) -> Looked:
     """Features of cards as they were when they were seen.
 
     Parameters
@@ -159,6 +169,8 @@ def looked_at(model: Model, table: ItemTable, seen: Seen, names: Sequence[str], 
         Features.
     most
         Lists looked at; a sample of more.
+    profiles
+        Of the customers.
 
     Returns
     -------
@@ -189,7 +201,8 @@ def looked_at(model: Model, table: ItemTable, seen: Seen, names: Sequence[str], 
             now = int(known.ts[begin[part]].max())
             mine = owned_by(theirs, table).toarray() > 0
             opinions = Opinions.of(model, theirs, now)
-            block = of_pairs(opinions, mine, People(theirs, table, now), row.astype(np.int64), known.item[cards])
+            people = People(theirs, table, now, told_of(profiles, known.user[begin[part]]))
+            block = of_pairs(opinions, mine, people, row.astype(np.int64), known.item[cards])
             values[cards], first[cards] = block.values(names), block.first
     keep = some[row_of_card]
     return Looked(known.where(keep), values[keep], first[keep])

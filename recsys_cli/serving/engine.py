@@ -14,6 +14,7 @@ from ..artifacts.choices import Choices
 from ..artifacts.spool import changes
 from ..errors import NotFound
 from ..features import FeatureStore
+from ..features.customer_groups import Groups
 from ..identity import UserKeys
 from ..schema import IdMap
 from . import batch, exploration, list_builder, sources
@@ -173,7 +174,12 @@ class Engine:
         """The candidates in the ranker's order; None where it is off, or not to be used."""
         if not request.ranked:
             return None
-        return self.second.order(person, allowed, self.bundle, self.model, self.people.now, skip)
+        now, groups = self.people.now, self.groups(request)
+        return self.second.order(person, allowed, self.bundle, self.model, now, skip, groups)
+
+    def groups(self, request: Request) -> Groups:
+        """What the ranker may make use of in what the request says of the visitor."""
+        return self.second.groups(request.user) if request.user and self.people.may_use_attributes(request) else ()
 
     def _best(self, person: Person, request: Request, allowed: Allowed, skip: set[int]) -> Iterator[tuple[int, float]]:
         """As `_candidates`, for lists that no rule orders; what comes below is only looked for when it is needed."""
@@ -198,7 +204,7 @@ class Engine:
     def _shaped_once(self, person: Person, request: Request, rules: Rules, allowed: Allowed, skip: set[int]) -> Picker:
         """`_shaped`, remembered for the next request of the same list: putting it in order takes most of the time."""
         minute = self.people.now // 60  # by which freshness moves nothing
-        page = request.k, request.offset, request.ranked, self._segment(person, request)
+        page = request.k, request.offset, request.ranked, self._segment(person, request), self.groups(request)
         asked = (allowed.number, rules, *page, minute, hash(frozenset(skip)))
         if person.ordered is None or person.ordered[0] != asked:
             picker = self._shaped(person, request, rules, allowed, skip)
@@ -260,13 +266,8 @@ class Engine:
         picker = shaper.picker(request, skip)
         shaper.put(picker, lines, self.retrieval.unit_rows, fallback=False)
         if not picker.full:
-            fill = self.filler.best(allowed, depth)
-            shaper.put(
-                picker,
-                list_builder.plain_lines(fill, self.filler.popular, skip),
-                self.retrieval.unit_rows,
-                fallback=True,
-            )
+            fill = list_builder.plain_lines(self.filler.best(allowed, depth), self.filler.popular, skip)
+            shaper.put(picker, fill, self.retrieval.unit_rows, fallback=True)
         self._explore(picker, person, request, rules, allowed)
         return picker
 
@@ -430,8 +431,8 @@ class Engine:
         page = slice(request.offset, request.offset + request.k)
         codes = picker.codes[page]
         ids, mine = self.catalogue.named, self.people.variants(person, codes) if person is not None else {}
-        lines = codes, picker.scores[page], picker.sources[page], picker.fallbacks[page]
-        answer = Answer(*lines, known, self.version, [mine.get(c) or ids[c] for c in codes])
+        parts = picker.scores[page], picker.sources[page], picker.fallbacks[page], known, self.version
+        answer = Answer(codes, *parts, [mine.get(c) or ids[c] for c in codes])
         if request.explain:
             reasons = Reasons(self, person, self._segment(person, request) if person is not None else None)
             pairs = zip(codes, answer.sources, strict=True)
@@ -439,7 +440,7 @@ class Engine:
             allowed, unknown = self.catalogue.allowed(request.filters), self.catalogue.unknown(request.filters)
             answer.stages = picker.stages(allowed.count, len(self.catalogue), unknown)
             if person is not None and request.ranked:
-                self.second.tell(answer, person, self.bundle, self.model, self.people.now)
+                self.second.tell(answer, person, self.bundle, self.model, self.people.now, self.groups(request))
             if person is not None:
                 answer.stages.append({"stage": "time", "ms": self.watch.milliseconds()})
         return answer

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .engine import Engine
-from .request import Answer, Request
+from .request import NO_FILTERS, Answer, Request
 from .rules import Picker
 
 
@@ -72,7 +72,8 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
         left_out = [i for code, fit in zip(named, fits.tolist(), strict=True) if not fit for i in named[code]]
         codes = codes[fits]
     picker = Picker(len(codes), set())
-    ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, engine.people.now)
+    now, groups = engine.people.now, engine.groups(request)
+    ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, now, groups)
     scores = engine.retrieval.scores_of(person, codes) if ranked is None else ranked
     popular = engine.filler.popular[codes]
     order = np.lexsort((codes, -popular, -scores))
@@ -83,7 +84,7 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
     for place in order.tolist():
         score = float(scores[place])
         picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)
-    whole = Request(user_id=request.user_id, session_id=request.session_id, k=len(codes), explain=request.explain)
+    whole = replace(request, k=len(codes), offset=0, filters=NO_FILTERS)
     answer = engine.answer(picker, whole, known=len(person.past) > 0, person=person)
     _name_each(answer, named)
     return Reordered(answer, [i for i in asked if i not in catalogue.code_of], left_out)

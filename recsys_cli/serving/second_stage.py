@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -14,6 +14,7 @@ from ..artifacts import Version
 from ..artifacts.bundle import Bundle
 from ..errors import CorruptArtifact, MissingLibrary, NotFound
 from ..features import FeatureStore, ItemTable
+from ..features.customer_groups import Groups, as_codes, groups_of
 from ..features.item_table import ITEM_TABLE
 from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
@@ -103,6 +104,12 @@ class SecondStage:
             if self.items is not None and self.ranker is not None:
                 self.items.take(self.ranker, slice(code, code + 1))
 
+    def groups(self, user: Mapping[str, str]) -> Groups:
+        """What the ranker makes use of in what a request says of the visitor."""
+        if self.ranker is None or self.table is None or not user:
+            return ()
+        return groups_of(self.table.lifts, user)
+
     def kind(self, repeat: bool) -> str:
         """What lists with or without repeats are: without purchases nothing is ever left out as bought."""
         return REPEAT if repeat or (self.table is not None and not self.table.purchases) else NEW
@@ -114,7 +121,14 @@ class SecondStage:
     # -- one list -----------------------------------------------------------------------------------------------------
 
     def order(
-        self, person: Person, allowed: Allowed, bundle: Bundle, model: Model, now: int, skip: set[int]
+        self,
+        person: Person,
+        allowed: Allowed,
+        bundle: Bundle,
+        model: Model,
+        now: int,
+        skip: set[int],
+        groups: Groups = (),
     ) -> Scored | None:
         """The candidates for somebody, best first; None where the first stage's order is to be served.
 
@@ -124,6 +138,8 @@ class SecondStage:
             By the shop's clock.
         skip
             Items that will not be shown. A list without anything that was bought is one of new items.
+        groups
+            See `groups`.
         """
         if self.ranker is None or self.table is None or not len(person.past):
             return None
@@ -132,8 +148,8 @@ class SecondStage:
         kind = NEW if skip.issuperset(owned.indices.tolist()) else REPEAT
         if not self.ranker.on(kind):
             return None
-        kept = person.ranked
-        if kept is not None and kept[0] == (allowed.number, kind, now // 3600):
+        kept, asked_with = person.ranked, (allowed.number, kind, now // 3600, groups)
+        if kept is not None and kept[0] == asked_with:
             return kept[1], kept[2]
         self.watch.lap("filters")
         moment = max(bundle.now, int(person.past.ts.max()))
@@ -142,7 +158,7 @@ class SecondStage:
             mask[owned.indices] = False
         found = Opinions.of(model, histories, moment)
         self.watch.lap("candidates")  # without a ranker the first stage would have scored as well
-        block = best_of(found, PeopleView(histories, self.table, now), owned, mask)
+        block = best_of(found, PeopleView(histories, self.table, now, as_codes(groups)), owned, mask)
         asked = self.ranker.asked(block, self.items)
         spent = self.watch.lap("features")
         if spent * 1000 > self.budget:
@@ -150,7 +166,7 @@ class SecondStage:
             return None
         best, scores = self.ranker.order(block, asked)
         codes = block.item[best]
-        person.ranked = ((allowed.number, kind, now // 3600), codes, scores)
+        person.ranked = (asked_with, codes, scores)
         self.ordered += 1
         self.seconds = spent + self.watch.lap("trees")
         if len(self._times) < _TIMES:
@@ -163,14 +179,16 @@ class SecondStage:
         self._times, self.late = [], 0
         return counts
 
-    def scores_of(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int) -> Float32 | None:
+    def scores_of(
+        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()
+    ) -> Float32 | None:
         """Scores of given items, such that sorting by them is the ranker's order; None where it is off for them.
 
         Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
         """
         if self.ranker is None or not len(person.past) or not len(codes):
             return None
-        block = self.block(person, codes, bundle, model, now)
+        block = self.block(person, codes, bundle, model, now, groups)
         if not self.ranker.on(REPEAT if block.own.any() else NEW):
             return None
         known = block.first != 0
@@ -181,22 +199,22 @@ class SecondStage:
         self.ordered += 1
         return out
 
-    def block(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int) -> Block:
+    def block(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()) -> Block:
         """Given items as candidates for somebody."""
         assert self.table is not None
         histories = person.past.as_histories(bundle.histories)
         owned = owned_by(histories, self.table).toarray() > 0
         found = Opinions.of(model, histories, max(bundle.now, int(person.past.ts.max())))
-        view = PeopleView(histories, self.table, now)
+        view = PeopleView(histories, self.table, now, as_codes(groups))
         return of_pairs(found, owned, view, np.zeros(len(codes), np.int64), codes)
 
     def why(
-        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int
+        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()
     ) -> list[list[dict[str, object]]]:
         """For each item what moved it up or down most, strongest first: feature, in words, value and contribution."""
         if self.ranker is None or not len(person.past) or not len(codes):
             return [[] for _ in codes]
-        values = self.block(person, codes, bundle, model, now).values(self.ranker.names)
+        values = self.block(person, codes, bundle, model, now, groups).values(self.ranker.names)
         names, parts = self.ranker.contributions(values)
         # What is the same for all of a list does not order it.
         parts = parts - parts.mean(axis=0)
@@ -217,14 +235,14 @@ class SecondStage:
             )
         return told
 
-    def tell(self, answer: Answer, person: Person, bundle: Bundle, model: Model, now: int) -> None:
+    def tell(self, answer: Answer, person: Person, bundle: Bundle, model: Model, now: int, groups: Groups = ()) -> None:
         """Say in an answer's reasons what moved each item, and in its stages whether and how fast it was ordered."""
         ordered = self.ranker is not None and person.ranked is not None
         stage = {"stage": "ranker", "ordered": ordered, "ms": round(self.seconds * 1000, 2), "why": self.reason}
         answer.stages.append(stage)
         if not ordered:
             return
-        told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, model, now)
+        told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, model, now, groups)
         for place, (source, parts) in enumerate(zip(answer.sources, told, strict=True)):
             if source == model.name and parts:
                 up = float(str(parts[0]["contribution"])) > 0

@@ -54,8 +54,8 @@ class Person:
     candidates
         The same for the list that was last put in order, with its filters; set by the engine.
     ranked
-        The filters, kind of list and hour that candidates were last ranked for, and them in that order; set by the
-        second stage.
+        The filters, kind of list, hour and groups that candidates were last ranked for, and them in that order; set by
+        the second stage.
     ordered
         What that list was asked for with, and the list; set by the engine.
     """
@@ -70,7 +70,7 @@ class Person:
     vector: Float32 | None = None
     found: tuple[int, int, Int32, Float32] | None = None
     candidates: tuple[int, int, Int32, Float32] | None = None
-    ranked: tuple[tuple[int, str, int], Int32, Float32] | None = None
+    ranked: tuple[tuple[Any, ...], Int32, Float32] | None = None
     ordered: tuple[tuple[Any, ...], Picker] | None = None
 
 

@@ -236,7 +236,7 @@ def share_split(data: Dataset, seed: int = 42, *, latest: bool) -> Split:
 
 
 def _hidden(data: Dataset, hide: NDArray[np.bool_], by: By) -> Split:
-    train = Dataset(data.interactions.where(~hide), data.catalogue)
+    train = replace(data, interactions=data.interactions.where(~hide))
     return Split(train, data.interactions.end + 1, data.interactions.histories.where(hide), by)
 
 

@@ -112,7 +112,9 @@ class Snapshot:
             seen, histories=histories, users=IdMap(seen.users.take(stay)), basket=basket, end=clock(histories.ts)
         )
         profiles = self.profiles.rows(stay) if self.profiles is not None else None
-        return replace(self, data=replace(self.data, interactions=left), keys=self.keys[stay], profiles=profiles)
+        named = self.data.profiles.rows(stay) if self.data.profiles is not None else None
+        data = replace(self.data, interactions=left, profiles=named)
+        return replace(self, data=data, keys=self.keys[stay], profiles=profiles)
 
 
 def _read(

@@ -12,7 +12,7 @@ from ..identity import load_secret
 from ..models import registry
 from ..models.base import Model
 from ..progress import SILENT, Progress
-from ..publishing.train import leave_out, with_own
+from ..publishing.train import leave_out, shared_by, with_own
 from ..publishing.version import Release, publish_version
 from ..schema import DAY
 from ..settings import Settings
@@ -66,8 +66,9 @@ def fold(
             settings.events.weights,
             view_seconds=settings.events.view_seconds,
             item_order=bundle.items().ids,
+            shared_by=shared_by(settings) if settings.ranking.customer_attributes else 0,
         )
-    snapshot = leave_out(with_own(snapshot, settings.ranking.attributes), artifacts.root, secret)
+    snapshot = with_own(leave_out(snapshot, artifacts.root, secret), settings)
     if len(snapshot.data.catalogue) < bundle.catalogue.num_rows:
         raise CorruptArtifact(f"Version {base.name} repeats an item.", "Run recsys train.")
     with progress.stage("Folding in"):

@@ -6,23 +6,30 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from cheap_first import first_by, with_ranker
 
 from recsys_cli.artifacts import Artifacts
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.artifacts.choices import Choice, Choices, change, hash_of
 from recsys_cli.evaluation.bench import Recipe
+from recsys_cli.features import ItemTable
+from recsys_cli.features.item_table import ITEM_TABLE
 from recsys_cli.gdpr import erase
 from recsys_cli.identity import load_secret
 from recsys_cli.models.support.demand import popularity
 from recsys_cli.publishing.segment_popularity import Judged, segments
 from recsys_cli.publishing.train import judge_newcomers, read_snapshot, train
+from recsys_cli.ranking.outcome import NEW, REPEAT
 from recsys_cli.schema import DAY, Profiles
 from recsys_cli.serving import Engine
 from recsys_cli.serving.live_events import customer_key, guest_key
+from recsys_cli.serving.reordering import reorder
 from recsys_cli.serving.request import Request
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
@@ -38,7 +45,7 @@ def fill(folder: Path, *, differ: bool, customers: int = 900) -> tuple[Settings,
     """Customers who come once or twice over 200 days; where countries differ, each has ten items of its own that are
     four times as likely as all others. Everybody has a number of their own in their profile, and a colour by chance."""
     given = {"db": str(folder / "shop.duckdb"), "artifacts": str(folder / "artifacts"), "train.threads": 1}
-    settings = load({**given, "train.ranker": False}, environ={})
+    settings = load({**given, "train.ranker": False, "ranking.customer_attributes": ["country"]}, environ={})
     rng = np.random.default_rng(3)
     rows: list[tuple[str, str, int, str]] = []
     country = rng.integers(3, size=customers)
@@ -280,3 +287,38 @@ def test_after_an_erasure_segments_are_made_of_those_who_are_left(shop: tuple[Se
     assert not np.array_equal(after["segment_score"], before["segment_score"]), "the one who left counts no longer"
     answer = Engine.open(version, load_secret(settings.db)).recommend(Request(user={"country": "FR"}, k=5))
     assert set(answer.sources) == {"segment"}
+
+
+# -- customers of whom more is known ----------------------------------------------------------------------------------
+
+
+def test_a_ranker_makes_use_of_what_the_request_says(shop: tuple[Settings, Store], tmp_path: Path) -> None:
+    """By what sells in the country named, with the customer's consent, in lists and in the order of a page."""
+    whole, folder = shop[0], tmp_path / "copy"
+    shutil.copytree(whole.db.parent, folder)
+    settings = dataclasses.replace(whole, db=folder / whole.db.name, artifacts=folder / whole.artifacts.name)
+    store, artifacts = Store(settings.db, settings.store), Artifacts(settings.artifacts, lock_timeout=5)
+    held = SimpleNamespace(settings=settings, artifacts=artifacts, version=artifacts.current())
+    version = with_ranker(held, first_by("group_lift:country", NEW, REPEAT))
+    engine = Engine.open(version, load_secret(settings.db), budget=np.inf)
+
+    def order(**given: Any) -> list[str]:
+        return engine.recommend(Request(user_id="c1", k=5, **given)).item_ids
+
+    plain, lists = order(), [order(user={"country": country}) for country in COUNTRIES]
+    for at, found in enumerate(lists):
+        assert {int(i[1:]) // 10 for i in found} == {at}
+    assert order(user={"country": "AT"}) == plain, "nobody is known of there"
+    assert order(user={"country": "DE"}, consent="session") == order(consent="session")
+    assert order(rules={"freshness": 0.5}, user={"country": "ES"}) != order(rules={"freshness": 0.5})
+    page = [f"i{n}" for n in (3, 13, 23, 33)]
+    for at, country in enumerate(COUNTRIES):
+        asked = Request(user_id="c1", user={"country": country}, explain=True)
+        found = reorder(engine, asked, page).answer
+        assert found.item_ids[0] == page[at]
+        assert "How much more customers with the same country buy it" in found.reasons[0]
+    before = ItemTable.load(version.path / ITEM_TABLE).lifts["country"]
+    erase(store, artifacts, settings, ["c1"])
+    after = ItemTable.load(artifacts.current().path / ITEM_TABLE).lifts["country"]
+    assert after.values == before.values
+    assert not np.array_equal(after.item, before.item), "the one who left counts no longer"

@@ -1,4 +1,4 @@
-"""A ranker whose order is known: the cheapest first; and a shop's version with it."""
+"""Rankers whose order is known: the cheapest first, or by one feature; and a shop's version with it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def cheap_first(*kinds: str) -> Ranker:
     values[:, names.index("price")] = price
     params = {"objective": "regression", "min_data_in_leaf": 1, "num_threads": 1, "deterministic": True}
     text = trees.grow(values, -price, params, rounds=30)
+    return Ranker(names, {"order": Head(trees.Trees(text), 1.0)}, {kind: {"on": True} for kind in kinds})
+
+
+def first_by(name: str, *kinds: str) -> Ranker:
+    """Orders by one feature alone, the largest first."""
+    names = ("score:first", "rank:first", name)
+    values = np.zeros((400, len(names)), np.float32)
+    values[:, -1] = np.linspace(-2, 2, 20, dtype=np.float32).repeat(20)
+    params = {"objective": "regression", "min_data_in_leaf": 1, "num_threads": 1, "deterministic": True}
+    text = trees.grow(values, values[:, -1], params, rounds=30)
     return Ranker(names, {"order": Head(trees.Trees(text), 1.0)}, {kind: {"on": True} for kind in kinds})
 
 

@@ -230,7 +230,8 @@ def rank(service: Service, call: Call) -> Reply:
     page = call.caller.names(body.user_id, call.query["user_token"])
     filters = Filters.written(body.filter, user=body.user) if body.filter else NO_FILTERS
     explain = body.explain and not page
-    request = Request(body.user_id, body.session_id, consent=body.consent, explain=explain, filters=filters)
+    asked = body.user_id, body.session_id
+    request = Request(*asked, consent=body.consent, explain=explain, filters=filters, user=body.user)
     started = time.perf_counter()
     found = reorder(engine, request, body.items, mix)
     _note(service, call, "/rank", engine, Shown(found.answer), started)
