@@ -112,7 +112,7 @@ def _log_ratio(
     people = np.unique(user[inside].astype(np.int64) * (shape[0] * shape[1]) + place) % max(shape[0] * shape[1], 1)
     few = np.bincount(people, minlength=shape[0] * shape[1]).reshape(shape) < least
     withhold(count, foretold, few, least)
-    return np.log((count + prior) / (foretold + prior)).astype(np.float32)
+    return np.asarray(np.log((count + prior) / (foretold + prior)), dtype=np.float32)
 
 
 def withhold(count: NDArray[np.float64], foretold: NDArray[np.float64], few: NDArray[np.bool_], least: int) -> None:

@@ -191,7 +191,7 @@ class People:
         begin = _begins(key)
         if not len(begin):
             none = np.zeros(0, np.int64)
-            return Owned(none, none, none, none, none, none, np.zeros(0), none, none)
+            return Owned(none, none, self.item[:0], none, none, none, np.zeros(0), none, none)
         first, last = order[begin], order[_ends(begin, len(key)) - 1]
         fresh = np.ones(len(key), np.int64)
         by_day = self.day_number[order]
