@@ -82,6 +82,7 @@ def erasure_result(done: Erasure) -> dict[str, Any]:
         "originals": [{"path": str(o.path), "columns": dict(o.columns)} for o in done.originals],
         "not_searched": OUTSIDE,
         "lists": [str(path) for path in done.lists],
+        "lakes": [str(path) for path in done.lakes],
         "seconds": done.seconds,
     }
 
@@ -115,6 +116,8 @@ def say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
         say(f"Not searched: {OUTSIDE}.")
         for path in done.lists:
             say(f"The list {path} was written before: write it again, or delete it.")
+        for path in done.lakes:
+            say(f"The lake {path} is not there: where it is now, run recsys export --lake, or delete it.")
     if retrained:
         say(f"Trained again: {retrained}.")
     for one in done.done[:5]:

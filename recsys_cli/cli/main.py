@@ -27,6 +27,7 @@ from . import (
     doctor,
     evaluate,
     experiment,
+    export,
     features,
     gdpr,
     ingest,
@@ -51,6 +52,7 @@ from .safe_output import plain, plain_json, printable_json
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 _NOTHING_KEPT = "nothing half done was kept."
 _KEPT = {
+    ("export",): "the months written so far are kept: the same command goes on from them.",
     ("tune",): "the trials so far are kept: the same command goes on from them.",
     ("gdpr", "delete"): "what was begun is finished by recsys gdpr resume, or by the next pass of the update-worker.",
     ("gdpr", "resume"): "what is left is finished by recsys gdpr resume, or by the next pass of the update-worker.",
@@ -105,6 +107,7 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("update-worker")(update_worker.update_worker)
 app.add_typer(models.app, name="models")
+app.command("export")(export.export)
 app.command("consume")(consume.consume)
 app.command("mcp")(mcp.mcp)
 app.command("backup")(backup.backup)

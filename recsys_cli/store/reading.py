@@ -19,7 +19,7 @@ from .profiles import read_profiles
 from .sql import first_row
 
 # Whose history an event belongs to: the customer's, else that of the guest's session; see `schema.guest_id`.
-_OWNER = "coalesce(user_id, chr(31) || session_id)"
+OWNER = "coalesce(user_id, chr(31) || session_id)"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _read(
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE user_codes AS
             SELECT user_id, (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS code
-            FROM (SELECT DISTINCT {_OWNER} AS user_id FROM events SEMI JOIN kind_codes USING (event_type))
+            FROM (SELECT DISTINCT {OWNER} AS user_id FROM events SEMI JOIN kind_codes USING (event_type))
             WHERE user_id IS NOT NULL"""
     )
     code_items(con, item_order)
@@ -203,7 +203,7 @@ def _histories(
     table = con.sql(
         f"""SELECT u.code AS user, i.code AS item, e.ts, k.code AS kind, e.qty::FLOAT AS qty,
                   coalesce(b.code, -1)::INTEGER AS basket{number}
-           FROM (SELECT *, rowid AS written, {_OWNER} AS owner, {level_sql(view_seconds)} AS level FROM events) e
+           FROM (SELECT *, rowid AS written, {OWNER} AS owner, {level_sql(view_seconds)} AS level FROM events) e
            JOIN kind_codes k USING (event_type, level) JOIN user_codes u ON u.user_id = e.owner
            JOIN item_codes i USING (item_id) {"LEFT JOIN variants v USING (item_id)" if varied else ""}
            LEFT JOIN basket_codes b ON b.basket = coalesce('o' || e.order_id, 's' || e.session_id)

@@ -11,8 +11,7 @@ import numpy as np
 from ..identity import UserKeys
 from ..schema import DAY
 from .personal_data import chosen
-
-_OWNER = "coalesce(user_id, chr(31) || session_id)"
+from .reading import OWNER
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Cutoffs:
         settled = f"coalesce(batch_id, 0) NOT IN (SELECT batch_id FROM batches WHERE started_at > {self.arrived})"
         spared, params = "", list[object]()
         if self.spared:
-            spared, params = f" AND {chosen(_OWNER)} NOT IN (SELECT unnest($2))", [self.secret, list(self.spared)]
+            spared, params = f" AND {chosen(OWNER)} NOT IN (SELECT unnest($2))", [self.secret, list(self.spared)]
         for kind, whose, before in (("events", "NOT ", self.events), ("guest_events", "", self.guests)):
             if before:
                 where = f"user_id IS {whose}NULL AND ts < {before} AND {settled}{spared}"

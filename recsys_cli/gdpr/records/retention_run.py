@@ -22,6 +22,7 @@ from ...artifacts.forgetting import forget, trim
 from ...errors import Refused
 from ...identity import load_secret, state_dir
 from ...progress import SILENT, Progress
+from ...publishing.lake import update_lakes
 from ...schema import DAY
 from ...settings import RetentionSettings, Settings
 from ...state_file import StateFile
@@ -223,6 +224,8 @@ def _delete(
             delete_old(con, cutoffs)
     if rewriting:  # the log of lists names nobody: no byte of it has to go, and rewriting takes minutes
         rewrite(store)
+        for lake in update_lakes(store, settings, progress):
+            progress.note(f"The lake {lake} is not there: where it is now, run recsys export --lake, or delete it.")
     if cutoffs.events:
         trim(artifacts, before=cutoffs.events, progress=progress)
     if len(guests):

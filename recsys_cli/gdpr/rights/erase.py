@@ -100,6 +100,8 @@ class Erasure:
         Files of the watched folder that still name them, the shop's own.
     lists
         The last lists of many people that were written and are still there: they are not searched.
+    lakes
+        Lakes (see `publishing.lake`) that are not where they were exported to, and may hold them still.
     """
 
     done: tuple[Done, ...] = ()
@@ -108,6 +110,7 @@ class Erasure:
     resumed: bool = False
     originals: tuple[Original, ...] = ()
     lists: tuple[Path, ...] = ()
+    lakes: tuple[Path, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -209,6 +212,7 @@ class _Work:
     ) -> None:
         self.store, self.artifacts, self.settings, self.progress = store, artifacts, settings, progress
         self.clock = clock
+        self.lakes_left: tuple[Path, ...] = ()
         self.who = People(store, artifacts, settings)
         self.secret, self.spool = self.who.secret, self.who.spool
 
@@ -272,7 +276,8 @@ class _Work:
                 originals = named_in(Path(self.settings.ingest.folder), people)
         done, failed = self._close(cases, scanned, originals)
         seconds = round(time.monotonic() - started, 3)
-        return Erasure(tuple(done), tuple(failed), scanned, False, tuple(originals), tuple(lists), seconds)
+        found, left = tuple(originals), tuple(lists)
+        return Erasure(tuple(done), tuple(failed), scanned, False, found, left, self.lakes_left, seconds)
 
     def _cases(self, plans: Sequence[Journal]) -> list[_Case]:
         """Who is meant; the journals remember it for when the rows are gone."""
@@ -305,6 +310,7 @@ class _Work:
             self._rows(cases)
             with self.progress.stage("Rewriting the database"):
                 rewrite(self.store)
+            self._lakes()
         with self.progress.stage("Rewriting the versions"):
             self._versions(cases, keys)
         # Once more: a server may have received lines since, and must drop what it remembers.
@@ -340,6 +346,11 @@ class _Work:
             suppressed.add(self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress)
             with transaction(con):
                 delete_rows(con, ids, sessions, list(rejected))
+
+    def _lakes(self) -> None:
+        from ...publishing.lake import update_lakes  # loads what the server's processes do not need
+
+        self.lakes_left = update_lakes(self.store, self.settings, self.progress)
 
     def _lines(self, cases: Sequence[_Case]) -> None:
         for case, n in zip(cases, blank_lines(self.spool, [case.person for case in cases]), strict=True):
