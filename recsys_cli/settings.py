@@ -93,6 +93,9 @@ class UpdateSettings:
 
     interval: float = _s(60.0, "Seconds from the start of one pass to the start of the next.")
     keep_spool_hours: float = _s(24.0, "Hours after which what was drained from the spool is deleted.")
+    servers: tuple[str, ...] = _s(
+        (), "Artifacts directories of servers on other machines, mounted or copied here: what they receive is taken in."
+    )
     retrain: bool = _s(True, "Train again in a pass when there is a reason to; see the other retrain settings.")
     retrain_days: float = _s(7.0, "Retrain when the newest event is this many days newer than at training; 0 never.")
     retrain_share: float = _s(0.2, "Retrain when events have grown by this share since training; 0 never.")

@@ -38,7 +38,8 @@ _GRACE = 10.0  # seconds that a stopping process gets for the requests it has be
 
 @dataclass(frozen=True)
 class ServePlan:
-    """All that a server process needs to know; `earliest` is the day before which no event is taken."""
+    """All that a server process needs to know; `earliest` is the day before which no event is taken, and `satellite`
+    that the database is on another machine."""
 
     settings: ServeSettings
     rules: RuleSettings
@@ -52,6 +53,7 @@ class ServePlan:
     config: Path | None = None
     flags: dict[str, Any] = field(default_factory=dict)
     details: DetailsSettings = DetailsSettings()
+    satellite: bool = False
 
     def dump(self) -> bytes:
         """For another process; holds the secret, so it goes through a pipe and never into arguments."""
@@ -68,8 +70,8 @@ class ServePlan:
         rules = RuleSettings(**(tree["rules"] | {"campaigns": tuple(tree["rules"]["campaigns"])}))
         config = Path(tree["config"]) if tree["config"] else None
         details: dict[str, Any] = {n: Path(v) if v and n.endswith("_file") else v for n, v in tree["details"].items()}
-        more = {name: tree[name] for name in ("swap_share", "earliest", "event_types", "placements", "flags")}
-        more |= {"config": config, "details": DetailsSettings(**details)}
+        plain = "swap_share", "earliest", "event_types", "placements", "flags", "satellite"
+        more = {name: tree[name] for name in plain} | {"config": config, "details": DetailsSettings(**details)}
         return ServePlan(ServeSettings(**given), rules, Path(tree["artifacts"]), tree["secret"], images, **more)
 
     @property
@@ -174,6 +176,7 @@ def run_worker(plan: ServePlan, sock: socket.socket) -> None:
     sys.setswitchinterval(0.0005)
     service = Service.of(plan.settings, Rules.of(plan.rules), artifacts, plan.secret, plan.images, log, plan.swap_share)
     service.earliest, service.event_types = plan.earliest, plan.event_types
+    service.live.satellite = plan.satellite
     service.enrich(plan.details)
     service.follow(plan.source, plan.placements)
     service.live.start(*first.result())

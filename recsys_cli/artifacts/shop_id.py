@@ -90,6 +90,13 @@ def expect_same_shop(db: Path, root: Path) -> None:
     claim(db, root)
 
 
+def is_satellite(db: Path, root: Path) -> bool:
+    """Whether this machine only serves: it has the versions and the key of a shop whose database is on another one."""
+    owner = _file(root).read()
+    key = owner is not None and not _is_there(db) and secret_path(db).exists()
+    return bool(key and owner and owner.id == shop_id(load_secret(db)))
+
+
 def claim(db: Path, root: Path) -> None:
     """Make a directory of versions without an owner the database's own."""
     if not has_owner(root) and root.is_dir() and _is_there(db) and secret_path(db).exists():

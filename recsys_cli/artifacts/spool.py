@@ -267,7 +267,7 @@ class Spool:
                     continue  # its server still writes to it
                 now = os.fstat(fd)
                 if now.st_size <= drained.get(segment, 0) and now.st_mtime <= older_than:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
                     gone.append(segment)
             finally:
                 os.close(fd)

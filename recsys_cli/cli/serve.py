@@ -33,7 +33,7 @@ def serve(
     from ..artifacts import Artifacts
     from ..artifacts.address import announce
     from ..artifacts.keys import keys_wanted, make_owner_key, read_keys
-    from ..artifacts.shop_id import expect_same_shop
+    from ..artifacts.shop_id import expect_same_shop, is_satellite
     from ..identity import load_secret
 
     settings = run.settings.serve
@@ -51,7 +51,9 @@ def serve(
         from ..api.live_settings import check
 
         check(run.settings, settings_file(config, db))
-    expect_same_shop(run.settings.db, run.settings.artifacts)
+    satellite = is_satellite(run.settings.db, run.settings.artifacts)
+    if not satellite:
+        expect_same_shop(run.settings.db, run.settings.artifacts)
     secret = load_secret(run.settings.db)
     key = make_owner_key(run.settings.artifacts)  # before the address is told: a waiting caller may ask at once
     sock = listen(settings.host, settings.port)
@@ -79,6 +81,7 @@ def serve(
         placements=run.settings.placements,
         config=settings_file(config, db).absolute(),
         details=_details(run.settings.details),
+        satellite=satellite,
         flags={name: str(value.absolute()) for name, value in flags.items() if value is not None},
     )
     run_server(plan, sock)

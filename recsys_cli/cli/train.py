@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,19 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Serve it even if it is worse than the current version.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", metavar="spark", help="Fit als on Spark, from a lake, which is brought up to date first."
+        ),
+    ] = None,
+    master: Annotated[
+        str, typer.Option("--master", help="For Spark: local[N], spark://HOST:PORT, yarn or k8s://…")
+    ] = "local[*]",
+    lake: Annotated[
+        Path | None,
+        typer.Option("--lake", metavar="DIR", help="For Spark: the lake. [default: the one exported to before]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random choices. [default: 42]")] = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -39,9 +53,12 @@ def train(
     """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
     run = start(db, artifacts, config, as_json, train__seed=seed, ranking__ipw=False if no_ipw else None)
     run.give_way()
+    if engine not in (None, "spark"):
+        raise UsageError(f"--engine must be spark, got '{engine}'.", "Leave it out to fit in this process.")
     if ranker:
-        if model or set_ or force:
-            raise UsageError("--ranker learns the order for the served model.", "Leave --model, --set and --force out.")
+        if model or set_ or force or engine:
+            left_out = "Leave --model, --set, --force and --engine out."
+            raise UsageError("--ranker learns the order for the served model.", left_out)
         _ranker_only(run)
         return
     from ..artifacts import Artifacts
@@ -49,9 +66,15 @@ def train(
     from ..store import Store
     from .leaderboards import gate_told, leaderboard, ranker_board
 
-    recipe = choose(run.settings, model, key_values(set_ or []))
+    recipe = choose(run.settings, model or ("als" if engine else None), key_values(set_ or []))
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
-    done = train(store, Artifacts(run.settings.artifacts), run.settings, recipe, run.progress, force=force)
+    versions = Artifacts(run.settings.artifacts)
+    if engine:
+        from ..publishing.spark_engine import train_on_spark
+
+        done = train_on_spark(store, versions, run.settings, recipe, master, lake, progress=run.progress, force=force)
+    else:
+        done = train(store, versions, run.settings, recipe, run.progress, force=force)
     recipe = done.recipe
 
     def render(out: Console) -> None:

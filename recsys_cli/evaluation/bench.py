@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from . import Report, Split, evaluate, holdout
 from .gate import SERVED, Decision, decide
 
 FLOOR = "popular"
+Engine = Callable[[ModelConfig, Dataset], Model]
 UNJUDGED = Decision(True, "The data has no later part with returning customers to evaluate on.")
 _FINAL_USERS = 2000  # enough to see that a fit went wrong
 
@@ -36,6 +37,8 @@ class Recipe:
     before, whole
         What to fit on that, and on everything, where choosing has found out more than `config` says; see
         `tuning.final.Final`.
+    engine
+        Fits the model in place of this process, on another machine perhaps.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Recipe:
     past: Model | None = field(default=None, compare=False, repr=False)
     before: ModelConfig | None = field(default=None, compare=False, repr=False)
     whole: ModelConfig | None = field(default=None, compare=False, repr=False)
+    engine: Engine | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def of(name: str, values: Mapping[str, Any]) -> Recipe:
@@ -58,7 +62,7 @@ class Recipe:
     def fit(self, data: Any, settings: Settings, progress: Progress, past: Model | None = None) -> Model:
         """A model fitted on everything; by way of what `fit_past` made of a part of it, where that is given."""
         config = self.whole or self.config
-        if past is None:
+        if past is None or self.engine is not None:
             return self._fit(config, data, settings, progress)
         cls, train = registry.get(self.name), settings.train
         return cls.refit(data, config, past, seed=train.seed, threads=train.threads, progress=progress)
@@ -68,6 +72,8 @@ class Recipe:
         return self.past or self._fit(self.before or self.config, data, settings, progress)
 
     def _fit(self, config: ModelConfig, data: Any, settings: Settings, progress: Progress) -> Model:
+        if self.engine is not None:
+            return self.engine(config, data)
         cls, train = registry.get(self.name), settings.train
         return cls.fit(data, config, seed=train.seed, threads=train.threads, progress=progress)
 

@@ -108,9 +108,40 @@ class ALS(LeastSquaresModel):
         vectors = np.asarray(model.item_factors, dtype=np.float32)
         # What nobody bought keeps a trace of its random start otherwise.
         vectors[np.bincount(seen.indices, minlength=seen.shape[1]) == 0] = 0
+        return cls.of_vectors(data, config, vectors)
+
+    @classmethod
+    def of_vectors(cls, data: Dataset, config: ALSConfig, vectors: Float32) -> Self:
+        """The model of items' vectors that were fitted on `data`, zero where nobody bought the item."""
         # What is new was not there to be bought for most of the past; the fit holds that against it.
         fitted = cls(config, vectors, vectors.any(axis=1) & settled_items(data.interactions))
         return fitted.grow(data, data.interactions.end)
+
+    @staticmethod
+    def sized(config: ALSConfig, *, sold: int, pairs: int, customers: int) -> ALSConfig:
+        """The config with numbers for what was left to the data.
+
+        Long histories (a wholesaler's 56 items) want little confidence and much regularisation, short ones (8 items of
+        beauty products) the opposite; in between it was found to go about with the length. A few hundred products have
+        no hundred directions in them: longer vectors would learn the customers by heart (16 against 128 on the sample
+        shop: NDCG@10 .151 against .109).
+
+        Parameters
+        ----------
+        sold
+            Items that anybody has.
+        pairs
+            Of a customer and an item.
+        customers
+            Who have any.
+        """
+        length = pairs / max(customers, 1)
+        return replace(
+            config,
+            factors=config.factors or int(np.clip(sold // 24, 4, 128 if pairs < _LARGE else 64)),
+            alpha=config.alpha or float(np.clip(48 / length, 0.8, 20)),
+            regularization=config.regularization or float(np.clip(15 * length / 56, 1, 20)),
+        )
 
     @property
     def gain(self) -> float:
@@ -127,19 +158,5 @@ def _length(config: ALSConfig, seen: sp.csr_matrix) -> int:
 
 
 def _settled(config: ALSConfig, seen: sp.csr_matrix) -> ALSConfig:
-    """The config with numbers for what was left to the data.
-
-    Long histories (a wholesaler's 56 items) want little confidence and much regularisation, short ones (8 items of
-    beauty products) the opposite; in between it was found to go about with the length. A few hundred products have
-    no hundred directions in them: longer vectors would learn the customers by heart (16 against 128 on the sample
-    shop: NDCG@10 .151 against .109).
-    """
     sold = int((np.bincount(seen.indices, minlength=1) > 0).sum())
-    long = int(np.clip(sold // 24, 4, 128 if seen.nnz < _LARGE else 64))
-    length = seen.nnz / max(int((np.diff(seen.indptr) > 0).sum()), 1)
-    return replace(
-        config,
-        factors=config.factors or long,
-        alpha=config.alpha or float(np.clip(48 / length, 0.8, 20)),
-        regularization=config.regularization or float(np.clip(15 * length / 56, 1, 20)),
-    )
+    return ALS.sized(config, sold=sold, pairs=seen.nnz, customers=int((np.diff(seen.indptr) > 0).sum()))

@@ -12,12 +12,14 @@ from typing import Any
 from ..artifacts import Artifacts, Spool, Version
 from ..artifacts.choices import Choices
 from ..errors import CorruptArtifact, NoModel, NotFound
+from ..schema import DAY
 from ..supervisor import Supervisor
 from .engine import Engine
 from .live_events import Overlay
 from .rules import NO_RULES, Rules
 
 Log = Callable[..., None]
+_LISTS_DAYS = 7  # that a satellite keeps its log of answered lists
 _TIDY_SECONDS = 600.0  # between searches for garbage, when no version is published meanwhile
 
 
@@ -41,6 +43,9 @@ class Live:
         Called at every look.
     ranker_ms
         Milliseconds that the ranker may take for a list.
+    satellite
+        The database is on another machine, whose worker copies what this one receives (`updates.collection`): what
+        the served version says was taken in is deleted here, a day after it was received.
 
     Attributes
     ----------
@@ -66,6 +71,7 @@ class Live:
     _others: dict[str, Engine] = field(default_factory=dict)
     _wanted: frozenset[str] = frozenset()
     ranker_ms: float = 10.0
+    satellite: bool = False
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -241,6 +247,8 @@ class Live:
             for _ in engine.catch_up():
                 pass
         overlay.take_lags()
+        if self.satellite:
+            self._let_go(version)
         return engine
 
     async def _take_over(self, engine: Engine) -> None:
@@ -252,6 +260,12 @@ class Live:
                 for _ in engine.take_over(before):
                     await asyncio.sleep(0)
             self._take(engine)
+
+    def _let_go(self, version: Version) -> None:
+        """Delete what the worker has taken in from this machine's logs."""
+        now, lists = time.time(), Spool(self.artifacts.served_dir)
+        self.spool.remove_drained(version.manifest["spool"], now - DAY)
+        lists.remove_drained(lists.segments(), now - _LISTS_DAYS * DAY)  # no version says how far these were taken
 
     def _take(self, engine: Engine) -> None:
         self.engine = engine

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..artifacts import Position, Spool, suppressed
-from ..artifacts.spool import Chunk
+from ..artifacts.spool import ROTATE_SECONDS, Chunk
 from ..identity import load_secret
 from ..ingest.value_parsing import pseudonym
 from ..store import Store
@@ -24,7 +25,7 @@ BATCH_BYTES = 32 << 20
 _MERGE = b'"merge"'
 
 
-def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
+def drain(store: Store, spool: Spool, *, hash_emails: bool = True, keep: Sequence[str] = ()) -> Taken:
     """Take everything in the spool, as it is now, that the store has not taken yet.
 
     The lines and the position after them are written in one transaction, so a drain that is killed has taken a batch
@@ -34,6 +35,8 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
     ----------
     hash_emails
         Keep customers whose id is an e-mail address under its pseudonym, as ingest does; see `identity.pseudonym`.
+    keep
+        Segments whose position is remembered though they are gone: another machine still has them.
 
     Raises
     ------
@@ -53,15 +56,15 @@ def drain(store: Store, spool: Spool, *, hash_emails: bool = True) -> Taken:
             with transaction(con):
                 taken = taken + take_lines(con, lines, reached, user=user, refused=refused)
             position |= reached
-        gone = position.keys() - spool.segments().keys()
+        gone = position.keys() - spool.segments().keys() - {*keep}
         if gone:
             with transaction(con):
-                forget_segments(con, list(spool.segments()))
+                forget_segments(con, [*spool.segments(), *keep])
     return taken
 
 
-def drain_served(store: Store, log: Spool) -> int:
-    """Take the log of answered lists into the store, and delete what was taken; how many lists.
+def drain_served(store: Store, log: Spool, *, keep: Sequence[str] = ()) -> int:
+    """Take the log of answered lists into the store, and delete what was taken; how many lists. For `keep` see `drain`.
 
     Raises
     ------
@@ -69,10 +72,12 @@ def drain_served(store: Store, log: Spool) -> int:
     """
     if not log.segments():
         return 0
+    # A copy has no writer here, while the original may still grow.
+    old = time.time() - (2 * ROTATE_SECONDS if keep else 0)
     with store.reading() as con:
         position = served_position(con)
     if not log.backlog(position):
-        log.remove_drained(position, time.time())
+        log.remove_drained(position, old)
         return 0
     taken = 0
     with store.writing() as con:
@@ -83,9 +88,9 @@ def drain_served(store: Store, log: Spool) -> int:
             with transaction(con):
                 taken += take_served(con, lines, reached)[0]
             position |= reached
-        log.remove_drained(position, time.time())  # servers read the spool, and not this
+        log.remove_drained(position, old)  # servers read the spool, and not this
         with transaction(con):
-            forget_served(con, list(log.segments()))
+            forget_served(con, [*log.segments(), *keep])
     return taken
 
 

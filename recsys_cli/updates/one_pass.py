@@ -26,6 +26,7 @@ from ..store.reading import spool_position, state_of, watermark
 from ..store.seen_lists import clicked_lists
 from ..store.spool_import import Taken
 from ..typed_values import bytes_of
+from .collection import collect, collected
 from .drain import drain, drain_served, remove_old_segments
 from .failures import Failures, TooLarge
 from .leftovers import sweep_backups, sweep_restores
@@ -183,15 +184,18 @@ def partial_pass(
     if folder is not None:
         with failures.kept():
             _take_files(settings, folder, progress)
+    with failures.kept():
+        failures += collect(artifacts, [Path(one) for one in settings.update.servers])
     spool = Spool(artifacts.spool_dir)
     position, mark = look(store)
     taken, removed = Taken(), []
     if spool.backlog(position):
         with failures.kept(), progress.stage("Importing what the server received"):
-            taken = drain(store, spool, hash_emails=settings.ingest.emails == "hash")
+            emails = settings.ingest.emails == "hash"
+            taken = drain(store, spool, hash_emails=emails, keep=collected(artifacts))
     with failures.kept():
         if store.exists():
-            drain_served(store, Spool(artifacts.served_dir))
+            drain_served(store, Spool(artifacts.served_dir), keep=collected(artifacts))
     with failures.kept():
         people = carry_out.run(store, artifacts, settings, look(store)[1], progress)
         failures += people.failed

@@ -1,0 +1,132 @@
+"""What servers on other machines received is taken in exactly once, whatever breaks in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter
+from recsys_cli.artifacts.shop_id import claim, expect_same_shop, is_satellite
+from recsys_cli.errors import StoreMissing
+from recsys_cli.settings import Settings
+from recsys_cli.store import Store
+from recsys_cli.store.reading import spool_position
+from recsys_cli.updates.collection import collect, collected
+from recsys_cli.updates.drain import drain, remove_old_segments
+
+NOW = int(time.time())
+
+
+class Elsewhere:
+    """A server on another machine: its artifacts directory, and what it receives."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "versions").mkdir(parents=True)
+        self.writer = SpoolWriter(root / "spool")
+
+    def receives(self, *orders: int) -> None:
+        self.writer.append(
+            [json.dumps({"t": "event", "user_id": f"c{n}", "item_id": "lamp", "ts": NOW}).encode() for n in orders]
+        )
+
+
+@pytest.fixture
+def near(artifacts: Artifacts) -> Artifacts:
+    artifacts.root.mkdir()
+    return artifacts
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Elsewhere:
+    return Elsewhere(tmp_path / "far")
+
+
+def taken(store: Store, near: Artifacts, *servers: Path) -> list[str]:
+    """Collect and drain as a pass does; the customers of all events in the store."""
+    assert collect(near, servers) == []
+    drain(store, Spool(near.spool_dir), keep=collected(near))
+    with store.reading() as con:
+        return sorted(row[0] for row in con.execute("SELECT user_id FROM events").fetchall())
+
+
+def test_one_worker_takes_in_all_spools_once(store: Store, near: Artifacts, far: Elsewhere, tmp_path: Path) -> None:
+    other = Elsewhere(tmp_path / "third")
+    SpoolWriter(near.spool_dir).append([b'{"t": "event", "user_id": "c0", "item_id": "lamp", "ts": 1}'])
+    far.receives(1, 2)
+    other.receives(3)
+    assert taken(store, near, far.root, other.root) == ["c0", "c1", "c2", "c3"]
+    far.receives(4)
+    for _ in range(2):
+        assert taken(store, near, far.root, other.root) == ["c0", "c1", "c2", "c3", "c4"]
+
+
+def test_a_copy_that_was_killed_half_way_goes_on(store: Store, near: Artifacts, far: Elsewhere) -> None:
+    far.receives(1, 2, 3)
+    collect(near, [far.root])
+    [name] = Spool(near.spool_dir).segments()
+    os.truncate(near.spool_dir / name, 70)  # in the middle of a line
+    (near.root / "collected.json").unlink()
+    assert taken(store, near, far.root) == ["c1", "c2", "c3"]
+    assert (near.spool_dir / name).read_bytes() == (far.root / "spool" / name).read_bytes()
+
+
+def test_a_server_that_cannot_be_reached_keeps_nothing_else_back(
+    store: Store, near: Artifacts, far: Elsewhere, tmp_path: Path
+) -> None:
+    other = Elsewhere(tmp_path / "third")
+    far.receives(1)
+    assert taken(store, near, far.root, other.root) == ["c1"]
+    far.root.rename(tmp_path / "away")  # the mount is gone, the server goes on
+    other.receives(3)
+    [told] = collect(near, [far.root, other.root])
+    assert str(far.root) in told.message
+    drain(store, Spool(near.spool_dir), keep=collected(near))
+    (tmp_path / "away").rename(far.root)
+    far.receives(4)
+    assert taken(store, near, far.root, other.root) == ["c1", "c3", "c4"]
+
+
+def test_what_was_taken_in_long_ago_is_not_copied_again(store: Store, near: Artifacts, far: Elsewhere) -> None:
+    far.receives(1)
+    assert taken(store, near, far.root) == ["c1"]
+    [name] = Spool(near.spool_dir).segments()
+    for place in (near.spool_dir, far.root / "spool"):
+        os.utime(place / name, (NOW - 90_000, NOW - 90_000))
+    with store.reading() as con:
+        position = spool_position(con)
+    assert remove_old_segments(Spool(near.spool_dir), position, 24) == [name]
+    assert taken(store, near, far.root) == ["c1"]
+    assert not Spool(near.spool_dir).segments()
+    far.writer.close()
+    # The server deletes it by what the next version says; then nobody remembers it.
+    with store.reading() as con:
+        assert Spool(far.root / "spool").remove_drained(spool_position(con), NOW) == [name]
+    taken(store, near, far.root)
+    assert collected(near) == []
+    far.receives(2)
+    assert taken(store, near, far.root) == ["c1", "c2"]
+    with store.reading() as con:
+        assert name not in spool_position(con)
+
+
+def test_a_machine_with_the_key_alone_serves_and_one_without_is_refused(
+    store: Store, near: Artifacts, values: Settings, tmp_path: Path
+) -> None:
+    with store.writing():
+        pass
+    claim(store.path, near.root)
+    settings = replace(values, db=tmp_path / "elsewhere" / "recsys.duckdb")
+    assert not is_satellite(settings.db, near.root)
+    with pytest.raises(StoreMissing):
+        expect_same_shop(settings.db, near.root)
+    settings.db.parent.mkdir()
+    settings.db.with_name("recsys.duckdb.key").write_bytes(store.path.with_name("shop.duckdb.key").read_bytes())
+    assert is_satellite(settings.db, near.root)
+    settings.db.with_name("recsys.duckdb.key").write_bytes(b"0" * 64)
+    assert not is_satellite(settings.db, near.root)
