@@ -323,8 +323,13 @@ class RuleSettings:
 
 @dataclass(frozen=True)
 class RankingSettings:
-    """How the ranker orders candidates: the weights of its four heads, and clicks."""
+    """How the ranker orders candidates: what learns, the weights of its four heads, and clicks."""
 
+    model: str = _s(
+        "lightgbm",
+        "What learns the order: lightgbm (trees), or dlrm (a network), which gives way to trees that order better.",
+        choices=("lightgbm", "dlrm"),
+    )
     order: float = _s(1.0, "Weight of the head that learns the order of candidates.")
     purchase: float = _s(1.0, "Weight of the probability of a purchase.")
     click: float = _s(0.0, "Weight of the probability of a click once the item is seen.")

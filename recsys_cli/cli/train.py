@@ -25,6 +25,10 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter of the model; repeatable.")
     ] = None,
     ranker: Annotated[bool, typer.Option("--ranker", help="Train only the ranker, for the served model.")] = False,
+    ranker_model: Annotated[
+        str | None,
+        typer.Option("--ranker-model", help="What learns the order: lightgbm or dlrm. [default: ranking.model]"),
+    ] = None,
     no_ipw: Annotated[
         bool, typer.Option("--no-ipw", help="Learn from clicks without correcting for their position in the list.")
     ] = False,
@@ -51,7 +55,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Fit a model on everything in the database, judge it by the last part of time, and publish it."""
-    run = start(db, artifacts, config, as_json, train__seed=seed, ranking__ipw=False if no_ipw else None)
+    ipw = False if no_ipw else None
+    run = start(db, artifacts, config, as_json, train__seed=seed, ranking__ipw=ipw, ranking__model=ranker_model)
     run.give_way()
     if engine not in (None, "spark"):
         raise UsageError(f"--engine must be spark, got '{engine}'.", "Leave it out to fit in this process.")

@@ -59,7 +59,7 @@ class Graph:
             [helper.make_tensor_value_info(name, kinds[kind], shape) for name, (kind, shape) in side.items()]
             for side in (self.inputs, self.outputs)
         ]
-        held = [onnx().numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in self.constants.items()]
+        held = [onnx().numpy_helper.from_array(np.asarray(a, order="C"), name) for name, a in self.constants.items()]
         graph = helper.make_graph(self.nodes, "recsys", *ends, initializer=held)
         sets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", TREES)]
         made = helper.make_model(graph, opset_imports=sets, producer_name="recsys")

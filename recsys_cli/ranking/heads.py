@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..schema import Float32
 from . import trees
 from .calibration import foretold
+from .dlrm import CODES
 from .past import Lesson, Weighed
 from .ranker import Head, Ranker
 from .trees import Trees
@@ -88,10 +89,10 @@ class Lessons:
             return _Rows(self.orders.values, label)
         if head == CLICK:
             return None if self.cards is None else _Rows(self.cards.values, self.cards.clicked, self.cards.weight)
-        worth = self._worth()
+        worth = self.worth()
         return None if worth is None else _Rows(self.orders.values, label, worth)
 
-    def _worth(self) -> Float32 | None:
+    def worth(self) -> Float32 | None:
         """Of what was bought its price over the mean; so the odds that trees tell are what is expected of it."""
         if _PRICE not in self.names:
             return None
@@ -114,9 +115,7 @@ class _Rows:
 
 def grow(lessons: Lessons, mix: Mapping[str, float], seed: int) -> Ranker:
     """The heads that have a weight in the mix; features that say the same of all rows are left out."""
-    known = [lessons.orders.values] + ([] if lessons.told is None else [lessons.told.rows.values])
-    every = np.concatenate(known)
-    telling = [column for column in range(len(lessons.names)) if _tells(every[:, column])]
+    telling = [column for column in telling_columns(lessons) if lessons.names[column] not in CODES]
     heads: dict[str, Head] = {}
     for name, weight in mix.items():
         rows = lessons.of(name) if weight > 0 else None
@@ -133,9 +132,24 @@ def grow(lessons: Lessons, mix: Mapping[str, float], seed: int) -> Ranker:
         spread = float(grown.predict(values).std())
         if spread > 0:
             heads[name] = Head(grown, spread, weight)
-    notes = {"rows": len(every), "customers": len(lessons.orders.groups)}
-    notes |= {} if lessons.told is None else {"clicks": len(lessons.told.rows.groups)}
-    return Ranker(tuple(lessons.names[column] for column in telling), heads, notes=notes)
+    return Ranker(tuple(lessons.names[column] for column in telling), heads, notes=counted(lessons))
+
+
+def telling_columns(lessons: Lessons) -> list[int]:
+    """Features that do not say the same of all rows."""
+    every = _every(lessons)
+    return [column for column in range(len(lessons.names)) if _tells(every[:, column])]
+
+
+def counted(lessons: Lessons) -> dict[str, int]:
+    """What is learned from, for a ranker's notes."""
+    clicks = {} if lessons.told is None else {"clicks": len(lessons.told.rows.groups)}
+    return {"rows": len(_every(lessons)), "customers": len(lessons.orders.groups), **clicks}
+
+
+def _every(lessons: Lessons) -> Float32:
+    known = [lessons.orders.values] + ([] if lessons.told is None else [lessons.told.rows.values])
+    return np.concatenate(known) if len(known) > 1 else known[0]
 
 
 def quality(ranker: Ranker, lessons: Lessons) -> dict[str, dict[str, Any]]:

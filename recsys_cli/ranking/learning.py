@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset
 from ..settings import RankingSettings
 from ..splitting.holdout import Split, time_split
-from . import heads, trees
+from . import dlrm_learning, heads, trees
+from .dlrm import CODES
 from .judging import Verdict, judge
 from .judging_seen import judge_seen
 from .opinions import names_of
-from .outcome import LEAST_CLICKS, NEW, REPEAT, Outcome, off
+from .outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, off
 from .past import Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
+from .ranker import Ranker
 from .seen import Looked, Seen, lesson_of, looked_at
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
@@ -32,6 +35,7 @@ _USERS = 4000  # at each moment
 _LISTS = 4000  # seen lists at each moment
 _SCORES = 60_000_000  # items times customers at each moment
 _AS_IT_IS = RankingSettings()
+Grow = Callable[[heads.Lessons, Mapping[str, float], int], Ranker]
 
 
 def learn(
@@ -70,12 +74,13 @@ def learn(
     started = time.monotonic()
     if seen is not None and seen.clicked_lists() < LEAST_CLICKS:
         seen = None
-    why_not = _hindrance(split, model, seen) or _no_mix(ranking)
+    why_not = _hindrance(split, model, seen, ranking.model) or _no_mix(ranking)
     if why_not:
         return off(why_not)
     most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
     names += ItemTable.of(split.train).own
+    names += CODES if ranking.model == DLRM else ()
     with progress.stage("Training the ranker", 2 * MOMENTS) as advance:
         older, fitting = [], 0.0
         for number, past in enumerate(_before(split), 1):
@@ -89,9 +94,7 @@ def learn(
             return off("There is no second window of time to learn from.")
         newest = _moment(model, split, seen, names, most=most, seed=seed)
         moments = (newest, *older)
-        found = _decided(
-            split, model, names, moments, Clicks.of(seen, moments, names, ranking.ipw, seed), ranking, seed
-        )
+        found = _better(split, model, names, moments, Clicks.of(seen, moments, names, ranking.ipw, seed), ranking, seed)
         advance(1)
     return replace(found, seconds=time.monotonic() - started, fitting=fitting)
 
@@ -175,6 +178,35 @@ class Clicks:
         }
 
 
+def _better(
+    split: Split,
+    model: Model,
+    names: Sequence[str],
+    moments: Sequence[_Moment],
+    clicks: Clicks | None,
+    ranking: RankingSettings,
+    seed: int,
+) -> Outcome:
+    """What `ranking.model` names; a network gives way to trees that order the newest days better."""
+    grow: Grow = heads.grow
+    if ranking.model == DLRM:
+        grow = partial(dlrm_learning.grow, table=ItemTable.of(split.train))
+    found = _decided(split, model, names, moments, clicks, ranking, seed, grow)
+    if ranking.model != DLRM or not trees.available():
+        return found
+    rival = _decided(split, model, names, moments, clicks, ranking, seed, heads.grow)
+    mine, theirs = _worth(found), _worth(rival)
+    told = f"On the same customers {DLRM} gains {mine:+.4f} NDCG@10 over the first stage, {LIGHTGBM} {theirs:+.4f}."
+    won = found if found.ranker is not None and mine >= theirs else rival
+    return replace(won, reason=f"{won.reason} {told}")
+
+
+def _worth(outcome: Outcome) -> float:
+    """Mean gain over the kinds of lists; what the gate keeps off gains nothing."""
+    gains = [verdict.gain if verdict.on else 0.0 for verdict in outcome.verdicts.values()]
+    return float(np.mean(gains)) if gains else 0.0
+
+
 def _decided(
     split: Split,
     model: Model,
@@ -183,6 +215,7 @@ def _decided(
     clicks: Clicks | None,
     ranking: RankingSettings,
     seed: int,
+    grow: Grow,
 ) -> Outcome:
     """Learn, judge, and learn again on everything; without clicks where with them it is not good enough."""
     mix = {name: float(getattr(ranking, name)) for name in heads.HEADS}
@@ -197,8 +230,8 @@ def _decided(
             break  # orders alone are too few to go by
         told, judges, same_days = parts or (None, None, False)
         older = Lesson.joined([one.orders for one in moments[1:]])
-        tried = heads.grow(_lessons(names, older, told), mix, seed)
-        by_orders = heads.grow(_lessons(names, older, None), mix, seed) if same_days else tried
+        tried = grow(_lessons(names, older, told), mix, seed)
+        by_orders = grow(_lessons(names, older, None), mix, seed) if same_days else tried
         verdicts = judge(by_orders, model, split, max_users=most, seed=seed, table=table)
         by_clicks = None
         if used is not None and judges is not None:
@@ -210,7 +243,7 @@ def _decided(
         reason = verdicts[NEW if NEW in on or not on else REPEAT].reason
         ranker = None
         if on:
-            ranker = heads.grow(_lessons(names, Lesson.joined([one.orders for one in moments]), used), mix, seed)
+            ranker = grow(_lessons(names, Lesson.joined([one.orders for one in moments]), used), mix, seed)
             ranker = replace(ranker, verdicts={kind: verdict.as_dict() for kind, verdict in verdicts.items()})
         facts = used.as_dict() | {"verdict": by_clicks.as_dict()} if used and by_clicks else {}
         newest_rows = heads.Lessons(names, moments[0].orders, cards=judges.cards() if judges else None)
@@ -260,9 +293,9 @@ def _no_mix(ranking: RankingSettings) -> str:
     return "All heads have the weight 0; set ranking.order or another one above 0."
 
 
-def _hindrance(split: Split, model: Model, seen: Seen | None) -> str:
+def _hindrance(split: Split, model: Model, seen: Seen | None, kind: str) -> str:
     """Why no ranker can be learned; empty when one can."""
-    if not trees.available():
+    if kind == LIGHTGBM and not trees.available():
         return f"LightGBM is not installed. {trees.INSTALL}"
     if split.by != "time":
         return "The times are not reliable, so there is no past moment to learn from."

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .ranker import Ranker
 
 RANKER = OPTIONAL  # folder of a version, and key of its manifest
+LIGHTGBM, DLRM = "lightgbm", "dlrm"  # what a ranker is made of, as the setting ranking.model
 PENDING = "pending"  # in a manifest: a ranker was there, and is to be learned again
 LEAST_CLICKS = 500  # lists with a click, from which on they are learned from
 NEW, REPEAT = "new", "repeat"  # lists of what a customer does not have yet, and of everything
@@ -52,6 +53,7 @@ class Outcome:
         """For the manifest; `until` is the shop's time (epoch seconds) at which it was learned."""
         return {
             "until": until,
+            "model": self.ranker.kind if self.ranker is not None else "",
             "on": [kind for kind in (NEW, REPEAT) if self.ranker is not None and self.ranker.on(kind)],
             "reason": self.reason,
             "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
@@ -120,9 +122,10 @@ def due(found: Mapping[str, Any] | None, now: int, days: float, clicked: Callabl
 
 def unusable(version: Version) -> tuple[str, str] | None:
     """Why a ranker that the gate lets order lists cannot be used here, and what fixes it."""
-    if not (version.manifest.get(RANKER) or {}).get("on"):
+    found = version.manifest.get(RANKER) or {}
+    if not found.get("on"):
         return None
-    if not trees.available():
+    if found.get("model", LIGHTGBM) == LIGHTGBM and not trees.available():
         return "LightGBM is not installed", trees.INSTALL
     return None if version.intact(RANKER) else ("Its files are not as published", "Run recsys train --ranker")
 

@@ -14,6 +14,7 @@ from ..features.customer_groups import told_of
 from ..models.base import Model
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
+from .dlrm import ITEM, LAST
 from .opinions import FIRST, Opinions, candidates, ranks
 
 FIRST_DEPTH = 200  # candidates of the first stage
@@ -135,7 +136,16 @@ def best_of(found: Opinions, people: People, owned: sp.csr_matrix, allowed: NDAr
 def of_pairs(found: Opinions, mine: NDArray[np.bool_], people: People, row: Int64, item: Int32) -> Block:
     """These pairs as candidates; `mine`, shape (rows, n_items), are the items that each customer owns."""
     given = found.columns(row, item) | {f"rank:{FIRST}": ranks(found.total, mine, row, item)}
+    given |= {ITEM: item.astype(np.float32), LAST: _newest(people.histories)[row]}
     return Block(row, item, mine[row, item], found.total[row, item], given, people)
+
+
+def _newest(histories: Histories) -> Float32:
+    """The item of each history's newest event; -1 for an empty one."""
+    out = np.full(len(histories), -1, np.float32)
+    some = np.diff(histories.indptr) > 0
+    out[some] = histories.item[histories.indptr[1:][some] - 1]
+    return out
 
 
 def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]) -> None:

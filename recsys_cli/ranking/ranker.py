@@ -1,4 +1,4 @@
-"""The second stage: several kinds of trees over one set of features, and when they may be used."""
+"""The second stage: trees or a network with several heads over one set of features, and when it may be used."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from ..errors import CorruptArtifact
 from ..features import FEATURES, ItemTable
 from ..features.own_attributes import described, is_own
 from ..schema import Float32
+from .dlrm import CODES, ITEM, Mix, Network, Output
 from .forest import Begun, Forest, Masks
 from .opinions import FIRST
+from .outcome import DLRM, LIGHTGBM
 from .past import Block
 from .trees import Trees
 
@@ -27,19 +29,19 @@ Part = tuple[tuple[int, ...], tuple[str, ...]]  # numbers and names of some feat
 
 @dataclass(frozen=True)
 class Head:
-    """Trees with one objective.
+    """What was learned with one objective.
 
     Parameters
     ----------
     trees
-        The trees.
+        The trees, or the output of a network.
     spread
         Standard deviation of their scores over what they were learned from, by which they are divided.
     weight
         What they count in the mix.
     """
 
-    trees: Trees
+    trees: Trees | Output
     spread: float
     weight: float = 1.0
 
@@ -75,8 +77,10 @@ class Items:
     masks: Masks
 
     @classmethod
-    def of(cls, ranker: Ranker, table: ItemTable) -> Items:
-        """So that no list asks the trees for them again."""
+    def of(cls, ranker: Ranker, table: ItemTable) -> Items | None:
+        """So that no list asks the trees for them again; None for a network."""
+        if not isinstance(ranker.forest, Forest):
+            return None
         told = _part(ranker.names, table.column.__contains__)
         rest = _part(ranker.names, lambda name: name not in table.column and name not in ranker.people[1])
         items = cls(table, told, rest, np.empty((len(table), ranker.forest.size), np.uint32))
@@ -85,6 +89,7 @@ class Items:
 
     def take(self, ranker: Ranker, codes: slice) -> None:
         """The values that the table has of these items now."""
+        assert isinstance(ranker.forest, Forest)
         columns, names = self.told
         held = [self.table.column[name] for name in names]
         self.masks[codes] = ranker.forest.masks(self.table.values[codes][:, held], columns)
@@ -112,9 +117,26 @@ class Ranker:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def forest(self) -> Forest:
-        """The trees of all heads, as they are asked."""
-        return Forest([(head.trees.text, head.weight / head.spread) for head in self.heads.values()])
+    def forest(self) -> Forest | Mix:
+        """All heads, as they are asked."""
+        if network := self.network:
+            weights = np.zeros(len(network.heads))
+            for name, head in self.heads.items():
+                weights[network.heads.index(name)] = head.weight / head.spread
+            return Mix(network, weights)
+        trees = [(head.trees, head.weight / head.spread) for head in self.heads.values()]
+        return Forest([(one.text, weight) for one, weight in trees if isinstance(one, Trees)])
+
+    @property
+    def network(self) -> Network | None:
+        """What the heads are outputs of, where they are not trees."""
+        one = next(iter(self.heads.values()), None)
+        return one.trees.network if one is not None and isinstance(one.trees, Output) else None
+
+    @property
+    def kind(self) -> str:
+        """As the setting `ranking.model`."""
+        return LIGHTGBM if self.network is None else DLRM
 
     def on(self, kind: str) -> bool:
         """Whether the gate lets it order lists of this kind."""
@@ -126,9 +148,10 @@ class Ranker:
 
     def asked(self, block: Block, items: Items | None = None) -> Asked:
         """What the trees are asked of candidates; the same, bit for bit, with and without `items`."""
-        if items is None or not items.table.fresh(block.people.now):
+        forest = self.forest
+        if items is None or not items.table.fresh(block.people.now) or not isinstance(forest, Forest):
             return Asked(block.values(self.names), tuple(range(len(self.names))), ())
-        of_people = self.forest.masks(block.people.values(self.people[1]), self.people[0])
+        of_people = forest.masks(block.people.values(self.people[1]), self.people[0])
         columns, names = items.rest
         return Asked(block.values(names), columns, ((items.masks, block.item), (of_people, block.row)))
 
@@ -154,6 +177,8 @@ class Ranker:
 
     def contributions(self, values: Float32) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         """What each feature adds to each candidate's score: names, and shape (candidates, len(names))."""
+        if isinstance(self.forest, Mix):
+            return self.names, self.forest.network.contributions(values, self.forest.weights)[:, :-1]
         total = np.zeros((len(values), len(self.names)))
         for head in self.heads.values():
             total += head.weight * head.trees.contributions(values)[:, :-1] / head.spread
@@ -163,8 +188,12 @@ class Ranker:
         """Write it into `path`, which is made."""
         path.mkdir(mode=0o700)
         for name, head in self.heads.items():
-            (path / f"{name}.txt").write_text(head.trees.text, encoding="utf-8")
+            if isinstance(head.trees, Trees):
+                (path / f"{name}.txt").write_text(head.trees.text, encoding="utf-8")
+        if self.network is not None:
+            self.network.save(path)
         document = {
+            "kind": self.kind,
             "names": list(self.names),
             "heads": {name: head.spread for name, head in self.heads.items()},
             "mix": {name: head.weight for name, head in self.heads.items()},
@@ -188,8 +217,13 @@ class Ranker:
             document = json.loads((path / _DOCUMENT).read_bytes())
             names = tuple(document["names"])
             mix = document.get("mix", {})
+            network = Network.load(path) if document.get("kind") == DLRM else None
             heads = {
-                name: Head(Trees(_text(path, name)), float(spread), float(mix.get(name, 1.0)))
+                name: Head(
+                    Trees(_text(path, name)) if network is None else Output(network, network.heads.index(name)),
+                    float(spread),
+                    float(mix.get(name, 1.0)),
+                )
                 for name, spread in document["heads"].items()
             }
             unknown = [name for name in names if ":" not in name and name not in FEATURES]
@@ -214,6 +248,8 @@ def _text(path: Path, name: str) -> str:
 
 def words_of(name: str) -> str:
     """What a feature or source is, for people."""
+    if name in CODES:
+        return "the item itself" if name == ITEM else "what was wanted last"
     if name == f"score:{FIRST}":
         return "the model's score"
     if name == f"rank:{FIRST}":

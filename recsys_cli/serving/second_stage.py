@@ -19,6 +19,7 @@ from ..features.item_table import ITEM_TABLE
 from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
 from ..models.base import Model
+from ..ranking.dlrm import CODES
 from ..ranking.opinions import Opinions, names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, best_of, block_of, of_pairs, owned_by
@@ -91,7 +92,8 @@ class SecondStage:
             ranker = Ranker.load(version.file(RANKER))
         except (CorruptArtifact, MissingLibrary) as e:
             return cls(table, None, f"{e.message} {e.hint}", budget)
-        missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in names_of(model)]
+        given = {*names_of(model), *CODES}
+        missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in given]
         if missing:
             return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
         return cls(table, ranker, reason, budget, Items.of(ranker, table))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known import checkerboard
 
-from recsys_cli.ranking import heads
+from recsys_cli.features import ItemTable
+from recsys_cli.ranking import dlrm_learning, heads
 from recsys_cli.ranking.calibration import auc, foretold
 from recsys_cli.ranking.past import Lesson
 from recsys_cli.ranking.ranker import Ranker
@@ -48,6 +50,23 @@ def test_each_head_puts_its_own_first(mix: dict[str, float], best: set[tuple[flo
     values = np.array([[np.log(price), fits] for price, fits in asked], dtype=np.float32)[:, columns]
     score = dict(zip(asked, ranker.scores(values), strict=True))
     assert min(score[one] for one in best) > max(score[one] for one in asked if one not in best)
+
+
+def test_heads_of_a_network_put_their_own_first() -> None:
+    """All at once, as it learns them."""
+    mix = {"order": 1.0, "purchase": 1.0, "click": 1.0, "revenue": 1.0}
+    ranker = dlrm_learning.grow(bought(0), mix, 1, ItemTable.of(checkerboard(8)))
+    asked = np.array([[np.log(price), fits] for price in (1.0, 20.0) for fits in (False, True)], dtype=np.float32)
+    cheap, cheap_fits, dear, dear_fits = range(4)
+    fits = {cheap_fits, dear_fits}
+    for name, best in (("order", fits), ("purchase", fits), ("click", {dear, dear_fits})):
+        score = ranker.heads[name].trees.predict(asked)
+        assert set(np.argsort(-score)[:2].tolist()) == best, name
+    assert np.argmax(ranker.heads["revenue"].trees.predict(asked)) == dear_fits
+    found = heads.quality(ranker, bought(1))
+    assert found["purchase"]["ece"] < 0.06
+    assert found["click"]["log_loss"] < 0.95 * found["click"]["constant"]
+    assert cheap not in {int(np.argmax(ranker.heads[name].trees.predict(asked))) for name in mix}
 
 
 def test_a_mix_is_a_weighted_sum_and_is_kept(tmp_path: Path) -> None:

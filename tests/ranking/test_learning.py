@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from recsys_cli.models.base import Model
 from recsys_cli.ranking import learning, trees
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import ranks
-from recsys_cli.ranking.outcome import LEAST_CLICKS, NEW, REPEAT, Outcome, due, told
+from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, NEW, REPEAT, Outcome, due, told
 from recsys_cli.ranking.past import NEGATIVES, lesson
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
+from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout, time_split
 
 pytest.importorskip("lightgbm")
@@ -67,6 +69,17 @@ def test_what_customers_can_afford_is_learned(priced: tuple[Split, Model, Outcom
     assert verdict.ranked > 1.1 * verdict.first
     assert found.as_dict()["on"]
     assert told(found.as_dict()).startswith("on for lists ")
+
+
+def test_a_network_is_compared_with_trees(priced: tuple[Split, Model, Outcome]) -> None:
+    """On the same customers; whichever orders better is taken, and both gains are told."""
+    found = learn(*priced[:2], priced[1], ranking=RankingSettings(model=DLRM), seed=1)
+    assert found.ranker is not None
+    assert found.verdicts[NEW].ranked > 1.1 * found.verdicts[NEW].first
+    gains = [float(word) for word in re.findall(r"(?:dlrm gains|lightgbm) ([+-]\d\.\d+)", found.reason)]
+    assert len(gains) == 2
+    assert found.ranker.kind == (DLRM if gains[0] >= gains[1] else "lightgbm")
+    assert found.as_dict()["model"] == found.ranker.kind
 
 
 def test_where_there_is_no_order_it_stays_off() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cheap_first import cheap_first, with_ranker
+from cheap_first import cheap_first, cheap_network, with_ranker
 
 from recsys_cli.artifacts import Version
 from recsys_cli.artifacts.running import SPLIT, Experiment
@@ -52,6 +52,14 @@ def test_lists_are_in_its_order(shop: Any, ranked: Version) -> None:
     assert answer.codes != before.codes
     assert answer.scores == sorted(answer.scores, reverse=True)
     assert (engine.second.ordered, engine.second.late) == (1, 0)
+
+
+def test_a_network_orders_and_explains_as_trees_do(shop: Any) -> None:
+    engine = engine_of(shop, with_ranker(shop, cheap_network(NEW, REPEAT)))
+    answer = engine.recommend(Request(user_id="g1", k=4, explain=True))
+    assert prices(engine, answer) == sorted(prices(engine, answer))
+    assert (engine.second.ordered, engine.second.late) == (1, 0)
+    assert all("most by: The price." in reason for reason in answer.reasons), answer.reasons
 
 
 def test_an_arm_can_do_without_it(shop: Any, ranked: Version) -> None:

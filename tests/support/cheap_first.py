@@ -13,6 +13,7 @@ from recsys_cli.models import registry
 from recsys_cli.publishing.train import read_snapshot
 from recsys_cli.publishing.version import Release, publish_version
 from recsys_cli.ranking import trees
+from recsys_cli.ranking.dlrm import Inputs, Network, Output
 from recsys_cli.ranking.outcome import RANKER
 from recsys_cli.ranking.ranker import Head, Ranker
 from recsys_cli.store import Store
@@ -37,6 +38,19 @@ def first_by(name: str, *kinds: str) -> Ranker:
     params = {"objective": "regression", "min_data_in_leaf": 1, "num_threads": 1, "deterministic": True}
     text = trees.grow(values, values[:, -1], params, rounds=30)
     return Ranker(names, {"order": Head(trees.Trees(text), 1.0)}, {kind: {"on": True} for kind in kinds})
+
+
+def cheap_network(*kinds: str) -> Ranker:
+    """The same by a network: five less the logarithm of the price."""
+    one, none = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    dense, unknown = np.arange(2), np.zeros(0, np.int64)
+    inputs = Inputs(("score:first", "price"), dense, unknown, np.zeros(2, np.float32), np.ones(2, np.float32), {})
+    weights = {
+        "in": np.array([[0], [-1]], np.float32), "in bias": none + 5, "bottom": one, "bottom bias": none, "wide": one,
+        "top": 0 * one, "top bias": none, "out": one, "out bias": none,
+    }  # fmt: skip
+    output = Output(Network(inputs, ("order",), weights), 0)
+    return Ranker(inputs.names, {"order": Head(output, 1.0)}, {kind: {"on": True} for kind in kinds})
 
 
 def with_ranker(shop: Any, ranker: Ranker) -> Version:
