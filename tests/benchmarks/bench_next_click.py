@@ -189,9 +189,7 @@ def main() -> None:
 
     ways["auto"] = auto
     chosen = np.random.default_rng(0).permutation(len(later))[: given.asked]
-    print(
-        f"{past.n_events:,} clicks of {len(past):,} visits on {n_items:,} products; {len(chosen):,} asked about\n"
-    )
+    print(f"{past.n_events:,} clicks of {len(past):,} visits on {n_items:,} products; {len(chosen):,} asked about\n")
     print("| | HR@20 | MRR@20 | fit CPU s | CPU ms a list |\n|---|---|---|---|---|")
     for name, make in ways.items():
         begin = time.process_time()
