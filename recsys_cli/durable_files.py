@@ -259,6 +259,24 @@ def sweep_drafts(parent: Path, prefix: str) -> None:
             os.close(lock)
 
 
+def draft_is_alive(path: Path) -> bool:
+    """Whether a file is, or just was, in a draft whose process lives."""
+    draft = next((p for p in path.parents if p.name.startswith(".draft-")), None)
+    if draft is None:
+        return False
+    try:
+        handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return True  # published or gone since
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+
+
 def scratch(db: Path) -> tuple[Path, str]:
     """Where commands put what goes again with them, beside the database: folder and prefix for `draft_dir`.
 

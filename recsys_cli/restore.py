@@ -29,8 +29,8 @@ from .backup import (
 )
 from .durable_files import draft_dir, explain_os, fsync_dir, private_dir, sha256_of, write_atomic
 from .errors import InputError, RecsysError, StoreError
+from .gdpr.carry_out import reapply
 from .gdpr.records.request_log import requests
-from .gdpr.rights.reapply import reapply
 from .identity import secret_path, state_dir
 from .progress import SILENT, Progress
 from .settings import Settings

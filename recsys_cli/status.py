@@ -13,11 +13,10 @@ from .artifacts.consumer_state import Consumption
 from .artifacts.worker_state import Health
 from .errors import NewerVersion, NoModel, RecsysError, StoreBusy, StoreMissing
 from .gdpr.records.journal import unfinished
-from .gdpr.records.retention_run import announced
-from .gdpr.records.retention_run import held as held_back
 from .ranking.outcome import RANKER, told, unusable
 from .store import Store
 from .store.reading import StoreSummary, spool_position, summary
+from .store.retention import told as retention_told
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,10 @@ def status(store: Store, artifacts: Artifacts) -> Status:
     worker = worker_state.read(artifacts.root)
     last = worker if worker.passes else None
     consumed = consumer_state.file(artifacts.root).read_or_empty()
+    retention = retention_told(store.path)
     return Status(
         held, version, damaged, unseen, backlog, last, _kept_back(artifacts), _erasures(store.path), busy,
-        held_back(store.path) or announced(store.path), consumed if consumed.at else None,
+        retention.held or retention.announced, consumed if consumed.at else None,
     )  # fmt: skip
 
 

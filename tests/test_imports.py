@@ -147,6 +147,13 @@ def test_the_server_loads_no_database() -> None:
     assert run.stdout == "False\n"
 
 
+def test_status_loads_nothing_that_erases_or_publishes() -> None:
+    """It is asked every minute, by cron and by eyes."""
+    code = "import sys, recsys_cli.status; print([m for m in sys.modules if 'gdpr' in m or 'updates' in m])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == f"{[f'recsys_cli.gdpr{part}' for part in ('', '.records', '.records.journal')]}\n"
+
+
 EXECUTES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 PHONES = {"requests", "httpx", "aiohttp", "urllib3", "ftplib", "smtplib", "telnetlib", "pika", "mcp"}
 # Where the shop has named what may be connected to; see `connections`.

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import recsys_cli
+from recsys_cli.cli.people_file import read_list
 from recsys_cli.errors import RecsysError
-from recsys_cli.gdpr.people_file import read_list
 from recsys_cli.models.content import read_vectors
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.choice import FILE, FOLDER

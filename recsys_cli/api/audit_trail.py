@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 
 from ..artifacts.audit_log import PREDICTIONS, AuditLog, Entry, hash_of
+from ..artifacts.choices import ERASED, Choices
 from ..artifacts.served_log import Answered
 from ..errors import RecsysError, Refused
-from ..identity import pseudonym
+from ..identity import pseudonym, user_key
 from ..schema import guest_id
 from .access import NoKey
 from .call import Call, Route
@@ -43,7 +44,8 @@ class AuditTrail:
 
     def __init__(self, root: Path, secret: str, predictions: bool, log: Callable[..., None]) -> None:
         self._secret, self._log = secret, log
-        self._actions: GroupCommit[Entry] = GroupCommit(AuditLog(root).append)
+        self._choices = Choices(root, secret)  # of its own: it is read in the writing thread
+        self._actions: GroupCommit[Entry] = GroupCommit(partial(AuditLog(root).append, gone=self._gone))
         self._predictions = AuditLog(root, PREDICTIONS) if predictions else None
         self._waiting: list[Entry] = []
         self._items = 0  # of the lists that wait
@@ -74,16 +76,22 @@ class AuditTrail:
         if route.scope == "merchandise" and call.body is not None and error is None:
             facts["change"] = call.body
         by = {"platform": route.path.split("/")[2]} if webhook else call.caller.described
-        entry = Entry(by, f"{route.method} {route.path}", outcome, facts, self._people(call))
+        people, keys = self._people(call)
+        entry = Entry(by, f"{route.method} {route.path}", outcome, facts, people, keys=keys)
         await self._actions.append([entry])
 
-    def _people(self, call: Call) -> tuple[str, ...]:
+    def _people(self, call: Call) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
         def named(what: str) -> Any:
             return call.path.get(what) or call.query.get(what) or getattr(call.body, what, None)
 
         user, session = named("user_id"), named("session_id")
         owners = [*([pseudonym(self._secret, user)] if user else []), *([guest_id(session)] if session else [])]
-        return tuple(hash_of(self._secret, one) for one in owners)
+        return tuple(hash_of(self._secret, one) for one in owners), tuple(user_key(self._secret, one) for one in owners)
+
+    def _gone(self, entry: Entry) -> bool:
+        """Whether somebody of an entry has been erased since it was made: what waits must not outlast the erasure."""
+        self._choices.refresh()
+        return any(self._choices.of(key).mode == ERASED for key in entry.keys)
 
     def predicted(self, call: Call, answered: Answered) -> None:
         """Remember an answered list until the next flush."""
@@ -97,7 +105,8 @@ class AuditTrail:
         # By hash already here: what waits must not hold a megabyte of somebody's body for each list.
         parts = (call.query_string, orjson.dumps(dict(call.path), option=orjson.OPT_SORT_KEYS), call.raw)
         asked = {"asked": [hashlib.sha256(part).hexdigest() for part in parts]}
-        entry = Entry(call.caller.described, answered.route, "done", facts, self._people(call), asked, at=time.time())
+        people, keys = self._people(call)
+        entry = Entry(call.caller.described, answered.route, "done", facts, people, asked, time.time(), keys)
         self._waiting.append(entry)
 
     def look(self) -> None:
@@ -115,7 +124,7 @@ class AuditTrail:
         if self._predictions is None or not self._failed:
             return
         try:
-            self._predictions.append(self._failed)
+            self._predictions.append(self._failed, gone=self._gone)
             self._failed, self._error = [], ""
             if self.dropped:
                 self._log("predictions_left_out_of_the_audit_log", count=self.dropped)

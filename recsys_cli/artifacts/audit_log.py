@@ -21,7 +21,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -87,6 +87,8 @@ class Entry:
         What only people's own data explains, such as the inputs of a prediction: only a salted hash of it is kept.
     at
         Epoch seconds; 0 for when it is written.
+    keys
+        Keyed hashes of `people`; never written.
     """
 
     by: Mapping[str, Any]
@@ -96,6 +98,7 @@ class Entry:
     people: tuple[str, ...] = ()
     hidden: Mapping[str, Any] | None = None
     at: float = 0.0
+    keys: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,16 @@ class AuditLog:
         """Whether anything was ever written."""
         return self.path.is_dir()
 
-    def append(self, entries: Sequence[Entry], now: float | None = None) -> None:
+    def append(
+        self, entries: Sequence[Entry], now: float | None = None, *, gone: Callable[[Entry], bool] = lambda _: False
+    ) -> None:
         """Add entries, on disk when this returns; many at once cost as much as one.
+
+        Parameters
+        ----------
+        gone
+            Whether somebody whom an entry is about is being erased: it then names nobody. Asked while nobody else
+            writes, so that an erasure finds in the log, or in the list that this asks, whoever was noted before it.
 
         Raises
         ------
@@ -186,6 +197,7 @@ class AuditLog:
             lines = []
             for entry in entries:
                 number += 1
+                entry = replace(entry, people=(), hidden=None) if entry.people and gone(entry) else entry
                 line, previous = _line(number, previous, at, entry)
                 lines.append(line)
             name = time.strftime(self._period, time.gmtime(at)) + ".jsonl"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..durable_files import sha256_of
 from ..errors import CorruptArtifact, NewerVersion
-from ..identity import UserKeys, find_key, sha256_column
+from ..identity import UserKeys, find_key, rows_hashed
 from ..progress import SILENT, Progress
 from ..schema import Histories
 from .bundle import Bundle, read_bundle, write_histories
@@ -140,7 +141,7 @@ def drop_rows(path: Path, keys: UserKeys) -> Dropped:
     return _dropped(rows, held.histories, kept)
 
 
-def drop_barred(draft: Path, root: Path, secret: str) -> Dropped:
+def drop_barred(draft: Path, root: Path, secret: str, left_out: Collection[str]) -> Dropped:
     """Take out of a written draft everybody who decided against a profile while it was made. Inside
     `Artifacts.exclusive`.
 
@@ -148,13 +149,27 @@ def drop_barred(draft: Path, root: Path, secret: str) -> Dropped:
     ----------
     root
         The artifacts directory, where the choices are.
+    left_out
+        Those, as `choices.barred` has them, who were left out from the start: for them alone nobody is hashed again.
     """
-    names = barred(root)
-    if not names:
-        return Dropped()
+    names = barred(root).difference(left_out)
     keys = read_bundle(draft).keys
-    hashes = sha256_column(secret + HASHED, keys)
-    return drop_rows(draft, np.array(keys[[n for n, h in enumerate(hashes) if h in names]], dtype=np.uint64))
+    return drop_rows(draft, np.array(keys[rows_hashed(secret + HASHED, keys, names)], dtype=np.uint64))
+
+
+def readable(artifacts: Artifacts) -> Iterator[tuple[str, Bundle]]:
+    """The versions by name, without those that are damaged: they are never served, and an erasure removes them."""
+    for name in artifacts.names():
+        with suppress(CorruptArtifact):
+            yield name, read_bundle(artifacts.versions_dir / name)
+
+
+def keys_of(artifacts: Artifacts, secret: str, names: Collection[str]) -> UserKeys:
+    """Keyed hashes in the versions of these people, by `choices.hash_of`, shape (n, 2)."""
+    found = [np.zeros((0, 2), dtype=np.uint64)]
+    for _, bundle in readable(artifacts) if names else ():
+        found.append(np.array(bundle.keys[rows_hashed(secret + HASHED, bundle.keys, names)], dtype=np.uint64))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def without(manifest: dict[str, Any], dropped: Dropped, *, store_events: int | None = None) -> dict[str, Any]:

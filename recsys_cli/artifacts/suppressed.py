@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..durable_files import private_dir, write_atomic
-from ..identity import sha256_column, state_dir
+from ..identity import rows_hashed, state_dir
 from .bundle import read_bundle
 from .forgetting import Dropped, drop_rows
 
@@ -92,8 +92,7 @@ def drop_erased(draft: Path, db: Path, secret: str, *, since: int) -> Dropped:
     if not wanted:
         return Dropped()
     keys = read_bundle(draft).keys
-    found = [row for row, text in enumerate(sha256_column(f"{secret}erased", keys)) if text in wanted]
-    return drop_rows(draft, np.array(keys[found], dtype=np.uint64)) if found else Dropped()
+    return drop_rows(draft, np.array(keys[rows_hashed(f"{secret}erased", keys, wanted)], dtype=np.uint64))
 
 
 def _read(db: Path) -> tuple[int, list[Erased]]:

@@ -351,7 +351,7 @@ def retention(
     as_json: JsonOption = False,
 ) -> None:
     """Erase what is older than the settings allow; the update worker does the same once a day (article 5(1)(e))."""
-    from ..gdpr.records.retention_run import expire
+    from ..updates.retention_run import expire
 
     run = start(db, artifacts, config, as_json)
     gone = expire(*open_state(run), run.settings, run.progress, at_once=True, sure=yes)
@@ -368,11 +368,11 @@ def notice(
     as_json: JsonOption = False,
 ) -> None:
     """Draft, from the settings, of what customers must be told (articles 13, 14, 15(1)(h), 21(4)); Markdown."""
-    from ..gdpr.records.notices import notice as draft
+    from ..gdpr.records.letter import draft
 
     run = start(db, artifacts, config, as_json)
     check_language(lang)
-    text = draft(run.settings, open_state(run)[1], lang)
+    text = draft("notice", run.settings, open_state(run)[1], lang)
     run.emit({"markdown": text}, lambda out: write_out(text))
 
 
@@ -385,11 +385,11 @@ def records(
     as_json: JsonOption = False,
 ) -> None:
     """Draft, from the settings, of the entry in the record of processing activities (article 30); Markdown."""
-    from ..gdpr.records.notices import records as draft
+    from ..gdpr.records.letter import draft
 
     run = start(db, artifacts, config, as_json)
     check_language(lang)
-    text = draft(run.settings, open_state(run)[1], lang)
+    text = draft("records", run.settings, open_state(run)[1], lang)
     run.emit({"markdown": text}, lambda out: write_out(text))
 
 

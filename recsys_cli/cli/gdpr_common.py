@@ -27,7 +27,7 @@ def people_asked(users: list[str] | None, file: Path | None) -> list[str]:
     UsageError
         Nobody was named.
     """
-    from ..gdpr.people_file import read_list
+    from .people_file import read_list
 
     asked = [*(users or []), *(read_list(file) if file else [])]
     if not asked:

@@ -55,7 +55,7 @@ def say_log(console: Console, held: Sequence[Request]) -> None:
 
 def erasure_result(done: Erasure) -> dict[str, Any]:
     """As `--json` has it."""
-    from ..gdpr.records.receipts import OUTSIDE
+    from ..gdpr.records.receipts import words
 
     return {
         "requests": [
@@ -80,7 +80,7 @@ def erasure_result(done: Erasure) -> dict[str, Any]:
         "mentions": dict(done.scanned.mentions),
         "resumed": done.resumed,
         "originals": [{"path": str(o.path), "columns": dict(o.columns)} for o in done.originals],
-        "not_searched": OUTSIDE,
+        "not_searched": words("receipt")["outside"],
         "lists": [str(path) for path in done.lists],
         "lakes": [str(path) for path in done.lakes],
         "seconds": done.seconds,
@@ -89,7 +89,7 @@ def erasure_result(done: Erasure) -> dict[str, Any]:
 
 def say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
     """For everybody asked about what is known, and then what was removed, searched and left."""
-    from ..gdpr.records.receipts import OUTSIDE, in_words
+    from ..gdpr.records.receipts import in_words, words
 
     say = partial(console.print, highlight=False, markup=False)
     for one in done.done:
@@ -113,7 +113,7 @@ def say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
     for original in done.originals:
         say(f"The shop's own file {original} names them: remove those rows, or delete it.")
     if done.erased:
-        say(f"Not searched: {OUTSIDE}.")
+        say(f"Not searched: {words('receipt')['outside']}.")
         for path in done.lists:
             say(f"The list {path} was written before: write it again, or delete it.")
         for path in done.lakes:

@@ -8,10 +8,11 @@ import stat
 from ..artifacts import Version
 from ..errors import CorruptArtifact, NewerVersion
 from ..evaluation.bench import fitted
-from ..gdpr.records import journal, retention_run
+from ..gdpr.records import journal
 from ..identity import secret_path
 from ..ranking.outcome import unusable
 from ..schema import DAY
+from ..store.retention import told as retention_told
 from . import connection_checks, settings_checks
 from .examination import Patient
 from .findings import BROKEN, HINT, WARNING, Finding
@@ -93,10 +94,11 @@ def _erasures(p: Patient) -> list[Finding]:
         sentence = f"{count} unfinished" + (f": traces are left in {stuck[0].left[0]}." if stuck else ".")
         todo = "Run: recsys gdpr resume" + (f"; or recsys gdpr accept {stuck[0].request} --note TEXT" if stuck else "")
         found.append(Finding("erasures", BROKEN if stuck else WARNING, sentence, todo))
-    if why := retention_run.held(p.settings.db):
+    retention = retention_told(p.settings.db)
+    if why := retention.held:
         todo = "Check the clock (date -u); if it is right, wait, or run: recsys gdpr retention --yes"
         found.append(Finding("date_jumped", WARNING, why, todo))
-    if soon := retention_run.announced(p.settings.db):
+    if soon := retention.announced:
         todo = "To keep them, change retention.events_days or retention.guests_days."
         found.append(Finding("retention", WARNING, f"{soon[0].upper()}{soon[1:]}.", todo))
     return found

@@ -1,7 +1,19 @@
 """The rights of people: access, erasure with proof, correction, choice; in store, spool, versions and servers."""
 
-from .rights.erase import Ask, Erasure, erase, resume
-from .rights.export import export
-from .rights.verify import verify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Ask", "Erasure", "erase", "export", "resume", "verify"]
+if TYPE_CHECKING:
+    from .proof.scan import verify
+    from .rights.erase import Erasure, erase, resume
+    from .rights.export import export
+
+__all__ = ["Erasure", "erase", "export", "resume", "verify"]
+_PLACES = {"export": "rights.export", "verify": "proof.scan"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when it is needed: `recsys status` reads a journal, and must not load what erases."""
+    if name not in __all__:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'rights.erase')}"), name)

@@ -9,15 +9,15 @@ nobody.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 import duckdb
 
 from ..artifacts import Artifacts, Spool, suppressed
-from ..artifacts.bundle import read_bundle
-from ..errors import CorruptArtifact, UsageError
-from ..identity import UserKeys, find_key, load_secret, pseudonym, user_key
+from ..artifacts.forgetting import readable
+from ..errors import UsageError
+from ..identity import find_key, load_secret, pseudonym, user_key
 from ..ingest.columns import USER_FIELDS, plain, tier_of
 from ..schema import guest_id
 from ..settings import Settings
@@ -39,34 +39,18 @@ Keys = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Person:
-    """One person, under everything that names them.
+    """One person, under everything that names them."""
 
-    Parameters
-    ----------
-    asked
-        What they were asked for by: customer ids, e-mails, a session.
-    ids
-        Customer ids under which rows may stand, in every spelling that means the same.
-    sessions
-        Sessions of guests that are theirs.
-    known
-        Whether anything is held of them: a row, a line under way to one, or a history in a version.
-    resolved
-        Customers that an address was found in the profile of, each with the attribute that has it.
-    also
-        Customers whose profile has the address, though it is a customer's id itself: they may be somebody else, and are
-        only named.
-    meant
-        Customers whose ids differ from an unknown one in case alone.
-    """
-
-    asked: tuple[str, ...]
-    ids: tuple[str, ...]
-    sessions: tuple[str, ...] = ()
-    known: bool = False
+    asked: tuple[str, ...]  # what they were asked for by: customer ids, e-mails, a session
+    ids: tuple[str, ...]  # customer ids under which rows may stand, in every spelling that means the same
+    sessions: tuple[str, ...] = ()  # sessions of guests that are theirs
+    known: bool = False  # whether anything is held of them: a row, a line under way to one, or a history in a version
+    # customers that an address was found in the profile of, each with the attribute that has it
     resolved: tuple[tuple[str, str], ...] = ()
+    # customers whose profile has the address, though it is a customer's id itself: they may be somebody else, and
+    # are only named
     also: tuple[str, ...] = ()
-    meant: tuple[str, ...] = ()
+    meant: tuple[str, ...] = ()  # customers whose ids differ from an unknown one in case alone
 
     def keys(self, secret: str) -> Keys:
         """Keyed hashes of the customer and of the guest; see `identity`."""
@@ -118,19 +102,13 @@ def ids_for(asked: Iterable[str], secret: str) -> tuple[str, ...]:
 
 
 class People:
-    """Finds people in one shop.
-
-    Parameters
-    ----------
-    settings
-        Where the list of erased people is.
-    """
+    """Finds people in one shop."""
 
     def __init__(self, store: Store, artifacts: Artifacts, settings: Settings) -> None:
         self.store = store
         self.secret = load_secret(settings.db, create=not artifacts.names())
         self.spool = Spool(artifacts.spool_dir)
-        self._served = list(_tables(artifacts))
+        self._served = [bundle.keys for _, bundle in readable(artifacts)]
         self._listed = {entry.hash for entry in suppressed.entries(settings.db)}
 
     def find(self, asked: Sequence[Sequence[str]]) -> list[Person]:
@@ -140,38 +118,33 @@ class People:
         ------
         UsageError
             Nothing was named.
-        StoreBusy, StoreError
         """
         people = [Person(tuple(names), ids_for(names, self.secret)) for names in asked]
         if not self.store.exists():
-            seen = received.look(self.spool, people)
-            return [self._with_sessions(p, s, _Rows()) for p, s in zip(people, seen, strict=True)]
+            return self._known(people, received.look(self.spool, people), _Rows())
         with self.store.reading() as con:
-            rows = _Rows.of(con, people)
-            people = [rows.resolved(p) for p in people]
+            people = _resolved(con, people)
             seen = received.look(self.spool, people)
-            rows.read(con, people, {session for s in seen for session in s.sessions})
-            people = [self._with_sessions(p, s, rows) for p, s in zip(people, seen, strict=True)]
+            people = self._known(people, seen, _Rows.of(con, people, {one for s in seen for one in s.sessions}))
             unknown = [p.asked[0].strip() for p in people if not p.known]
             meant = in_other_case(con, unknown) if unknown else {}
         return [p if p.known else replace(p, meant=tuple(meant.get(p.asked[0].strip(), ()))) for p in people]
 
-    def _with_sessions(self, person: Person, seen: received.Seen, rows: _Rows) -> Person:
-        """With the sessions that are theirs: those in which only they were named or, of nobody's id, the guest's own.
-
-        A customer's number may be somebody else's session: a customer, known or erased, is meant as one.
-        """
-        ids = {*person.ids, *seen.ids}
-        served = self._in_versions(ids)
-        held = bool(rows.held & ids or seen.ids or served)
-        mine = {session for session, user in rows.visits.items() if user in ids}
-        mine |= {session for session in seen.sessions if rows.named.get(session, set()) <= ids}
-        if not held and not self._erased_as_customer(ids):
-            mine |= (rows.guests & ids) | seen.guests
-            mine |= {one for one in ids if self._in_versions([guest_id(one)])}
-        known = held or bool(mine) or bool(rows.refused & {cell(one) for one in ids})
-        ordered = tuple(dict.fromkeys((*person.ids, *sorted(seen.ids))))
-        return replace(person, ids=ordered, sessions=tuple(sorted(mine)), known=known)
+    def _known(self, people: Sequence[Person], seen: Sequence[received.Seen], rows: _Rows) -> list[Person]:
+        """With what is held, and the sessions that are theirs: those in which only they were named or, of nobody's id,
+        the guest's own. A customer's number may be somebody else's session: a customer, known or erased, is meant."""
+        found = []
+        for person, lines in zip(people, seen, strict=True):
+            ids = {*person.ids, *lines.ids}
+            held = bool(rows.held & ids or lines.ids) or self._in_versions(ids)
+            mine = {session for session, user in rows.visits.items() if user in ids}
+            mine |= {session for session in lines.sessions if rows.named.get(session, set()) <= ids}
+            if not held and not self._erased_as_customer(ids):
+                mine |= (rows.guests & ids) | lines.guests | {i for i in ids if self._in_versions([guest_id(i)])}
+            known = held or bool(mine) or bool(rows.refused & {cell(one) for one in ids})
+            ordered = tuple(dict.fromkeys((*person.ids, *sorted(lines.ids))))
+            found.append(replace(person, ids=ordered, sessions=tuple(sorted(mine)), known=known))
+        return found
 
     def histories_of(self, person: Person) -> int:
         """How many histories of theirs versions held when this was made."""
@@ -190,69 +163,41 @@ class People:
         return bool(self._listed) and any(listed(one) and not listed(guest_id(one)) for one in ids)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Rows:
-    """What the database says of the people who are looked for.
+    """What the database says of the people who are looked for."""
 
-    Parameters
-    ----------
-    held
-        Ids with rows.
-    profiles
-        See `personal_data.profiles_with`.
-    visits, named
-        Session to the one customer named in it; session to all who are.
-    guests
-        Names that are sessions of guests.
-    refused
-        Cells that name the customer or the session of a rejected row.
-    """
-
-    held: set[str] = field(default_factory=set)
-    cased: dict[str, list[str]] = field(default_factory=dict)
-    profiles: list[tuple[str, str, str]] = field(default_factory=list)
-    visits: dict[str, str] = field(default_factory=dict)
-    named: dict[str, set[str]] = field(default_factory=dict)
-    guests: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
+    held: Set[str] = frozenset()  # ids with rows
+    visits: Mapping[str, str] = field(default_factory=dict)  # session to the one customer named in it
+    named: Mapping[str, Set[str]] = field(default_factory=dict)  # session to all who are
+    guests: Set[str] = frozenset()  # names that are sessions of guests
+    refused: Set[str] = frozenset()  # cells that name the customer or the session of a rejected row
 
     @staticmethod
-    def of(con: duckdb.DuckDBPyConnection, people: Sequence[Person]) -> _Rows:
-        emails = [one for p in people for one in p.ids if is_email(one)]
-        addressed = [one for p in people if any(map(is_email, p.asked)) for one in p.ids]
-        return _Rows(
-            held=known_ids(con, [one for p in people for one in p.ids]),
-            cased=in_other_case(con, emails) if emails else {},
-            profiles=profiles_with(con, addressed),
-        )
-
-    def resolved(self, person: Person) -> Person:
-        """With the address in every case in which it is held, and with the customers in whose profile it is."""
-        cased = {one for i in person.ids for one in self.cased.get(i, ())} - {*person.ids}
-        person = replace(person, ids=(*person.ids, *sorted(cased)))
-        wanted = {cell(i) for i in person.ids}
-        found = [(u, k) for u, k, v in self.profiles if v in wanted and u not in person.ids and is_identifier(k)]
-        if not found:
-            return person
-        if (self.held | cased) & {*person.ids}:
-            return replace(person, also=tuple(sorted({user for user, _ in found})))
-        ids = [form for user, _ in found for form in spellings(user)]
-        return replace(person, ids=tuple(dict.fromkeys((*person.ids, *ids))), resolved=tuple(found))
-
-    def read(self, con: duckdb.DuckDBPyConnection, people: Sequence[Person], in_spool: set[str]) -> None:
+    def of(con: duckdb.DuckDBPyConnection, people: Sequence[Person], in_spool: Set[str]) -> _Rows:
         ids = [one for p in people for one in p.ids]
-        self.held = known_ids(con, ids)
-        self.visits, self.guests = sessions_of(con, ids), guests_named(con, ids)
-        self.named = named_in(con, sorted(in_spool))
-        self.refused = set(rejected_of(con, ids, ids).values())
+        refused = set(rejected_of(con, ids, ids).values())
+        visits, named = sessions_of(con, ids), named_in(con, sorted(in_spool))
+        return _Rows(known_ids(con, ids), visits, named, guests_named(con, ids), refused)
 
 
-def _tables(artifacts: Artifacts) -> Iterator[UserKeys]:
-    for name in artifacts.names():
-        try:
-            yield read_bundle(artifacts.versions_dir / name).keys
-        except CorruptArtifact:
-            continue  # an erasure removes it
+def _resolved(con: duckdb.DuckDBPyConnection, people: Sequence[Person]) -> list[Person]:
+    """With addresses in every case in which they are held, and with the customers in whose profile they are."""
+    emails = [one for p in people for one in p.ids if is_email(one)]
+    cased = in_other_case(con, emails) if emails else {}
+    held = known_ids(con, [*(one for p in people for one in p.ids), *(one for ids in cased.values() for one in ids)])
+    profiles = profiles_with(con, [one for p in people if any(map(is_email, p.asked)) for one in p.ids])
+    found = []
+    for person in people:
+        ids = tuple(dict.fromkeys((*person.ids, *sorted({c for i in person.ids for c in cased.get(i, ())}))))
+        wanted = {cell(i) for i in ids}
+        others = [(u, k) for u, k, v in profiles if v in wanted and u not in ids and is_identifier(k)]
+        if held & {*ids}:  # a customer under the address itself: the others may be somebody else
+            found.append(replace(person, ids=ids, also=tuple(sorted({user for user, _ in others}))))
+        else:
+            forms = [form for user, _ in others for form in spellings(user)]
+            found.append(replace(person, ids=tuple(dict.fromkeys((*ids, *forms))), resolved=tuple(others)))
+    return found
 
 
 def is_identifier(attribute: str) -> bool:

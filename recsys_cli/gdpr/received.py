@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,7 @@ import orjson
 from ..artifacts import Spool
 from ..schema import guest_id
 from ..store.personal_data import PERSON_FIELDS, SESSION_COLUMN, cell
-from .proof.matcher import Matcher
-from .proof.patterns import Pattern, folded, written
+from .proof.matcher import Matcher, names_of, written
 
 if TYPE_CHECKING:
     from .person import Person
@@ -21,41 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Seen:
-    """What lines say of one person.
+    """What lines say of one person."""
 
-    Parameters
-    ----------
-    ids
-        Customer ids of theirs, as the lines have them.
-    sessions
-        Sessions in which the lines name them and nobody else.
-    guests
-        Names of theirs that are sessions of lines without a customer.
-    """
-
-    ids: set[str] = field(default_factory=set)
-    sessions: set[str] = field(default_factory=set)
-    guests: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)  # customer ids of theirs, as the lines have them
+    sessions: set[str] = field(default_factory=set)  # sessions in which the lines name them and nobody else
+    guests: set[str] = field(default_factory=set)  # names of theirs that are sessions of lines without a customer
 
 
 def look(spool: Spool, people: Sequence[Person]) -> list[Seen]:
     """What the lines that are in the spool now say of each of these people."""
     who = {cell(one): n for n, p in enumerate(people) for one in p.ids}
     seen, others = [Seen() for _ in people], set[str]()
-    for line in _candidates(spool, [one for p in people for one in p.ids]):
-        said = _parsed(line)
-        user, session = customer_of(said), session_of(said)
-        if user and (n := who.get(cell(user))) is not None:
-            seen[n].ids.add(user)
-            seen[n].sessions |= {session} if session else set()
-        elif not user and session in {*who} and said is not None:
-            seen[who[session]].guests.add(session)
+    for said in _lines(spool, (p.ids for p in people)):
+        n = who.get(cell(said.user or said.session))
+        if n is not None and said.user:
+            seen[n].ids.add(said.user)
+            seen[n].sessions |= {said.session} - {""}
+        elif n is not None and said.session in who:
+            seen[n].guests.add(said.session)
     visits = {session: n for n, s in enumerate(seen) for session in s.sessions}
-    for line in _candidates(spool, list(visits)):
-        said = _parsed(line)
-        user, session = customer_of(said), session_of(said)
-        if user and session in visits and who.get(cell(user)) != visits[session]:
-            others.add(session)
+    for said in _lines(spool, [visits]):
+        if said.user and said.session in visits and who.get(cell(said.user)) != visits[said.session]:
+            others.add(said.session)
     for s in seen:
         s.sessions -= others
     return seen
@@ -68,14 +54,12 @@ def lines_of(spool: Spool, people: Sequence[Person]) -> dict[bytes, int]:
     visits = {session: n for n, p in enumerate(people) for session in p.sessions}
     quoted = {f'"{name}"'.encode(): n for n, p in enumerate(people) for name in p.names for name in written(name)}
     found: dict[bytes, int] = {}
-    for line in _candidates(spool, [name for p in people for name in p.names]):
-        said = _parsed(line)
-        user = customer_of(said)
-        n = who.get(cell(user)) if user else visits.get(session_of(said))
-        if said is None:
-            n = next((n for name, n in quoted.items() if name in line), None)
+    for said in _lines(spool, (p.names for p in people)):
+        n = who.get(cell(said.user)) if said.user else visits.get(said.session)
+        if said.what is None:
+            n = next((n for name, n in quoted.items() if name in said.line), None)
         if n is not None:
-            found[line] = n
+            found[said.line] = n
     return found
 
 
@@ -90,13 +74,12 @@ def blank_lines(spool: Spool, people: Sequence[Person], items: Sequence[str] | N
     counts = [0] * len(people)
     theirs = lines_of(spool, people)
     if items is not None:
-        theirs = {line: n for line, n in theirs.items() if str((_parsed(line) or {}).get("item_id")) in items}
+        theirs = {line: n for line, n in theirs.items() if str((_Line(line).what or {}).get("item_id")) in items}
 
     def belongs(line: bytes) -> bool:
-        n = theirs.get(line)
-        if n is not None:
-            counts[n] += 1
-        return n is not None
+        if line in theirs:
+            counts[theirs[line]] += 1
+        return line in theirs
 
     spool.blank(belongs)
     return counts
@@ -105,50 +88,32 @@ def blank_lines(spool: Spool, people: Sequence[Person], items: Sequence[str] | N
 def owners(spool: Spool) -> dict[str, int]:
     """Everybody the lines are about, guests by `schema.guest_id`, and the time of their first event."""
     first: dict[str, int] = {}
-    for chunk in spool.read({}):
-        for line in chunk.lines():
-            said = _parsed(line)
-            user, session = customer_of(said), session_of(said)
-            if said is not None and (user or session):
-                one, ts = user or guest_id(session), said.get("ts")
-                first[one] = min(first.get(one, 1 << 62), ts if isinstance(ts, int) else 0)
+    for said in (_Line(line) for chunk in spool.read({}) for line in chunk.lines()):
+        if said.what is not None and (said.user or said.session):
+            one, ts = said.user or guest_id(said.session), said.what.get("ts")
+            first[one] = min(first.get(one, 1 << 62), ts if isinstance(ts, int) else 0)
     return first
 
 
-def customer_of(line: dict[str, Any] | None) -> str:
-    """The customer that a line names; empty for none."""
-    values = (line.get(name) for name in PERSON_FIELDS) if line else ()
-    return next((text for v in values if isinstance(v, str | int | float) and (text := str(v).strip())), "")
+class _Line:
+    """A line: what it says, None for half a line; its customer and its session, empty for none."""
+
+    def __init__(self, line: bytes) -> None:
+        found: Any = None
+        with suppress(orjson.JSONDecodeError):
+            found = orjson.loads(line)
+        self.line, self.what = line, found if isinstance(found, dict) else None
+        values = [self.what.get(name) for name in PERSON_FIELDS] if self.what else []
+        self.user = next((t for v in values if isinstance(v, str | int | float) and (t := str(v).strip())), "")
+        self.session = str((self.what or {}).get(SESSION_COLUMN) or "")
 
 
-def session_of(line: dict[str, Any] | None) -> str:
-    """The session of a line; empty for none."""
-    return str((line or {}).get(SESSION_COLUMN) or "")
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _candidates(spool: Spool, names: Sequence[str]) -> Iterator[bytes]:
-    """Lines in which one of the names stands in some way, found in one go: asking each line for each of hundreds of
-    people takes hours."""
-    forms = {form.encode("utf-8", "surrogatepass") for name in names for form in written(name)}
-    if not forms:
-        return
-    matcher = Matcher([Pattern(folded(form), "", 0, fold=True) for form in forms if len(form) >= 4])
-    short = sorted(form for form in forms if len(form) < 4)
-    few = re.compile(b"|".join(map(re.escape, short))) if short else None
+def _lines(spool: Spool, names: Iterable[Iterable[str]]) -> Iterator[_Line]:
+    """Lines in which one of these names of each person stands in some way."""
+    matcher = Matcher(names_of(names))
     for chunk in spool.read({}):
-        data, done = chunk.data, -1
-        places = {hit.offset for hit in matcher.find(data)} | (
-            {m.start() for m in few.finditer(data)} if few else set()
-        )
-        for at in sorted(places):
+        done = -1
+        for at in sorted(hit.offset for hit in matcher.find(chunk.data)):
             if at > done:
-                start, done = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
-                yield data[start:done]
+                start, done = (chunk.data.rfind(b"\n", 0, at) + 1, chunk.data.find(b"\n", at))
+                yield _Line(chunk.data[start:done])

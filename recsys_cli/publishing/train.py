@@ -19,7 +19,7 @@ from ..evaluation.bench import UNJUDGED, Bench, Recipe, Served
 from ..evaluation.gate import Decision
 from ..evaluation.learning_curve import Standing, learned_from, shows_pairs, standing
 from ..features.own_attributes import own_column, with_attributes
-from ..identity import load_secret, sha256_column
+from ..identity import load_secret, rows_hashed
 from ..models.base import Model, ModelConfig
 from ..progress import SILENT, Progress
 from ..ranking.learning import learn
@@ -128,8 +128,9 @@ def leave_out(snapshot: Snapshot, root: Path, secret: str) -> Snapshot:
     """The snapshot without the people who are not to be profiled, as noted in the artifacts directory `root`."""
     if not (names := barred(root)):
         return snapshot
-    hashes = sha256_column(secret + HASHED, snapshot.keys)
-    return snapshot.without(np.fromiter((h in names for h in hashes), dtype=np.bool_, count=len(hashes)))
+    gone = np.zeros(len(snapshot.keys), dtype=np.bool_)
+    gone[rows_hashed(secret + HASHED, snapshot.keys, names)] = True
+    return replace(snapshot.without(gone) if gone.any() else snapshot, left_out=frozenset(names))
 
 
 def train(

@@ -91,7 +91,7 @@ def publish_version(artifacts: Artifacts, settings: Settings, release: Release, 
             secret = load_secret(settings.db)
             erased = suppressed.drop_erased(draft.path, settings.db, secret, since=release.erasures)
             manifest = without(manifest, erased)
-            drop_barred(draft.path, artifacts.root, secret)
+            drop_barred(draft.path, artifacts.root, secret, release.snapshot.left_out)
             # Before the first version is there: a worker with a mistyped path must not make it another shop's.
             claim(settings.db, artifacts.root)
             version = artifacts.publish(draft, manifest, promote=release.promote)

@@ -44,6 +44,8 @@ class Snapshot:
         The setting that durations of views were weighed by; see `view_durations`.
     profiles
         What customers' profiles say of them; None where it was not asked for.
+    left_out
+        People whose data may not be used, by `artifacts.choices.hash_of`: they are not in `data`.
     """
 
     data: Dataset
@@ -54,6 +56,7 @@ class Snapshot:
     currency: str = ""
     view_seconds: float = 0.0
     profiles: Profiles | None = None
+    left_out: frozenset[str] = frozenset()
 
     @staticmethod
     def read(

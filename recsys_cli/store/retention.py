@@ -1,17 +1,24 @@
-"""Rows that are older than they may be kept."""
+"""Rows that are older than they may be kept, and what the shop is told before they go."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from ..identity import UserKeys
+from ..identity import UserKeys, state_dir
 from ..schema import DAY
+from ..state_file import StateFile
 from .personal_data import chosen
 from .reading import OWNER
+
+NOTICE_DAYS = 14
+JUMP_DAYS = 30
+_STATE = "retention.json"
 
 
 @dataclass(frozen=True)
@@ -97,3 +104,60 @@ def old_guests(con: duckdb.DuckDBPyConnection, secret: str, cutoffs: Cutoffs) ->
         params=params or [secret],
     ).to_arrow_table()
     return np.stack([table["high"].to_numpy(), table["low"].to_numpy()], axis=1).astype(np.uint64)
+
+
+# -- what the shop was told before anything went
+
+
+@dataclass(frozen=True)
+class Told:
+    """When the worker last looked and what it said; epoch seconds, 0 for never."""
+
+    at: int = 0  # the last run
+    announced_at: int = 0  # when rows that are too old were announced
+    clock: int = 0  # the newest event as of then
+    held_since: int = 0  # when the time jumped; 0 when it has not, or that is long enough ago
+    jumped_days: int = 0  # how far
+
+    @property
+    def jumped(self) -> str:
+        return f"The date, or that of the newest event, has jumped by {self.jumped_days:,} days since the last look."
+
+    @property
+    def held(self) -> str:
+        """Why nothing is erased for its age just now; else empty."""
+        until = f"Nothing is erased for its age until {day_after_notice(self.held_since)}."
+        return f"{self.jumped} {until}" if self.held_since else ""
+
+    @property
+    def announced(self) -> str:
+        """From when on events that are too old are erased, while the shop can still change that; else empty."""
+        if not self.announced_at or self.at >= self.announced_at + NOTICE_DAYS * DAY:
+            return ""
+        return f"events older than the shop keeps them are erased from {day_after_notice(self.announced_at)} on"
+
+    def looked(self, at: int, newest_ts: int) -> Told:
+        """After a look at the time, which may have jumped since the last one or been put right."""
+        clock = min(at, newest_ts)
+        if self.at > at + DAY:  # the mark lies in the future: nothing that was said then counts
+            return Told(at, self.announced_at if self.announced_at <= at else 0, clock)
+        step = max(at - self.at if self.at else 0, clock - self.clock if self.clock else 0)
+        if step > JUMP_DAYS * DAY:
+            return replace(self, at=at, clock=clock, held_since=at, jumped_days=step // DAY)
+        over = at - self.held_since >= NOTICE_DAYS * DAY
+        return replace(self, at=at, clock=clock, held_since=0 if over else self.held_since)
+
+
+def told(db: Path) -> Told:
+    """What the worker said."""
+    return notices(db).read_or_empty()  # lost, old rows are announced once more
+
+
+def notices(db: Path) -> StateFile[Told]:
+    """Where that is kept."""
+    return StateFile(state_dir(db) / _STATE, Told, Told)
+
+
+def day_after_notice(since: int) -> str:
+    """The day on which a notice given at epoch seconds `since` is over."""
+    return time.strftime("%Y-%m-%d", time.gmtime(since + NOTICE_DAYS * DAY))

@@ -26,6 +26,7 @@ from ..store.reading import spool_position, state_of, watermark
 from ..store.seen_lists import clicked_lists
 from ..store.spool_import import Taken
 from ..typed_values import bytes_of
+from . import retention_run
 from .collection import collect, collected
 from .drain import drain, drain_served, remove_old_segments
 from .failures import Failures, TooLarge
@@ -199,6 +200,9 @@ def partial_pass(
     with failures.kept():
         people = carry_out.run(store, artifacts, settings, look(store)[1], progress)
         failures += people.failed
+    with failures.kept():
+        if retention_run.due(settings):
+            retention_run.expire(store, artifacts, settings, progress)
     for wrong in orders.damaged(artifacts.root):
         failures.append(wrong)
     done = Pass("failed", artifacts.current_name() or None)

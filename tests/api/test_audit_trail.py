@@ -13,6 +13,8 @@ from recsys_cli.api.audit_trail import AuditTrail
 from recsys_cli.api.handlers.merchandising import _rewrite
 from recsys_cli.api.live_settings import Source
 from recsys_cli.artifacts.audit_log import PREDICTIONS, AuditLog, Entry, hash_of
+from recsys_cli.artifacts.choices import ERASED, Choice, change
+from recsys_cli.artifacts.choices import hash_of as chosen
 from recsys_cli.artifacts.keys import add_key
 from recsys_cli.backup import backup
 from recsys_cli.errors import StoreBusy
@@ -96,6 +98,21 @@ def test_what_is_noted_while_a_person_is_erased_is_erased_as_well(shop: Any, mon
     erase(Store(settings.db, settings.store), shop.artifacts, settings, ["t4"])
     assert log.verify().erased == log.verify().entries > 0
     assert person.encode() not in b"".join(p.read_bytes() for p in log.path.iterdir())
+
+
+def test_what_waits_when_somebody_is_erased_names_them_no_more(tmp_path: Path) -> None:
+    """A list answered a moment before: it is written up to two seconds later, when the erasure may be over."""
+    secret, keys = "ab" * 32, [(1, 2), (3, 4)]
+    trail = AuditTrail(tmp_path, secret, True, lambda event, **facts: None)
+    waiting = [
+        Entry({"key": "till"}, "/recommend", facts={"items": []}, people=(f"{n}",), hidden={"asked": n}, keys=(key,))
+        for n, key in enumerate(keys)
+    ]
+    change(tmp_path, {chosen(secret, keys[0]): Choice(ERASED)})
+    trail._flush(waiting)
+    log = AuditLog(tmp_path, PREDICTIONS)
+    assert [e["people"] for e in log.entries()] == [[], ["1"]]
+    assert log.verify().findings == []
 
 
 def test_predictions_that_found_no_room_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -59,6 +60,16 @@ def test_a_decision_takes_the_person_out_of_versions_and_lifting_it_brings_them_
     assert server.of(key).profile
     shop.publish()
     assert held(shop, LONG) >= 0
+
+
+def test_an_objection_counts_at_once_in_what_is_told_of_everybody(shop: Shop) -> None:
+    """Shelves, pairs and segments of the served version: a training or an update may be a week away."""
+    before = read_bundle(shop.artifacts.current().path).shelves
+    decide(shop.store, shop.artifacts, shop.settings, [LONG], OBJECTED)
+    after = read_bundle(shop.artifacts.current().path).shelves
+    again = read_bundle(shop.publish().path).shelves
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+    np.testing.assert_allclose(after["popular"], again["popular"], rtol=1e-6)
 
 
 def test_a_training_that_began_before_leaves_them_out(shop: Shop) -> None:

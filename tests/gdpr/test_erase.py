@@ -12,7 +12,7 @@ import pytest
 from recsys_cli.artifacts import orders, suppressed
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.errors import UsageError
-from recsys_cli.gdpr import carry_out, erase, resume, verify
+from recsys_cli.gdpr import carry_out, erase, verify
 from recsys_cli.gdpr.records import journal
 from recsys_cli.gdpr.records.request_log import requests, with_waiting
 from recsys_cli.gdpr.rights.consent import decide
@@ -160,19 +160,10 @@ def test_what_fails_again_and_again_is_tried_less_and_less(shop: Shop) -> None:
     assert pauses == [300, 1800, 21_600, 21_600, 21_600]
 
 
-def test_the_journal_of_an_older_version_and_a_blanked_one_are_taken(shop: Shop) -> None:
-    stuck(shop, UMLAUT).unlink()
-    (path,) = journal.paths(shop.settings.db)
-    path.rename(path.with_name("erasing.json"))
-    (path.parent / "erasing-0.json").write_bytes(b"   ")
-    assert len(resume(shop.store, shop.artifacts, shop.settings).done) == 1
-    assert journal.paths(shop.settings.db) == []
-
-
 def test_nobody_without_a_name_is_erased_and_nobody_with_one_beside_them(shop: Shop) -> None:
     with pytest.raises(UsageError):
         erase(shop.store, shop.artifacts, shop.settings, [LONG, "  "])
-    assert journal.paths(shop.settings.db) == []
+    assert journal.unfinished(shop.settings.db) == []
     assert shop.count("events", f"user_id = '{LONG}'") > 0
 
 

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.artifacts.bundle import read_bundle
+from recsys_cli.cli.people_file import read_list
 from recsys_cli.errors import InputError, NotFound, Refused, UsageError
 from recsys_cli.gdpr import erase, export, verify
-from recsys_cli.gdpr.people_file import read_list
 from recsys_cli.gdpr.records import request_log
-from recsys_cli.gdpr.records.notices import notice, records
-from recsys_cli.gdpr.records.retention_run import NOTICE_DAYS, announced, due, expire, held
+from recsys_cli.gdpr.records.letter import draft
 from recsys_cli.gdpr.rights.consent import decide
 from recsys_cli.gdpr.rights.export import write
 from recsys_cli.gdpr.rights.rectify import rectify
 from recsys_cli.schema import DAY
+from recsys_cli.store.retention import NOTICE_DAYS, told
 from recsys_cli.updates.drain import drain
+from recsys_cli.updates.retention_run import due, expire
 
 from .conftest import LONG, NUMBER, UMLAUT, Shop
 
@@ -117,7 +118,7 @@ def test_what_is_too_old_is_announced_and_goes_later_counted_from_the_newest_eve
     rows, now = held.count("events"), 1_800_000_000.0
     assert due(held.settings, now)
     assert expire(held.store, held.artifacts, held.settings, now=now) == {}
-    assert "are erased from 2027-01-29 on" in announced(held.settings.db)
+    assert "are erased from 2027-01-29 on" in told(held.settings.db).announced
     assert not due(held.settings, now + 60)
     assert expire(held.store, held.artifacts, held.settings, now=now + DAY) == {}
     assert held.count("events") == rows
@@ -126,7 +127,7 @@ def test_what_is_too_old_is_announced_and_goes_later_counted_from_the_newest_eve
     assert held.count("events", f"ts < {newest - 110 * DAY}") == 0
     assert held.count("events") == rows - gone["events"] - 1
     assert all(read_bundle(held.artifacts.open(n).path).histories.ts.min() > OLD for n in held.artifacts.names())
-    assert announced(held.settings.db) == ""
+    assert told(held.settings.db).announced == ""
 
 
 def test_a_clock_that_jumps_erases_nothing_and_is_told_until_it_is_put_right(shop: Shop) -> None:
@@ -147,14 +148,14 @@ def test_a_clock_that_jumps_erases_nothing_and_is_told_until_it_is_put_right(sho
     assert expire(*arguments, now=ahead) == {}
     assert expire(*arguments, now=ahead + 2 * DAY) == {}
     assert old.count("events") == rows + 1
-    assert "jumped by 2,041 days" in held(old.settings.db)  # the newest event was of 2024
+    assert "jumped by 2,041 days" in told(old.settings.db).held  # the newest event was of 2024
 
     with pytest.raises(Refused, match="Nothing was erased"):
         expire(*arguments, now=ahead + 3 * DAY, at_once=True)
     right = now + 16 * DAY
     assert due(old.settings, right)
     assert expire(*arguments, now=right) == {}
-    assert held(old.settings.db) == ""
+    assert told(old.settings.db).held == ""
     assert expire(*arguments, now=right + DAY) == {}
     assert old.count("events", "user_id <> 'of-the-future'") == rows - old.count("events", "user_id IS NULL")
 
@@ -165,9 +166,9 @@ def test_a_time_that_has_really_passed_is_believed_after_a_fortnight_or_when_sai
     arguments = old.store, old.artifacts, old.settings
     expire(*arguments, now=now)
     assert expire(*arguments, now=now + 60 * DAY) == {}  # the box was off for two months
-    assert held(old.settings.db)
+    assert told(old.settings.db).held
     assert expire(*arguments, now=now + 60 * DAY, at_once=True, sure=True)["guest_events"] == 1
-    assert held(old.settings.db) == ""
+    assert told(old.settings.db).held == ""
 
 
 def test_what_was_taken_in_just_now_and_who_is_restricted_is_kept(shop: Shop) -> None:
@@ -207,9 +208,7 @@ def test_rectified_data_is_right_and_the_wrong_is_in_no_byte(shop: Shop) -> None
 
 def test_the_log_tells_what_was_asked_and_never_by_whom(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
     verify(shop.store, shop.artifacts, shop.settings, [LONG])
-    (request,) = request_log.open_requests(
-        shop.settings.db, "export", [1], handling=request_log.Handling("T-9", "kb", "by passport")
-    )
+    request = request_log.open_request(shop.settings.db, "export", 1, request_log.Handling("T-9", "kb", "by passport"))
     assert request_log.months_after(1_706_659_200, 1) == 1_709_164_800  # 31 January, 29 February
     with pytest.raises(UsageError, match="no open request"):
         request_log.extend(shop.settings.db, "nothing", "many requests")
@@ -226,7 +225,7 @@ def test_the_log_tells_what_was_asked_and_never_by_whom(shop: Shop, recsys) -> N
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_drafts_say_what_is_set_and_mark_what_only_the_shop_knows(shop: Shop, language: str) -> None:
-    for text in (notice(shop.settings, shop.artifacts, language), records(shop.settings, shop.artifacts, language)):
+    for text in (draft(name, shop.settings, shop.artifacts, language) for name in ("notice", "records")):
         assert "730 " in text
         assert "400 " in text
         assert "purchase" in text
@@ -241,6 +240,7 @@ def test_drafts_say_what_is_set_and_mark_what_only_the_shop_knows(shop: Shop, la
         ("user_id\n13085\n13085\n", ["13085"]),
         ("name;customer_id\nAnna;1\nBert;2\n", ["1", "2"]),
         ('name,user_id,reason\n"Smith, Erin",c1,left\n,,\nKim,"c,2",\n', ["c1", "c,2"]),
+        ('user_id\n"two\nlines"\nx\u2028y\n', ["two\nlines", "x\u2028y"]),
     ],
 )
 def test_lists_of_people(tmp_path: Path, text: str, people: list[str]) -> None:

@@ -12,9 +12,9 @@ from recsys_cli.artifacts import suppressed
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.durable_files import scratch
 from recsys_cli.gdpr import erase
+from recsys_cli.gdpr.carry_out import reapply
 from recsys_cli.gdpr.records import journal
 from recsys_cli.gdpr.records.receipts import retrain_by
-from recsys_cli.gdpr.rights.reapply import reapply
 from recsys_cli.identity import find_key, load_secret, state_dir, user_key
 from recsys_cli.ingest import ingest
 from recsys_cli.schema import DAY

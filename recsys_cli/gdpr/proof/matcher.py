@@ -1,19 +1,34 @@
-"""Find thousands of byte strings in gigabytes: a hash of every window, looked up for all of them at once."""
+"""What to look for in the bytes of files, an identifier in each of the encodings that we write, and where it stands."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from ahocorasick_rs import BytesAhoCorasick
 
-from .patterns import Pattern, folded
+if TYPE_CHECKING:
+    from ..person import Person
 
-_CHUNK = 8 << 20
-_TABLE_BITS = 18
-_MULTIPLIER = {8: 0x9E3779B97F4A7C15, 4: 0x9E3779B1}
+# Shorter identifiers turn up in bytes by chance (a time, part of a number): they are looked for in cells alone.
+LEAST = 5
+KEYED = "our keyed hash"
+_CHUNK = 4 << 20
+# Letters to small ones, byte by byte: of ASCII, and the accented ones of UTF-8's two bytes.
+_SMALL = bytes(b + 32 if 0x41 <= b <= 0x5A else b | 32 if b >= 0x80 else b for b in range(256))
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Some bytes."""
+
+    data: bytes  # the bytes
+    encoding: str  # what they are, for people: `text`, `JSON`, `our keyed hash`
+    who: int  # index of the person
+    word: bool = False  # whether a letter or digit beside it makes it part of something else: 13085 is not in 513085
+    fold: bool = False  # whether it means the same in any case
 
 
 @dataclass(frozen=True)
@@ -24,77 +39,66 @@ class Hit:
     pattern: Pattern
 
 
-class Matcher:
-    """Looks for all patterns of at least four bytes; shorter ones cannot be told from noise and are left out."""
+def written(name: str) -> set[str]:
+    """The name as it stands in text and, with its quotes and accents escaped, in JSON."""
+    return {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self._widths = [
-            _Windows(width, [p for p in patterns if low <= len(p.data) <= high])
-            for width, low, high in ((8, 8, 1 << 30), (4, 4, 7))
-        ]
-        self.longest = 2 + max((len(p.data) for p in patterns), default=0)
+
+def names_of(people: Iterable[Iterable[str]], least: int = 1, *, fold: bool = True) -> list[Pattern]:
+    """The identifiers of people as text and in JSON.
+
+    Parameters
+    ----------
+    people
+        The names of each.
+    least
+        Bytes of the shortest that is looked for.
+    fold
+        Whether all are the same in any case; else e-mail addresses alone.
+    """
+    forms = {
+        form.encode("utf-8", "surrogatepass"): ("text" if form == name else "JSON", who, fold or "@" in name)
+        for who, names in enumerate(people)
+        for name in names
+        if len(name.encode("utf-8", "surrogatepass")) >= least
+        for form in written(name)
+    }
+    return [Pattern(data, encoding, who, True, any_case) for data, (encoding, who, any_case) in forms.items()]
+
+
+def patterns_of(people: Sequence[Person], secret: str) -> list[Pattern]:
+    """Everything by which files of ours could name these people."""
+    keys: dict[bytes, int] = {}
+    for who, person in enumerate(people):
+        for high, low in person.keys(secret):
+            big = high.to_bytes(8, "big") + low.to_bytes(8, "big")
+            little = high.to_bytes(8, "little") + low.to_bytes(8, "little")
+            keys |= dict.fromkeys((big, little, big.hex().encode()), who)
+    return names_of((p.names for p in people), LEAST, fold=False) + [
+        Pattern(data, KEYED, who) for data, who in keys.items()
+    ]
+
+
+class Matcher:
+    """Looks for all patterns at once (Aho and Corasick 1975): asking for each of hundreds of people takes hours."""
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._patterns = [p for p in patterns if p.data]
+        self._automaton = BytesAhoCorasick([p.data.translate(_SMALL) for p in self._patterns])
+        self._longest = max((len(p.data) for p in self._patterns), default=0)
 
     def find(self, data: bytes | memoryview) -> Iterator[Hit]:
         """All places where a pattern stands in `data`; those that are part of a longer word are left out."""
         view = memoryview(data)
-        for start in range(0, max(len(view), 1), _CHUNK):
-            piece = view[start : start + _CHUNK + self.longest]
-            limit = min(_CHUNK, len(view) - start)
-            for windows in self._widths:
-                for at, pattern in windows.find(piece, limit):
-                    if not pattern.word or _stands_alone(view, start + at, len(pattern.data)):
-                        yield Hit(start + at, pattern)
+        for start in range(0, len(view) if self._patterns else 0, _CHUNK):
+            piece = bytes(view[start : start + _CHUNK + self._longest])
+            for which, at, end in self._automaton.find_matches_as_indexes(piece.translate(_SMALL), overlapping=True):
+                pattern = self._patterns[which]
+                same = pattern.fold or piece[at:end] == pattern.data
+                if at < _CHUNK and same and not (pattern.word and _within_a_word(view, start + at, start + end)):
+                    yield Hit(start + at, pattern)
 
 
-class _Windows:
-    """Patterns of one width class, found by their first `width` bytes."""
-
-    def __init__(self, width: int, patterns: Sequence[Pattern]) -> None:
-        self.width = width
-        self.dtype = np.dtype(f"<u{width}")
-        # Capitals and small letters differ in this bit. A second search for those in any case would take twice as long.
-        blind = bytes([0x20 if any(p.fold for p in patterns) else 0]) * width
-        self.blind = self.dtype.type(int.from_bytes(blind, "little"))
-        self.by_prefix: dict[int, list[Pattern]] = defaultdict(list)
-        for pattern in patterns:
-            self.by_prefix[int.from_bytes(pattern.data[:width], "little") | int(self.blind)].append(pattern)
-        self.prefixes = np.sort(np.array(list(self.by_prefix), dtype=self.dtype))
-        self.table = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
-        self.table[self._hash(self.prefixes)] = True
-
-    def _hash(self, values: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-        multiplier, shift = self.dtype.type(_MULTIPLIER[self.width]), self.dtype.type(8 * self.width - _TABLE_BITS)
-        hashed: NDArray[np.unsignedinteger] = np.right_shift(np.multiply(values, multiplier), shift)
-        return hashed
-
-    def find(self, data: memoryview, limit: int) -> Iterator[tuple[int, Pattern]]:
-        """Patterns that begin before `limit`."""
-        if not len(self.prefixes):
-            return
-        for shift in range(self.width):
-            count = (len(data) - shift) // self.width
-            if count <= 0:
-                continue
-            values = np.frombuffer(data, self.dtype, count=count, offset=shift)
-            if self.blind:
-                values = np.bitwise_or(values, self.blind)
-            places = np.flatnonzero(self.table[self._hash(values)])
-            if not len(places):
-                continue
-            places = places[np.isin(values[places], self.prefixes)]
-            for place in places.tolist():
-                at = place * self.width + shift
-                if at >= limit:
-                    break
-                for pattern in self.by_prefix[int(values[place])]:
-                    here = bytes(data[at : at + len(pattern.data)])
-                    if (folded(here) if pattern.fold else here) == pattern.data:
-                        yield at, pattern
-
-
-def _stands_alone(data: memoryview, at: int, length: int) -> bool:
-    return not (_continues(bytes(data[max(at - 1, 0) : at])) or _continues(bytes(data[at + length : at + length + 1])))
-
-
-def _continues(byte: bytes) -> bool:
-    return byte.isalnum() or byte == b"_"
+def _within_a_word(data: memoryview, start: int, end: int) -> bool:
+    beside = bytes(data[max(start - 1, 0) : start]), bytes(data[end : end + 1])
+    return any(byte.isalnum() or byte == b"_" for byte in beside)

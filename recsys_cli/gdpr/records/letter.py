@@ -1,4 +1,8 @@
-"""An export as a folder for the person: JSON and CSV, a list of contents with checksums, and a page in plain words."""
+"""Papers in plain words: an export as a folder for the person, with JSON, CSV, a list of contents with checksums and a
+page; and drafts, made from the settings as they are, of the notice for customers and of the record of processing.
+
+What only the shop knows stands in square brackets. The texts are `words.json`, `notice.*.md` and `records.*.md`.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +11,21 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ...artifacts import Artifacts
 from ...csv_cells import csv_bytes
+from ...errors import ArtifactError
 from ...settings import Settings
-from .receipts import iso
+from .receipts import iso, words
 from .written_exports import CONTENTS, DATA, PAGE, TABLES
 
 _SHOWN = 200  # rows of a table on the page; the files hold all
 _COMMAS = str.maketrans(",.", ".,")
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; font-size: 14px; width: 100%; table-layout: fixed }
-th, td { text-align: left; padding: .25rem .5rem .25rem 0; border-bottom: 1px solid #ddd; vertical-align: top;
-         overflow-wrap: anywhere }
-h2 { margin-top: 2rem } .note { color: #555 }
-@media print { body { margin: 0; max-width: none } tr { break-inside: avoid } }
-"""
-
-
-def words(language: str) -> dict[str, Any]:
-    """What papers say, in English or German."""
-    found: dict[str, Any] = json.loads((Path(__file__).with_name("words.json")).read_bytes())[language]
-    return found
 
 
 def folder_of(document: Mapping[str, Any], data: bytes, settings: Settings, language: str) -> dict[str, bytes]:
@@ -83,15 +76,11 @@ def _page(document: Mapping[str, Any], settings: Settings, said: Mapping[str, An
         "kept": kept_in_words(settings, said),
     }
     facts = "".join(f"<h2>{title}</h2><p>{html.escape(text.format(**told))}</p>" for title, text in said["facts"])
-    return f"""<!doctype html>
-<html lang="{language}"><head><meta charset="utf-8"><title>{said["title"]}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>{_STYLE}</style></head><body>
-<h1>{said["title"]}</h1>
-<p>{said["about"]} {about}. {said["made"]} {speech.days(document["made_at"][:10])}. {said["same"]}</p>
-{parts}{facts}
-</body></html>
-"""
+    made = f"{said['made']} {speech.days(document['made_at'][:10])}. {said['same']}"
+    page = Path(__file__).with_name("letter.html").read_text(encoding="utf-8")
+    return page.format(
+        language=language, title=said["title"], about=f"{said['about']} {about}", made=made, body=parts + facts
+    )
 
 
 def kept_for(settings: Settings, said: Mapping[str, Any]) -> dict[str, str]:
@@ -130,15 +119,13 @@ class _Speech:
 
     def __init__(self, said: Mapping[str, Any], language: str, zone: str) -> None:
         self.said, self._german = said, language == "de"
-        try:
-            self._zone: tzinfo = ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            self._zone = UTC  # a slim container has none
+        self._zone: tzinfo = UTC
+        with suppress(ZoneInfoNotFoundError, ValueError):  # a slim container has none
+            self._zone = ZoneInfo(zone)
 
     def row(self, row: Mapping[str, Any]) -> dict[str, str]:
         """By heading: products by their titles, and nothing of how we keep it."""
-        names = self.said["columns"]
-        row = dict(row)
+        names, row = self.said["columns"], dict(row)
         for nested in ("attributes", "raw"):  # of a profile, and of a line of a file: the shop's own names
             inner = row.pop(nested, None)
             row |= {f" {key}": value for key, value in (inner if isinstance(inner, dict) else {}).items()}
@@ -157,10 +144,10 @@ class _Speech:
         return re.sub(r"\b(\d{4})-(\d\d)-(\d\d)\b", r"\3.\2.\1", text) if self._german else text
 
     def _cell(self, key: str, value: Any, currency: str) -> str:
+        text = "" if value is None else str(_cell(value))
         if key == "price" and isinstance(value, int | float):
             amount = f"{value:,.2f}"
             return f"{amount.translate(_COMMAS) if self._german else amount} {currency}".strip()
-        text = "" if value is None else str(_cell(value))
         if key == "time":
             there = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(self._zone)
             return self.days(f"{there:%Y-%m-%d %H:%M}")
@@ -170,3 +157,26 @@ class _Speech:
             return self.days(text)
         # The shop's own words stay as they are: a segment called `view` was not looked at.
         return str(self.said["values"].get(text, text)) if key in ("event_type", "choice", "consent") else text
+
+
+def draft(name: str, settings: Settings, artifacts: Artifacts, language: str = "en") -> str:
+    """A draft to be completed by the shop: the `notice` for customers (articles 13, 14, 15(1)(h), 21(4)), or the entry
+    for the `records` of processing activities (article 30)."""
+    spoken, rules = words(language), settings.gdpr
+    said = spoken["notice"]
+    used = sorted(((kind, w) for kind, w in settings.events.weights.items() if w), key=lambda e: -e[1])
+    model = said["model"]
+    with suppress(ArtifactError):
+        model = artifacts.current(verify=False).manifest["model"]["name"]
+    text = Path(__file__).with_name(f"{name}.{language}.md").read_text(encoding="utf-8")
+    return text.format(
+        emails=said["hash" if settings.ingest.emails == "hash" else "keep"],
+        more=", ".join(f"{kind} ({w:g})" for kind, w in used if w > 0),
+        less=", ".join(f"{kind} ({w:g})" for kind, w in used if w < 0) or said["nothing"],
+        weights=", ".join(f"{kind} {w:g}" for kind, w in settings.events.weights.items()),
+        logic=spoken["logic"],
+        kept=kept_in_words(settings, spoken),
+        suppression=said["suppression"].format(n=rules.suppress_days) if rules.suppress else said["nothing"],
+        model=model,
+        retrain=f"{rules.retrain_days:g}",
+    )

@@ -6,16 +6,17 @@ within the first, and the shop must be able to show that it answered.
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...artifacts.orders import ERASE, ERASE_SHOP, EXPORT, waiting
+import msgspec
+
+from ...artifacts.orders import ERASE, ERASE_SHOP, EXPORT, Asked, waiting
 from ...durable_files import append_lines, private_dir, write_atomic
 from ...errors import UsageError
 from ...identity import state_dir
@@ -27,86 +28,44 @@ _KINDS = {ERASE: "erasure", EXPORT: "export", ERASE_SHOP: "erase the shop"}
 
 @dataclass(frozen=True)
 class Handling:
-    """What the shop notes of a request.
+    """What the shop notes of a request."""
 
-    Parameters
-    ----------
-    reference
-        Number of the letter or ticket.
-    by
-        Who handles it.
-    identity
-        How it was checked that the request came from the person.
-    """
-
-    reference: str = ""
-    by: str = ""
-    identity: str = ""
+    reference: str = ""  # number of the letter or ticket
+    by: str = ""  # who handles it
+    identity: str = ""  # how it was checked that the request came from the person
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request.
+    """One request."""
 
-    Parameters
-    ----------
-    id
-        Random; the same that a webhook was answered with.
-    kind
-        erasure, export, restriction, objection, consent, rectification, verification, retention.
-    people
-        How many it was about.
-    received_at, due_at, closed_at
-        Epoch seconds; `closed_at` 0 while it is open.
-    outcome
-        done, nothing held, or what went wrong.
-    reference, by, identity
-        See `Handling`.
-    note
-        Why it was extended, or what a person found who looked at it.
-    """
-
-    id: str
-    kind: str
-    people: int
-    received_at: int
+    id: str  # random; the same that a webhook was answered with
+    kind: str  # erasure, export, restriction, objection, consent, rectification, verification, retention
+    people: int  # how many it was about
+    received_at: int  # epoch seconds; `closed_at` 0 while it is open
     due_at: int
     closed_at: int = 0
-    outcome: str = ""
-    reference: str = ""
+    outcome: str = ""  # done, nothing held, or what went wrong
+    reference: str = ""  # see `Handling`
     by: str = ""
     identity: str = ""
-    note: str = ""
+    note: str = ""  # why it was extended, or what a person found who looked at it
 
 
 def open_requests(
-    db: Path,
-    kind: str,
-    people: Sequence[int],
-    *,
-    handling: Handling | None = None,
-    received: Mapping[int, tuple[str, int]] | None = None,
-) -> list[str]:
-    """Note requests that came in, on disk; returns their ids.
-
-    Parameters
-    ----------
-    people
-        How many people each is about.
-    received
-        Id and time of those that came over HTTP, by their place in `people`.
-    """
-    now, handled, noted = int(time.time()), asdict(handling or Handling()), []
-    for n, count in enumerate(people):
-        one, at = (received or {}).get(n, (secrets.token_hex(8), now))
-        noted.append(Request(one, kind, count, at, months_after(at, 1), **handled))
-    _append(db, noted)
-    return [request.id for request in noted]
+    db: Path, kind: str, asked: Sequence[Asked], handling: Handling | None = None, people: int = 1
+) -> None:
+    """Note requests about so many people each, on disk, under the ids and times that they have."""
+    handled = asdict(handling or Handling())
+    due = [months_after(one.received_at, 1) for one in asked]
+    _append(db, [Request(o.id, kind, people, o.received_at, at, **handled) for o, at in zip(asked, due, strict=True)])
 
 
-def open_request(db: Path, kind: str, people: int, handling: Handling | None = None) -> str:
-    """Note one request that came in just now."""
-    return open_requests(db, kind, [people], handling=handling)[0]
+def open_request(db: Path, kind: str, people: int = 1, handling: Handling | None = None) -> str:
+    """Note one request that came in just now; returns its id."""
+    asked = Asked(kind, [], "letter")
+    open_requests(db, kind, [asked], handling, people)
+    return asked.id
 
 
 def close_requests(db: Path, outcomes: Mapping[str, str], note: str = "") -> None:
@@ -136,18 +95,12 @@ def extend(db: Path, request: str, note: str) -> Request:
 
 def requests(db: Path) -> list[Request]:
     """All requests, oldest first, each as it stands now."""
-    try:
-        lines = (state_dir(db) / FILE).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
     held: dict[str, Request] = {}
-    names = {f.name for f in fields(Request)}
-    for line in lines:
-        try:
-            found = Request(**{k: v for k, v in json.loads(line).items() if k in names})
-        except (ValueError, TypeError, AttributeError):
-            continue  # half a line of a killed process
-        held[found.id] = found
+    with suppress(FileNotFoundError):
+        for line in (state_dir(db) / FILE).read_bytes().splitlines():
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # half a line of a killed process
+                found = msgspec.json.decode(line, type=Request)
+                held[found.id] = found
     return list(held.values())
 
 
@@ -155,10 +108,10 @@ def with_waiting(db: Path, artifacts: Path) -> list[Request]:
     """All requests, and those that servers have noted and the worker has not begun."""
     held = requests(db)
     known = {r.id for r in held}
-    new = [order for order in waiting(artifacts) if order.id not in known]
     return held + [
         Request(o.id, _KINDS[o.kind], int(bool(o.people)), o.received_at, months_after(o.received_at, 1), 0, WAITS)
-        for o in new
+        for o in waiting(artifacts)
+        if o.id not in known
     ]
 
 
@@ -167,7 +120,7 @@ def drop_before(db: Path, limit: int) -> int:
     held = requests(db)
     kept = [r for r in held if not r.closed_at or r.closed_at >= limit]
     if len(kept) < len(held):
-        write_atomic(state_dir(db) / FILE, b"".join(json.dumps(asdict(r)).encode() + b"\n" for r in kept))
+        write_atomic(state_dir(db) / FILE, b"".join(msgspec.json.encode(r) + b"\n" for r in kept))
     return len(held) - len(kept)
 
 
@@ -180,7 +133,5 @@ def months_after(at: int, months: int) -> int:
 
 
 def _append(db: Path, requests: Sequence[Request]) -> None:
-    if not requests:
-        return
-    path = private_dir(state_dir(db)) / FILE
-    append_lines(path, [json.dumps(asdict(request)).encode() for request in requests])
+    if requests:
+        append_lines(private_dir(state_dir(db)) / FILE, [msgspec.json.encode(request) for request in requests])

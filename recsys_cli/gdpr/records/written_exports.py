@@ -7,14 +7,13 @@ An export's folder is one person's: it takes the place of nothing but an earlier
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...durable_files import explain_os, fsync_dir, private_dir, write_atomic
+from ...durable_files import draft_dir, explain_os, fsync_dir, sweep_drafts, sweep_writes, write_atomic
 from ...errors import InputError
 from ...identity import state_dir
 from ...schema import DAY
@@ -31,21 +30,11 @@ _TELLING = re.compile(r"@|\d{5}")
 
 @dataclass(frozen=True)
 class Written:
-    """One export.
+    """One export."""
 
-    Parameters
-    ----------
-    path
-        The file or folder.
-    until
-        Epoch seconds when it is deleted; 0 for never.
-    about
-        `suppressed.hash_of` of each id of the person.
-    """
-
-    path: str
-    until: int
-    about: list[str]
+    path: str  # the file or folder
+    until: int  # epoch seconds when it is deleted; 0 for never
+    about: list[str]  # `suppressed.hash_of` of each id of the person
 
 
 def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, about: Sequence[str]) -> list[Path]:
@@ -58,43 +47,39 @@ def place(db: Path, path: Path, contents: Mapping[str, bytes], days: float, abou
     StoreError
         It cannot be written.
     """
-    where = path.resolve()
-    _refuse_others(db, path, set(about))
+    where, before = path.resolve(), _exports(db).read()
+    _refuse_others(path, {w.path for w in before if set(about) & set(w.about)})
     until = int(time.time() + days * DAY) if days else 0
-    before = _exports(db).read()
     # Noted before it is written: killed in between, what there is of it is found and deleted all the same.
     _exports(db).write([*(w for w in before if w.path != str(where)), Written(str(where), until, list(about))])
-    draft = where.with_name(f".{where.name}.{secrets.token_hex(4)}.tmp")
     try:
         if "" in contents:
             write_atomic(where, contents[""])
             return [path]
-        private_dir(draft)
-        for name, content in contents.items():
-            write_atomic(draft / name, content)
-        if where.is_dir():
-            where.rename(draft.with_suffix(".old"))
-        draft.rename(where)
+        with draft_dir(where.parent, f".{where.name}.") as draft:
+            for name, content in contents.items():
+                write_atomic(draft / name, content)
+            if where.is_dir():
+                shutil.rmtree(where)
+            draft.rename(where)
         fsync_dir(where.parent)
     except BaseException as e:
-        shutil.rmtree(draft, ignore_errors=True)
         _exports(db).write(before)  # another file may take that name, and is not ours to delete
         if isinstance(e, OSError):
             raise explain_os(e, path) from None
         raise
-    finally:
-        shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
     return [path / name for name in contents]
 
 
-def _refuse_others(db: Path, path: Path, about: set[str]) -> None:
+def _refuse_others(path: Path, earlier: set[str]) -> None:
+    """Refuse a place with anything but an earlier export of the same person in it."""
     if not path.exists() and not path.is_symlink():
         return
-    earlier = any(w.path == str(path.resolve()) and about & set(w.about) for w in _exports(db).read())
+    theirs = str(path.resolve()) in earlier
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else None
-    if names is None and not earlier:
+    if names is None and not theirs:
         raise InputError(f"{path} already exists, and is not an earlier export of this person.", "Name a new file.")
-    if names and not (earlier and names <= {*FILES}):
+    if names and not (theirs and names <= {*FILES}):
         raise InputError(
             f"{path} holds something other than an earlier export of this person.",
             "Name a new or an empty folder; nothing was written.",
@@ -115,7 +100,7 @@ def lists_left(db: Path) -> list[Path]:
 
 def forget_lists(db: Path, names: Sequence[str]) -> None:
     """Take lists off whose paths name one of these people: their erasure would find itself in here."""
-    held, words = _lists(db).read(), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names]
+    held, words = (_lists(db).read(), [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE) for name in names])
     kept = [where for where in held if not any(word.search(where) for word in words)]
     if len(kept) < len(held):
         _lists(db).write(kept)
@@ -125,24 +110,13 @@ def _lists(db: Path) -> StateFile[list[str]]:
     return StateFile(state_dir(db) / LISTS, list[str], list, "Erasures then name no lists that were written before.")
 
 
-def delete_expired(db: Path, at: float) -> int:
-    """Delete exports whose time is over; returns how many."""
-    return len(_delete(db, lambda w: bool(w.until) and w.until <= at))
-
-
-def delete_about(db: Path, hashes: Sequence[str]) -> list[set[str]]:
-    """Delete exports of these people; returns of each whom it was about."""
-    gone = set(hashes)
-    return [set(w.about) for w in _delete(db, lambda w: bool(gone & set(w.about)))]
-
-
-def _delete(db: Path, doomed: Callable[[Written], bool]) -> list[Written]:
+def delete(db: Path, *, expired: float = 0, about: Set[str] = frozenset()) -> list[Written]:
+    """Delete exports of these people, by hash, and those whose time is over at epoch seconds `expired`."""
     held = _exports(db).read()
-    over = [w for w in held if doomed(w)]
-    for w in over:
-        path = Path(w.path)
-        for draft in (*path.parent.glob(f".{path.name}.*.tmp"), *path.parent.glob(f".{path.name}.*.old")):
-            shutil.rmtree(draft, ignore_errors=True)  # of a killed export
+    over = [w for w in held if 0 < w.until <= expired or about & set(w.about)]
+    for path in (Path(w.path) for w in over):
+        sweep_drafts(path.parent, f".{path.name}.")  # of a killed export
+        sweep_writes(path.parent, path.name)
         if path.is_dir():
             for name in FILES:  # only what an export writes: somebody may have put more there
                 (path / name).unlink(missing_ok=True)

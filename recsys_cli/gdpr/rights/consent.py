@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ...artifacts import Artifacts
 from ...artifacts.choices import ERASED, FULL, NONE, OBJECTED, RESTRICTED, SESSION, Choice, change, hash_of, read
-from ...artifacts.forgetting import forget
+from ...artifacts.forgetting import forget, keys_of
 from ...durable_files import private_dir
 from ...errors import UsageError
 from ...identity import load_secret, user_key
@@ -28,32 +29,16 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a decision.
+    """What became of a decision."""
 
-    Parameters
-    ----------
-    request
-        Id in the log.
-    mode
-        See `artifacts.choices`.
-    people
-        How many it is about.
-    versions
-        Versions that their histories were taken out of.
-    unknown
-        Those of whom nothing is held: the decision waits for what may come of them.
-    meant
-        For some of `unknown`: customers whose ids differ only in case.
-    resolved
-        Address to the customers in whose profile it was found.
-    """
-
-    request: str
-    mode: str
-    people: int
-    versions: int
-    unknown: tuple[str, ...] = ()
+    request: str  # id in the log
+    mode: str  # see `artifacts.choices`
+    people: int  # how many it is about
+    versions: int  # versions that their histories were taken out of
+    unknown: tuple[str, ...] = ()  # those of whom nothing is held: the decision waits for what may come of them
+    # for some of `unknown`: customers whose ids differ only in case
     meant: dict[str, list[str]] = field(default_factory=dict)
+    # address to the customers in whose profile it was found
     resolved: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -76,37 +61,33 @@ def decide(
     ------
     UsageError
         No such mode.
-    StoreBusy
     """
     if mode not in KINDS:
         raise UsageError(f"'{mode}' is not a choice.", f"Choose one of {', '.join(KINDS)}.")
     secret = load_secret(settings.db, create=not artifacts.names())
-    typed = [Person((one,), ids_for([one], secret)) for one in asked]
+    keep_events = settings.gdpr.keep_events and mode in (OBJECTED, RESTRICTED)
+    choice = Choice(mode, keep_events=keep_events)
     request = open_request(settings.db, KINDS[mode], len(asked), handling)
-    decided = read(artifacts.root)
-    told = _choices(mode, settings.gdpr, secret, typed)
-    tell(artifacts, secret, told)
+    before = read(artifacts.root)
+    typed = ids_for(asked, secret)
+    tell(artifacts, secret, {user_key(secret, one): choice for one in typed})
     # Only now: the database may be busy for minutes, and servers are not to wait for it.
     people = People(store, artifacts, settings).find([[one] for one in asked])
-    # A guest decides for the session; a wish in advance of any data may be a guest's as well.
-    more = _choices(mode, settings.gdpr, secret, people) | _of_guests(mode, settings.gdpr, secret, people, decided)
-    if more.keys() - told.keys():
-        tell(artifacts, secret, more)
-        told |= more
-    counts = {"versions": 0}
-    if barred := [key for key, choice in told.items() if not choice.profile]:
-        table = np.array(barred, dtype=np.uint64).reshape(-1, 2)
-        counts = forget(artifacts, table, erased=False, progress=progress)
-    if store.exists():
-        with store.writing() as con:
-            note_change(con, KINDS[mode])  # so that the worker makes a version with, or without, them
-    unknown = [p for p in people if not (p.known or _decided(decided, secret, p))]
+    told = {user_key(secret, one): choice for p in people for one in p.ids}
+    # All that is known of a guest is the session: who consents to its use has nothing to take away from it.
+    guest = Choice(FULL) if mode == SESSION else choice
+    told |= {user_key(secret, guest_id(one)): guest for p in people for one in _guests(p, mode, secret, before)}
+    tell(artifacts, secret, told)
+    barred = [key for key, chosen in told.items() if not chosen.profile]
+    versions = leave_out(store, artifacts, settings, barred, progress, erased=False)["versions"]
+    _note(store, KINDS[mode])
+    unknown = [p for p in people if not (p.known or any(_stands(before, secret, key) for key in _keys(secret, p)))]
     close_requests(settings.db, {request: "nothing held" if len(unknown) == len(asked) else "done"})
     return Decision(
         request,
         mode,
         len(asked),
-        counts["versions"],
+        versions,
         tuple(p.asked[0] for p in unknown),
         {p.asked[0]: list(p.meant) for p in unknown if p.meant},
         {p.asked[0]: [user for user, _ in p.resolved] for p in people if p.resolved},
@@ -127,10 +108,10 @@ def erased(rules: GdprSettings) -> Choice:
 
 def end_choices(artifacts: Artifacts, settings: Settings, secret: str, people: Sequence[Person]) -> None:
     """What these people, or the guests of their sessions, had decided before they were erased is kept no longer."""
-    if held := read(artifacts.root):
-        keys = (key for p in people for key in _keys(secret, p) if _stands(held, secret, key))
-        if left := dict.fromkeys(keys, erased(settings.gdpr)):
-            tell(artifacts, secret, left)
+    held = read(artifacts.root)
+    left = [key for p in people for key in (*p.keys(secret), *(() if p.known else _keys(secret, p)))]
+    if left := [key for key in left if _stands(held, secret, key)]:
+        tell(artifacts, secret, dict.fromkeys(left, erased(settings.gdpr)))
 
 
 def sync_consent(store: Store, artifacts: Artifacts, settings: Settings) -> int:
@@ -140,61 +121,50 @@ def sync_consent(store: Store, artifacts: Artifacts, settings: Settings) -> int:
     """
     if not store.exists():
         return 0
+    secret, held = (load_secret(settings.db, create=not artifacts.names()), read(artifacts.root))
     with store.reading() as con:
-        held = read(artifacts.root)
-        wanted = consents(con, load_secret(settings.db, create=not artifacts.names()), list(held))
-    new = _differing(wanted, held)
+        wanted = consents(con, secret, list(held))
+    now = {name: held[name].mode if name in held else FULL for name in wanted}
+    new = {n: Choice(mode) for n, mode in wanted.items() if now[n] != mode and now[n] in (NONE, SESSION, FULL)}
     if new:
         private_dir(artifacts.root)
         with artifacts.exclusive():
             change(artifacts.root, new)
-        with store.writing() as con:
-            note_change(con, "consent")
+        barred = keys_of(artifacts, secret, [name for name, choice in new.items() if not choice.profile])
+        leave_out(store, artifacts, settings, barred, SILENT, erased=False)
+        _note(store, "consent")
     return len(new)
 
 
-def _differing(wanted: Mapping[str, str], held: Mapping[str, Choice]) -> dict[str, Choice]:
-    new: dict[str, Choice] = {}
-    for name, mode in wanted.items():
-        now = held[name].mode if name in held else FULL
-        if now != mode and now in (NONE, SESSION, FULL):
-            new[name] = Choice(mode)
-    return new
+def leave_out(
+    store: Store, artifacts: Artifacts, settings: Settings, keys: Iterable[Any], progress: Progress, **erased: Any
+) -> dict[str, int]:
+    """Take people out of the versions, and out of what those count for everybody; see `artifacts.forgetting.forget`."""
+    table = np.array([*keys], dtype=np.uint64).reshape(-1, 2)
+    if not len(table):
+        return {"versions": 0}
+    from ...publishing.reshelving import Reshelving  # loads what a shop without a model does not need
+
+    return forget(artifacts, table, reshelve=Reshelving(store, settings), progress=progress, **erased)
 
 
-def _choices(mode: str, rules: GdprSettings, secret: str, people: Sequence[Person]) -> dict[Key, Choice]:
-    """By keyed hash, for these customers."""
-    choice = Choice(mode, keep_events=rules.keep_events and mode in (OBJECTED, RESTRICTED))
-    return {user_key(secret, one): choice for p in people for one in p.ids}
+def _note(store: Store, kind: str) -> None:
+    """So that the worker makes a version with, or without, them."""
+    if store.exists():
+        with store.writing() as con:
+            note_change(con, kind)
 
 
-def _of_guests(
-    mode: str, rules: GdprSettings, secret: str, people: Sequence[Person], decided: Mapping[str, Choice]
-) -> dict[Key, Choice]:
-    """By keyed hash, for the guests who are meant: those found, those of whom nothing is held yet, and, to lift it,
-    what was decided before the session's name became a customer's number."""
-    choice = Choice(mode, keep_events=rules.keep_events and mode in (OBJECTED, RESTRICTED))
-    found: dict[Key, Choice] = {}
-    for person in people:
-        names = [one for one in person.ids if one in person.sessions or not person.known]
-        if mode == FULL:
-            names += [one for one in person.ids if _stands(decided, secret, user_key(secret, guest_id(one)))]
-        # All that is known of a guest is the session: who consents to its use has nothing to take away from it.
-        found |= {user_key(secret, guest_id(one)): Choice(FULL) if mode == SESSION else choice for one in names}
-    return found
+def _guests(person: Person, mode: str, secret: str, before: Mapping[str, Choice]) -> list[str]:
+    """The sessions that a decision is about: those found, those of whom nothing is held yet, and, to lift it, what was
+    decided before the session's name became a customer's number."""
+    lifted = [i for i in person.ids if mode == FULL and _stands(before, secret, user_key(secret, guest_id(i)))]
+    return [*(one for one in person.ids if one in person.sessions or not person.known), *lifted]
 
 
 def _keys(secret: str, person: Person) -> list[Key]:
-    guests = dict.fromkeys((*person.sessions, *(() if person.known else person.ids)))
-    return [*(user_key(secret, one) for one in person.ids), *(user_key(secret, guest_id(one)) for one in guests)]
-
-
-def _decided(held: Mapping[str, Choice], secret: str, person: Person) -> bool:
-    """Whether they had decided something before: then the id is no slip, though nothing else is held."""
-    keys = (user_key(secret, owner) for one in person.ids for owner in (one, guest_id(one)))
-    return any(_stands(held, secret, key) for key in keys)
+    return [user_key(secret, owner) for one in person.names for owner in (one, guest_id(one))]
 
 
 def _stands(held: Mapping[str, Choice], secret: str, key: Key) -> bool:
-    choice = held.get(hash_of(secret, key))
-    return choice is not None and choice.mode != ERASED
+    return held.get(hash_of(secret, key), Choice(ERASED)).mode != ERASED

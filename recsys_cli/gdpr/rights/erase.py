@@ -12,105 +12,53 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from ...artifacts import Artifacts, suppressed
 from ...artifacts.audit_log import forget_people
-from ...artifacts.forgetting import forget
-from ...artifacts.orders import ERASE, EXPORT, Asked, drop, waiting
-from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, write_many
+from ...artifacts.orders import ERASE, Asked, drop, waiting
+from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, sweep_writes, write_many
 from ...errors import ErasureIncomplete, StoreMissing, UsageError
-from ...identity import UserKeys, user_key
+from ...identity import user_key
 from ...progress import SILENT, Progress
 from ...settings import Settings
 from ...store import Store
 from ...store.merge import transaction
 from ...store.personal_data import cell, count_rows, delete_rows, rejected_of
 from ...store.rewrite import rewrite
-from ..originals.listing import Original, named_in
 from ..person import People, Person, ids_for
-from ..proof.prove import search
-from ..proof.scan import Scan
+from ..proof.originals import Original, in_watched_folder
+from ..proof.scan import Scan, search
 from ..received import blank_lines
 from ..records import journal, receipts, written_exports
 from ..records.journal import Journal
 from ..records.request_log import Handling, close_requests, open_requests
-from .consent import end_choices, erased, tell
+from .consent import end_choices, erased, leave_out, tell
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One person who is to be erased.
-
-    Parameters
-    ----------
-    names
-        Customer ids, e-mails, sessions of this person.
-    order
-        The order of a server that asks for it, whose id the request gets.
-    guest
-        Whether the session is meant, though a customer may be called the same.
-    """
-
-    names: tuple[str, ...]
-    order: Asked | None = None
-    guest: bool = False
+GUEST = "guest"
 
 
 @dataclass(frozen=True)
 class Done:
-    """One person who is gone.
+    """One person who is gone."""
 
-    Parameters
-    ----------
-    request
-        Id of the request, in the log and on the receipt.
-    person
-        Who it was.
-    known
-        Whether anything was held of them.
-    removed
-        Counts by kind.
-    receipt
-        The receipt's JSON file; a text beside it says the same.
-    """
-
-    request: str
-    person: Person
-    known: bool
-    removed: dict[str, int]
-    receipt: Path
+    request: str  # id of the request, in the log and on the receipt
+    person: Person  # who it was
+    known: bool  # whether anything was held of them
+    removed: dict[str, int]  # counts by kind
+    receipt: Path  # the receipt's JSON file; a text beside it says the same
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """What an erasure did.
+    """What an erasure did."""
 
-    Parameters
-    ----------
-    done, failed
-        Who is gone; why others cannot be shown to be.
-    scanned
-        The search.
-    resumed
-        Whether one of them was an interrupted erasure.
-    originals
-        Files of the watched folder that still name them, the shop's own.
-    lists
-        The last lists of many people that were written and are still there: they are not searched.
-    lakes
-        Lakes (see `publishing.lake`) that are not where they were exported to, and may hold them still.
-    """
-
-    done: tuple[Done, ...] = ()
-    failed: tuple[ErasureIncomplete, ...] = ()
+    done: tuple[Done, ...] = ()  # who is gone
+    failed: tuple[ErasureIncomplete, ...] = ()  # why others cannot be shown to be
     scanned: Scan = field(default_factory=Scan)
-    resumed: bool = False
-    originals: tuple[Original, ...] = ()
-    lists: tuple[Path, ...] = ()
-    lakes: tuple[Path, ...] = ()
+    resumed: bool = False  # whether one of them was an interrupted erasure
+    originals: tuple[Original, ...] = ()  # files of the watched folder that still name them, the shop's own
+    lists: tuple[Path, ...] = ()  # the last lists of many people that are still there: they are not searched
+    lakes: tuple[Path, ...] = ()  # see `publishing.lake`: not where they were exported to, they may hold them still
     seconds: float = 0.0
 
     @property
@@ -132,7 +80,7 @@ def erase(
     store: Store,
     artifacts: Artifacts,
     settings: Settings,
-    asks: Sequence[Ask | str],
+    asks: Sequence[Asked | str],
     progress: Progress = SILENT,
     *,
     handling: Handling | None = None,
@@ -144,8 +92,9 @@ def erase(
 
     Parameters
     ----------
-    handling
-        For the log of requests.
+    asks
+        Customer ids, e-mails, sessions; or orders, each about one person, whose id the request gets. One whose source
+        is `GUEST` means the session, though a customer may be called the same.
     clock
         Gives the epoch seconds by which failed erasures are tried again; see `journal.PAUSES`.
 
@@ -159,7 +108,7 @@ def erase(
         raise StoreMissing(f"There is no database {store.path} yet.", "Name it with --db; nobody was erased.")
     with journal.alone(settings.db, settings.store.lock_timeout):
         work = _Work(store, artifacts, settings, progress, clock)
-        plans = work.begin([Ask((one,)) if isinstance(one, str) else one for one in asks], handling)
+        plans = work.begin([Asked(ERASE, [one], "letter") if isinstance(one, str) else one for one in asks], handling)
         return replace(work.run(plans), resumed=any(plan.begun for plan in plans))
 
 
@@ -172,15 +121,7 @@ def resume(
     patient: bool = False,
     clock: Clock = time.time,
 ) -> Erasure:
-    """Finish erasures that were interrupted or have failed.
-
-    Parameters
-    ----------
-    patient
-        Leave those alone that have failed and whose pause is not over; see `journal.PAUSES`.
-    clock
-        Gives epoch seconds.
-    """
+    """Finish erasures that were interrupted or have failed; if `patient`, not those whose pause is not over."""
 
     def due() -> list[Journal]:
         return [plan for plan in journal.unfinished(settings.db) if not patient or plan.next_at <= clock()]
@@ -195,7 +136,7 @@ def resume(
 
 @dataclass
 class _Case:
-    """One person on the way: the journal, who it is, and what of theirs is in rejected rows."""
+    """One person on the way: the journal, and who it is."""
 
     plan: Journal
     person: Person
@@ -210,50 +151,42 @@ class _Work:
     def __init__(
         self, store: Store, artifacts: Artifacts, settings: Settings, progress: Progress, clock: Clock
     ) -> None:
-        self.store, self.artifacts, self.settings, self.progress = store, artifacts, settings, progress
-        self.clock = clock
+        self.store, self.artifacts, self.settings, self.progress = (store, artifacts, settings, progress)
+        self.clock, self.who = clock, People(store, artifacts, settings)
         self.lakes_left: tuple[Path, ...] = ()
-        self.who = People(store, artifacts, settings)
         self.secret, self.spool = self.who.secret, self.who.spool
 
-    def begin(self, asks: Sequence[Ask], handling: Handling | None) -> list[Journal]:
+    def begin(self, asks: Sequence[Asked], handling: Handling | None) -> list[Journal]:
         """The journals of these people, on disk; those whose erasure is unfinished have one."""
-        names = {one for ask in asks for one in ids_for(ask.names, self.secret)}
-        asks, orders = self._joined(list(asks), names)
-        unfinished = journal.unfinished(self.settings.db)
-        plans, new = [], []
-        for ask in asks:
-            held = next((p for p in unfinished if {*ask.names} <= {*p.asked} and p.guest == ask.guest), None)
-            if held is None:
-                new.append(ask)
-            elif held not in plans:
-                plans.append(held)
-        received = {n: (a.order.id, a.order.received_at) for n, a in enumerate(new) if a.order is not None}
-        requests = open_requests(self.settings.db, "erasure", [1] * len(new), handling=handling, received=received)
-        now = int(time.time())
-        fresh = [Journal(r, a.names, now, guest=a.guest) for r, a in zip(requests, new, strict=True)]
-        journal.keep(self.settings.db, fresh)
-        for order in orders:  # the journals remember
-            drop(self.artifacts.root, order)
-        return [*plans, *fresh]
+        db, asks = self.settings.db, [*asks, *self._waiting(asks)]
+        unfinished = journal.unfinished(db)
+        held = [
+            next((p for p in unfinished if {*ask.people} <= {*p.asked} and p.guest == (ask.source == GUEST)), None)
+            for ask in asks
+        ]
+        new = [ask for ask, plan in zip(asks, held, strict=True) if plan is None]
+        open_requests(db, "erasure", new, handling)
+        fresh = [Journal(ask.id, tuple(ask.people), int(time.time()), guest=ask.source == GUEST) for ask in new]
+        journal.keep(db, fresh)
+        for ask in asks:  # the journals remember
+            drop(self.artifacts.root, ask)
+        return [*{plan.request: plan for plan in held if plan is not None}.values(), *fresh]
 
-    def _joined(self, asks: list[Ask], names: set[str]) -> tuple[list[Ask], list[Asked]]:
-        """With the waiting orders about the same people, which would name them until the worker comes."""
-        orders, exports = [ask.order for ask in asks if ask.order is not None], []
-        known = {order.id for order in orders}
+    def _waiting(self, asks: Sequence[Asked]) -> list[Asked]:
+        """The erasures of the same people that wait; exports of them are dropped: they would name them for a while."""
+        names = {one for ask in asks for one in ids_for(ask.people, self.secret)}
+        found = []
         for order in waiting(self.artifacts.root):
             theirs = [one for one in order.people if one.strip()]
-            if order.id in known or not theirs or not names & {*ids_for(theirs, self.secret)}:
+            if order.id in {ask.id for ask in asks} or not names & {*ids_for(theirs, self.secret)}:
                 continue
-            orders.append(order)
             if order.kind == ERASE:
-                asks.append(Ask(tuple(theirs), order))
-            elif order.kind == EXPORT:
-                exports.append(order)
-        at = {n: (order.id, order.received_at) for n, order in enumerate(exports)}
-        for request in open_requests(self.settings.db, "export", [1] * len(exports), received=at):
-            close_requests(self.settings.db, {request: "erased meanwhile"})
-        return asks, orders
+                found.append(replace(order, people=theirs))
+            else:
+                open_requests(self.settings.db, "export", [order])
+                close_requests(self.settings.db, {order.id: "erased meanwhile"})
+                drop(self.artifacts.root, order)
+        return found
 
     def run(self, plans: Sequence[Journal]) -> Erasure:
         started, db = time.monotonic(), self.settings.db
@@ -270,10 +203,7 @@ class _Work:
         if late := [case for n, case in enumerate(cases) if not case.plan.begun and scanned.of(n)]:
             self._erase(late)
             scanned = self._look(people)
-        originals: list[Original] = []
-        if self.settings.ingest.folder:
-            with self.progress.stage("Searching the watched folder"):
-                originals = named_in(Path(self.settings.ingest.folder), people)
+        originals = in_watched_folder(self.settings, people, self.progress)
         done, failed = self._close(cases, scanned, originals)
         seconds = round(time.monotonic() - started, 3)
         found, left = tuple(originals), tuple(lists)
@@ -285,8 +215,8 @@ class _Work:
         for plan, person in zip(plans, self.who.find([plan.asked for plan in plans]), strict=True):
             if plan.guest:
                 person = replace(person, ids=(), sessions=plan.asked, known=True)
-            sessions = plan.sessions if plan.begun else person.sessions
-            sessions = tuple(dict.fromkeys((*sessions, *(s for s in person.sessions if person.known))))
+            now = person.sessions if person.known or not plan.begun else ()
+            sessions = tuple(dict.fromkeys((*(plan.sessions if plan.begun else ()), *now)))
             ids = tuple(dict.fromkeys((*plan.ids, *person.ids)))
             known = person.known or plan.known
             plan = replace(plan, ids=ids, sessions=sessions, known=known)
@@ -298,8 +228,8 @@ class _Work:
             return
         for case in cases:
             case.plan = replace(case.plan, begun=True)
-        self._keep(cases)
-        # First of all: from now on no server personalises for them, and what is under way from them is refused.
+        journal.keep(self.settings.db, [case.plan for case in cases])
+        # First of all: from now on no server personalises for them or notes them, and their events are refused.
         keys = [key for case in cases for key in case.person.keys(self.secret)]
         tell(self.artifacts, self.secret, dict.fromkeys(keys, erased(self.settings.gdpr)))
         self._exports(cases)
@@ -307,7 +237,7 @@ class _Work:
         audited = [suppressed.hash_of(self.secret, k) for k in (*keys, *(user_key(self.secret, t) for t in typed))]
         forget_people(self.artifacts.root, audited)
         if self.store.exists():
-            self._rows(cases)
+            self._rows(cases, keys)
             with self.progress.stage("Rewriting the database"):
                 rewrite(self.store)
             self._lakes()
@@ -316,22 +246,18 @@ class _Work:
         # Once more: a server may have received lines since, and must drop what it remembers.
         self._lines(cases)
         forget_people(self.artifacts.root, audited)
-        for draft in self.spool.path.glob(".epoch.*.tmp"):  # of a killed run; only erasures write epochs
-            draft.unlink(missing_ok=True)
+        sweep_writes(self.spool.path, "epoch.*")  # of a killed run; only erasures write epochs
         self.spool.new_epoch()
-
-    def _keep(self, cases: Sequence[_Case]) -> None:
-        journal.keep(self.settings.db, [case.plan for case in cases])
 
     def _exports(self, cases: Sequence[_Case]) -> None:
         hashes = [{suppressed.hash_of(self.secret, key) for key in c.person.keys(self.secret)} for c in cases]
-        gone = written_exports.delete_about(self.settings.db, [h for some in hashes for h in some])
+        gone = written_exports.delete(self.settings.db, about={h for some in hashes for h in some})
         for case, mine in zip(cases, hashes, strict=True):
-            case.remove({"exports": sum(bool(about & mine) for about in gone)})
+            case.remove({"exports": sum(bool(mine & {*one.about}) for one in gone)})
 
-    def _rows(self, cases: Sequence[_Case]) -> None:
+    def _rows(self, cases: Sequence[_Case], keys: Sequence[tuple[int, int]]) -> None:
         rules, people = self.settings.gdpr, [case.person for case in cases]
-        ids, sessions = [i for p in people for i in p.ids], [s for p in people for s in p.sessions]
+        ids, sessions = ([i for p in people for i in p.ids], [s for p in people for s in p.sessions])
         with self.progress.stage("Deleting rows and received events"), self.store.writing() as con:
             rejected = rejected_of(con, ids, sessions)
             counts = count_rows(con, ids, sessions)
@@ -340,9 +266,8 @@ class _Work:
                 cells = {cell(name) for name in names}
                 found = {kind: sum(n for name, n in held.items() if name in names) for kind, held in counts.items()}
                 case.remove(found | {"rejected": sum(who in cells for who in rejected.values())})
-            self._keep(cases)
+            journal.keep(self.settings.db, [case.plan for case in cases])
             self._lines(cases)
-            keys = [key for p in people for key in p.keys(self.secret)]
             suppressed.add(self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress)
             with transaction(con):
                 delete_rows(con, ids, sessions, list(rejected))
@@ -357,17 +282,12 @@ class _Work:
             case.remove({"spool_lines": case.plan.removed.get("spool_lines", 0) + n})
 
     def _versions(self, cases: Sequence[_Case], keys: Sequence[tuple[int, int]]) -> None:
-        from ...publishing.reshelving import Reshelving  # loads what a shop without a model does not need
-
         for case in cases:
             case.remove({"version_rows": self.who.histories_of(case.person)})
         lost = sum(case.plan.removed.get("events", 0) for case in cases)
-        counts = forget(
-            self.artifacts, _array(keys), store_events=lost, progress=self.progress,
-            reshelve=Reshelving(self.store, self.settings),
-        )  # fmt: skip
-        for case in cases if counts["damaged_versions"] else ():
-            case.remove({"damaged_versions": counts["damaged_versions"]})
+        counts = leave_out(self.store, self.artifacts, self.settings, keys, self.progress, store_events=lost)
+        for case in cases:
+            case.remove({"damaged_versions": counts.get("damaged_versions", 0)})
 
     def _look(self, people: Sequence[Person]) -> Scan:
         with self.progress.stage("Searching every file"):
@@ -383,22 +303,20 @@ class _Work:
         self, cases: Sequence[_Case], scanned: Scan, originals: Sequence[Original]
     ) -> tuple[list[Done], list[ErasureIncomplete]]:
         """Write the receipts, and only then forget whom they are about; who is still there keeps their journal."""
-        done, failed, outcomes, papers = [], [], dict[str, str](), dict[Path, bytes]()
+        done, failed, stuck, papers = [], [], [], dict[Path, bytes]()
         for n, case in enumerate(cases):
-            plan, traces = case.plan, scanned.of(n)
+            plan, traces = case.plan, list(dict.fromkeys(map(str, scanned.of(n))))
             if traces:
-                failed.append(incomplete(plan.request, [str(trace) for trace in traces]))
-                places = tuple(dict.fromkeys(str(trace) for trace in traces))[:20]
-                journal.keep(self.settings.db, [plan.with_failure(self.clock(), places)])
+                failed.append(incomplete(plan.request, traces))
+                stuck.append(plan.with_failure(self.clock(), traces[:20]))
                 continue
             folder = Path(self.settings.ingest.folder or "")
             mine = [original.shown(folder, [case.person]) for original in originals if n in original.who]
             papers |= (made := receipts.made(self.settings, self.artifacts, plan, scanned, mine))
             done.append(Done(plan.request, case.person, plan.known, plan.removed, next(iter(made))))
-            outcomes[plan.request] = "done" if plan.known else "nothing held"
         write_many(papers)
-        close_requests(self.settings.db, outcomes)
-        journal.drop(self.settings.db, [case.plan for case in cases if case.plan.request in outcomes])
+        close_requests(self.settings.db, {one.request: "done" if one.known else "nothing held" for one in done})
+        journal.keep(self.settings.db, stuck, [case.plan for case in cases])
         return done, failed
 
 
@@ -424,7 +342,7 @@ def accept(artifacts: Artifacts, settings: Settings, request: str, note: str, by
         files = receipts.made(settings, artifacts, plan, Scan(), accepted=accepted)
         write_many(files)
         close_requests(settings.db, {request: "accepted"}, note.strip())
-        journal.drop(settings.db, [plan])
+        journal.keep(settings.db, [], [plan])
         return next(iter(files))
 
 
@@ -444,7 +362,3 @@ def together(failed: Sequence[ErasureIncomplete]) -> ErasureIncomplete:
         return failed[0]
     text = " ".join(dict.fromkeys(e.message for e in failed))
     return ErasureIncomplete(f"{len(failed)} erasures are unfinished. {text}", failed[0].hint)
-
-
-def _array(keys: Sequence[tuple[int, int]]) -> UserKeys:
-    return np.array(keys, dtype=np.uint64).reshape(-1, 2)

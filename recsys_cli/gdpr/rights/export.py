@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import orjson
 import pyarrow as pa
 
 from ...artifacts import Artifacts, suppressed
-from ...artifacts.bundle import read_bundle
-from ...artifacts.choices import EVERYTHING, Choices
-from ...errors import CorruptArtifact, NotFound, RecsysError
+from ...artifacts.choices import hash_of, read
+from ...artifacts.forgetting import readable
+from ...artifacts.orders import EXPORT, Asked
+from ...errors import NotFound
 from ...identity import find_key, load_secret, user_key
 from ...schema import ATTRIBUTES, guest_id
 from ...settings import Settings
@@ -33,9 +34,9 @@ from ...store.personal_data import (
 from ..person import People, Person
 from ..received import lines_of
 from ..records import written_exports
-from ..records.letter import folder_of, kept_for, words
-from ..records.receipts import iso
-from ..records.request_log import Handling, close_requests, open_requests
+from ..records.letter import folder_of, kept_for
+from ..records.receipts import iso, words
+from ..records.request_log import Handling, close_requests, open_request, open_requests
 
 Recommending = Callable[[str], list[dict[str, Any]]]
 
@@ -68,23 +69,18 @@ def export(
     document["received"] = [_line(line) for line in lines_of(who.spool, [person])]
     document["versions"] = _versions(artifacts, person.keys(who.secret))
     document["choices"] = _choices(artifacts, who.secret, person)
-    if not any(document[part] for part in document):
-        raise NotFound(f"Nothing is held about {', '.join(asked)}.", _advice(person))
+    if not any(document.values()):
+        meant = f"Did you mean {', '.join(person.meant)}? Ids are exact." if person.meant else ""
+        advice = meant or "Check how the shop writes its customer ids."
+        raise NotFound(f"Nothing is held about {', '.join(asked)}.", advice)
     if recommending is not None:
         named = {e.get("user_id") for e in document["events"]}
         shown = {i: recommending(i) for i in person.ids if i in named} if document["versions"] else {}
         document["recommended_now"] = shown
-    counts = {part: sum(map(len, c.values())) if _of_lists(c) else len(c) for part, c in document.items()}
-    document["retention"] = kept_for(settings, words("en"))
-    resolved = dict(person.resolved)
-    return {
-        "asked_for": list(asked),
-        "ids": list(person.ids),
-        "resolved": resolved,
-        "also": list(person.also),
-        "made_at": iso(int(time.time())),
-        "counts": counts,
-    } | document
+    counts = {part: sum(map(len, c.values())) if isinstance(c, dict) else len(c) for part, c in document.items()}
+    about = {"asked_for": list(asked), "ids": list(person.ids), "resolved": dict(person.resolved)}
+    about |= {"also": list(person.also), "made_at": iso(int(time.time())), "counts": counts}
+    return about | document | {"retention": kept_for(settings, words("en"))}
 
 
 def held_of(
@@ -106,16 +102,9 @@ def held_of(
     return held
 
 
-def _advice(person: Person) -> str:
-    if not person.meant:
-        return "Check how the shop writes its customer ids."
-    return f"Did you mean {', '.join(person.meant)}? Ids are exact."
-
-
 def note_printed(settings: Settings, handling: Handling | None = None) -> None:
     """Note in the log of requests an export that was printed: it is an answer as well as one in a file."""
-    (request,) = open_requests(settings.db, "export", [1], handling=handling)
-    close_requests(settings.db, {request: "done, printed"})
+    close_requests(settings.db, {open_request(settings.db, "export", 1, handling): "done, printed"})
 
 
 def write(
@@ -125,35 +114,26 @@ def write(
     *,
     language: str = "en",
     handling: Handling | None = None,
-    received: Mapping[int, tuple[str, int]] | None = None,
+    order: Asked | None = None,
 ) -> list[Path]:
     """Write an export: one JSON file when `out` has a suffix, else a folder; deleted after `retention.exports_days`.
-
-    Parameters
-    ----------
-    language
-        Of the page in the folder: en or de.
-    received
-        Id and time of the order, when a server received it.
 
     Raises
     ------
     RecsysError
         It could not be written; the log of requests says so.
     """
-    single = bool(out.suffix) and not out.is_dir()
-    data = as_json(document)
+    single, data = bool(out.suffix) and not out.is_dir(), as_json(document)
     contents = {"": data} if single else folder_of(document, data, settings, language)
     secret = load_secret(settings.db)
     about = [suppressed.hash_of(secret, user_key(secret, owner)) for i in document["ids"] for owner in (i, guest_id(i))]
-    (request,) = open_requests(settings.db, "export", [1], handling=handling, received=received)
+    order, outcome = order or Asked(EXPORT, [], "letter"), "not written"
+    open_requests(settings.db, "export", [order], handling)
     try:
         written = written_exports.place(settings.db, out, contents, settings.retention.exports_days, about)
-    except (RecsysError, OSError):
-        # Left open, it would be a deadline that nobody can meet: what is written next has an entry of its own.
-        close_requests(settings.db, {request: "not written"})
-        raise
-    close_requests(settings.db, {request: "done"})
+        outcome = "done"
+    finally:  # left open, it would be a deadline that nobody can meet: what is written next has an entry of its own
+        close_requests(settings.db, {order.id: outcome})
     return written
 
 
@@ -163,15 +143,10 @@ def as_json(document: dict[str, Any]) -> bytes:
 
 
 def _choices(artifacts: Artifacts, secret: str, person: Person) -> list[dict[str, Any]]:
-    held = Choices(artifacts.root, secret)
-    held.refresh()
-    found = [(i, held.of(user_key(secret, owner))) for i in person.ids for owner in (i, guest_id(i))]
-    found += [(s, held.of(user_key(secret, guest_id(s)))) for s in person.sessions]
-    return [{"id": i, "choice": c.mode} for i, c in dict.fromkeys(found) if c is not EVERYTHING]
-
-
-def _of_lists(part: Any) -> bool:
-    return isinstance(part, dict) and all(isinstance(rows, list) for rows in part.values())
+    held = read(artifacts.root)
+    owners = [(i, owner) for i in person.names for owner in (i, guest_id(i))]
+    found = {i: held[h].mode for i, owner in owners if (h := hash_of(secret, user_key(secret, owner))) in held}
+    return [{"id": i, "choice": mode} for i, mode in found.items()]
 
 
 def _of_store(store: Store, person: Person) -> dict[str, Any]:
@@ -198,36 +173,26 @@ def _records(table: pa.Table) -> list[dict[str, Any]]:
         for name in ("ts", "taken_at"):
             if name in shown:
                 shown["time" if name == "ts" else name] = iso(shown[name])
-        for name in (ATTRIBUTES, "raw"):
-            if isinstance(shown.get(name), str):
-                shown[name] = _parsed(shown[name])
+        for name in {ATTRIBUTES, "raw"} & shown.keys():
+            with suppress(orjson.JSONDecodeError, TypeError):
+                shown[name] = orjson.loads(shown[name])
         rows.append(shown)
     return rows
 
 
 def _line(line: bytes) -> dict[str, Any]:
-    found = _parsed(line.decode("utf-8", "replace"))
-    return found if isinstance(found, dict) else {"unreadable": line.decode("utf-8", "replace")}
+    with suppress(orjson.JSONDecodeError):
+        if isinstance(found := orjson.loads(line), dict):
+            return found
+    return {"unreadable": line.decode("utf-8", "replace")}
 
 
 def _versions(artifacts: Artifacts, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Versions that hold a history of theirs, under a keyed hash, and how many events that has."""
     held: list[dict[str, Any]] = []
-    for name in artifacts.names():
-        try:
-            version = artifacts.open(name, verify=False)
-            bundle = read_bundle(version.path)
-        except (CorruptArtifact, NotFound):
-            continue
+    for name, bundle in readable(artifacts):
         rows = [find_key(bundle.keys, key) for key in keys]
-        events = int(sum(np.diff(bundle.histories.indptr)[row] for row in rows if row >= 0))
-        if events:
-            held.append({"version": name, "made_at": iso(version.manifest["created_at"]), "events": events})
+        if events := sum(int(np.diff(bundle.histories.indptr)[row]) for row in rows if row >= 0):
+            made_at = artifacts.open(name, verify=False).manifest["created_at"]
+            held.append({"version": name, "made_at": iso(made_at), "events": events})
     return held
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...artifacts import Artifacts
-from ...artifacts.forgetting import forget
 from ...errors import NotFound, UsageError
 from ...progress import SILENT, Progress
 from ...settings import Settings
@@ -19,6 +16,7 @@ from ...store.rewrite import rewrite
 from ..person import People
 from ..received import blank_lines
 from ..records.request_log import Handling, close_requests, open_request
+from .consent import leave_out
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,6 @@ def rectify(
     with progress.stage("Rewriting the database"):
         rewrite(store)
     if events + lines:  # the next update brings them back as they are now
-        keys = np.array(person.keys(who.secret), dtype=np.uint64)
-        forget(artifacts, keys, erased=False, progress=progress)
+        leave_out(store, artifacts, settings, person.keys(who.secret), progress, erased=False)
     close_requests(settings.db, {request: "done"})
     return Rectified(request, profiles, events, lines)

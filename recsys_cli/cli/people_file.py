@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
@@ -23,15 +24,22 @@ def read_list(path: Path) -> list[str]:
     InputError
         The file cannot be read, holds nobody, or it is not clear which column names people, or whom a row does.
     """
-    rows = _rows(path)
-    if not rows:
-        raise InputError(f"{path} names nobody.", _EXPECTED)
-    _, first = rows[0]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.count), strict=True)
+        rows = [(reader.line_num, row) for one in reader if any(row := [cell.strip() for cell in one])]
+    except OSError as e:
+        raise InputError(explain_os(e, path).message, _EXPECTED) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8.", _EXPECTED) from None
+    except csv.Error:
+        why = f"A quote up to line {reader.line_num} of {path} is not closed, or not in its place."
+        raise InputError(why, _EXPECTED) from None
+    first = rows[0][1] if rows else []
     header = [i for i, cell in enumerate(first) if re.sub(r"[\s_-]", "", cell.lower()) in _HEADERS]
     if len(first) > 1 and len(header) != 1:
-        raise InputError(
-            f"It is not clear which column of {path} names people.", "Call one column user_id, or leave one column."
-        )
+        fix = "Call one column user_id, or leave one column."
+        raise InputError(f"It is not clear which column of {path} names people.", fix)
     column, body = (header[0], rows[1:]) if header else (0, rows)
     for line, row in body:
         # Half a name may be somebody else's id, and a person who is passed over in silence believes to be erased.
@@ -42,20 +50,3 @@ def read_list(path: Path) -> list[str]:
     if not body:
         raise InputError(f"{path} names nobody.", _EXPECTED)
     return list(dict.fromkeys(row[column] for _, row in body))
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Rows with something in them, each with the number of its last line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise InputError(explain_os(e, path).message, _EXPECTED) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8.", _EXPECTED) from None
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=text.count), strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error:
-        why = f"A quote up to line {reader.line_num} of {path} is not closed, or not in its place."
-        raise InputError(why, _EXPECTED) from None
-    return [(line, row) for line, row in rows if any(row)]

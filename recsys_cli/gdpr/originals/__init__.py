@@ -1,1 +1,0 @@
-"""The shop's own files in the watched folder: listed when they name somebody, and never changed."""
