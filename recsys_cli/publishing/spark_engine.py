@@ -30,6 +30,7 @@ from ..view_durations import level_sql, with_levels
 from .lake import EVENTS, export_lake, lakes
 from .train import Trained, train
 
+_LOGGING = "log4j2.properties"
 DRIVER_MEMORY = "3g"  # where the driver is on this machine and spark-defaults.conf says nothing
 
 # Each event of a type with a weight, as the store's own reading has it; see `store.reading`.
@@ -65,23 +66,31 @@ class SparkEngine:
         NotEnoughData
         """
         assert isinstance(config, ALSConfig)
-        self._weighed(data)
-        ratings = self.spark.sql(_RATINGS.format(qty_power=config.qty_power, repeat_power=config.repeat_power))
-        ratings = ratings.cache()
         with self.progress.stage("Weighing events on Spark"):
-            rows = ratings.agg({"item": "count", "customer": "max"}).collect()[0].asDict()
-            pairs, customers = int(rows["count(item)"]), int(rows["max(customer)"] or 0)
+            self.view_events(data)
+            ratings = self.ratings(config).cache()
+            counted = ratings.selectExpr("count(*)", "count(DISTINCT customer)", "count(DISTINCT item)").collect()
+            pairs, customers, sold = (int(n) for n in counted[0])
         if not pairs:
             raise NotEnoughData("There is no purchase to learn from.", "Run recsys ingest FILE with purchases.")
-        sold = ratings.select("item").distinct().count()
         chosen = ALS.sized(config, sold=sold, pairs=pairs, customers=customers)
         with self.progress.stage(f"Fitting als on Spark, {chosen.iterations} passes"):
             vectors = self._vectors(ratings, chosen, data.interactions.n_items, pairs / max(customers, 1))
         ratings.unpersist()
         return ALS.of_vectors(data, chosen, vectors)
 
-    def _weighed(self, data: Dataset) -> None:
-        """The view `weighed`: the events of `data`, with weights and item codes."""
+    def ratings(self, config: ModelConfig) -> Any:
+        """What everybody has, weighed: a row for each customer (a number) and item (its code). After `view_events`."""
+        return self.spark.sql(_RATINGS.format(qty_power=config.qty_power, repeat_power=config.repeat_power))
+
+    def view_events(self, data: Dataset) -> None:
+        """Make the view `weighed`: the events of `data`, with weights and item codes.
+
+        Raises
+        ------
+        UsageError
+            The lake does not hold them.
+        """
         seen, level = data.interactions, level_sql(self.settings.events.view_seconds)
         kinds = _kinds(seen.histories, self.settings.events.view_seconds)
         codes = zip(seen.items.ids.to_pylist(), range(seen.n_items), strict=True)
@@ -105,8 +114,11 @@ class SparkEngine:
     def _vectors(self, ratings: Any, config: ALSConfig, n_items: int, length: float) -> Float32:
         from pyspark.ml.recommendation import ALS as SparkALS
 
+        blocks = max(self.spark.sparkContext.defaultParallelism, 1)
         fitted = SparkALS(
             rank=config.factors,
+            numUserBlocks=blocks,
+            numItemBlocks=blocks,
             maxIter=config.iterations,
             # MLlib multiplies it by how many items a customer has.
             regParam=config.regularization / length,
@@ -151,6 +163,7 @@ def spark_engine(lake: Path, master: str, settings: Settings, progress: Progress
             "Install it, on Debian and Ubuntu with: apt-get install openjdk-17-jre-headless",
         )
     with tempfile.TemporaryDirectory(prefix="recsys-spark-") as scratch:
+        (Path(scratch) / _LOGGING).write_text("rootLogger.level = error\n", encoding="utf-8")
         builder = SparkSession.builder.appName("recsys").master(master)
         for name, value in _options(master, scratch, settings).items():
             builder = builder.config(name, value)
@@ -176,14 +189,14 @@ def _options(master: str, scratch: str, settings: Settings) -> dict[str, str]:
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
     }
     if master.startswith("local"):
-        threads = max(os.cpu_count() or 1, 1)
         options |= {
             # Nothing listens that another machine could reach.
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", DRIVER_MEMORY),
             "spark.local.dir": scratch,
-            "spark.sql.shuffle.partitions": str(2 * threads),
+            "spark.sql.shuffle.partitions": "4",
+            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={scratch}/{_LOGGING}",
         }
     return options
 
