@@ -14,7 +14,7 @@ from ..evaluation import Interval, Report
 from ..evaluation.gate import Decision
 from ..experiments.charts import sparkline
 from ..publishing.segment_popularity import Judged
-from ..ranking.outcome import NEW, REPEAT, clicks_told, told
+from ..ranking.outcome import NEW, REPEAT, clicks_told, rivals_told, told
 from ..tuning.search import Tried
 
 _CURVE = 50  # trials shown, the newest
@@ -192,8 +192,8 @@ def ranker_board(found: Mapping[str, Any]) -> RenderableType:
         on = "on" if kind in found["on"] else "off"
         table.add_row(Text(words[kind]), *values, Text(gain), f"{verdict['users']:,}", on)
     parts: list[RenderableType] = [table, *_heads(found.get("heads") or {})]
-    learned = clicks_told(found.get("clicks") or {})
-    return Group(*parts, Text(learned)) if learned else Group(*parts)
+    more = (rivals_told(found), clicks_told(found.get("clicks") or {}))
+    return Group(*parts, *(Text(line) for line in more if line))
 
 
 def _heads(found: Mapping[str, Any]) -> list[RenderableType]:

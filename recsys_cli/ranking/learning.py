@@ -196,9 +196,8 @@ def _better(
         return found
     rival = _decided(split, model, names, moments, clicks, ranking, seed, heads.grow)
     mine, theirs = _worth(found), _worth(rival)
-    told = f"On the same customers {DLRM} gains {mine:+.4f} NDCG@10 over the first stage, {LIGHTGBM} {theirs:+.4f}."
     won = found if found.ranker is not None and mine >= theirs else rival
-    return replace(won, reason=f"{won.reason} {told}")
+    return replace(won, rivals={DLRM: mine, LIGHTGBM: theirs})
 
 
 def _worth(outcome: Outcome) -> float:

@@ -39,6 +39,8 @@ class Outcome:
         verdict on the newest lists; empty where nothing was.
     heads
         By name how well each foretells the newest days, see `calibration.foretold`.
+    rivals
+        Mean gain in NDCG@10 over the kinds of lists, by what a ranker is made of, where several were learned.
     """
 
     ranker: Ranker | None
@@ -48,6 +50,7 @@ class Outcome:
     fitting: float = 0.0
     clicks: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rivals: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self, until: int = 0) -> dict[str, Any]:
         """For the manifest; `until` is the shop's time (epoch seconds) at which it was learned."""
@@ -61,6 +64,7 @@ class Outcome:
             "fitting_seconds": round(self.fitting, 1),
             "clicks": dict(self.clicks),
             "heads": dict(self.heads),
+            "rivals": {kind: round(gain, 6) for kind, gain in self.rivals.items()},
         }
 
 
@@ -75,6 +79,15 @@ def told(found: Mapping[str, Any]) -> str:
     if found.get("on") and on:
         return f"on for lists {' and '.join(on)}"
     return f"off: {found.get('reason', 'the version was made without one.')}"
+
+
+def rivals_told(found: Mapping[str, Any]) -> str:
+    """Which of several kinds of ranker was taken, by `Outcome.rivals`; empty where one was learned."""
+    gains = found.get("rivals") or {}
+    if not gains:
+        return ""
+    both = ", ".join(f"{kind} {gain:+.4f}" for kind, gain in gains.items())
+    return f"Mean gain by what learns: {both}. {found.get('model') or 'None'} is used."
 
 
 _WAYS = {

@@ -124,3 +124,15 @@ def test_negatives_say_how_often_they_are_drawn() -> None:
     assert len(few) == 50
     np.testing.assert_allclose(np.exp(log_expected), 50 * (few + 1) / 210, rtol=1e-4)
     assert len(Negatives.of(item, 20, 20).draw(rng, item)[0]) == 20
+
+
+def test_one_history_is_read_as_among_many() -> None:
+    """It goes a quicker way: of each item the last event that was wanted counts, and what went back does not."""
+    model, rng = fitted("sasrec"), np.random.default_rng(0)
+    kinds, weight = ("purchase", "view", "refund"), np.array([1, 0.3, -1], np.float32)
+    for n in rng.integers(1, 30, 100).tolist():
+        ts, item = np.sort(rng.integers(0, 12, n)).astype(np.int64), rng.integers(0, LONG, n).astype(np.int32)
+        kind, qty = rng.integers(0, 3, n).astype(np.uint8), rng.integers(0, 3, n).astype(np.float32)
+        one = Histories(np.array([0, n]), item, ts, kind, qty, kinds, weight)
+        two = one.rows(np.array([0, 0]))
+        np.testing.assert_allclose(model.user_vectors(one, 0)[0], model.user_vectors(two, 0)[0], rtol=1e-4, atol=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from recsys_cli.models.base import Model
 from recsys_cli.ranking import dlrm_learning, learning, trees
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import ranks
-from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, NEW, REPEAT, Outcome, due, told
+from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, due, rivals_told, told
 from recsys_cli.ranking.past import NEGATIVES, lesson
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
@@ -79,9 +78,9 @@ def test_a_network_is_compared_with_trees(
     found = learn(*priced[:2], priced[1], ranking=RankingSettings(model=DLRM), seed=1)
     assert found.ranker is not None
     assert found.verdicts[NEW].ranked > 1.1 * found.verdicts[NEW].first
-    gains = [float(word) for word in re.findall(r"(?:dlrm gains|lightgbm) ([+-]\d\.\d+)", found.reason)]
-    assert len(gains) == 2
-    assert found.ranker.kind == (DLRM if gains[0] >= gains[1] else "lightgbm")
+    gains = found.rivals
+    assert found.ranker.kind == (DLRM if gains[DLRM] >= gains[LIGHTGBM] else LIGHTGBM)
+    assert f"{found.ranker.kind} is used." in rivals_told(found.as_dict())
     assert found.as_dict()["model"] == found.ranker.kind
 
 

@@ -31,6 +31,7 @@ from recsys_cli.tuning.choice import FILE, FOLDER
 from recsys_cli.tuning.final_round import Terms, last_round, winner
 from recsys_cli.tuning.objective import Rung, aged
 from recsys_cli.tuning.search import Tried
+from recsys_cli.tuning.shortlist import affordable, quick, quicker
 from recsys_cli.tuning.tune import Effort, best_of_each, tune
 
 DATA = checkerboard(users=300)
@@ -276,6 +277,17 @@ def test_content_is_a_member_however_little_it_foresees_alone() -> None:
     value = {"next-item": 0.06, "content": 0.01, "als": 0.02, "popular": 0.05}
     members = final_round._members(value, {name: {} for name in value}, True)
     assert members.keys() == {"next-item", "content", *popularities()}
+
+
+def test_networks_are_tuned_and_blended_where_they_foresee_enough() -> None:
+    """They take minutes, so that `auto` leaves them out."""
+    networks = {name for name, cls in registry.MODELS.items() if cls.slow}
+    assert {"sasrec", "gru4rec", "two-tower"} <= networks <= set(affordable(DATA))
+    assert not networks & set(quick(DATA))
+    assert not networks & set(quicker(DATA))
+    value = {"next-item": 0.06, "sasrec": 0.055, "gru4rec": 0.02}
+    members = final_round._members(value, {name: {} for name in value}, True)
+    assert members.keys() == {"next-item", "sasrec", *popularities()}
 
 
 @pytest.mark.parametrize("room", [15, 16])

@@ -162,11 +162,15 @@ def normalised(x: Any, scale: Any, shift: Any) -> Any:
     if isinstance(x, Elsewhere):
         return x.call("normalised", scale, shift)
     value = _value(x)
-    centred = value - value.mean(axis=-1, keepdims=True)
-    inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + _TINIEST)
-    even = centred * inverse
+    share = np.float32(1 / value.shape[-1])
+    # Twice as quick as `mean` where one history is read, whose vectors are few.
+    even = value - np.add.reduce(value, axis=-1, keepdims=True) * share
+    inverse = 1 / np.sqrt(np.add.reduce(even * even, axis=-1, keepdims=True) * share + _TINIEST)
+    even *= inverse
     if not isinstance(x, Tracked):
-        return even * scale + shift
+        even *= scale
+        even += shift
+        return even
 
     def pull(gradient: Float32) -> Float32:
         g = gradient * _value(scale)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -163,6 +164,26 @@ class SequenceModel(VectorModel):
         items, length = self._in_order(weights)
         return self.read(items, length)
 
+    def user_vectors(self, histories: Histories, now: int) -> Float32:
+        if len(histories) != 1 or not histories.n_events:
+            return super().user_vectors(histories, now)
+        items = self._read_of(histories)
+        return self.read(items[None], np.array([len(items)]))
+
+    def _read_of(self, history: Histories) -> Int32:
+        """What `weights` and `_in_order` make of one history; for one they take as long as the network."""
+        plain = np.sign(history.kind_weight)[history.kind]
+        codes, event = np.unique(history.item, return_inverse=True)
+        net = np.bincount(event, plain * np.maximum(history.qty, 1))
+        moment = np.zeros(len(plain), np.int64)
+        np.cumsum(history.ts[1:] != history.ts[:-1], out=moment[1:])
+        wanted = plain > 0
+        last = np.full(len(codes), -1)
+        last[event[wanted]] = moment[wanted]  # later events come later, and stay
+        kept = np.flatnonzero((net > 1e-6) & (last >= 0))
+        kept = kept[self.item_factors[codes[kept]].any(axis=1)]
+        return np.asarray(codes[kept[np.argsort(last[kept], kind="stable")][-self.config.longest :]], dtype=np.int32)
+
     def _in_order(self, weights: sp.csr_matrix) -> tuple[Int32, Int64]:
         """Items of each row that the model knows, oldest first, padded with 0, and how many they are."""
         row = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
@@ -213,6 +234,7 @@ def whole(layer: Any) -> Any:
     return layer
 
 
+@lru_cache(maxsize=64)
 def apart(length: int) -> tuple[NDArray[np.int64], Float32]:
     """How many places each place is after each other, 0 for later ones; and what hides those from attention.
 
@@ -221,4 +243,7 @@ def apart(length: int) -> tuple[NDArray[np.int64], Float32]:
     int64 and float32, both of shape (length, length).
     """
     steps = np.arange(length)[:, None] - np.arange(length)
-    return np.maximum(steps, 0), np.where(steps < 0, LATER, np.float32(0))
+    made = np.maximum(steps, 0), np.where(steps < 0, LATER, np.float32(0))
+    for one in made:
+        one.flags.writeable = False
+    return made
