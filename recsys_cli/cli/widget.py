@@ -103,24 +103,24 @@ PLATFORMS = {
         ),
     ),
     "prestashop": Platform(
-        "the product's reference, or its id_product where that is what you ingested; customers by their id.",
+        "the product's id_product, as in its exports of orders and products; customers by their id.",
         _pages(
             "themes/YOUR-THEME/templates/index.tpl",
             "themes/YOUR-THEME/templates/catalog/product.tpl, in the block product_footer",
             "themes/YOUR-THEME/templates/checkout/cart.tpl, in the block cart_summary",
-            "{$product.reference|default:$product.id_product|escape:'html'}",
-            "{foreach $cart.products as $p}{$p.reference|default:$p.id_product|escape:'html'}{if !$p@last},{/if}"
-            "{/foreach}",
+            "{$product.id_product|escape:'html'}",
+            "{foreach $cart.products as $p}{$p.id_product|escape:'html'}{if !$p@last},{/if}{/foreach}",
         ),
     ),
     "shopware": Platform(
-        "the product number; customers by their customer number, as in the export of orders.",
+        "the product's id, as in the default export of orders; customers by their e-mail address. Where your own export "
+        "names product numbers: page.product.productNumber and l.payload.productNumber.",
         _pages(
             "storefront/page/content/index.html.twig of your theme, in the block base_main_inner",
             "storefront/page/content/product-detail.html.twig of your theme, in the block page_product_detail_inner",
             "storefront/page/checkout/cart/index.html.twig of your theme, in the block page_checkout_main_content",
-            "{{ page.product.productNumber|e('html_attr') }}",
-            "{{ page.cart.lineItems|filter(l => l.type == 'product')|map(l => l.payload.productNumber)|join(',')"
+            "{{ page.product.id|e('html_attr') }}",
+            "{{ page.cart.lineItems|filter(l => l.type == 'product')|map(l => l.referencedId)|join(',')"
             "|e('html_attr') }}",
         ),
     ),

@@ -158,7 +158,7 @@ def _own_rows(c: Context) -> list[Check]:
         sentence = "It names no product: an order without lines, or a page view."
         found.append(Check("no_lines", sentence, "t_item_id IS NULL", "", LEFT_OUT))
     if "item_type" in c.has and c.states.platform == "bigcommerce":
-        sentence = "It is an option or a rule of the product above."
+        sentence = "It is an option, a picture or a rule of the product above."
         found.append(Check("part_of_product", sentence, "lower(t_item_type) <> 'product'", "item_id", LEFT_OUT))
     if "test_order" in c.has:
         found.append(Check("test_order", "It is a test order.", "coalesce(test_order, false)", "order_id", LEFT_OUT))

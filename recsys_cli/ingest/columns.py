@@ -282,6 +282,7 @@ AIDS = (
     Field("stock_policy", "text", ("variant_inventory_policy inventory_policy backorders backorders_allowed",)),
     Field("stock_tracker", "text"),  # who counts the stock; where nobody does, the count means nothing
     Field("item_type", "text"),
+    Field("children", "text"),
     Field("handle", "text", ("handle slug url_key",)),
     Field("option1", "text"),
     Field("option2", "text"),
@@ -343,6 +344,7 @@ ABOUT: Mapping[str, str] = {
     "stock_policy": "Whether it is sold though there is none left: continue or deny, 1 or 0.",
     "stock_tracker": "Who counts the stock; where nobody does, the count means nothing.",
     "item_type": "The platform's kind of row: product, variation, rule.",
+    "children": "Lists the variants of the item: sku=A,size=S|sku=B,size=M.",
     "handle": "The part of the page's address that names the product.",
     "option1": "Names the variant: its size, say.",
     "option2": "Names the variant: its colour, say.",

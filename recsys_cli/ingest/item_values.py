@@ -27,19 +27,31 @@ _ROOTS = (
 _TAGS = "(?s)<(script|style)\\b.*?</(script|style)>|<!--.*?-->|</?[A-Za-z][^<>]*>"
 
 
-def availability(has: Mapping[str, tuple[int, ...]], stock_word: str) -> str:
+def _shown(has: Collection[str]) -> dict[str, str]:
+    return {
+        name: f"coalesce(lower(trim(t_{name})) NOT IN ({_HIDDEN}), true)"
+        for name in ("published", "listing", "visibility")
+        if name in has
+    }
+
+
+def availability(has: Collection[str], stock_word: str, parent: str = "") -> str:
     """SQL: can be bought and seen; null where nothing is said of it.
 
     Parameters
     ----------
     stock_word
         The column with what words say of it, null where there are none.
+    parent
+        SQL of the product that a row is a variant of, see `parent`: variants are seen by their product, and with it
+        alone.
     """
-    shown = [
-        f"coalesce(lower(trim(t_{name})) NOT IN ({_HIDDEN}), true)"
-        for name in ("published", "listing", "visibility")
-        if name in has
-    ]
+    each = _shown(has)
+    if parent and "visibility" in each:
+        each["visibility"] = f"(({parent}) IS NOT NULL OR {each['visibility']})"
+    shown = list(each.values())
+    if parent and shown:
+        shown.append(f"coalesce(({parent}) NOT IN (SELECT item_id FROM hidden_items), true)")
     in_stock = stock_word if "availability" in has else "NULL"
     if "stock" in has:
         policy = f"coalesce(lower(t_stock_policy) IN ({_SELLS_ANYWAY}), false)" if "stock_policy" in has else "false"
@@ -113,6 +125,48 @@ def first_picture(text: str) -> str:
 def register_html(con: duckdb.DuckDBPyConnection) -> None:
     """Make `html_text` known to SQL: entities as characters."""
     con.create_function("html_text", html.unescape, [duckdb.sqltypes.VARCHAR], duckdb.sqltypes.VARCHAR)
+
+
+def parent(
+    con: duckdb.DuckDBPyConnection, has: Collection[str], texts: Mapping[str, str], ids: Sequence[Column]
+) -> str:
+    """SQL: the product that a row is a variant of; empty where no column tells.
+
+    Leaves the table hidden_items: those that the shop does not show, and their variants with them.
+
+    Parameters
+    ----------
+    texts
+        The text of each field as SQL on `raw`.
+    ids
+        See `parents`.
+    """
+    if "children" in has:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE children AS SELECT child, min(item) AS item FROM (
+                SELECT {texts["item_id"]} AS item, trim(regexp_extract(unnest(string_split({texts["children"]}, '|')),
+                       '(?:^|,)\\s*sku=([^,|]+)', 1)) AS child FROM raw) WHERE child NOT IN ('', item) GROUP BY child"""
+        )
+        found = "(SELECT item FROM children WHERE child = t_item_id)"
+    elif "parent_id" in has:
+        found = parents(con, ids)
+    else:
+        return ""
+    if each := _shown(has):
+        columns = ", ".join(f"{texts[name]} AS t_{name}" for name in ("item_id", *each))
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE hidden_items AS SELECT t_item_id AS item_id "
+            f"FROM (SELECT {columns} FROM raw) WHERE t_item_id IS NOT NULL AND NOT ({' AND '.join(each.values())})"
+        )
+    return found
+
+
+def addresses_of_magento(has: Collection[str], parent: str) -> dict[str, str]:
+    """SQL of page and picture as Magento has them unless the shop has changed it; a variant has no page of its own."""
+    whole = f"({parent}) IS NULL" if parent else "true"
+    picture = f"CASE WHEN starts_with({first_picture('t_img_url')}, '/') THEN '/media/catalog/product' ELSE '' END"
+    found = {"url": f"CASE WHEN {whole} THEN '/' || t_handle || '.html' END"}
+    return found | ({"img_url": f"{picture} || {first_picture('t_img_url')}"} if "img_url" in has else {})
 
 
 def parents(con: duckdb.DuckDBPyConnection, ids: Sequence[Column]) -> str:

@@ -28,6 +28,8 @@ _CALLED = re.compile(
     r"articles|artikel|positionen|bestellpositionen|(ordered|purchased)_(items|products)|cart(_contents)?|contents|"
     r"lignes?|produits|articulos|productos|prodotti|articoli|basket|product_?(ids|skus)|item_?(ids|skus|details)"
 )
+# What lists products, too, and no order: Magento's `configurable_variations`.
+_OF_CATALOGUES = re.compile(r"variations|variants|attributes|associated|combinations|(related|upsell|crosssell)_skus")
 _NUMBERED = re.compile(r"(line_?item|product|item|article)_?s?_?(\d+)")
 _SEPARATORS = ("\n", "|", ";", ",")
 # Quantity and product, as (pattern, group of the quantity, group of the product).
@@ -96,7 +98,7 @@ def _packing(source: Source) -> Packing | None:
             return Packing(tuple(at), name, *how)
     for i, name in enumerate(source.columns):
         values = source.texts(i)
-        if not values:
+        if not values or _OF_CATALOGUES.search(plain(name)):
             continue
         called = bool(_CALLED.fullmatch(plain(name)))
         how = _json(values) or _keyed(values) or _counted(values, called) or (_listed(values) if called else None)

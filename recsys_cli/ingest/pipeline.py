@@ -260,7 +260,7 @@ def _mark(source: Source, understood: Understanding, settings: Settings, request
     """
     form = (source.form.name, source.form.compression, request.hints)
     way = (READING, understood.kind, sorted(understood.columns.items()), form, settings.ingest)
-    preset = understood.preset.platform if understood.preset else ""
+    preset = understood.platform
     told = (understood.date, understood.event_type, understood.ratings_from, request.nobody, understood.heads)
     digest = hashlib.sha256(repr((*way, preset, *told)).encode()).hexdigest()[:16]
     # Other sheets of a workbook are other content: reading April must not take March back.
@@ -294,7 +294,7 @@ def _headline(source: Source, understood: Understanding, name: str) -> dict[str,
         "file": name,
         "kind": understood.kind,
         "format": source.form.described(),
-        "preset": understood.preset.platform if understood.preset else None,
+        "preset": understood.platform or None,
         "understood": understood.described(source.columns),
         "unused": tuple(name for i in understood.unused if (name := source.columns[i]).strip()),
     }
@@ -315,7 +315,7 @@ def _merge(
     replaced = imports.take_back_other_readings(con, mark, understood.kind) if not request.dry_run else 0
     load_raw(con, source, understood, everything=attributes)
     chosen = settings.ingest
-    platform = understood.preset.platform if understood.preset else ""
+    platform = understood.platform
     told = source.columns[understood.columns["status"][0]] if "status" in understood.columns else ""
     states = states_of(platform, chosen.order_states, told, source.columns)
     context = Context(understood.kind, _facts(source, understood), chosen, now(), keep_out, secret, states=states)

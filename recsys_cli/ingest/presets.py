@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schema import EVENT_COLUMNS, ITEM_COLUMNS
-from .columns import EVENTS, ITEMS, plain
+from ..schema import EVENT_COLUMNS
+from .catalogue_presets import (
+    BIGCOMMERCE_ITEMS,
+    BIGCOMMERCE_PRODUCTS,
+    GOOGLE_PRODUCTS,
+    MAGENTO_PRODUCTS,
+    PRESTA_PRODUCTS,
+    RECSYS_ITEMS,
+    SHOPIFY_PRODUCTS,
+    SHOPIFY_REST_PRODUCTS,
+    SHOPWARE_PRODUCTS,
+    WOO_PRODUCTS,
+)
+from .columns import EVENTS, plain
 from .platform_files import Preset
 
 _WOO_ORDERS = Preset(
@@ -61,31 +73,6 @@ _WOO_FIELDS = Preset(
     },
     ("user_id", "item_id", "ts", "status"),
 )
-_WOO_PRODUCTS = Preset(
-    "woocommerce",
-    ITEMS,
-    ("ID", "Type", "SKU", "Regular price"),
-    {
-        "item_id": ("SKU", "ID"),
-        "title": ("Name",),
-        "category": ("Categories",),
-        "brand": ("Brands", "Brand"),
-        "price": ("Regular price",),
-        "special_price": ("Sale price",),
-        "img_url": ("Images",),
-        "description": ("Short description", "Description"),
-        "tags": ("Tags",),
-        "availability": ("In stock?",),
-        "stock": ("Stock",),
-        "stock_policy": ("Backorders allowed?",),
-        "visibility": ("Visibility in catalog",),
-        "url": ("Permalink", "URL"),
-        "published": ("Published",),
-        "parent_id": ("Parent",),
-        "item_type": ("Type",),
-    },
-    ("item_id", "title"),
-)
 _SHOPIFY_ORDERS = Preset(
     "shopify",
     EVENTS,
@@ -106,33 +93,6 @@ _SHOPIFY_ORDERS = Preset(
     fill_down=("user_id", "ts", "status", "currency", "cancelled_at"),
     group="order_id",
 )
-_SHOPIFY_PRODUCTS = Preset(
-    "shopify",
-    ITEMS,
-    ("Handle", "Variant Price", "Variant SKU"),
-    {
-        "item_id": ("Variant SKU",),
-        "title": ("Title",),
-        "category": ("Type", "Product Category"),
-        "brand": ("Vendor",),
-        "price": ("Variant Price",),
-        "regular_price": ("Variant Compare At Price",),
-        "img_url": ("Variant Image", "Image Src"),
-        "description": ("Body (HTML)",),
-        "tags": ("Tags",),
-        "published": ("Published",),
-        "listing": ("Status",),
-        "stock": ("Variant Inventory Qty",),
-        "stock_policy": ("Variant Inventory Policy",),
-        "stock_tracker": ("Variant Inventory Tracker",),
-        "handle": ("Handle",),
-        "option1": ("Option1 Value",),
-        "option2": ("Option2 Value",),
-    },
-    ("title", "price", "handle"),
-    fill_down=("title", "category", "brand", "description", "tags", "published", "listing", "img_url"),
-    group="handle",
-)
 _PRESTA_ORDERS = Preset(
     "prestashop",
     EVENTS,
@@ -150,22 +110,6 @@ _PRESTA_ORDERS = Preset(
         "title_of_line": ("product_name",),
     },
     ("user_id", "item_id", "ts"),
-)
-_PRESTA_PRODUCTS = Preset(
-    "prestashop",
-    ITEMS,
-    ("Product ID", "Reference", "Price (tax incl.)"),
-    {
-        "item_id": ("Product ID",),
-        "title": ("Name",),
-        "category": ("Category",),
-        "price": ("Price (tax incl.)", "Price (tax excl.)"),
-        "img_url": ("Image",),
-        "published": ("Status", "Active (0/1)"),
-        "stock": ("Quantity",),
-        "url": ("URL", "Link"),
-    },
-    ("item_id", "title"),
 )
 _MAGENTO_ORDERS = Preset(
     "magento",
@@ -185,29 +129,6 @@ _MAGENTO_ORDERS = Preset(
         "title_of_line": ("name",),
     },
     ("user_id", "item_id", "ts"),
-)
-_MAGENTO_PRODUCTS = Preset(
-    "magento",
-    ITEMS,
-    ("sku", "attribute_set_code", "product_type"),
-    {
-        "item_id": ("sku",),
-        "title": ("name",),
-        "category": ("categories",),
-        "brand": ("manufacturer", "brand"),
-        "price": ("price",),
-        "special_price": ("special_price",),
-        "img_url": ("base_image",),
-        "description": ("short_description", "description"),
-        "availability": ("is_in_stock",),
-        "published": ("product_online",),
-        "visibility": ("visibility",),
-        "created_at": ("created_at",),
-        "handle": ("url_key",),
-        "translation_of": ("store_view_code",),
-        "item_type": ("product_type",),
-    },
-    ("item_id", "title"),
 )
 # `Event Type` says Payment of every sale; what came back has a negative quantity.
 _SQUARE_ITEMS = Preset(
@@ -284,30 +205,6 @@ _SHOPIFY_REST = Preset(
     },
     ("item_id", "ts", "status"),
 )
-_SHOPIFY_REST_PRODUCTS = Preset(
-    "shopify",
-    ITEMS,
-    ("variants.price", "variants.id", "handle"),
-    {
-        "item_id": ("variants.sku", "variants.id"),
-        "title": ("title",),
-        "category": ("product_type",),
-        "brand": ("vendor",),
-        "price": ("variants.price",),
-        "regular_price": ("variants.compare_at_price",),
-        "img_url": ("image.src", "images.src"),
-        "description": ("body_html",),
-        "tags": ("tags",),
-        "listing": ("status",),
-        "stock": ("variants.inventory_quantity",),
-        "stock_policy": ("variants.inventory_policy",),
-        "stock_tracker": ("variants.inventory_management",),
-        "handle": ("handle",),
-        "option1": ("variants.option1",),
-        "option2": ("variants.option2",),
-    },
-    ("title", "price", "handle"),
-)
 _WEBTOFFEE = Preset(
     "woocommerce",
     EVENTS,
@@ -342,66 +239,6 @@ _GA4 = Preset(
     },
     ("user_id", "item_id", "ts", "event_type"),
 )
-_SHOPWARE_PRODUCTS = Preset(
-    "shopware",
-    ITEMS,
-    ("product_number", "active", "stock", "price_gross"),
-    {
-        "item_id": ("id", "product_number"),
-        "title": ("name",),
-        "category": ("category_names", "categories"),
-        "brand": ("manufacturer_name",),
-        "price": ("price_gross", "price_net"),
-        "regular_price": ("list_price_gross",),
-        "description": ("description",),
-        "img_url": ("cover_media_url", "cover_media"),
-        "published": ("active",),
-        "stock": ("stock",),
-        "parent_id": ("parent_id",),
-    },
-    ("item_id", "title"),
-    ask="item_id",
-)
-_BIGCOMMERCE_PRODUCTS = Preset(
-    "bigcommerce",
-    ITEMS,
-    ("Item Type", "Product Name", "Product Code/SKU"),
-    {
-        "item_id": ("Product Code/SKU", "Product ID"),
-        "title": ("Product Name",),
-        "category": ("Category", "Category String"),
-        "brand": ("Brand Name", "Brand"),
-        "price": ("Price", "Calculated Price"),
-        "regular_price": ("Retail Price",),
-        "special_price": ("Sale Price",),
-        "img_url": ("Product Image URL - 1", "Product Image File - 1"),
-        "description": ("Description", "Product Description"),
-        "url": ("Product URL",),
-        "published": ("Product Visible?",),
-        "stock": ("Current Stock Level", "Stock Level"),
-        "item_type": ("Item Type",),
-    },
-    ("item_id", "title"),
-)
-_GOOGLE_PRODUCTS = Preset(
-    "google",
-    ITEMS,
-    ("id", "title", "link", "availability", "price"),
-    {
-        "item_id": ("id",),
-        "title": ("title",),
-        "category": ("product_type", "google_product_category"),
-        "brand": ("brand",),
-        "price": ("price",),
-        "special_price": ("sale_price",),
-        "img_url": ("image_link",),
-        "description": ("description",),
-        "url": ("link",),
-        "availability": ("availability",),
-        "parent_id": ("item_group_id",),
-    },
-    ("item_id", "title"),
-)
 _RECSYS_EVENTS = Preset(
     "recsys",
     EVENTS,
@@ -409,30 +246,30 @@ _RECSYS_EVENTS = Preset(
     {name: (name,) for name in EVENT_COLUMNS},
     ("user_id", "item_id", "ts"),
 )
-_RECSYS_ITEMS = Preset("recsys", ITEMS, ("item_id",), {name: (name,) for name in ITEM_COLUMNS}, ("item_id",))
 PRESETS = (
     _WOO_ORDERS,
     _WOO_PLUGIN,
     _WOO_FIELDS,
-    _WOO_PRODUCTS,
+    WOO_PRODUCTS,
     _SHOPIFY_ORDERS,
-    _SHOPIFY_PRODUCTS,
+    SHOPIFY_PRODUCTS,
     _PRESTA_ORDERS,
-    _PRESTA_PRODUCTS,
+    PRESTA_PRODUCTS,
     _MAGENTO_ORDERS,
-    _MAGENTO_PRODUCTS,
+    MAGENTO_PRODUCTS,
     _SQUARE_ITEMS,
     _MAGENTO_REST,
     _WOO_REST,
     _SHOPIFY_REST,
-    _SHOPIFY_REST_PRODUCTS,
+    SHOPIFY_REST_PRODUCTS,
     _WEBTOFFEE,
     _GA4,
-    _SHOPWARE_PRODUCTS,
-    _BIGCOMMERCE_PRODUCTS,
-    _GOOGLE_PRODUCTS,
+    SHOPWARE_PRODUCTS,
+    BIGCOMMERCE_PRODUCTS,
+    BIGCOMMERCE_ITEMS,
+    GOOGLE_PRODUCTS,
     _RECSYS_EVENTS,
-    _RECSYS_ITEMS,
+    RECSYS_ITEMS,
 )
 PLATFORMS = tuple(dict.fromkeys(p.platform for p in PRESETS))
 

@@ -35,6 +35,7 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
         con.unregister("file_rows")
         pa.default_memory_pool().release_unused()  # what reading took is needed for comparing
     _fill_down(con, understood)
+    _gather_parts(con, understood)
     broken = pa.table(
         {
             "row_number": pa.array([b.row_number for b in source.broken], pa.int64()),
@@ -45,6 +46,27 @@ def load_raw(con: duckdb.DuckDBPyConnection, source: Source, understood: Underst
     con.register("broken_rows", broken)
     con.execute("CREATE OR REPLACE TEMP TABLE broken AS SELECT * FROM broken_rows")
     con.unregister("broken_rows")
+
+
+def _gather_parts(con: duckdb.DuckDBPyConnection, understood: Understanding) -> None:
+    """Give a product of BigCommerce's the stock and the picture of the rows below it: of its options and pictures."""
+    kind = understood.columns.get("item_type", ())
+    if not kind or understood.platform != "bigcommerce":
+        return
+    types = {name: of for name, of, *_ in con.execute("DESCRIBE raw").fetchall()}
+    whole = f"lower(trim(c{kind[0]})) = 'product'"
+    kept = {}
+    for i in understood.columns.get("stock", ()):  # only whether there are any counts
+        kept[f"c{i}"] = f"max(try_cast(c{i} AS DOUBLE)) OVER parts"
+    for i in understood.columns.get("img_url", ()):
+        kept[f"c{i}"] = f"coalesce(nullif(c{i}, ''), arg_min(c{i}, row_number) FILTER (c{i} <> '') OVER parts)"
+    if kept:
+        told = ", ".join(f"CASE WHEN {whole} THEN ({v})::{types[c]} ELSE {c} END AS {c}" for c, v in kept.items())
+        parts = f"SELECT *, count(*) FILTER ({whole}) OVER (ORDER BY row_number) AS part FROM raw"
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * EXCLUDE (part) REPLACE ({told}) FROM ({parts}) "
+            "WINDOW parts AS (PARTITION BY part) ORDER BY row_number"
+        )
 
 
 def _join_clock(con: duckdb.DuckDBPyConnection, understood: Understanding, types: Mapping[str, str]) -> None:

@@ -270,6 +270,7 @@ class _Stage:
             zone="UTC" if utc else self.options.zone,
             order=self.options.date_order or self.understood.date_order,
             name=self.named[name],
+            american=self.kind == ITEMS and self.understood.platform == "magento",  # of its default language
         )
         if habit.divisor != 1 and ("epoch" in habit.has or self.text_types[name] != "VARCHAR"):
             unit = {0: "days of a spreadsheet", 1_000: "milliseconds", 1_000_000: "microseconds"}
@@ -402,11 +403,11 @@ class _Stage:
         return cancelled_orders(self.con, self.context.settings.cancelled, numbers)
 
     def _derived_items(self) -> dict[str, str]:
-        has, preset = self.understood.columns, self.understood.preset
-        platform = preset.platform if preset else ""
+        has, platform = self.understood.columns, self.understood.platform
         found: dict[str, str] = {}
+        parent = "" if platform == "shopify" else item_values.parent(self.con, has, self._texts, self._raw_ids())
         if {"availability", "stock", "published", "listing", "visibility"} & set(has):
-            found["availability"] = item_values.availability(has, "in_stock")
+            found["availability"] = item_values.availability(has, "in_stock", parent)
         if "price" in has:
             found |= item_values.prices(has)
         if "category" in has:
@@ -420,14 +421,14 @@ class _Stage:
             url = "t_url, " if "url" in has else ""
             found["url"] = f"coalesce({url}'/products/' || t_handle)"
             found["parent_id"] = "coalesce(t_parent_id, t_handle)" if "parent_id" in has else "t_handle"
-        elif "parent_id" in has:
-            found["parent_id"] = self._parents()
+        elif parent:
+            found["parent_id"] = parent
+        if "handle" in has and platform == "magento":
+            found |= item_values.addresses_of_magento(has, parent)
         return found
 
-    def _parents(self) -> str:
-        """A parent by its id among the rows."""
-        at = self.understood.columns["item_id"]
-        return item_values.parents(self.con, [Column(f"c{i}", self.types[f"c{i}"]) for i in at])
+    def _raw_ids(self) -> list[Column]:
+        return [Column(f"c{i}", self.types[f"c{i}"]) for i in self.understood.columns.get("item_id", ())]
 
     # -- what is kept of a row
 

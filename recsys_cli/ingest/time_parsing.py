@@ -243,9 +243,21 @@ def _parse(even: str, date: str) -> str:
 
 
 def time_habit(
-    con: duckdb.DuckDBPyConnection, relation: str, column: Column, *, zone: str, order: str | None, name: str
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    column: Column,
+    *,
+    zone: str,
+    order: str | None,
+    name: str,
+    american: bool = False,
 ) -> TimeHabit:
     """How a whole column writes times.
+
+    Parameters
+    ----------
+    american
+        Dates beside AM and PM that can be read two ways have the month first.
 
     Raises
     ------
@@ -280,6 +292,8 @@ def time_habit(
     numbers = f"SELECT median(abs(try_cast({text(column)} AS DOUBLE))) FROM {relation}"
     median = con.execute(numbers).fetchall()[0][0] if counts[0] or counts[1] else None
     has = frozenset(n for n, c in zip(_SHAPES, counts, strict=True) if c)
+    if american and example and example.endswith(("AM", "PM")) and telling and not days_first:
+        order = order or "mdy"
     found = order or _date_order(days_first, months_first, telling, dotted, example, name)
     # Eight digits are a date, and an epoch is not that short: one reading a column.
     return TimeHabit(

@@ -57,14 +57,18 @@ class Understanding:
     group: str = ""
     heads: bool = False
 
+    @property
+    def platform(self) -> str:
+        """Of the preset at work; empty where none is."""
+        return self.preset.platform if self.preset else ""
+
     def remembered(self, source: Source, date_order: str | None) -> str:
         """As JSON, for `recalled`; with the file's dialect, so that the same bytes are read the same way again."""
         names = source.columns
         columns = {field: [names[i] for i in at] for field, at in self.columns.items()}
-        platform = self.preset.platform if self.preset else None
         said = {
             "kind": self.kind,
-            "preset": platform,
+            "preset": self.platform or None,
             "columns": columns,
             # By the header, a line that is not a row tells where its customer would be.
             "header": list(names),
