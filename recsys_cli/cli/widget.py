@@ -113,8 +113,8 @@ PLATFORMS = {
         ),
     ),
     "shopware": Platform(
-        "the product's id, as in the default export of orders; customers by their e-mail address. Where your own export "
-        "names product numbers: page.product.productNumber and l.payload.productNumber.",
+        "the product's id, as in the default export of orders; customers by their e-mail address. Where your own "
+        "export names product numbers: page.product.productNumber and l.payload.productNumber.",
         _pages(
             "storefront/page/content/index.html.twig of your theme, in the block base_main_inner",
             "storefront/page/content/product-detail.html.twig of your theme, in the block page_product_detail_inner",

@@ -50,7 +50,8 @@ _USER = _f(
     "customer_id customerid userid client_id clientid customer_number customer_no customer_code customer_nr "
     "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
     "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
-    "customer_unique_id customer_user household_id household_key contact_id kundnr kund_nr cliente_codigo",
+    "customer_unique_id cust_code cust_id cust_no customer_user household_id household_key contact_id kundnr kund_nr "
+    "cliente_codigo",
     "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego username_buyer "
     "buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
@@ -68,7 +69,7 @@ _ITEM = _f(
     "article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
-    "itemnumber listing_id codice_articolo",
+    "itemnumber listing_id codice_articolo prod_code prod_id",
     "sku product_sku sku_reference_no item_sku variant_sku lineitem_sku asin parent_asin itemsku "
     "product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
@@ -89,9 +90,11 @@ EVENT_FIELDS = (
         "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
         "create_date date_purchased ordered_at date_de_commande besteldatum orderdatum erstelldatum belegdatum "
         "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido data_zlozenia data_zlozenia_zamowienia "
-        "data_sprzedazy order_creation_date entry_date datum_objednavky",
+        "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
-        "eventdate event_date created",
+        "eventdate event_date created review_time review_date "
+        "return_date date_returned returned_at refund_date date_refunded refunded_at retourdatum ruecksendedatum "
+        "date_de_retour",
         required=True,
     ),
     _f(
@@ -351,6 +354,10 @@ ABOUT: Mapping[str, str] = {
     "special_price": "What it costs for now; it goes before the price.",
     "regular_price": "What it cost before, where the price is a reduced one: what is on sale is known by it.",
 }
+
+
+# Names of dates on which something came back.
+OF_RETURNS = re.compile(r"(^|_)(return|returned|refund|refunded|retour|retourdatum|ruecksendedatum)(_|$)")
 
 
 def about(kind: str, name: str) -> str:

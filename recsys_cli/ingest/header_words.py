@@ -23,10 +23,10 @@ _LETTERS = str.maketrans(
 # Beginnings of words, in the letters of `in_latin`.
 _OF = {
     "order": "order orden bestell bestel auftrag beleg rechnung faktur invoice commande pedido encomenda ordine ordre "
-    "zamowieni objednav rendeles tilaus comand comenz narudz narocil paraggeli porach zakaz zamovlenny tellimus "
-    "pasutijum uzsakym siparis kvitto kvittering receipt transaktion transaction",
+    "zamowieni objednav rendeles tilaus tilauks comand comenz narudz narocil paraggeli porach zakaz zamovlenny "
+    "tellimus pasutijum uzsakym siparis kvitto kvittering receipt transaktion transaction",
     "customer": "customer kunde kunden kund client klient cliente klant zakazni kupuj kupac kupec kupc buyer besteller "
-    "vasarlo vevo asiak ostja pelat pokupat pircej pirkej musteri acheteur comprador acquirent",
+    "vasarlo vevo asiak asiakas ostja pelat pokupat pircej pirkej musteri acheteur comprador acquirent",
     "product": "product produkt produit producto produto prodott artikel artikl article articul articol artigo artikul "
     "item vare vara towar zbozi art termek cikk tuote tuotte produs proizvod izdel proion proiont eidos "
     "eidous tovar toode toote prece preces prek urun tavar",
@@ -42,10 +42,10 @@ _SAYS = {
     "mennyiseg maara cantid cantit kolicin "
     "kolichest kilkist posotit kogus daudzum kieki miktar adet qty",
     "price": "price preis prix precio preco prezzo prijs pris cena cene egysegar ar hinta pret timi cijena hind kaina "
-    "fiyat",
+    "fiyat yksikkohinta",
     "status": "status stav stan estado stato etat statut allapot tila stare tilstand katastas sastoyan olek staat "
     "busena durum",
-    "email": "email emailadres emailaddress mail epost sahkoposti courriel correo imeil",
+    "email": "email emailadres emailaddress mail epost sahkoposti courriel correo correio imeil",
     "category": "categor kategor luokka katigor",
     "brand": "brand marka varumark znacka vyrobce vyrobca producent tillverkare valmistaja kataskevast marke marca",
     "stock": "stock skladem zasoba lagersaldo lagerbestand varasto apothem magazyn keszlet voorraad zaliha",
@@ -54,7 +54,8 @@ _SAYS = {
 }
 _FILLERS = (
     "na de du des del della dell da di do d la le l il el z s e van der den von fur for of the to unit unitar unitario "
-    "unitaire unitaria einzel szt jednotkova jednostkowa ks"
+    "unitaire unitaria o electronico electronica eletronico eletronica electronique elettronica "
+    "einzel szt jednotkova jednostkowa ks"
 )
 _TAXES = frozenset(
     ("vat", "dph", "mwst", "ust", "ttc", "iva", "tva", "moms", "alv", "btw", "kdv", "incl", "inkl", "brutto", "gross")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import orjson
 
 from ..errors import InputError, UsageError
-from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, KIND_TIER, OWN_COLUMNS, Field, plain
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, KIND_TIER, OF_RETURNS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
 from .platform_files import Preset
@@ -22,6 +22,7 @@ from .recognition import (
     are_names,
     candidates,
     clock_beside,
+    code_beside,
     event_field,
     looks_like,
     of_tier,
@@ -115,6 +116,13 @@ def _told(source: Source, understood: Understanding, asked: Asked) -> Understand
     if event_type is None and understood.preset is None and not typed and views_by_name(source):
         event_type = "view"
         notes.append("Its name speaks of views: every row is read as a view. If not: --event-type purchase.")
+    if event_type is None and understood.preset is None and "event_type" not in understood.columns:
+        dates = [
+            source.columns[i] for i in understood.columns.get("ts", ()) if OF_RETURNS.search(plain(source.columns[i]))
+        ]
+        if dates:
+            event_type = "refund"
+            notes.append(f"Times are from {dates[0]!r}: every row is read as a refund. If not: --event-type purchase.")
     for at in understood.columns.get("user_id", ())[:1]:
         if note := refuse_one_customer(source, at, "user_id" in asked.said):
             notes.append(note)
@@ -140,8 +148,8 @@ def _dated(source: Source, understood: Understanding, date: int | None) -> Under
     day = datetime.fromtimestamp(date, UTC).date()
     columns = {name: at for name, at in understood.columns.items() if name not in ("ts", "time_of_day")}
     notes = (*understood.notes, f"Every row is dated {day}, as said; no time is read from the file.")
-    again = _complete(source, EVENTS, columns, understood.preset, ())
-    return replace(again, notes=notes, date=date, guessed=understood.guessed)
+    unused = _complete(source, EVENTS, columns, understood.preset, ()).unused
+    return replace(understood, columns=columns, unused=unused, notes=notes, date=date)
 
 
 def _ratings(source: Source) -> list[str]:
@@ -311,12 +319,19 @@ def _recognise(
             mails = of_tier(source, wanted, EMAIL_TIER, {*taken, best[0]})[:1]
             notes.append(_shared_names(source, best[0], mails))
             best = mails or best
+        if wanted.name == "user_id" and len(best) > 1:
+            best = [i for i in best if "unique" in plain(source.columns[i]).split("_")][:1] or best
         if len(best) > 1 and wanted.required:
             raise ambiguous(source, wanted, best)
         if len(best) > 1:
             others = ", ".join(repr(source.columns[i]) for i in best[1:])
             notes.append(f"{wanted.name} is read from {source.columns[best[0]]!r}, not from {others}.")
-        if wanted.name == "item_id" and kind == EVENTS:
+        if wanted.name == "item_id" and kind == EVENTS and (code := code_beside(source, best[0], taken)) is not None:
+            notes.append(
+                f"item_id is read from {source.columns[code]!r}, the code of what {source.columns[best[0]]!r} names."
+            )
+            best = [code]
+        elif wanted.name == "item_id" and kind == EVENTS:
             notes += _other_numbers(source, wanted, best[0], taken)
         if kind == EVENTS and not _of_products(source, wanted, best[0]):
             continue

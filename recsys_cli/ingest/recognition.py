@@ -248,3 +248,27 @@ def _worded(source: Source, best: int, taken: set[int]) -> int:
         if named and can_be(status, source.sample().column(f"c{i}")) and not are_numbers(sorted(set(source.texts(i)))):
             return i
     return best
+
+
+def code_beside(source: Source, named: int, taken: set[int]) -> int | None:
+    """The column with the codes of the products that a column names: `Referencia` beside `Producto`.
+
+    What is called a reference may be the order's: it is the product's where each has one of its own.
+    """
+    if plain(source.columns[named]) not in _CALLED_PRODUCTS:
+        return None
+    names = source.texts(named)
+    for i, column in enumerate(source.columns):
+        if i in taken or i == named or not _REFERENCE.fullmatch(plain(column)):
+            continue
+        codes = source.texts(i)
+        pairs = len(set(zip(codes, names, strict=False)))
+        if len(codes) == len(names) and 1 < len(set(codes)) == len(set(names)) == pairs < len(codes):
+            return i
+    return None
+
+
+_CALLED_PRODUCTS = frozenset(
+    ("product", "producto", "produto", "produit", "prodotto", "articulo", "artigo", "articolo")
+)
+_REFERENCE = re.compile(r"(cod(igo|ice)?_)?(ref|referen[ck]i?[ae]|riferimento)")

@@ -180,7 +180,10 @@ def _headerless(source: Source) -> InputError:
     when = next((i for i, v in enumerate(texts) if _are_times(v) and looks_like(event_field("ts"), source, i)), None)
     what = next((i for i, v in enumerate(texts) if i != when and are_event_types(v)), None)
     stars = next((i for i in reversed(range(len(names))) if i not in (when, what) and _are_ratings(texts[i])), None)
-    others = [i for i in range(len(names)) if i not in (when, what, stars)]
+    # An amount or a place is no id; and small numbers are ids where there are no others.
+    whole = [i for i in range(len(names)) if i not in (when, what) and not all(map(_DECIMAL.fullmatch, texts[i]))]
+    stars = stars if len([i for i in whole if i != stars]) > 1 else None
+    others = [i for i in (whole if len(whole) > 1 else range(len(names))) if i not in (when, what, stars)]
     said = {"user_id": others[:1], "item_id": others[1:2]}
     parts = [f"--map {field}={names[at[0]] if at else 'COLUMN'}" for field, at in said.items()]
     # Without a time of their own, all rows are of one day.
@@ -195,6 +198,7 @@ def _headerless(source: Source) -> InputError:
     )
 
 
+_DECIMAL = re.compile(r"-?\d+\.\d+")
 _DATE = re.compile(
     r"(?i)[\d.]+|(\d|(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b)"
     r".*(\d[-./:]\d|\b(19|20)\d\d\b).*"
@@ -276,7 +280,7 @@ _LISTENED = frozenset(
 _VIEW_COLUMNS = frozenset(
     """listen_count play_count playcount plays listens views clicks pageviews dwell_time dwelltime time_on_page
     page_url referrer referer scroll_depth listened_at watched_at viewed_at clicked_at play_duration
-    ms_played""".split()  # noqa: SIM905
+    ms_played tag""".split()  # noqa: SIM905
 )
 
 

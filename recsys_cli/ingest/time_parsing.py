@@ -58,6 +58,7 @@ _COMPACT = "(19|20)\\d{6}([ T]?\\d{4,6}Z?)?"
 _MONTH = "\\pL{3,12}\\.?"
 _WEEKDAY = "(?:\\pL{2,12}\\.?,? )?"
 _LOCAL = f"{_WEEKDAY}\\d{{1,2}}[./-]\\d{{1,2}}[./-](\\d{{4}}|\\d{{2}})([ ,T]+.*)?"
+_HOURS = "(?i)\\b(\\d{1,2}) ?h ?(\\d\\d)( ?min)?\\b"  # 14h05, as France writes it
 _BESIDE_CLOCK = "(?i)\\b(um|at|kl|klo|a las|à|alle|ore|om|o godz|uhr|uur|óra|ώρα)\\b\\.?|(\\d) ?(h)$"
 _NAMED = (
     f"{_WEEKDAY}{_MONTH} +\\d{{1,2}},? .*\\d{{4}}.*|{_MONTH}-\\d{{1,2}}-(\\d{{4}}|\\d\\d)( .*)?|"
@@ -186,6 +187,7 @@ def _iso(text: str, habit: TimeHabit) -> str:
 def _local(text: str, habit: TimeHabit) -> str:
     bare = f"regexp_replace({text}, '^{_WEEKDAY}(\\d)', '\\1')" if habit.weekday else text
     if habit.worded:
+        bare = f"regexp_replace({bare}, {quote(_HOURS)}, '\\1:\\2')"
         bare = f"trim(regexp_replace({bare}, {quote(_BESIDE_CLOCK)}, '\\2', 'g'))"
     # Denmark writes 10.05 of the clock, too.
     bare = f"regexp_replace({bare}, '([ T]\\d{{1,2}})\\.(\\d\\d)(?:\\.(\\d\\d))?$', '\\1:\\2:\\3').rtrim(':')"
@@ -210,6 +212,7 @@ def _named(text: str, habit: TimeHabit) -> str:
     # Without the day of the week, the dots and commas, and the `de` and `th` beside numbers.
     even = f"regexp_replace({text}, '^\\pL{{2,12}}\\.?,? +(\\pL|\\d)', '\\1')" if habit.weekday else text
     if habit.worded:
+        even = f"regexp_replace({even}, {quote(_HOURS)}, '\\1:\\2')"
         even = f"regexp_replace({even}, {quote(_BESIDE_CLOCK)}, '\\2', 'g')"
     even = f"regexp_replace({even}, '(\\d)(st|nd|rd|th)\\b| de |[.,]? +|[.,-]', '\\1 ', 'g')"
     even = f"regexp_replace(trim({even}), '\\s+', ' ', 'g')"
@@ -315,7 +318,7 @@ def _worded(con: duckdb.DuckDBPyConnection) -> tuple[bool, ...]:
     found = con.execute(
         f"""SELECT bool_or(regexp_matches(v, {quote(zone)})), bool_or(regexp_matches(v, {quote(weekday)})),
                    bool_or(regexp_matches(lower(strip_accents(v)), '\\b({months})\\b')),
-                   bool_or(regexp_matches(v, {quote(_BESIDE_CLOCK)})),
+                   bool_or(regexp_matches(v, {quote(f"{_BESIDE_CLOCK}|{_HOURS}")})),
                    bool_or(regexp_matches(lower(strip_accents(v)), '\\b({_CROATIAN})\\b'))
             FROM ways"""
     ).fetchall()[0]

@@ -225,8 +225,26 @@ def test_times_that_say_they_are_of_greenwich(settings: Settings, rows: Rows, tm
             "02.03.2025 10:00;T2;;K1;A2;9,90\n",
             {"user_id": "Kundennummer", "item_id": "Artikelnummer", "ts": "Datum"},
         ),
+        (
+            "Tilausnumero;Tilauspäivä;Asiakasnumero;Tuotekoodi;Yksikköhinta;Tilauksen tila\n"
+            "1;24.10.2025 klo 14.05;K1;A1;9,90;Toimitettu\n",
+            {"user_id": "Asiakasnumero", "price": "Yksikköhinta", "status": "Tilauksen tila"},
+        ),
+        (  # a code beside what it names
+            "N.º encomenda;Data;Correio eletrónico;Referência;Produto\n1;24/10/2025 14h05;a@x.pt;C-1;Chá\n"
+            "1;24/10/2025 14h05;a@x.pt;C-2;Taça\n2;25/10/2025 9h10;b@x.pt;C-1;Chá\n",
+            {"user_id": "Correio eletrónico", "item_id": "Referência", "ts": "Data", "order_id": "N.º encomenda"},
+        ),
+        (
+            "SHOP_DATE,PROD_CODE,CUST_CODE,BASKET_ID\n20060413,PRD1,CUST1,9\n20060414,PRD2,CUST2,10\n",
+            {"user_id": "CUST_CODE", "item_id": "PROD_CODE", "ts": "SHOP_DATE", "order_id": "BASKET_ID"},
+        ),
+        (
+            "order_id,customer_id,customer_unique_id,product_id,order_date\n1,a,u1,p,2018-01-01 10:00:00\n",
+            {"user_id": "customer_unique_id"},
+        ),
     ],
-    ids=["xtcommerce", "billbee", "ordered_at", "empty-column"],
+    ids=["xtcommerce", "billbee", "ordered_at", "empty-column", "finnish", "portuguese", "dunnhumby", "olist"],
 )
 def test_columns_of_further_platforms(take: Take, tmp_path: Path, text: str, understood: dict[str, str]) -> None:
     (tmp_path / "orders.csv").write_text(text)
@@ -298,3 +316,26 @@ def test_events_that_came_over_http_are_no_import_to_undo(settings: Settings) ->
         number = batches.open_batch(con, "spool", "events", "0000.log:0-17", 0)
         with pytest.raises(UsageError, match="arrived over HTTP"):
             imports.undo(con, number)
+
+
+def test_a_list_of_returns_is_of_refunds(take: Take, rows: Rows, tmp_path: Path) -> None:
+    path = tmp_path / "rma.csv"
+    path.write_text("RMA,Order,Customer email,SKU,Reason,Return date\nR1,7,a@x.de,T1,small,2025-03-01\n")
+    assert any("is read as a refund" in note for note in take(path).notes)
+    assert rows("SELECT event_type FROM events") == [("refund",)]
+
+
+def test_what_was_said_of_all_rows_holds_also_with_a_date(take: Take, rows: Rows, tmp_path: Path) -> None:
+    path = tmp_path / "played.jsonl"
+    path.write_text(json.dumps({"user_id": "7", "items": [{"item_id": "10"}, {"item_id": "11"}]}) + "\n")
+    take(path, date=1_700_000_000, event_type="view")
+    assert rows("SELECT DISTINCT event_type, ts FROM events") == [("view", 1_700_000_000)]
+
+
+def test_the_line_to_type_names_no_place_as_a_person(take: Take, tmp_path: Path) -> None:
+    path = tmp_path / "checkins.txt"
+    line = "{}\t2010-10-{:02d}T23:55:27Z\t30.23\t-97.79\t{}\n"
+    path.write_text("".join(line.format(k % 9, k % 28 + 1, 22847 + k % 8) for k in range(60)))
+    with pytest.raises(InputError) as refused:
+        take(path)
+    assert "--map user_id=column1 --map item_id=column5 --map ts=column2" in refused.value.hint

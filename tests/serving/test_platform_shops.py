@@ -109,14 +109,13 @@ def magento() -> Tables:
         of = ["Default Category/Shirts", f"Shirt {n}", 1]
         for size in SIZES:
             items.append([f"SH{n}-{size}", "", "Top", "simple", *of, "Not Visible Individually", 20 + n,
-                          f"shirt-{n}-{size}", f"/s/h/{n}.jpg", "1/10/25, 4:05 PM", int(stock(n, size) > 0), ""])  # fmt: skip
+                          f"shirt-{n}-{size}", f"/s/h/{n}.jpg", "1/10/25, 4:05 PM", int(stock(n, size) > 0),
+                          ""])  # fmt: skip
         sizes = "|".join(f"sku=SH{n}-{size},size={size}" for size in SIZES)
         items.append([f"SH{n}", "", "Top", "configurable", *of, "Catalog, Search", "", f"shirt-{n}", f"/s/h/{n}.jpg",
                       "1/10/25, 4:05 PM", 1, sizes])  # fmt: skip
     orders: list[list[Any]] = [["increment_id", "created_at", "status", "customer_id", "sku", "name", "qty_ordered"]]
-    orders += [
-        [f"{o:09d}", at, "complete", who, f"SH{n}-{size}", f"Shirt {n}", 1] for o, at, who, n, size in sold()
-    ]
+    orders += [[f"{o:09d}", at, "complete", who, f"SH{n}-{size}", f"Shirt {n}", 1] for o, at, who, n, size in sold()]
     return {"products.csv": items, "orders.csv": orders}
 
 
