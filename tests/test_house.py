@@ -6,10 +6,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-import recsys_cli
+from sources import PACKAGE, SOURCES, nodes
 
-PACKAGE = Path(recsys_cli.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 MOST_LINES = 450
 MOST_BODY = 60  # lines of a function that are not its docstring: a screen
@@ -17,7 +15,7 @@ MOST_PARAMETERS = 8
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, FUNCTIONS)]
+    return [n for n in nodes(path) if isinstance(n, FUNCTIONS)]
 
 
 def test_a_stack_trace_says_where_one_is() -> None:

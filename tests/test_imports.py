@@ -7,15 +7,10 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-import recsys_cli
-
-PACKAGE = Path(recsys_cli.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+from sources import PACKAGE, SOURCES, nodes
 
 # From the top down. A module imports from lower layers and, without circles, from its own.
 LAYERS: tuple[frozenset[str], ...] = tuple(
@@ -55,11 +50,6 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def module_of(path: Path) -> list[str]:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ["recsys_cli", *parts]
@@ -68,7 +58,7 @@ def module_of(path: Path) -> list[str]:
 def imports_of(path: Path) -> Iterator[list[str]]:
     """Dotted names of all that a file imports, also inside functions; what is only for type checkers too."""
     package = module_of(path)[:-1]
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -165,16 +155,16 @@ NAMED = {
 }
 
 
-def nodes() -> Iterator[tuple[str, ast.AST]]:
-    """Every node of every file, with the place to look at."""
+def all_nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    """Every node of some kinds in every file, with the place to look at."""
     for path in SOURCES:
-        for node in ast.walk(tree(path)):
-            yield f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}", node
+        shown = path.relative_to(PACKAGE)
+        yield from ((f"{shown}:{getattr(n, 'lineno', 0)}", n) for n in nodes(path) if isinstance(n, kinds))
 
 
 def test_nothing_that_is_loaded_executes() -> None:
     wrong = [str(path) for path in SOURCES if {name[0] for name in imports_of(path)} & EXECUTES]
-    for place, node in nodes():
+    for place, node in all_nodes(ast.keyword, ast.Call):
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
             wrong.append(place)
         if isinstance(node, ast.Call):
@@ -198,7 +188,7 @@ def test_nobody_is_called() -> None:
 
 def test_no_error_is_swallowed_whole() -> None:
     wrong = []
-    for place, node in nodes():
+    for place, node in all_nodes(ast.ExceptHandler):
         if isinstance(node, ast.ExceptHandler):
             caught = ast.unparse(node.type) if node.type else "everything"
             silent = all(isinstance(s, ast.Pass) for s in node.body)

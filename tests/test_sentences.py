@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sources import PACKAGE, SOURCES, nodes
 
-import recsys_cli
 from recsys_cli.cli.people_file import read_list
 from recsys_cli.errors import RecsysError
 from recsys_cli.models.content import read_vectors
 from recsys_cli.tuning import load_choice
 from recsys_cli.tuning.choice import FILE, FOLDER
 
-PACKAGE = Path(recsys_cli.__file__).parent
 README = PACKAGE.parent / "README.md"
 FOREIGN = re.compile(r"Errno|codec|arrow|footer|dataset|char \d|position \d|line \d+ column|'/|Error", re.IGNORECASE)
 
@@ -79,15 +79,13 @@ ODD = {
 }  # fmt: skip
 
 
+@cache
 def said(path: Path) -> list[tuple[int, str]]:
     """What the program can say: the texts of a module that have at least three words."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     described = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    inside = {
-        id(n.body[0].value) for n in ast.walk(tree) if isinstance(n, described) and isinstance(n.body[0], ast.Expr)
-    }
+    inside = {id(n.body[0].value) for n in nodes(path) if isinstance(n, described) and isinstance(n.body[0], ast.Expr)}
     texts = []
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.JoinedStr):
             inside |= {id(v) for v in node.values}
             text = "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
@@ -104,7 +102,7 @@ def said(path: Path) -> list[tuple[int, str]]:
 def test_messages_are_plain_english(shape: str) -> None:
     found = [
         f"{path.relative_to(PACKAGE)}:{line}: {text}"
-        for path in sorted(PACKAGE.rglob("*.py"))
+        for path in SOURCES
         for line, text in said(path)
         if re.search(shape, text)
     ]
