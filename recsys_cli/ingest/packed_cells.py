@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -177,14 +177,16 @@ def _keyed(values: Sequence[str], *, one: bool = False) -> How | None:
 
 def _counted(values: Sequence[str], called: bool) -> How | None:
     """A quantity and a product, several times."""
+    some = values[:: len(values) // 200 + 1]  # tells the columns that are plainly not packed
     for n, (pattern, count, product) in enumerate(_COUNTED):
         if not called and n in (1, 4):
             continue  # 10x20 may be a size, and A:2 a code
         matches = re.compile(pattern).match
         found: list[tuple[int, str]] = []
         for separator in _SEPARATORS:
-            parts = [[p for p in v.split(separator) if p.strip()] for v in values]
-            good = sum(bool(p) and all(map(matches, p)) for p in parts)
+            if _whole(some, separator, matches)[0] < _ENOUGH / 2 * len(some):
+                continue
+            good, parts = _whole(values, separator, matches)
             if good >= _ENOUGH * len(values) and (called or any(len(p) > 1 for p in parts)):
                 found.append((sum(map(len, parts)), separator))
         if found:  # the separator that tells most lines apart: `A x 2, B x 1` is also one product called `A x 2, B`
@@ -193,6 +195,12 @@ def _counted(values: Sequence[str], called: bool) -> How | None:
             separator = max(found, key=lambda f: f[0])[1]
             return _split(separator), (("item_id", whole), ("quantity", f"nullif({read % count}, '')"))
     return None
+
+
+def _whole(values: Sequence[str], separator: str, matches: Callable[[str], object]) -> tuple[int, list[list[str]]]:
+    """How many cells consist of matching parts alone, and the parts of each."""
+    parts = [[p for p in v.split(separator) if p.strip()] for v in values]
+    return sum(bool(p) and all(map(matches, p)) for p in parts), parts
 
 
 def _listed(values: Sequence[str]) -> How | None:
