@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter
+from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
 from recsys_cli.artifacts.shop_id import claim, expect_same_shop, is_satellite
 from recsys_cli.errors import StoreMissing
+from recsys_cli.identity import load_secret
+from recsys_cli.serving.reloader import Live
 from recsys_cli.settings import Settings
 from recsys_cli.store import Store
 from recsys_cli.store.reading import spool_position
@@ -130,3 +134,39 @@ def test_a_machine_with_the_key_alone_serves_and_one_without_is_refused(
     assert is_satellite(settings.db, near.root)
     settings.db.with_name("recsys.duckdb.key").write_bytes(b"0" * 64)
     assert not is_satellite(settings.db, near.root)
+
+
+def test_a_version_that_is_still_arriving_is_waited_for(
+    train: Callable[[], Version], artifacts: Artifacts, values: Settings, tmp_path: Path
+) -> None:
+    """What keeps the folders in step brings files in any order, and the pointer perhaps first."""
+    older, newer = train(), train()
+    file = newer.file(max(newer.manifest["files"]))
+    file.rename(tmp_path / "on-its-way")
+    said: list[str] = []
+    live = Live(artifacts, load_secret(values.db), 1.0, lambda event, **_: said.append(event), satellite=True)
+    live.start(older.name, older, [])
+    asyncio.run(live.look())
+    assert live.ready().version == older.name
+    (tmp_path / "on-its-way").rename(file)
+    asyncio.run(live.look())
+    assert live.ready().version == newer.name
+    assert said == ["version_served"] * 2
+
+
+def test_a_satellite_deletes_what_was_taken_in_a_day_ago(
+    train: Callable[[], Version], artifacts: Artifacts, values: Settings, store: Store, writer: SpoolWriter
+) -> None:
+    for n in range(2):
+        writer.append([json.dumps({"t": "event", "user_id": f"c{n}", "item_id": "a1", "ts": NOW}).encode()])
+        writer.close()
+        if not n:
+            drain(store, Spool(artifacts.spool_dir))
+    old, waiting = Spool(artifacts.spool_dir).segments()
+    for name in (old, waiting):
+        os.utime(artifacts.spool_dir / name, (NOW - 90_000, NOW - 90_000))
+    version = train()
+    for satellite, left in ((False, [old, waiting]), (True, [waiting])):
+        live = Live(artifacts, load_secret(values.db), 1.0, lambda *_, **__: None, satellite=satellite)
+        live.start(version.name, version, [])
+        assert [*Spool(artifacts.spool_dir).segments()] == left
