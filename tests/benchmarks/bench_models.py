@@ -5,6 +5,7 @@
 
 retail: Online Retail, first year, real sales of known customers; cut 2010-11-01; what customers had is not asked for.
 beauty: Amazon Beauty; each customer's last item.
+sessions: 20,000 simulated visits to 2,000 products, each click near the one before; every next click of the last part.
 Full catalogue, no sampled negatives. Prints Markdown. Nothing after the cut is looked at in fitting.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +23,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from bench_sessions import visits
 
-from recsys_cli.evaluation import Split, Task, last_split, per_user, recommend
+from recsys_cli.evaluation import Split, Task, holdout, last_split, per_user, recommend
 from recsys_cli.evaluation.leaderboard import measured
 from recsys_cli.models import registry
 from recsys_cli.models.popular import Popular, PopularConfig
@@ -84,7 +87,25 @@ def beauty(data: Path) -> Split:
         return last_split(read(con, events, items))
 
 
-SETS = {"retail": retail, "beauty": beauty}
+def sessions(data: Path) -> Split:
+    """Visits as `bench_sessions` makes them."""
+    seen, n = visits(20_000, 2_000, 0), 2_000
+    ids = pa.array([f"i{number}" for number in range(n)])
+    with duckdb.connect() as con:
+        con.register("items", pa.table({"item_id": ids}))
+        nothing = read(con, "SELECT '' AS user_id, 'i0' AS item_id, 0 AS ts, '' AS basket", "SELECT * FROM items")
+    users = IdMap(pa.array([str(u) for u in range(len(seen))]))
+    order = nothing.interactions.items.codes(ids)
+    seen = replace(seen, item=order[seen.item])
+    basket, end = seen.row_of_event.astype(np.int32), int(seen.ts.max())
+    split = holdout(
+        Dataset(Interactions(seen, users, nothing.interactions.items, basket, end), nothing.catalogue), by="next"
+    )
+    assert split is not None
+    return split
+
+
+SETS = {"retail": retail, "beauty": beauty, "sessions": sessions}
 
 
 def ours(split: Split, task: Task, names: list[str]) -> Iterator[tuple[str, np.ndarray, float, float]]:
@@ -118,7 +139,11 @@ def peers(split: Split, task: Task) -> Iterator[tuple[str, np.ndarray, float, fl
 
 
 Row = tuple[str, dict[str, float], float, float]  # label, metrics, seconds and megabytes of fitting
-TITLES = {"retail": "Online Retail, first year, cut 2010-11-01", "beauty": "Amazon Beauty, last item"}
+TITLES = {
+    "retail": "Online Retail, first year, cut 2010-11-01",
+    "beauty": "Amazon Beauty, last item",
+    "sessions": "simulated visits, next click",
+}
 METRICS = ("ndcg@10", "hr@10", "ndcg@20", "recall@20")
 BEGIN, END = "<!-- models -->\n", "<!-- /models -->"
 
@@ -158,7 +183,7 @@ def put(readme: Path, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
-    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--sets", default="retail,beauty")
     parser.add_argument("--models", default=",".join(registry.MODELS))
     parser.add_argument("--readme", type=Path, help="Put the tables between its marks.")
     given = parser.parse_args()
