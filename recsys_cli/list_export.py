@@ -20,13 +20,15 @@ from .errors import UsageError
 from .identity import HASHED_EMAIL, UserKeys
 from .progress import SILENT, Progress
 from .schema import OF_A_VARIANT, IdMap
-from .serving.batch import Everybody, find_rows
+from .serving.batch import Everybody, agreement, find_rows
 from .serving.engine import Engine
+from .serving.request import NO_FILTERS
 from .serving.variants import VariantTable
 from .store import Store
 from .store.reading import user_ids
 
 BLOCK = 8192  # customers at a time
+_AGREED = 200  # customers for whom everything is blended, to see what proposals alone miss
 SHOWN_OF_ITEM = ("title", "url", "img_url")
 SCHEMA = pa.schema(
     [
@@ -100,10 +102,21 @@ def recommend_all(
     return {
         "file": str(out),
         "users": len(users),
+        "agreement": _agreement(engine, keys, k, repeat),
         "hashed_emails": pc.sum(pc.match_substring_regex(users, HASHED_EMAIL)).as_py() or 0,
         "rows": rows,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _agreement(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> float | None:
+    """See `batch.agreement`, of some customers spread evenly."""
+    if engine.second.on(repeat) or engine.orders_lists or not len(keys):
+        return None
+    some = keys[np.unique(np.linspace(0, len(keys) - 1, _AGREED).astype(np.int64))]
+    every = Everybody(engine.bundle, some, engine.people.distaste)
+    shown = engine.catalogue.allowed(NO_FILTERS).mask
+    return agreement(every, engine.model, shown, k, repeat=repeat)
 
 
 def _writer_of(out: Path) -> Any:

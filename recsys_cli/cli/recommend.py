@@ -114,6 +114,10 @@ def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> N
     def render(console: Console) -> None:
         text = f"{done['rows']:,} rows for {done['users']:,} customers in {out} ({done['seconds']:.1f} s)."
         console.print(text, highlight=False, markup=False)
+        if done["agreement"] is not None:
+            text = "Only what a model of the blend puts high was blended"
+            text = f"{text}: {done['agreement']:.1%} of the places are as when everything is."
+            console.print(text, highlight=False, markup=False)
         if with_items and done["hashed_emails"]:
             console.print(hashed_note(done["hashed_emails"]), highlight=False, markup=False)
 

@@ -55,7 +55,7 @@ _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity
 _LEAST = 0.01  # share of the weights below which a member is not worth its time
 _FULL_ITEMS = 5_000  # up to here blending all of them is as fast as finding out which may come first
-_SEARCHED = 12_000_000  # scores of a member held at a time in a search: 48 MB
+_SEARCHED = 4_000_000  # scores of a member held at a time in a search: 16 MB
 
 
 @dataclass(frozen=True)
@@ -217,24 +217,29 @@ class Blend(Model):
         exclude: sp.csr_matrix | None = None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[Int32, Float32]:
-        """As `Model.recommend`; of large catalogues only what some member puts high is blended, see `blend_search`."""
-        if self.n_items <= _FULL_ITEMS:
+        """As `Model.recommend`; of large catalogues only what some member proposes is blended, see `blend_search`."""
+        if not self.proposes(k):
             return super().recommend(histories, k, now, exclude=exclude, allowed=allowed)
         shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        search = blend_search.Search(self.members, self.shares, shown, now)
         step = max(_SEARCHED // self.n_items, 16)
         for start in range(0, len(histories), step):
             block = np.arange(start, min(start + step, len(histories)))
             some, taken = histories.rows(block), None if exclude is None else exclude[block]
-            items[block], scores[block], sure = blend_search.search(
-                self.members, self.shares, self._own(some), some, k, now, exclude=taken, allowed=shown
+            items[block], scores[block] = search.best(self._own(some), some, k, taken)
+        short = np.flatnonzero((items < 0).any(axis=1))
+        if len(short):
+            taken = None if exclude is None else exclude[short]
+            items[short], scores[short] = super().recommend(
+                histories.rows(short), k, now, exclude=taken, allowed=allowed
             )
-            if not sure.all():
-                rest, taken = block[~sure], None if exclude is None else exclude[block[~sure]]
-                full = super().recommend(histories.rows(rest), k, now, exclude=taken, allowed=allowed)
-                items[rest], scores[rest] = full
         return items, scores
+
+    def proposes(self, k: int) -> bool:
+        """Whether lists of k items are blended of what members propose alone."""
+        return self.n_items > _FULL_ITEMS and 3 * k <= blend_search.PROPOSED
 
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         """Items by the members' weighted votes, each member's scores over its own best."""

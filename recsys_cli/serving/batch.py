@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..identity import UserKeys
-from ..models.base import Model, top_k
+from ..models.base import Model, contains, top_k
+from ..models.blend import Blend
 from ..models.support.vectors import VectorModel
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from .exploration import LATEST, SOURCE, Explorer, sees_unsold
@@ -117,6 +118,21 @@ def recommend(
     source = np.zeros(codes.shape, dtype=np.uint8)
     _fill(codes, scores, source, filler[shown[filler]], bundle.shelves["popular"], exclude)
     return Batch(codes, scores, source, (model.name, "popular", "catalogue", SOURCE, *SOURCES), every.known)
+
+
+def agreement(every: Everybody, model: Model, shown: NDArray[np.bool_], k: int, *, repeat: bool) -> float | None:
+    """What lists of a blend lose by blending only what its members propose: the share of places whose item is
+    also in the list that blending everything gives. None where everything is blended."""
+    if not (isinstance(model, Blend) and model.proposes(k) and every.histories.n_events):
+        return None
+    some = np.flatnonzero(np.diff(every.histories.indptr))
+    asked, exclude = every.histories.rows(some), every.not_again(repeat)[some]
+    mine, _ = model.recommend(asked, k, every.bundle.now, exclude=exclude, allowed=shown)
+    full, _ = Model.recommend(model, asked, k, every.bundle.now, exclude=exclude, allowed=shown)
+    held = sp.csr_matrix(
+        (np.ones(np.count_nonzero(full >= 0)), (np.nonzero(full >= 0)[0], full[full >= 0])), exclude.shape
+    )
+    return float(contains(held, mine).sum() / max(held.nnz, 1))
 
 
 def explore(

@@ -367,7 +367,7 @@ class Engine:
         Where rules do more than leave items out, each is made as for the one who asks alone: no list may depend on
         the way it was asked for.
         """
-        if self._orders_lists:
+        if self.orders_lists:
             request = Request(k=k, repeat=repeat)
             people = map(self.people.of_customer, keys)
             picked = ((self._pick(person, request), len(person.past) > 0) for person in people)
@@ -386,7 +386,7 @@ class Engine:
         return lists
 
     @property
-    def _orders_lists(self) -> bool:
+    def orders_lists(self) -> bool:
         """Whether the shop has rules beyond those that leave items out of every list."""
         s, now = self.rules.settings, self.catalogue.campaigns()
         return bool(self.rules.shape or s.bought_days or s.consumables or now.pins or now.factor is not None)

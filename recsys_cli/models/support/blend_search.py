@@ -1,14 +1,15 @@
-"""The best of a blend for many histories, without blending what cannot come among them.
+"""The best of a blend for many histories: members propose, and only what one of them proposes is blended.
 
-To standardise and add up the scores of every item takes milliseconds a customer where there are a hundred thousand. An
-item can be among the best only if some member puts it high; what none does is bounded by how high that is (the idea
-of the threshold algorithm; Fagin, Lotem and Naor 2003), and where the bound does not tell, the caller blends in full.
+To standardise and add up the scores of every item takes milliseconds a customer where there are a hundred thousand.
+What is among the best of a sum, some part of it puts high, but for a few places (the idea of the threshold algorithm;
+Fagin, Lotem and Naor 2003). `recsys recommend --all` measures how many these are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from ...schema import Float32, Histories, Int32
 from ..base import Model, top_k
 from .blend_weights import standardised
-from .item_matrix import ItemModel
+from .item_matrix import ItemModel, largest_of_rows
+from .vectors import VectorModel
 
-_HIGH = np.float32(2.5)  # spreads above the middle of a customer's scores: of a hundred thousand, about a thousand
-_HEAD = 2048  # items that are the best by what all are told alike
-_ROUNDING = np.float32(1e-5)
+PROPOSED = 150  # items that each member puts forward for a customer
+_HEAD = 500  # items that are the best by what all are told alike
+Flat = NDArray[np.int64]  # places in an array of shape (rows, n_items), row by row
 
 
 @dataclass(frozen=True)
@@ -33,147 +35,187 @@ class Own:
 
 
 @dataclass(frozen=True)
+class _Moments:
+    """Of a model's item vectors: the mean, and the mean of their outer products; from these the mean and the spread of
+    anybody's scores are known without looking at them."""
+
+    mean: NDArray[np.float64]
+    outer: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: Float32) -> _Moments:
+        return cls(vectors.mean(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64) / len(vectors))
+
+
+class Search:
+    """The members of a blend, and what they tell all customers alike.
+
+    Parameters
+    ----------
+    members, shares
+        Models and their weights, by label.
+    allowed
+        Shape (n_items,): items that may be shown at all.
+    now
+        As for `Model.recommend`.
+    """
+
+    def __init__(
+        self, members: Mapping[str, Model], shares: Mapping[str, float], allowed: NDArray[np.bool_], now: int
+    ) -> None:
+        nobody = Histories.of([[]])
+        self.n_items, self.now, self._allowed = len(allowed), now, allowed
+        self._common, self._known_by_all = np.zeros(self.n_items, np.float32), np.zeros(self.n_items, np.bool_)
+        self._personal: list[tuple[np.float32, Model, _Moments | None]] = []
+        for label, member in members.items():
+            share = np.float32(shares[label])
+            if member.capabilities.personal:
+                plain = isinstance(member, VectorModel) and type(member)._score is VectorModel._score
+                moments = _Moments.of(member.item_vectors()) if plain else None
+                self._personal.append((share, member, moments))
+            else:
+                scores = member.score(nobody, now)
+                self._common += share * standardised(scores)[0]
+                self._known_by_all |= scores[0] != 0
+        shown = np.flatnonzero(allowed)
+        if len(shown) > _HEAD:
+            shown = shown[np.argpartition(-self._common[shown], _HEAD)[:_HEAD]]
+        self._head = shown
+        # So high are about PROPOSED of all scores, were they spread evenly; tails are longer.
+        self._high = NormalDist().inv_cdf(1 - min(PROPOSED / self.n_items, 0.5))
+
+    def best(
+        self, own: Own | None, histories: Histories, k: int, exclude: sp.csr_matrix | None
+    ) -> tuple[Int32, Float32]:
+        """The k best items of each history.
+
+        Parameters
+        ----------
+        own
+            What items of the history itself are worth besides.
+        exclude
+            As for `Model.recommend`.
+
+        Returns
+        -------
+        int32 codes and float32 scores, both of shape (rows, k); where a list is short, the row says nothing.
+        """
+        shape = len(histories), self.n_items
+        open_to = np.tile(self._allowed, (shape[0], 1))
+        if exclude is not None:
+            open_to.ravel()[_places(exclude)] = False
+        chosen = np.zeros(shape, dtype=np.bool_)
+        chosen[:, self._head] = True
+        opinions = [
+            _opinion(member, moments, histories, self.now, self._high, open_to, chosen)
+            for _, member, moments in self._personal
+        ]
+        if own is not None:
+            chosen.ravel()[_places(own.items)] = True
+        chosen &= open_to
+        asked = np.flatnonzero(chosen)
+        row, item = asked // self.n_items, asked % self.n_items
+        total, known = self._common[item], self._known_by_all[item]
+        held = np.zeros(shape[0] * shape[1], dtype=np.float32)  # what a member says, where that is little, item by item
+        for (share, _, _), opinion in zip(self._personal, opinions, strict=True):
+            raw = opinion.at(asked, held)
+            total += share * np.arcsinh((raw - opinion.middle[row]) / opinion.spread[row])
+            known |= raw != 0
+        if own is not None:
+            place = _places(own.items)
+            held[place] = own.worth
+            total += held[asked]
+            held[place] = 1
+            known |= held[asked] != 0
+        total[total == 0] = np.float32(1e-9)  # as in a blend in full
+        keep = np.flatnonzero(known)
+        return _best(row[keep], item[keep], total[keep], shape[0], k)
+
+
+@dataclass(frozen=True)
 class _Opinion:
     """What one member says of all items, to each of some histories.
 
     Parameters
     ----------
     scores
-        Shape (rows, n_items), dense or, where most are zero, CSR with sorted indices.
+        Dense of shape (rows, n_items), or the values that are not zero, at `place`.
+    place
+        None where the scores are dense.
     middle, spread
         float32, shape (rows,): of each row; an infinite spread where all its scores are alike.
     """
 
-    share: np.float32
-    scores: Float32 | sp.csr_matrix
+    scores: Float32
+    place: Flat | None
     middle: Float32
     spread: Float32
 
-    @classmethod
-    def of(cls, member: Model, share: float, histories: Histories, now: int) -> _Opinion:
-        scores: Float32 | sp.csr_matrix
-        if isinstance(member, ItemModel) and sp.issparse(member.matrix):
-            scores = sp.csr_matrix(member.weights(histories, now) @ member.matrix)
-            scores.sort_indices()
-            n = scores.shape[1]
-            middle = np.asarray(scores.sum(axis=1, dtype=np.float64)).ravel() / n
-            squares = np.asarray(scores.multiply(scores).sum(axis=1, dtype=np.float64)).ravel() / n
-            spread = np.sqrt(np.maximum(squares - middle**2, 0))
-        else:
-            scores = member.score(histories, now)
-            middle, spread = scores.mean(axis=1), scores.std(axis=1)
-        known = np.where(spread > 0, spread, np.inf)
-        return cls(np.float32(share), scores, middle.astype(np.float32), known.astype(np.float32))
-
-    def most_elsewhere(self) -> Float32:
-        """The most that it can add, in each row, to an item that it does not put forward."""
-        if sp.issparse(self.scores):
-            return self.share * np.asarray(np.arcsinh((0 - self.middle) / self.spread), dtype=np.float32)
-        return np.where(np.isinf(self.spread), np.float32(0), self.share * np.arcsinh(_HIGH))
-
-    def put_forward(self, chosen: NDArray[np.bool_]) -> None:
-        """Mark what it puts high in `chosen`, shape (rows, n_items), in place."""
-        if sp.issparse(self.scores):
-            _mark(chosen, self.scores)
-        else:
-            chosen |= self.scores > (self.middle + _HIGH * np.where(np.isinf(self.spread), 0, self.spread))[:, None]
-
-    def at(self, row: NDArray[np.intp], item: NDArray[np.intp]) -> tuple[Float32, NDArray[np.bool_]]:
-        """What it adds to some items, given in the order of rows and codes, and whether it has an opinion of them."""
-        raw = _entries(self.scores, row, item) if sp.issparse(self.scores) else self.scores[row, item]
-        scaled = (raw - self.middle[row]) / self.spread[row]
-        return self.share * np.arcsinh(scaled), raw != 0
+    def at(self, asked: Flat, held: Float32) -> Float32:
+        """The scores of some places; `held`, of all places, is zero and is left so."""
+        if self.place is None:
+            return self.scores.ravel()[asked]
+        held[self.place] = self.scores
+        found = held[asked]
+        held[self.place] = 0
+        return found
 
 
-def search(
-    members: Mapping[str, Model],
-    shares: Mapping[str, float],
-    own: Own | None,
+def _opinion(
+    member: Model,
+    moments: _Moments | None,
     histories: Histories,
-    k: int,
     now: int,
-    *,
-    exclude: sp.csr_matrix | None,
-    allowed: NDArray[np.bool_],
-) -> tuple[Int32, Float32, NDArray[np.bool_]]:
-    """The k best items of each history.
-
-    Parameters
-    ----------
-    members, shares
-        Models and their weights, by label.
-    own
-        What items of the history itself are worth besides.
-    exclude, allowed
-        As for `Model.recommend`.
-
-    Returns
-    -------
-    int32 codes and float32 scores, both of shape (rows, k), and of each row whether these are surely the best; where
-    not, the row says nothing.
-    """
-    first = histories.rows(np.arange(1))
-    common, known_by_all = np.zeros(len(allowed), np.float32), np.zeros(len(allowed), np.bool_)
-    opinions = []
-    for label, member in members.items():
-        if member.capabilities.personal:
-            opinions.append(_Opinion.of(member, shares[label], histories, now))
-        else:
-            scores = member.score(first, now)
-            common += np.float32(shares[label]) * standardised(scores)[0]
-            known_by_all |= scores[0] != 0
-    head, beyond = _head(common, allowed)
-    chosen = np.zeros((len(histories), len(allowed)), dtype=np.bool_)
-    chosen[:, head] = True
-    for opinion in opinions:
-        opinion.put_forward(chosen)
-    if own is not None:
-        _mark(chosen, own.items)
-    chosen &= allowed
-    if exclude is not None:
-        chosen[np.repeat(np.arange(len(histories)), np.diff(exclude.indptr)), exclude.indices] = False
-    row, item = np.nonzero(chosen)
-    total, known = common[item], known_by_all[item]
-    bound = np.full(len(histories), beyond + _ROUNDING, dtype=np.float32)
-    for opinion in opinions:
-        added, has = opinion.at(row, item)
-        total += added
-        known |= has
-        bound += opinion.most_elsewhere()
-    if own is not None:
-        worth = sp.csr_matrix((own.worth, own.items.indices, own.items.indptr), shape=own.items.shape)
-        total += _entries(worth, row, item)
-        known |= _entries(own.items, row, item) != 0
-    total[total == 0] = np.float32(1e-9)  # as in a blend in full
-    keep = np.flatnonzero(known & (total > bound[row]))
-    codes, scores = _best(row[keep], item[keep], total[keep], len(histories), k)
-    return codes, scores, (codes >= 0).all(axis=1) | np.isneginf(bound)
+    high: float,
+    open_to: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+) -> _Opinion:
+    """What a member says; what it proposes of the items in `open_to` is marked in `chosen`, in place."""
+    if isinstance(member, ItemModel) and sp.issparse(member.matrix):
+        product = sp.csr_matrix(member.weights(histories, now) @ member.matrix)
+        row, place, n = _row_of(product), _places(product), product.shape[1]
+        middle = np.bincount(row, product.data, minlength=len(histories)) / n
+        squares = np.bincount(row, product.data * product.data, minlength=len(histories)) / n
+        keep = np.flatnonzero(open_to.ravel()[place])
+        _propose(row[keep], place[keep], product.data[keep], chosen)
+        return _Opinion(product.data, place, *_spread(middle, squares))
+    if moments is not None:
+        vectors = member.user_vectors(histories, now)
+        dense = np.asarray(vectors @ member.item_vectors().T, dtype=np.float32)  # type: ignore[union-attr]
+        exact = vectors.astype(np.float64)
+        middle, squares = exact @ moments.mean, np.einsum("ij,ij->i", exact @ moments.outer, exact)
+    else:
+        dense = member.score(histories, now)
+        middle = dense.mean(axis=1, dtype=np.float64)
+        squares = np.square(dense.std(axis=1, dtype=np.float64)) + middle**2
+    centre, spread = _spread(middle, squares)
+    above = dense > (centre + np.float32(high) * np.where(np.isinf(spread), 0, spread))[:, None]
+    above &= open_to
+    place = np.flatnonzero(above)
+    _propose(place // dense.shape[1], place, dense.ravel()[place], chosen)
+    return _Opinion(dense, None, centre, spread)
 
 
-def _head(common: Float32, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.intp], np.float32]:
-    """The allowed items that are best by what all are told alike, and the best of the others."""
-    shown = np.flatnonzero(allowed)
-    if len(shown) <= _HEAD:
-        return shown, np.float32(-np.inf)
-    order = np.argpartition(-common[shown], _HEAD)
-    return shown[order[:_HEAD]], np.float32(common[shown[order[_HEAD]]])
+def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[Float32, Float32]:
+    spread = np.sqrt(np.maximum(squares - middle**2, 0))
+    return middle.astype(np.float32), np.where(spread > 0, spread, np.inf).astype(np.float32)
 
 
-def _mark(chosen: NDArray[np.bool_], entries: sp.csr_matrix) -> None:
-    chosen[np.repeat(np.arange(len(chosen)), np.diff(entries.indptr)), entries.indices] = True
+def _propose(row: NDArray[np.integer], place: Flat, scores: Float32, chosen: NDArray[np.bool_]) -> None:
+    """Mark the places of the highest scores of each row, of rows in order."""
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row, minlength=len(chosen)))])
+    high = largest_of_rows(
+        sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(len(chosen), len(place))), PROPOSED
+    )
+    chosen.ravel()[place[high.indices]] = True
 
 
-def _entries(matrix: sp.csr_matrix, row: NDArray[np.intp], item: NDArray[np.intp]) -> Float32:
-    """Entries of a matrix with sorted indices at places that are in the order of rows and codes."""
-    width = np.int64(matrix.shape[1])
-    asked = row * width + item
-    held = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)) * width + matrix.indices
-    found = np.zeros(len(asked), dtype=np.float32)
-    if len(asked):
-        at = np.minimum(np.searchsorted(asked, held), len(asked) - 1)
-        there = asked[at] == held
-        found[at[there]] = matrix.data[there]
-    return found
+def _row_of(entries: sp.csr_matrix) -> Flat:
+    return np.repeat(np.arange(entries.shape[0], dtype=np.int64), np.diff(entries.indptr))
+
+
+def _places(entries: sp.csr_matrix) -> Flat:
+    return _row_of(entries) * entries.shape[1] + entries.indices
 
 
 def _best(row: NDArray[np.intp], item: NDArray[np.intp], total: Float32, rows: int, k: int) -> tuple[Int32, Float32]:
