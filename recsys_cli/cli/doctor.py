@@ -31,6 +31,8 @@ def doctor(
                 out.print(Text(f"    {finding.advice}", style="dim"))
         if found.standing is not None and not found.standing.below:
             out.print(Text(found.standing.sentence, style="dim"))
+        if found.ranker:
+            out.print(Text(found.ranker, style="dim"))
         if not found.findings:
             out.print("All is well.")
         elif not found.broken:

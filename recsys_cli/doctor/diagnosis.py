@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation.learning_curve import Standing
+from ..ranking.outcome import RANKER, told
 from ..settings import Settings
 from ..store.figures import Figures
 from . import data_checks, runtime_checks
@@ -18,11 +19,12 @@ from .findings import BROKEN, SEVERITIES, Finding
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, worst first, what was looked at, and where the shop stands on the learning curve."""
+    """All findings, worst first, what was looked at, where the shop stands on the learning curve, and its ranker."""
 
     findings: tuple[Finding, ...]
     figures: Figures | None
     standing: Standing | None = None
+    ranker: str = ""
 
     @property
     def broken(self) -> bool:
@@ -32,7 +34,7 @@ class Diagnosis:
         """For `--json`."""
         counts = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
         found = {"ok": not self.broken, "counts": counts, "findings": [f.as_dict() for f in self.findings]}
-        return found | {"standing": self.standing.as_dict() if self.standing else None}
+        return found | {"standing": self.standing.as_dict() if self.standing else None, "ranker": self.ranker}
 
 
 def diagnose(settings: Settings) -> Diagnosis:
@@ -40,4 +42,6 @@ def diagnose(settings: Settings) -> Diagnosis:
     patient = examine(settings)
     found = [*runtime_checks.check(patient), *data_checks.check(patient)]
     ordered = tuple(sorted(found, key=lambda f: SEVERITIES.index(f.severity)))
-    return Diagnosis(ordered, patient.figures, data_checks.where_it_stands(patient))
+    ranker = patient.version.manifest.get(RANKER) if patient.version else None
+    sentence = f"Ranker: {told(ranker)}" if ranker else ""
+    return Diagnosis(ordered, patient.figures, data_checks.where_it_stands(patient), sentence)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -55,6 +57,7 @@ _WINDOWS_OF_POPULARITY = (3.0, 10.0, 40.0, 0.0)  # days; 0 is all time
 _FOOTING = 0.02  # least share of popularity
 _LEAST = 0.01  # share of the weights below which a member is not worth its time
 _FULL_ITEMS = 5_000  # up to here blending all of them is as fast as finding out which may come first
+_SEARCHERS = 2  # blocks searched at a time: most of it is arithmetic outside Python
 _SEARCHED = 4_000_000  # scores of a member held at a time in a search: 16 MB
 
 
@@ -223,12 +226,17 @@ class Blend(Model):
         shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        search = blend_search.Search(self.members, self.shares, shown, now)
+        search = blend_search.Search(self.members, self.shares, self._indices, shown, now)
         step = max(_SEARCHED // self.n_items, 16)
-        for start in range(0, len(histories), step):
+
+        def look(start: int) -> None:
             block = np.arange(start, min(start + step, len(histories)))
             some, taken = histories.rows(block), None if exclude is None else exclude[block]
             items[block], scores[block] = search.best(self._own(some), some, k, taken)
+
+        with ThreadPoolExecutor(_SEARCHERS) as pool:
+            for _ in pool.map(look, range(0, len(histories), step)):
+                pass
         short = np.flatnonzero((items < 0).any(axis=1))
         if len(short):
             taken = None if exclude is None else exclude[short]
@@ -237,9 +245,13 @@ class Blend(Model):
             )
         return items, scores
 
+    @cached_property
+    def _indices(self) -> Mapping[str, blend_search.VectorIndex]:
+        return blend_search.indices_of(self.members)
+
     def proposes(self, k: int) -> bool:
         """Whether lists of k items are blended of what members propose alone."""
-        return self.n_items > _FULL_ITEMS and 3 * k <= blend_search.PROPOSED
+        return self.n_items > _FULL_ITEMS and 2 * k <= blend_search.PROPOSED
 
     def similar(self, items: Int32, k: int) -> tuple[Int32, Float32]:
         """Items by the members' weighted votes, each member's scores over its own best."""

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from ..evaluation import metrics
 from ..evaluation.report import Bootstrap
-from ..features import ItemTable
-from ..models.base import Model, contains
+from ..models.base import contains
 from ..schema import Int32, Int64
-from ..splitting.holdout import Split, without
+from ..splitting.holdout import without
 from .outcome import NEW, REPEAT
-from .past import Block, blocks
+from .past import Candidates
 from .ranker import Ranker
 
 DEPTH = 10
@@ -54,41 +53,35 @@ class Verdict:
         return {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(self).items()}
 
 
-def judge(
-    ranker: Ranker, model: Model, split: Split, *, max_users: int, seed: int, table: ItemTable | None = None
-) -> dict[str, Verdict]:
+def judge(ranker: Ranker, asked: Candidates, seed: int) -> dict[str, Verdict]:
     """Verdicts on lists of what is new to a customer, and of everything.
 
     Parameters
     ----------
     ranker
-        Learned before the split.
-    model
-        The first stage, fitted on the split's past.
+        Learned before the moment.
+    asked
+        Who is asked, with the candidates of the first stage.
     """
-    wanted = split.wanted(repeat=True)
-    users = split.judged(wanted, max_users, seed)
     lists: dict[tuple[str, str], list[Int32]] = {}
-
-    def take(block: Block, some: Int64) -> None:
-        ranked, _ = ranker.order(block)
-        first = np.lexsort((block.item, -block.first, block.row))
+    for block, some in asked.each():
+        by_ranker, _ = ranker.order(block)
+        by_first = np.lexsort((block.item, -block.first, block.row))
         for kind in (NEW, REPEAT):
-            for name, order in (("first", first), ("ranked", ranked)):
+            for name, order in (("first", by_first), ("ranked", by_ranker)):
                 kept = order if kind == REPEAT else order[~block.own[order]]
                 lists.setdefault((kind, name), []).append(_top(block.row[kept], block.item[kept], len(some)))
-
-    blocks(model, split, users, table or ItemTable.of(split.train), take)
+    wanted, users = asked.wanted, asked.users
     verdicts: dict[str, Verdict] = {}
     for kind in (NEW, REPEAT):
-        asked = wanted[users] if kind == REPEAT else without(wanted, split.seen())[users]
-        relevant = np.diff(asked.indptr).astype(np.int64)
+        hidden = wanted[users] if kind == REPEAT else without(wanted, asked.split.seen())[users]
+        relevant = np.diff(hidden.indptr).astype(np.int64)
         some = relevant > 0
         if not some.any():
             verdicts[kind] = Verdict(False, "No customer could be asked.")
             continue
         first, ranked = (
-            metrics.ndcg(contains(asked, np.concatenate(lists[kind, name]))[some], relevant[some], DEPTH)
+            metrics.ndcg(contains(hidden, np.concatenate(lists[kind, name]))[some], relevant[some], DEPTH)
             for name in ("first", "ranked")
         )
         verdicts[kind] = _verdict(first, ranked, seed)

@@ -34,6 +34,8 @@ class Outcome:
         By kind of list; empty when nothing was learned.
     seconds
         What it took, of which `fitting` went into fitting the first stage at past moments.
+    cpu, fitting_cpu
+        The same in CPU seconds, which a busy machine does not change.
     clicks
         What was learned from what was seen: lists, clicks, how many of equal weight say as much, propensities, and the
         verdict on the newest lists; empty where nothing was.
@@ -48,6 +50,8 @@ class Outcome:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     seconds: float = 0.0
     fitting: float = 0.0
+    cpu: float = 0.0
+    fitting_cpu: float = 0.0
     clicks: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rivals: Mapping[str, float] = field(default_factory=dict)
@@ -62,6 +66,8 @@ class Outcome:
             "verdicts": {kind: verdict.as_dict() for kind, verdict in self.verdicts.items()},
             "seconds": round(self.seconds, 1),
             "fitting_seconds": round(self.fitting, 1),
+            "cpu_seconds": round(self.cpu, 1),
+            "fitting_cpu_seconds": round(self.fitting_cpu, 1),
             "clicks": dict(self.clicks),
             "heads": dict(self.heads),
             "rivals": {kind: round(gain, 6) for kind, gain in self.rivals.items()},

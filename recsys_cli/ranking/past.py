@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -79,6 +79,11 @@ class Block:
     first: Float32
     given: dict[str, Float32]
     people: People
+
+    def again(self) -> Block:
+        """The same, without what features have worked out of the histories so far."""
+        people = self.people
+        return replace(self, people=People(people.histories, people.table, people.now, people.groups))
 
     def fresh(self) -> Block:
         """Only what the customers do not own."""
@@ -170,16 +175,46 @@ def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Cal
         each(block_of(model, people, owned_by(people.histories, table)), some)
 
 
-def lesson(
-    model: Model, split: Split, names: Sequence[str], *, max_users: int, seed: int, table: ItemTable | None = None
-) -> Lesson:
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of the customers who are asked at the moment of a split.
+
+    Parameters
+    ----------
+    wanted
+        What each customer bought in the window, bought before or not; shape (n_users, n_items).
+    users
+        Those who are asked: customers' codes.
+    blocks
+        Their candidates, some customers at a time.
+    """
+
+    split: Split
+    wanted: sp.csr_matrix
+    users: Int64
+    blocks: Sequence[tuple[Block, Int64]]
+
+    @staticmethod
+    def of(model: Model, split: Split, *, max_users: int, seed: int, table: ItemTable | None = None) -> Candidates:
+        """Up to `max_users` of those who bought something in the window, by a model fitted on what was before it."""
+        wanted = split.wanted(repeat=True)
+        users = split.judged(wanted, max_users, seed)
+        held: list[tuple[Block, Int64]] = []
+        blocks(model, split, users, table or ItemTable.of(split.train), lambda block, some: held.append((block, some)))
+        return Candidates(split, wanted, users, held)
+
+    def each(self) -> Iterator[tuple[Block, Int64]]:
+        """One block after the other."""
+        for block, some in self.blocks:
+            yield block.again(), some  # what features work out takes much more memory than the candidates
+
+
+def lesson(asked: Candidates, names: Sequence[str], seed: int) -> Lesson:
     """Rows to learn from at the moment of a split: all that was bought, and some of what was not."""
-    wanted = split.wanted(repeat=True)
-    users = split.judged(wanted, max_users, seed)
+    wanted = asked.wanted
     rng = np.random.default_rng(seed)
     parts: list[Lesson] = []
-
-    def take(block: Block, some: Int64) -> None:
+    for block, some in asked.each():
         bought = np.asarray(wanted[some].toarray()[block.row, block.item] > 0)
         keep = bought | _evenly(block.row, bought, len(some), rng)
         # A customer who bought none of the candidates says nothing about their order.
@@ -188,8 +223,6 @@ def lesson(
         parts.append(
             Lesson(block.values(names, keep), bought[keep].astype(np.float32), count[count > 0].astype(np.int64))
         )
-
-    blocks(model, split, users, table or ItemTable.of(split.train), take)
     if not parts:
         return Lesson(np.zeros((0, len(names)), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     return Lesson.joined(parts)

@@ -33,7 +33,7 @@ from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.ranking import learning
 from recsys_cli.ranking.judging import Verdict, judge
 from recsys_cli.ranking.outcome import NEW, REPEAT
-from recsys_cli.ranking.past import blocks
+from recsys_cli.ranking.past import Candidates, blocks
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY
 from recsys_cli.splitting.holdout import Split, holdout, time_split
@@ -43,8 +43,8 @@ MEMBERS = {
     "next-item": {"model": "next-item", "config": {}, "weight": 0.2},
     "popular-10d": {"model": "popular", "config": {"tau_days": 10.0}, "weight": 0.3},
 }
-BUYERS = (40, 80, 150, 300, 600, 1_200)
-CLICKS = (60, 120, 250, 500, 1_000, 2_000)
+BUYERS = (40, 80, 150, 300, 600)
+CLICKS = (60, 120, 250, 500, 1_000)
 CUTS_BACK = (0, 40, 80)  # days before Online Retail's cut
 MOST_EVENTS = 10**9
 
@@ -110,7 +110,7 @@ def by_orders(whole: Sequence[Split], draws: int, seed: int) -> Iterator[tuple[i
             past, now = (Blend.fit(part.train, config, seed=seed, threads=1) for part in (newest, shop))
             found_out, said = ungated(newest, past, now, seed=seed, threads=1)
             if found_out.ranker is not None:
-                truth = judge(found_out.ranker, now, shop, max_users=4000, seed=seed)
+                truth = judge(found_out.ranker, Candidates.of(now, shop, max_users=4000, seed=seed), seed)
                 found.append(Drawn(came_back(newest), said, truth))
         if found:
             yield buyers, found

@@ -24,7 +24,7 @@ from recsys_cli.models.base import Model
 from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.ranking import heads
 from recsys_cli.ranking.opinions import Opinions, names_of
-from recsys_cli.ranking.past import best_of, lesson, of_pairs, owned_by
+from recsys_cli.ranking.past import Candidates, best_of, lesson, of_pairs, owned_by
 from recsys_cli.ranking.ranker import Items, Ranker
 from recsys_cli.splitting.holdout import Split, time_split
 
@@ -42,7 +42,7 @@ def made(data: Path) -> tuple[Split, Model, Ranker]:
     split = time_split(retail(data).train, 35.0)
     model = Blend.fit(split.train, BlendConfig(members=MEMBERS), seed=1)
     names = (*names_of(model), *learned())
-    orders = lesson(model, split, names, max_users=1000, seed=1)
+    orders = lesson(Candidates.of(model, split, max_users=1000, seed=1), names, 1)
     return split, model, heads.grow(heads.Lessons(names, orders), {heads.ORDER: 1.0, heads.PURCHASE: 1.0}, 1)
 
 

@@ -75,6 +75,7 @@ def test_a_healthy_shop_only_wants_a_model(shop: Shop) -> None:
     assert names(found) == {"no_model"}
     assert found.standing is not None
     assert found.standing.sentence.startswith("3,400 events to learn from: in shops of this size models scored ")
+    assert found.ranker == ""
     assert found.broken
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
+import faiss
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -21,8 +23,9 @@ from .blend_weights import standardised
 from .item_matrix import ItemModel, largest_of_rows
 from .vectors import VectorModel
 
-PROPOSED = 150  # items that each member puts forward for a customer
-_HEAD = 500  # items that are the best by what all are told alike
+PROPOSED = 100  # items that each member puts forward for a customer
+_INDEXED = 20_000  # items from which on an index pays
+_HEAD = 300  # items that are the best by what all are told alike
 Flat = NDArray[np.int64]  # places in an array of shape (rows, n_items), row by row
 
 
@@ -35,16 +38,58 @@ class Own:
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """Of a model's item vectors: the mean, and the mean of their outer products; from these the mean and the spread of
-    anybody's scores are known without looking at them."""
+class VectorIndex:
+    """A model's item vectors: where the best for somebody are, and how all scores of anybody are spread.
 
+    Parameters
+    ----------
+    vectors
+        float32, shape (n_items, d).
+    mean, outer
+        Of the vectors, and of their outer products: from these the mean and the spread of anybody's scores are known
+        without looking at them.
+    index
+        faiss's inverted lists (Jégou et al. 2011).
+    """
+
+    vectors: Float32
     mean: NDArray[np.float64]
     outer: NDArray[np.float64]
+    index: Any
 
     @classmethod
-    def of(cls, vectors: Float32) -> _Moments:
-        return cls(vectors.mean(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64) / len(vectors))
+    def of(cls, vectors: Float32) -> VectorIndex:
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        n, width = vectors.shape
+        lists = int(np.clip(n // 100, 16, 1024))
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.max_points_per_centroid = 5, 40
+        index.train(vectors)
+        index.add(vectors)
+        index.nprobe = max(lists // 16, 8)
+        return cls(vectors, vectors.mean(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64) / n, index)
+
+    def opinion(self, users: Float32, open_to: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> _Opinion:
+        """What users' vectors say; what they propose of the items in `open_to` is marked in `chosen`, in place."""
+        faiss.omp_set_num_threads(1)  # of this thread: several look at the same time
+        shut = np.count_nonzero(~open_to, axis=1) - int(np.count_nonzero(~open_to.any(axis=0)))
+        want = PROPOSED + int(min(np.quantile(shut, 0.9), PROPOSED))
+        codes = self.index.search(users, min(want, len(self.vectors)))[1]
+        place = np.arange(len(users))[:, None] * len(self.vectors) + codes
+        place = place[codes >= 0]
+        chosen.ravel()[place[open_to.ravel()[place]]] = True
+        exact = users.astype(np.float64)
+        middle, squares = exact @ self.mean, np.einsum("ij,ij->i", exact @ self.outer, exact)
+        return _Opinion(users, None, *_spread(middle, squares), self.vectors)
+
+
+def indices_of(members: Mapping[str, Model]) -> dict[str, VectorIndex]:
+    """Of each member that is item vectors, an index of them."""
+    return {
+        label: VectorIndex.of(member.item_vectors())
+        for label, member in members.items()
+        if isinstance(member, VectorModel) and type(member)._score is VectorModel._score and member.n_items > _INDEXED
+    }
 
 
 class Search:
@@ -54,6 +99,8 @@ class Search:
     ----------
     members, shares
         Models and their weights, by label.
+    indices
+        Of members that are item vectors, see `indices_of`.
     allowed
         Shape (n_items,): items that may be shown at all.
     now
@@ -61,18 +108,21 @@ class Search:
     """
 
     def __init__(
-        self, members: Mapping[str, Model], shares: Mapping[str, float], allowed: NDArray[np.bool_], now: int
+        self,
+        members: Mapping[str, Model],
+        shares: Mapping[str, float],
+        indices: Mapping[str, VectorIndex],
+        allowed: NDArray[np.bool_],
+        now: int,
     ) -> None:
         nobody = Histories.of([[]])
         self.n_items, self.now, self._allowed = len(allowed), now, allowed
         self._common, self._known_by_all = np.zeros(self.n_items, np.float32), np.zeros(self.n_items, np.bool_)
-        self._personal: list[tuple[np.float32, Model, _Moments | None]] = []
+        self._personal: list[tuple[np.float32, Model, VectorIndex | None]] = []
         for label, member in members.items():
             share = np.float32(shares[label])
             if member.capabilities.personal:
-                plain = isinstance(member, VectorModel) and type(member)._score is VectorModel._score
-                moments = _Moments.of(member.item_vectors()) if plain else None
-                self._personal.append((share, member, moments))
+                self._personal.append((share, member, indices.get(label)))
             else:
                 scores = member.score(nobody, now)
                 self._common += share * standardised(scores)[0]
@@ -107,8 +157,10 @@ class Search:
         chosen = np.zeros(shape, dtype=np.bool_)
         chosen[:, self._head] = True
         opinions = [
-            _opinion(member, moments, histories, self.now, self._high, open_to, chosen)
-            for _, member, moments in self._personal
+            index.opinion(member.user_vectors(histories, self.now), open_to, chosen)
+            if index is not None
+            else _opinion(member, histories, self.now, self._high, open_to, chosen)
+            for _, member, index in self._personal
         ]
         if own is not None:
             chosen.ravel()[_places(own.items)] = True
@@ -139,20 +191,28 @@ class _Opinion:
     Parameters
     ----------
     scores
-        Dense of shape (rows, n_items), or the values that are not zero, at `place`.
+        Dense of shape (rows, n_items), or the values that are not zero, at `place`, or users' vectors.
     place
-        None where the scores are dense.
+        None where the scores are dense, or products of vectors.
     middle, spread
         float32, shape (rows,): of each row; an infinite spread where all its scores are alike.
+    vectors
+        Of the items, where scores are products.
     """
 
     scores: Float32
     place: Flat | None
     middle: Float32
     spread: Float32
+    vectors: Float32 | None = None
 
     def at(self, asked: Flat, held: Float32) -> Float32:
-        """The scores of some places; `held`, of all places, is zero and is left so."""
+        """The scores of some places, in order; `held`, of all places, is zero and is left so."""
+        if self.vectors is not None:
+            ends = np.searchsorted(asked, np.arange(1, len(self.scores) + 1) * len(self.vectors))
+            rows = np.split(asked % len(self.vectors), ends[:-1])
+            parts = [self.vectors[items] @ user for items, user in zip(rows, self.scores, strict=True)]
+            return np.concatenate(parts).astype(np.float32, copy=False)
         if self.place is None:
             return self.scores.ravel()[asked]
         held[self.place] = self.scores
@@ -163,7 +223,6 @@ class _Opinion:
 
 def _opinion(
     member: Model,
-    moments: _Moments | None,
     histories: Histories,
     now: int,
     high: float,
@@ -179,15 +238,9 @@ def _opinion(
         keep = np.flatnonzero(open_to.ravel()[place])
         _propose(row[keep], place[keep], product.data[keep], chosen)
         return _Opinion(product.data, place, *_spread(middle, squares))
-    if moments is not None:
-        vectors = member.user_vectors(histories, now)
-        dense = np.asarray(vectors @ member.item_vectors().T, dtype=np.float32)  # type: ignore[union-attr]
-        exact = vectors.astype(np.float64)
-        middle, squares = exact @ moments.mean, np.einsum("ij,ij->i", exact @ moments.outer, exact)
-    else:
-        dense = member.score(histories, now)
-        middle = dense.mean(axis=1, dtype=np.float64)
-        squares = np.square(dense.std(axis=1, dtype=np.float64)) + middle**2
+    dense = member.score(histories, now)
+    middle = dense.mean(axis=1, dtype=np.float64)
+    squares = np.square(dense.std(axis=1, dtype=np.float64)) + middle**2
     centre, spread = _spread(middle, squares)
     above = dense > (centre + np.float32(high) * np.where(np.isinf(spread), 0, spread))[:, None]
     above &= open_to
@@ -215,7 +268,7 @@ def _row_of(entries: sp.csr_matrix) -> Flat:
 
 
 def _places(entries: sp.csr_matrix) -> Flat:
-    return _row_of(entries) * entries.shape[1] + entries.indices
+    return np.asarray(_row_of(entries) * entries.shape[1] + entries.indices, dtype=np.int64)
 
 
 def _best(row: NDArray[np.intp], item: NDArray[np.intp], total: Float32, rows: int, k: int) -> tuple[Int32, Float32]:

@@ -67,10 +67,12 @@ def test_with_proposals_enough_it_finds_what_blending_everything_finds(
     assert model.proposes(k) is (k <= 50)
 
 
-def test_with_few_proposals_little_is_lost_and_it_is_counted(
-    shop: tuple[Blend, Dataset], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("indexed", [False, True])
+def test_with_few_proposals_little_is_lost(
+    shop: tuple[Blend, Dataset], monkeypatch: pytest.MonkeyPatch, indexed: bool
 ) -> None:
-    model, data = shop
+    model, data = Blend(shop[0].config, N_ITEMS, shop[0].members), shop[1]
+    monkeypatch.setattr(blend_search, "_INDEXED", 0 if indexed else N_ITEMS)
     histories, now = data.interactions.histories, data.interactions.end
     full = model.recommend(histories, 5, now, exclude=had(data))[0]
     monkeypatch.setattr(blend, "_FULL_ITEMS", 0)
@@ -81,3 +83,4 @@ def test_with_few_proposals_little_is_lost_and_it_is_counted(
         some = full >= 0
         kept = (mine[:, :, None] == full[:, None, :]).any(axis=1)[some].mean()
         assert kept >= least
+    assert list(model._indices) == (["als"] if indexed else [])
