@@ -122,12 +122,14 @@ def confirm(question: Callable[[], str]) -> None:
 
 def recommender(artifacts: Artifacts, settings: Settings) -> Any:
     """What the served version recommends to a customer, or None when nothing is served."""
+    from ..artifacts.choices import Choices
     from ..identity import load_secret
     from ..serving import Engine
     from ..serving.request import Request
 
+    secret = load_secret(settings.db)
     try:
-        engine = Engine.open(artifacts.current(), load_secret(settings.db))
+        engine = Engine.open(artifacts.current(), secret, choices=Choices(artifacts.root, secret))
     except NoModel:
         return None
 

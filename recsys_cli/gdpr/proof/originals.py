@@ -22,8 +22,8 @@ from ...ingest.text_encoding import open_bytes
 from ...progress import SILENT, Progress
 from ...settings import Settings
 from ..person import Person
-from .containers import Cell, Owners, names_people, names_sessions
-from .matcher import Matcher, names_of
+from .containers import Cell, Owners, cells_at, names_people, names_sessions
+from .matcher import Hit, Matcher, names_of
 
 _CHUNK = 8 << 20
 _UNPACKED = 64 << 30  # bytes that one packed file is read to
@@ -76,12 +76,11 @@ def _look(original: Original, owners: Owners, matcher: Matcher, memory: str) -> 
     try:
         form = detect(original.path)
     except InputError:  # no table
-        _bytes(original, Format("none"), matcher)
+        _bytes(original, Format("none"), matcher, owners)
         return
-    text = form.name not in ("parquet", "workbook") and form.encoding.name == "utf-8"
-    if text:
-        _bytes(original, form, matcher)
-        if not original.columns:
+    if form.name not in ("parquet", "workbook") and form.encoding.name == "utf-8":
+        _bytes(original, form, matcher, owners)
+        if not original.columns or form.name == "jsonl":
             return
         original.columns, original.who = Counter(), set()
     source = open_source(original.path, form, memory)
@@ -95,18 +94,26 @@ def _look(original: Original, owners: Owners, matcher: Matcher, memory: str) -> 
                 original.count(name, owners.of(Cell(name, "" if value is None else str(value))), each["counts"])
 
 
-def _bytes(original: Original, form: Format, matcher: Matcher) -> None:
-    """How often the names stand anywhere in the file."""
+def _bytes(original: Original, form: Format, matcher: Matcher, owners: Owners) -> None:
+    """How often the names stand anywhere in the file; of lines of JSON, in which fields: taking only those apart takes
+    a tenth of the time."""
+
+    def look(data: bytes) -> None:
+        hits = sorted(matcher.find(data), key=lambda hit: hit.offset)
+        for found in cells_at(data, hits) if form.name == "jsonl" else hits:
+            if isinstance(found, Hit):
+                original.count("", found.pattern.who)
+            else:
+                original.count(found.field, owners.of(found))
+
     rest, read = b"", 0
     with open_bytes(original.path, form.compression) as stream:
         while piece := stream.read(_CHUNK):
             data, read = rest + piece, read + len(piece)
             cut = data.rfind(b"\n") + 1 or len(data)
-            for hit in matcher.find(data[:cut]):
-                original.count("", hit.pattern.who)
+            look(data[:cut])
             rest = data[cut:]
             if read > _UNPACKED:
                 original.why = f"more than {_UNPACKED >> 30} GB unpacked; the rest was not read"
                 return
-    for hit in matcher.find(rest):
-        original.count("", hit.pattern.who)
+    look(rest)

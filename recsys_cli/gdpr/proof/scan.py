@@ -211,7 +211,7 @@ class Search:
             if names_people(name) or cell(text) in self._owners.names:
                 self._cell(path, Cell(name, text), result)
         if not names_people(name):  # all at once: a catalogue has a hundred thousand titles
-            for hit in self._matcher.find(_bytes("\n".join(texts))):
+            for hit in self._matcher.find("\n".join(texts).encode("utf-8", "surrogatepass")):
                 result.mention(f"{path.name}, {name}", hit.pattern.who)
 
     def _cell(self, path: Path, found: Cell, result: Scan) -> None:
@@ -220,13 +220,10 @@ class Search:
             result.findings.append(Trace(str(path), found.field, "a cell", who))
             return
         whole = self._owners.names.get(cell(found.text))
-        others = [whole] if whole is not None else [h.pattern.who for h in self._matcher.find(_bytes(found.text))]
+        inside = self._matcher.find(found.text.encode("utf-8", "surrogatepass"))
+        others = [whole] if whole is not None else [hit.pattern.who for hit in inside]
         for one in others if len(found.text) >= LEAST else ():  # a count of 7 is not worth a line
             result.mention(f"{path.name}, {found.field}", one)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def state_roots(db: Path, artifacts: Path) -> list[Path]:

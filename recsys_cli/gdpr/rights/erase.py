@@ -19,6 +19,7 @@ from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, sweep_wri
 from ...errors import ErasureIncomplete, StoreMissing, UsageError
 from ...identity import user_key
 from ...progress import SILENT, Progress
+from ...publishing.lake import update_lakes
 from ...settings import Settings
 from ...store import Store
 from ...store.merge import transaction
@@ -192,7 +193,7 @@ class _Work:
         started, db = time.monotonic(), self.settings.db
         with self.progress.stage("Looking for everything held"):
             cases = self._cases(plans)
-        people, lists = [case.person for case in cases], written_exports.lists_left(db)
+        people, lists = [case.person for case in cases], tuple(written_exports.lists_left(db))
         for place in (scratch(db), scratch_elsewhere()):  # of killed imports
             sweep_drafts(*place)
         written_exports.forget_lists(db, [name for p in people for name in p.names])
@@ -203,11 +204,10 @@ class _Work:
         if late := [case for n, case in enumerate(cases) if not case.plan.begun and scanned.of(n)]:
             self._erase(late)
             scanned = self._look(people)
-        originals = in_watched_folder(self.settings, people, self.progress)
+        originals = tuple(in_watched_folder(self.settings, people, self.progress))
         done, failed = self._close(cases, scanned, originals)
         seconds = round(time.monotonic() - started, 3)
-        found, left = tuple(originals), tuple(lists)
-        return Erasure(tuple(done), tuple(failed), scanned, False, found, left, self.lakes_left, seconds)
+        return Erasure(tuple(done), tuple(failed), scanned, False, originals, lists, self.lakes_left, seconds)
 
     def _cases(self, plans: Sequence[Journal]) -> list[_Case]:
         """Who is meant; the journals remember it for when the rows are gone."""
@@ -240,7 +240,7 @@ class _Work:
             self._rows(cases, keys)
             with self.progress.stage("Rewriting the database"):
                 rewrite(self.store)
-            self._lakes()
+            self.lakes_left = update_lakes(self.store, self.settings, self.progress)
         with self.progress.stage("Rewriting the versions"):
             self._versions(cases, keys)
         # Once more: a server may have received lines since, and must drop what it remembers.
@@ -271,11 +271,6 @@ class _Work:
             suppressed.add(self.settings.db, self.secret, keys, days=rules.suppress_days, keeps_out=rules.suppress)
             with transaction(con):
                 delete_rows(con, ids, sessions, list(rejected))
-
-    def _lakes(self) -> None:
-        from ...publishing.lake import update_lakes  # loads what the server's processes do not need
-
-        self.lakes_left = update_lakes(self.store, self.settings, self.progress)
 
     def _lines(self, cases: Sequence[_Case]) -> None:
         for case, n in zip(cases, blank_lines(self.spool, [case.person for case in cases]), strict=True):
