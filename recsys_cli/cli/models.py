@@ -154,7 +154,7 @@ def export(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version's model as ONNX, for other programs; needs pip install 'recsys-cli\\[onnx]'."""
+    """Write a version's model and ranker as ONNX, for other programs; needs pip install 'recsys-cli\\[onnx]'."""
     run, published = _open(db, artifacts, config, as_json)
     from ..publishing.onnx_export import export_onnx
     from ..updates import lineage
