@@ -280,7 +280,7 @@ _LISTENED = frozenset(
 _VIEW_COLUMNS = frozenset(
     """listen_count play_count playcount plays listens views clicks pageviews dwell_time dwelltime time_on_page
     page_url referrer referer scroll_depth listened_at watched_at viewed_at clicked_at play_duration
-    ms_played tag""".split()  # noqa: SIM905
+    ms_played""".split()  # noqa: SIM905
 )
 
 
