@@ -147,6 +147,17 @@ class TestALS:
         ours = model._fold_in(sp.csr_matrix(R[:5], dtype=np.float32), seen=1.0)
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
 
+    def test_begun_on_a_part_of_the_customers_it_comes_to_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        board = checkerboard()
+        whole = ALS.fit(board, ALSConfig(factors=4), seed=1, threads=1)
+        monkeypatch.setattr("recsys_cli.models.als._PART", 60)
+        parts = [ALS.fit(board, ALSConfig(factors=4), seed=1, threads=1) for _ in range(2)]
+        assert np.array_equal(parts[0].item_factors, parts[1].item_factors)
+        past = board.interactions.histories
+        found, expected = (m.score(past, board.interactions.end)[:, :32] for m in (parts[0], whole))
+        assert not np.array_equal(found, expected)
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
+
     def test_explanation_adds_up_to_the_score(self) -> None:
         model = ALS.fit(DATA, ALSConfig(factors=6), seed=1, threads=1)
         history = DATA.interactions.histories.rows(np.array([4]))
