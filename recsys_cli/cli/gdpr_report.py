@@ -116,8 +116,6 @@ def say_erased(console: Console, done: Erasure, retrained: str | None) -> None:
         say(f"Not searched: {words('receipt')['outside']}.")
         for path in done.lists:
             say(f"The list {path} was written before: write it again, or delete it.")
-        for path in done.lakes:
-            say(f"The lake {path} is not there: where it is now, run recsys export --lake, or delete it.")
     if retrained:
         say(f"Trained again: {retrained}.")
     for one in done.done[:5]:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from ..artifacts.choices import barred
 from ..artifacts.shop_id import shop_id
 from ..durable_files import explain_os, fsync_dir, fsync_file, locked, private_dir, sha256_of
-from ..errors import InputError, NotEnoughData, StoreBusy
+from ..errors import InputError, NotEnoughData, RecsysError, StoreBusy
 from ..identity import load_secret, state_dir
 from ..progress import SILENT, Progress
 from ..settings import Settings
@@ -66,8 +66,18 @@ class Exported:
     removed: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Behind:
+    """Lakes that may hold what the store no longer does: not where they were, or there and not to be written."""
+
+    missing: tuple[Path, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
 def export_lake(store: Store, settings: Settings, folder: Path, progress: Progress = SILENT) -> Exported:
     """Make the lake in `folder` say what the store says; only months that differ are written.
+
+    A folder that this database was exported to before is its lake, whatever a killed export or a person left in it.
 
     Raises
     ------
@@ -78,20 +88,21 @@ def export_lake(store: Store, settings: Settings, folder: Path, progress: Progre
     StoreMissing, StoreBusy, StoreError
     """
     secret = load_secret(settings.db)
-    known = _contents(folder).read()
-    _refuse_others(folder, known, shop_id(secret))
+    ours = folder.resolve() in lakes(settings.db)
+    read = _contents(folder).read_or_empty if ours else _contents(folder).read
+    _refuse_others(folder, read(), shop_id(secret), ours)
     _remember(settings.db, folder)  # first, because a killed export has written something, too
     with _alone(folder, settings, progress):
-        known = replace(_contents(folder).read(), shop=shop_id(secret))
+        known = _noted(folder, replace(read(), shop=shop_id(secret)))
         with progress.stage("Reading events"), store.reading() as con:
             lake_rows.name_customers(con, secret, barred(settings.artifacts))
             wanted = lake_rows.months(con)
-            if not wanted and not known.months:
+            if not wanted and not ours:
                 raise NotEnoughData("The database holds no event to export.", "Run recsys ingest FILE.")
             removed = tuple(month for month in known.months if month not in wanted)
             for month in removed:
                 shutil.rmtree(_place(folder, month).parent, ignore_errors=True)
-                known = _noted(folder, known, {m: one for m, one in known.months.items() if m != month})
+                known = _noted(folder, known, months={m: one for m, one in known.months.items() if m != month})
             known = _write(folder / ITEMS, lake_rows.items(con), folder, known)
             there = {month: one for month, one in known.months.items() if _place(folder, month).exists()}
             stale = tuple(month for month, one in wanted.items() if there.get(month) != one)
@@ -99,28 +110,31 @@ def export_lake(store: Store, settings: Settings, folder: Path, progress: Progre
                 for month in stale:
                     private_dir(_place(folder, month).parent)
                     _replace(_place(folder, month), lake_rows.events_of_month(con, month))
-                    known = _noted(folder, known, {**known.months, month: wanted[month]})
+                    known = _noted(folder, known, months={**known.months, month: wanted[month]})
                     advance(1)
         _sweep(folder, known)
     events = sum(one.events for one in known.months.values())
     return Exported(folder, events, stale, len(wanted) - len(stale), removed)
 
 
-def update_lakes(store: Store, settings: Settings, progress: Progress = SILENT) -> tuple[Path, ...]:
-    """Export again into all lakes of this database, so that whoever is gone from it is gone from them.
+def update_lakes(store: Store, settings: Settings, progress: Progress = SILENT) -> Behind:
+    """Export again into all lakes of this database, so that those who are gone from it are gone from them.
 
-    Returns
-    -------
-    Lakes that are not where they were: for the shop to see to.
+    Notes, and gives, those that are left behind. One that fails keeps nothing else from being done.
     """
-    missing = []
-    for folder in lakes(settings.db):
-        if not (folder / CONTENTS).exists():
+    missing, failed = [], []
+    for folder in lakes(settings.db) if store.exists() else []:
+        if not folder.is_dir():
             missing.append(folder)
-        elif store.exists():
+            progress.note(f"The lake {folder} is not there: where it is now, run recsys export --lake, or delete it.")
+            continue
+        try:
             with progress.stage(f"Rewriting the lake {folder}"):
                 export_lake(store, settings, folder)
-    return tuple(missing)
+        except RecsysError as e:
+            failed.append(f"the lake {folder}, which could not be rewritten: {e.message}")
+            progress.note(f"The lake {folder} could not be rewritten: {e.message}")
+    return Behind(tuple(missing), tuple(failed))
 
 
 def lakes(db: Path) -> list[Path]:
@@ -143,18 +157,18 @@ def _contents(folder: Path) -> StateFile[Contents]:
     return StateFile(folder / CONTENTS, Contents, Contents, "Without it every month is written again.")
 
 
-def _noted(folder: Path, known: Contents, months: dict[str, Month]) -> Contents:
-    known = replace(known, months=dict(sorted(months.items())))
+def _noted(folder: Path, known: Contents, *, months: dict[str, Month] | None = None) -> Contents:
+    known = replace(known, months=dict(sorted((known.months if months is None else months).items())))
     _contents(folder).write(known)
     return known
 
 
-def _refuse_others(folder: Path, known: Contents, shop: str) -> None:
+def _refuse_others(folder: Path, known: Contents, shop: str, ours: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Name a new or an empty one.")
     if known.shop and known.shop != shop:
         raise InputError(f"{folder} is the lake of another shop.", "Name another folder.")
-    if not known.shop and folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
+    if not known.shop and not ours and folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
         raise InputError(f"{folder} holds something other than a lake.", "Name a new or an empty folder.")
 
 

@@ -147,8 +147,7 @@ def _delete(
             delete_old(con, cutoffs)
     if rewriting:  # the log of lists names nobody: no byte of it has to go, and rewriting takes minutes
         rewrite(store)
-        for lake in update_lakes(store, settings, progress):
-            progress.note(f"The lake {lake} is not there: where it is now, run recsys export --lake, or delete it.")
+        update_lakes(store, settings, progress)
     if cutoffs.events:
         trim(artifacts, before=cutoffs.events, progress=progress)
     if len(guests):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys_cli.artifacts import Artifacts
-from recsys_cli.artifacts.choices import OBJECTED, Choice, change, hash_of
+from recsys_cli.artifacts.choices import OBJECTED
 from recsys_cli.errors import InputError, NotEnoughData
-from recsys_cli.gdpr import erase
+from recsys_cli.gdpr import erase, resume
+from recsys_cli.gdpr.rights.consent import decide
+from recsys_cli.gdpr.rights.rectify import rectify
 from recsys_cli.identity import load_secret, user_key
 from recsys_cli.progress import Progress
 from recsys_cli.publishing.lake import export_lake
@@ -117,13 +120,31 @@ def test_an_erasure_takes_them_out_of_every_lake_and_names_one_that_is_gone(shop
     assert not (lake / "events" / "month=2024-03").exists()
 
 
-def test_whoever_objects_is_left_out(shop: tuple[Store, Settings, Path]) -> None:
+def test_an_erasure_reaches_a_damaged_lake_and_waits_for_one_that_cannot_be_written(
+    shop: tuple[Store, Settings, Path],
+) -> None:
     store, settings, lake = shop
     export_lake(store, settings, lake)
-    name = hash_of(load_secret(settings.db), user_key(load_secret(settings.db), BERT))
-    change(settings.artifacts, {name: Choice(OBJECTED)})
-    done = export_lake(store, settings, lake)
-    assert (done.written, done.removed, held(lake).num_rows) == (("2024-01",), ("2024-02",), 3)
+    (lake / "lake.json").write_text('{"half')
+    artifacts = Artifacts(settings.artifacts)
+    assert erase(store, artifacts, settings, [ANNA]).failed == ()
+    assert held(lake).num_rows == 3
+    others = json.loads((lake / "lake.json").read_text())["data"] | {"shop": "0" * 32}
+    (lake / "lake.json").write_text(json.dumps(others))
+    (stuck,) = erase(store, artifacts, settings, ["c1"]).failed
+    assert f"the lake {lake}, which could not be rewritten: {lake} is the lake of another shop" in stuck.message
+    (lake / "lake.json").unlink()
+    assert len(resume(store, artifacts, settings).done) == 1
+    assert held(lake).num_rows == 2
+
+
+def test_what_was_decided_and_corrected_holds_in_lakes_at_once(shop: tuple[Store, Settings, Path]) -> None:
+    store, settings, lake = shop
+    export_lake(store, settings, lake)
+    decide(store, Artifacts(settings.artifacts), settings, [BERT], OBJECTED)
+    assert held(lake).num_rows == 3
+    rectify(store, Artifacts(settings.artifacts), settings, ANNA, {}, ["lamp"])
+    assert sorted(held(lake)["item_id"].to_pylist()) == ["chair", "desk"]
 
 
 def test_other_folders_are_left_alone(shop: tuple[Store, Settings, Path], tmp_path: Path, values: Settings) -> None:

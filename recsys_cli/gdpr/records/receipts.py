@@ -48,6 +48,7 @@ def made(
     plan: Journal,
     scanned: Scan,
     originals: Sequence[str] = (),
+    lakes: Sequence[Path] = (),
     accepted: Mapping[str, str] | None = None,
 ) -> dict[Path, bytes]:
     """The receipt of an erasure as JSON and as text, by the paths they belong to; the JSON first.
@@ -56,12 +57,15 @@ def made(
     ----------
     originals
         Files of the watched folder that still name them, without the name.
+    lakes
+        Not where they were exported to.
     accepted
         What a person noted who closed the erasure though something was left: `note`, `by`.
     """
     said, kept = (words("receipt"), _retained(settings, artifacts, plan) if plan.begun else [])
-    if originals:
-        kept.append(_kept("originals", said["until"], n=in_words("files", len(originals))) | {"files": list(originals)})
+    for kind, noun, files in (("originals", "files", [*originals]), ("lakes", "lakes", [str(path) for path in lakes])):
+        if files:
+            kept.append(_kept(kind, said["until"], n=in_words(noun, len(files))) | {"files": files})
     document: dict[str, Any] = {
         "receipt": plan.request,
         "about": said["about"],

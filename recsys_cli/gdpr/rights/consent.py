@@ -16,6 +16,7 @@ from ...durable_files import private_dir
 from ...errors import UsageError
 from ...identity import load_secret, user_key
 from ...progress import SILENT, Progress
+from ...publishing.lake import update_lakes
 from ...schema import guest_id
 from ...settings import GdprSettings, Settings
 from ...store import Store
@@ -80,6 +81,8 @@ def decide(
     tell(artifacts, secret, told)
     barred = [key for key, chosen in told.items() if not chosen.profile]
     versions = leave_out(store, artifacts, settings, barred, progress, erased=False)["versions"]
+    if barred:
+        update_lakes(store, settings, progress)
     _note(store, KINDS[mode])
     unknown = [p for p in people if not (p.known or any(_stands(before, secret, key) for key in _keys(secret, p)))]
     close_requests(settings.db, {request: "nothing held" if len(unknown) == len(asked) else "done"})
@@ -132,6 +135,8 @@ def sync_consent(store: Store, artifacts: Artifacts, settings: Settings) -> int:
             change(artifacts.root, new)
         barred = keys_of(artifacts, secret, [name for name, choice in new.items() if not choice.profile])
         leave_out(store, artifacts, settings, barred, SILENT, erased=False)
+        if len(barred):
+            update_lakes(store, settings)
         _note(store, "consent")
     return len(new)
 

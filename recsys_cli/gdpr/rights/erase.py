@@ -19,7 +19,7 @@ from ...durable_files import scratch, scratch_elsewhere, sweep_drafts, sweep_wri
 from ...errors import ErasureIncomplete, StoreMissing, UsageError
 from ...identity import user_key
 from ...progress import SILENT, Progress
-from ...publishing.lake import update_lakes
+from ...publishing.lake import Behind, update_lakes
 from ...settings import Settings
 from ...store import Store
 from ...store.merge import transaction
@@ -59,7 +59,7 @@ class Erasure:
     resumed: bool = False  # whether one of them was an interrupted erasure
     originals: tuple[Original, ...] = ()  # files of the watched folder that still name them, the shop's own
     lists: tuple[Path, ...] = ()  # the last lists of many people that are still there: they are not searched
-    lakes: tuple[Path, ...] = ()  # see `publishing.lake`: not where they were exported to, they may hold them still
+    lakes: tuple[Path, ...] = ()  # not where they were exported to; they may hold them still
     seconds: float = 0.0
 
     @property
@@ -154,7 +154,7 @@ class _Work:
     ) -> None:
         self.store, self.artifacts, self.settings, self.progress = (store, artifacts, settings, progress)
         self.clock, self.who = clock, People(store, artifacts, settings)
-        self.lakes_left: tuple[Path, ...] = ()
+        self.lakes = Behind()
         self.secret, self.spool = self.who.secret, self.who.spool
 
     def begin(self, asks: Sequence[Asked], handling: Handling | None) -> list[Journal]:
@@ -207,7 +207,7 @@ class _Work:
         originals = tuple(in_watched_folder(self.settings, people, self.progress))
         done, failed = self._close(cases, scanned, originals)
         seconds = round(time.monotonic() - started, 3)
-        return Erasure(tuple(done), tuple(failed), scanned, False, originals, lists, self.lakes_left, seconds)
+        return Erasure(tuple(done), tuple(failed), scanned, False, originals, lists, self.lakes.missing, seconds)
 
     def _cases(self, plans: Sequence[Journal]) -> list[_Case]:
         """Who is meant; the journals remember it for when the rows are gone."""
@@ -240,7 +240,6 @@ class _Work:
             self._rows(cases, keys)
             with self.progress.stage("Rewriting the database"):
                 rewrite(self.store)
-            self.lakes_left = update_lakes(self.store, self.settings, self.progress)
         with self.progress.stage("Rewriting the versions"):
             self._versions(cases, keys)
         # Once more: a server may have received lines since, and must drop what it remembers.
@@ -248,6 +247,8 @@ class _Work:
         forget_people(self.artifacts.root, audited)
         sweep_writes(self.spool.path, "epoch.*")  # of a killed run; only erasures write epochs
         self.spool.new_epoch()
+        # Last, because a disk that is away or full must keep nothing else from being done.
+        self.lakes = update_lakes(self.store, self.settings, self.progress)
 
     def _exports(self, cases: Sequence[_Case]) -> None:
         hashes = [{suppressed.hash_of(self.secret, key) for key in c.person.keys(self.secret)} for c in cases]
@@ -300,14 +301,15 @@ class _Work:
         """Write the receipts, and only then forget whom they are about; who is still there keeps their journal."""
         done, failed, stuck, papers = [], [], [], dict[Path, bytes]()
         for n, case in enumerate(cases):
-            plan, traces = case.plan, list(dict.fromkeys(map(str, scanned.of(n))))
+            plan, behind = case.plan, self.lakes.failed if case.plan.begun else ()
+            traces = list(dict.fromkeys((*map(str, scanned.of(n)), *behind)))
             if traces:
                 failed.append(incomplete(plan.request, traces))
                 stuck.append(plan.with_failure(self.clock(), traces[:20]))
                 continue
             folder = Path(self.settings.ingest.folder or "")
             mine = [original.shown(folder, [case.person]) for original in originals if n in original.who]
-            papers |= (made := receipts.made(self.settings, self.artifacts, plan, scanned, mine))
+            papers |= (made := receipts.made(self.settings, self.artifacts, plan, scanned, mine, self.lakes.missing))
             done.append(Done(plan.request, case.person, plan.known, plan.removed, next(iter(made))))
         write_many(papers)
         close_requests(self.settings.db, {one.request: "done" if one.known else "nothing held" for one in done})

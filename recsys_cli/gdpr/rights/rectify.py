@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...artifacts import Artifacts
 from ...errors import NotFound, UsageError
 from ...progress import SILENT, Progress
+from ...publishing.lake import update_lakes
 from ...settings import Settings
 from ...store import Store
 from ...store.merge import transaction
@@ -74,6 +75,8 @@ def rectify(
             note_change(con, "rectification")
     with progress.stage("Rewriting the database"):
         rewrite(store)
+    if events:
+        update_lakes(store, settings, progress)
     if events + lines:  # the next update brings them back as they are now
         leave_out(store, artifacts, settings, person.keys(who.secret), progress, erased=False)
     close_requests(settings.db, {request: "done"})
