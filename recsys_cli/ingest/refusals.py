@@ -306,7 +306,10 @@ def refuse_views_as_purchases(
     ):
         return
     words = set(re.split(r"[^a-z]+", source.path.stem.lower()))
-    telling = [c for c in source.columns if plain(c) in _VIEW_COLUMNS]
+    read = {i for at in columns.values() for i in at}
+    told = [(i, plain(c)) for i, c in enumerate(source.columns)]
+    # A German `Tag` is the day of a sale; a `tag` that is read as nothing is what somebody wrote on a film.
+    telling = [source.columns[i] for i, c in told if c in _VIEW_COLUMNS or (c == "tag" and i not in read)]
     if telling or words & _LISTENED:
         sign = f"has the column {telling[0]!r}" if telling else "speaks of plays in its name"
         raise InputError(

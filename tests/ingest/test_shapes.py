@@ -339,3 +339,12 @@ def test_the_line_to_type_names_no_place_as_a_person(take: Take, tmp_path: Path)
     with pytest.raises(InputError) as refused:
         take(path)
     assert "--map user_id=column1 --map item_id=column5 --map ts=column2" in refused.value.hint
+
+
+def test_what_somebody_wrote_on_a_film_is_no_purchase(take: Take, tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text(
+        "userId,movieId,tag,timestamp\n2,60756,funny,1445714994\n3,60757,dry,1445714996\n"
+    )
+    with pytest.raises(InputError, match="has the column 'tag' and no type of events"):
+        take(tmp_path / "tags.csv")
+    assert take(tmp_path / "tags.csv", event_type="view").new == 2
