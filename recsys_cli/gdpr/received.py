@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..artifacts import Spool
+from ..artifacts import Spool, suppressed
+from ..identity import load_secret, pseudonym, user_key
 from ..schema import guest_id
 from ..store.personal_data import PERSON_FIELDS, SESSION_COLUMN, cell
 from .proof.matcher import Matcher, names_of, written
@@ -83,6 +85,26 @@ def blank_lines(spool: Spool, people: Sequence[Person], items: Sequence[str] | N
 
     spool.blank(belongs)
     return counts
+
+
+def without_erased(db: Path, data: bytes) -> bytes:
+    """The same lines, those blanked that are about erased people and happened before: what `store.erased_people`
+    refuses. Read the list for every few lines: an erasure looks through the spool once more after it noted itself."""
+    listed = suppressed.kept_out(db)
+    if not listed:
+        return data
+    secret = load_secret(db)
+
+    def theirs(line: bytes) -> bool:
+        said = _Line(line)
+        if said.what is None or not (said.user or said.session):
+            return False
+        names = {said.user, cell(said.user), pseudonym(secret, said.user)} if said.user else {guest_id(said.session)}
+        at = max(listed.get(suppressed.hash_of(secret, user_key(secret, name)), -1) for name in names)
+        ts = said.what.get("ts")
+        return at >= (ts if isinstance(ts, int) else 0)
+
+    return b"\n".join(b" " * len(line) if theirs(line) else line for line in data.split(b"\n"))
 
 
 def owners(spool: Spool) -> dict[str, int]:

@@ -186,7 +186,7 @@ def partial_pass(
         with failures.kept():
             _take_files(settings, folder, progress)
     with failures.kept():
-        failures += collect(artifacts, [Path(one) for one in settings.update.servers])
+        failures += collect(artifacts, [Path(one) for one in settings.update.servers], settings.db)
     spool = Spool(artifacts.spool_dir)
     position, mark = look(store)
     taken, removed = Taken(), []

@@ -15,6 +15,7 @@ import pytest
 from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version
 from recsys_cli.artifacts.shop_id import claim, expect_same_shop, is_satellite
 from recsys_cli.errors import StoreMissing
+from recsys_cli.gdpr.rights.erase import erase
 from recsys_cli.identity import load_secret
 from recsys_cli.serving.reloader import Live
 from recsys_cli.settings import Settings
@@ -53,10 +54,10 @@ def far(tmp_path: Path) -> Elsewhere:
 
 def taken(store: Store, near: Artifacts, *servers: Path) -> list[str]:
     """Collect and drain as a pass does; the customers of all events in the store."""
-    assert collect(near, servers) == []
+    assert collect(near, servers, store.path) == []
     drain(store, Spool(near.spool_dir), keep=collected(near))
     with store.reading() as con:
-        return sorted(row[0] for row in con.execute("SELECT user_id FROM events").fetchall())
+        return sorted(row[0] or "" for row in con.execute("SELECT user_id FROM events").fetchall())
 
 
 def test_one_worker_takes_in_all_spools_once(store: Store, near: Artifacts, far: Elsewhere, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_one_worker_takes_in_all_spools_once(store: Store, near: Artifacts, far:
 
 def test_a_copy_that_was_killed_half_way_goes_on(store: Store, near: Artifacts, far: Elsewhere) -> None:
     far.receives(1, 2, 3)
-    collect(near, [far.root])
+    collect(near, [far.root], store.path)
     [name] = Spool(near.spool_dir).segments()
     os.truncate(near.spool_dir / name, 70)  # in the middle of a line
     (near.root / "collected.json").unlink()
@@ -88,7 +89,7 @@ def test_a_server_that_cannot_be_reached_keeps_nothing_else_back(
     assert taken(store, near, far.root, other.root) == ["c1"]
     far.root.rename(tmp_path / "away")  # the mount is gone, the server goes on
     other.receives(3)
-    [told] = collect(near, [far.root, other.root])
+    [told] = collect(near, [far.root, other.root], store.path)
     assert str(far.root) in told.message
     drain(store, Spool(near.spool_dir), keep=collected(near))
     (tmp_path / "away").rename(far.root)
@@ -117,6 +118,38 @@ def test_what_was_taken_in_long_ago_is_not_copied_again(store: Store, near: Arti
     assert taken(store, near, far.root) == ["c1", "c2"]
     with store.reading() as con:
         assert name not in spool_position(con)
+
+
+def test_lines_of_the_erased_arrive_blanked(
+    store: Store, near: Artifacts, far: Elsewhere, values: Settings, line: Callable[..., bytes]
+) -> None:
+    before = [
+        line(user_id="c1", item_id="lamp", ts=NOW, session_id="theirs"),
+        line(session_id="theirs", item_id="lamp", ts=NOW - 9),
+        line(user_id="Anna@Example.org", item_id="lamp", ts=NOW),
+        line(user_id="c2", item_id="lamp", ts=NOW, session_id="lamp of c1"),
+    ]
+    far.writer.append(before)
+    assert len(taken(store, near, far.root)) == 4
+    assert erase(store, near, values, ["c1"]).erased == 1
+    assert erase(store, near, values, ["anna@example.org"]).erased == 1
+    [name] = Spool(near.spool_dir).segments()
+    (near.spool_dir / name).unlink()  # as a day after it was taken in
+    after = [
+        line(user_id="c1", item_id="book", ts=NOW),  # was under way
+        line(user_id="c1", item_id="book", ts=NOW + 999),  # they are back
+        b'{"t": "merge", "session_id": "s", "user_id": "c1", "ts": 1}',
+        b'{"t": "item", "item_id": "c1"}',
+        b"no JSON",
+    ]
+    far.writer.append(after)
+    with (far.root / "spool" / name).open("ab") as file:
+        file.write(b'{"t": "event", "user_id": "c1"')  # its server is at it
+    for _ in range(2):
+        assert taken(store, near, far.root) == ["c1", "c2"]
+    kept = {before[3], *after[1:2], *after[3:]}
+    wanted = [one if one in kept else b" " * len(one) for one in before + after]
+    assert (near.spool_dir / name).read_bytes() == b"".join(one + b"\n" for one in wanted)
 
 
 def test_a_machine_with_the_key_alone_serves_and_one_without_is_refused(
