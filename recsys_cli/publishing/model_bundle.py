@@ -14,6 +14,7 @@ import json
 import os
 import re
 import stat
+import time
 import tokenize
 from collections import Counter
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from ..models.base import ModelConfig, State
 from ..models.content import Content
 from ..models.support.sequence_model import SequenceModel
 from ..models.support.vectors import VectorModel
+from ..schema import DAY
 
 FORMAT = 1
 MANIFEST, ITEMS = "manifest.json", "items.json"
@@ -137,8 +139,11 @@ def _manifest(folder: Path) -> Manifest:
         raise InputError(f"The bundle has format {found.format}; this recsys reads {FORMAT}.", "Upgrade recsys.")
     if not 0 < found.items <= _MOST_BYTES:
         raise InputError(f"A bundle must have at least 1 item, and manifest.json says {found.items}.", _FIX)
-    if found.until <= 0:
-        raise InputError(f"manifest.json must have until as epoch seconds, got {found.until}.", _FIX)
+    latest = time.time() + DAY
+    if not 0 < found.until <= latest:
+        milliseconds = ", not milliseconds" if latest * 100 < found.until <= latest * 1000 else ""
+        text = f"manifest.json must have until as epoch seconds{milliseconds}, from 1 to now, got {found.until}."
+        raise InputError(text, _FIX)
     return found
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -285,7 +286,11 @@ HOSTILE = {
     "a wrong type": (rewritten(items="24"), r"Expected `int`, got `str`"),
     "a newer format": (rewritten(format=2), r"has format 2; this recsys reads 1"),
     "no items": (rewritten(items=0), r"at least 1 item"),
-    "no time": (rewritten(until=0), r"until as epoch seconds"),
+    "no time": (rewritten(until=0), r"until as epoch seconds, from 1 to now, got 0"),
+    "a time to come": (rewritten(until=int(time.time()) + 2 * DAY), r"until as epoch seconds, from 1 to now"),
+    "milliseconds": (rewritten(until=START * 1000), r"until as epoch seconds, not milliseconds"),
+    "a time beyond the calendar": (rewritten(until=2**62), r"until as epoch seconds, from 1 to now"),
+    "a time beyond all numbers": (rewritten(until=10**400), r"until as epoch seconds, from 1 to now"),
     "an unknown model": (model("gpt"), r'model "gpt" cannot be imported'),
     "a model that reads files": (model("content", vectors="/etc/passwd"), r'"content" cannot be imported'),
     "an unknown hyperparameter": (model("als", depth=3), r"no setting 'depth'"),
