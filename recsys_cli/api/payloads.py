@@ -81,6 +81,12 @@ class TokenQuery(Nothing, kw_only=True):
     user_token: UserToken | None = None
 
 
+class RankQuery(TokenQuery, kw_only=True):
+    """Parameters of /rank; what its body says of the customer goes before."""
+
+    user: OfUser = {}
+
+
 class EventsQuery(TokenQuery, kw_only=True):
     """Parameters of /events."""
 

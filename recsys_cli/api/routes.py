@@ -50,7 +50,7 @@ _LISTS = (
         lists.rank,
         "Order given items",
         answers.RankAnswer,
-        query=payloads.TokenQuery,
+        query=payloads.RankQuery,
         body=payloads.RankBody,
         errors=(*_BODY, 503),
     ),

@@ -142,6 +142,9 @@ def test_written_filters_over_http(server: Any) -> None:
         ["zz"],
         ["t4"],
     ]
+    body = {"items": ["t1", "t4", "c3"], "filter": "colour = user.colour"}
+    for query, more in (("?user.colour=red", {}), ("?user.colour=blue", {"user": {"colour": "red"}})):
+        assert server.post(f"/rank{query}", {**body, **more}, 200)["left_out"] == ["t4"]
     for route, query in (("/recommend", {}), ("/similar-items", {"item_id": "t1"}), ("/new", {}), ("/session/s", {})):
         reply = server.http.get(route, params={**query, "filter": "price < 5 and colur = 1"})
         assert reply.status_code == 400

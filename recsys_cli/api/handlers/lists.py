@@ -228,10 +228,11 @@ def rank(service: Service, call: Call) -> Reply:
         )
     engine = service.live.ready()
     page = call.caller.names(body.user_id, call.query["user_token"])
-    filters = Filters.written(body.filter, user=body.user) if body.filter else NO_FILTERS
+    of_user = call.query["user"] | body.user
+    filters = Filters.written(body.filter, user=of_user) if body.filter else NO_FILTERS
     explain = body.explain and not page
     asked = body.user_id, body.session_id
-    request = Request(*asked, consent=body.consent, explain=explain, filters=filters, user=body.user)
+    request = Request(*asked, consent=body.consent, explain=explain, filters=filters, user=of_user)
     started = time.perf_counter()
     found = reorder(engine, request, body.items, mix)
     _note(service, call, "/rank", engine, Shown(found.answer), started)
