@@ -154,15 +154,23 @@ _COUNTS = {"quantity", "qty", "amount", "count", "menge", "anzahl", "product_qty
 
 def _keyed(values: Sequence[str], *, one: bool = False) -> How | None:
     """`Key: value` pairs; a line begins where the first key comes again."""
+    some = values[:1000]
     seen: Counter[str] = Counter()
-    for value in values[:1000]:
-        seen.update(set(re.findall(rf"(?:^|[|,;\n])\s*({_KEY})\s*[:=]", value)))
-    keys = [k for k, n in seen.items() if n >= 0.6 * min(len(values), 1000)]
-    if len(keys) < 2 or not _tells_product(iter(keys)):
+    marks: dict[str, set[str]] = {}  # how each is set off: `: `
+    for value in some:
+        found = re.findall(rf"(?:^|[|,;\n])\s*({_KEY})(\s*[:=] ?)", value)
+        seen.update(tuple(dict.fromkeys(key for key, _ in found)))
+        for key, mark in found:
+            marks.setdefault(key, set()).add(mark)
+    usual = [k for k, n in seen.items() if n >= 0.6 * len(some)]
+    if len(usual) < 2 or not _tells_product(iter(usual)):
         return None
-    first = Counter(m[1] for v in values[:1000] if (m := re.match(rf"\s*({_KEY})\s*[:=]", v))).most_common(1)
-    if not first or first[0][1] < _ENOUGH * min(len(values), 1000):
+    first = Counter(m[1] for v in some if (m := re.match(rf"\s*({_KEY})\s*[:=]", v))).most_common(1)
+    if not first or first[0][1] < _ENOUGH * len(some):
         return None
+    keys = usual + [
+        k for k, n in seen.items() if k not in usual and (n >= 2 or n >= 0.1 * len(some)) and _alike(k, usual, marks)
+    ]
     begin = re.escape(first[0][0])
     line = _quoted(rf"[|,;\n]+\s*({begin}\s*[:=])")
     again = f"regexp_replace({{0}}, {line}, chr(30) || '\\1', 'g')"
@@ -173,6 +181,13 @@ def _keyed(values: Sequence[str], *, one: bool = False) -> How | None:
         pattern = rf"(?s)(?:^|[|,;\n])\s*{re.escape(key)}\s*[:=]\s*(.*?)\s*(?:[|,;\n]\s*(?:{any_key})\s*[:=]|$)"
         values_of.append((key, f"nullif(regexp_extract({{0}}, {_quoted(pattern)}, 1), '')"))
     return split, tuple(values_of)
+
+
+def _alike(key: str, usual: Sequence[str], marks: dict[str, set[str]]) -> bool:
+    """Whether a key that some lines lack is written as the usual ones are: `Edition: 3` may be in a product's name."""
+    words = {re.split("[ _]", k)[0] for k in usual}
+    begins = len(words) > 1 or re.split("[ _]", key)[0] in words
+    return begins and any(marks[key] & marks[k] for k in usual)
 
 
 def _counted(values: Sequence[str], called: bool) -> How | None:

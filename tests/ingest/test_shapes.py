@@ -85,6 +85,34 @@ def test_order_lines_are_found_wherever_they_are(take: Take, rows: Rows, tmp_pat
     assert rows("SELECT user_id, item_id, qty FROM events ORDER BY user_id, item_id DESC") == SOLD
 
 
+@pytest.mark.parametrize(("orders", "without"), [(2, 1), (3, 2), (1000, 1), (1000, 998)])
+def test_a_key_that_some_lines_lack_is_read_where_it_is(
+    take: Take, rows: Rows, tmp_path: Path, orders: int, without: int
+) -> None:
+    line = "Product ID: {0}, Product Qty: 2, Product Name: Cup, Product Unit Price: 5.00, Product Total Price: 10.00"
+    cells = [line.format(1) + "|" + line.format(2)] * (orders - without)
+    cells += ["Product ID: 1, Product Qty: 2, Product Name: Cup"] * without
+    # What a name says once of many is no key.
+    cells[0] = cells[0].replace("Name: Cup,", "Name: Cup, Edition: 3,", 1)
+    text = "".join(f'{n},c{n % 5},2025-03-01,"{cell}"\n' for n, cell in enumerate(cells))
+    (tmp_path / "f.csv").write_text(f"Order ID,Customer ID,Order Date,Product Details\n{text}")
+    report = take(tmp_path / "f.csv")
+    assert report.understood["price"] == "Product Details.Product Unit Price"
+    assert report.unused == ("Product Details.Product Total Price",)
+    priced = 2 * (orders - without)
+    asked = "SELECT count(*), count(price), sum(price), sum(qty)::INTEGER FROM events"
+    assert rows(asked) == [(priced + without, priced, 5.0 * priced, 2 * (priced + without))]
+
+
+def test_a_key_of_one_line_in_a_thousand_is_part_of_a_name(take: Take, tmp_path: Path) -> None:
+    cells = ["SKU: TEA, Qty: 1, Name: Tea", *["SKU: CUP, Qty: 1, Name: Cup"] * 999]
+    cells[0] += ", Edition: 3"
+    text = "".join(f'{n},c{n % 5},2025-03-01,"{cell}"\n' for n, cell in enumerate(cells))
+    (tmp_path / "f.csv").write_text(f"Order ID,Customer ID,Order Date,Details\n{text}")
+    report = take(tmp_path / "f.csv")
+    assert not [name for name in (*report.understood.values(), *report.unused) if "Edition" in name]
+
+
 def test_orders_and_lines_are_joined_also_from_an_archive(settings: Settings, rows: Rows, tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("id,customer_id,created_at\nA1,ann,2025-03-01\nA2,bob,2025-03-02\n")
     with zipfile.ZipFile(tmp_path / "lines.zip", "w") as archive:
