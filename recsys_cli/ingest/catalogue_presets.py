@@ -74,6 +74,29 @@ PRESTA_PRODUCTS = Preset(
     },
     ("item_id", "title"),
 )
+# The format in which catalogues are imported, which export modules write, too.
+PRESTA_IMPORT = Preset(
+    "prestashop",
+    ITEMS,
+    ("Active (0/1)", "Categories (x,y,z...)", "Tax rules ID"),
+    {
+        "item_id": ("Product ID", "ID"),
+        "title": ("Name *",),
+        "category": ("Categories (x,y,z...)",),
+        "brand": ("Manufacturer", "Brand"),
+        "price": ("Price tax included", "Price tax excluded", "Price tax excluded or Price tax included"),
+        "img_url": ("Image URLs (x,y,z...)",),
+        "description": ("Summary", "Short description", "Description"),
+        "tags": ("Tags (x,y,z...)",),
+        "created_at": ("Product creation date",),
+        "published": ("Active (0/1)",),
+        "visibility": ("Visibility",),
+        "availability": ("Available for order (0 = No, 1 = Yes)",),
+        "stock": ("Quantity",),
+        "stock_policy": ("Out of stock action", "Out of stock"),
+    },
+    ("item_id", "title"),
+)
 MAGENTO_PRODUCTS = Preset(
     "magento",
     ITEMS,

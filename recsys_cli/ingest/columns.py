@@ -171,8 +171,9 @@ ITEM_FIELDS = (
         "price",
         "number",
         "unit_price unitprice list_price verkaufspreis vk_brutto vk_preis price_gross regular_price "
-        "gross_price variant_price",
-        "preis prix precio prezzo item_cost net_price price_net nettopreis cena_netto",
+        "gross_price variant_price price_tax_included price_tax_incl price_incl_tax price_including_tax",
+        "preis prix precio prezzo item_cost net_price price_net nettopreis cena_netto price_tax_excluded "
+        "price_tax_excl price_excl_tax price_excluding_tax",
     ),
     _f(
         "img_url",
@@ -370,9 +371,26 @@ def field(kind: str, name: str) -> Field:
     return next(f for f in (*FIELDS[kind], *AIDS) if f.name == name)
 
 
+# How a value is written, which some columns say behind their names: (0/1), (x,y,z...), (0 = No, 1 = Yes), (yyyy-mm-dd).
+_WRITTEN = re.compile(
+    r"\(\s*(?:0\s*[/|]\s*1|1\s*[/|]\s*0|\d\s*=[^()]*|x\s*,\s*y\b[^()]*|[ydjat]{2,4}([-/. ])mm\1[ydjat]{2,4}[^()]*|"
+    r"(?:y|yes|true|j|ja|o|oui|si|sí)\s*/\s*(?:n|no|false|nein|non)|required|optional|\*)\s*\)",
+    re.IGNORECASE,
+)
+
+
+def is_list(name: str) -> bool:
+    """Whether a column says that its cells hold several values: `Categories (x,y,z...)`."""
+    return bool(re.search(r"\(\s*x\s*,\s*y\b", name, re.IGNORECASE))
+
+
 def plain(name: str) -> str:
-    """A column's name without case, accents and punctuation: `Customer ID` and `customerId` are `customer_id`."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip().replace("ß", "ss"))
+    """A column's name without case, accents, punctuation and how its values are written.
+
+    `Customer ID` and `customerId` are `customer_id`, `Active (0/1) *` is `active`.
+    """
+    bare = _WRITTEN.sub(" ", name) if "(" in name else name
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare.strip().replace("ß", "ss"))
     return re.sub(r"[^a-z0-9]+", "_", in_latin(split)).strip("_")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
 
+from .columns import is_list
 from .value_parsing import Column, quote
 from .value_parsing import text as as_text
 
@@ -24,6 +25,7 @@ _ROOTS = (
     "'katalog','catalog',"
     "'catalogue','sortiment','store','main','hauptkategorie','top'"
 )
+_HOME = r"^\s*(root|home|accueil|inicio|startseite)\s*,\s*"
 _TAGS = "(?s)<(script|style)\\b.*?</(script|style)>|<!--.*?-->|</?[A-Za-z][^<>]*>"
 
 
@@ -87,13 +89,30 @@ def paths_of(text: str) -> str:
     )
 
 
-def category(text: str, depth: int) -> str:
-    """SQL: the level at this depth of the first path that is so deep, or its last."""
-    paths = paths_of(text)
-    return f"list_extract({paths}, 1)[least({depth}, len(list_extract({paths}, 1)))]"
+def categories(platform: str, column: str, depth: int) -> dict[str, str]:
+    """SQL of the category and, where there is more to it, of all that the cell tells.
+
+    Parameters
+    ----------
+    column
+        The name of the column.
+    depth
+        Of the first path that is so deep, the level there; or its last.
+    """
+    text, path = "t_category", "true"
+    if is_list(column):  # PrestaShop's lists begin with the root: `Home, Women, Dresses`
+        text = f"coalesce(nullif(regexp_replace(t_category, {quote(_HOME)}, '', 'i'), ''), t_category)"
+    elif platform not in ("woocommerce", "magento"):
+        path = _is_path(text)
+    first = f"list_extract({paths_of(text)}, 1)"
+    level = f"{first}[least({depth}, len({first}))]"
+    return {
+        "category": f"CASE WHEN {path} THEN {level} ELSE {text} END",
+        "category_path": f"CASE WHEN {path} AND {level} <> {text} THEN {text} END",
+    }
 
 
-def is_path(text: str) -> str:
+def _is_path(text: str) -> str:
     """SQL: the category has several levels, or there are several."""
     roots = "|".join(r.strip("'") for r in _ROOTS.split(","))
     return f"(regexp_matches({text}, '[>»|;]') OR regexp_matches(lower({text}), '^({roots})/'))"

@@ -411,10 +411,7 @@ class _Stage:
         if "price" in has:
             found |= item_values.prices(has)
         if "category" in has:
-            path = "true" if platform in ("woocommerce", "magento") else item_values.is_path("t_category")
-            level = item_values.category("t_category", self.options.category_depth)
-            found["category"] = f"CASE WHEN {path} THEN {level} ELSE t_category END"
-            found["category_path"] = f"CASE WHEN {path} AND {level} <> t_category THEN t_category END"
+            found |= item_values.categories(platform, self.named["category"], self.options.category_depth)
         if "img_url" in has:
             found["img_url"] = item_values.first_picture("t_img_url")
         if "handle" in has and platform == "shopify":

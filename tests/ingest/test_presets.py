@@ -116,6 +116,30 @@ def test_prestashop_products(take: Take, rows: Rows) -> None:
     ]
 
 
+@pytest.mark.parametrize("asked", [{}, {"preset": "prestashop"}])
+def test_the_catalogue_in_prestashops_format_of_imports(take: Take, rows: Rows, asked: dict[str, str]) -> None:
+    report = take(FIXTURES / "prestashop_import.csv", **asked)
+    assert (report.preset, report.new) == ("prestashop", 5)
+    assert rows("SELECT item_id, category, brand, price, img_url, availability FROM items ORDER BY 1") == [
+        ("1", "Women", "Studio Design", 23.9, "https://boutique.example.org/1.jpg", True),
+        ("2", "Women", "Studio Design", 28.68, "https://boutique.example.org/3.jpg", False),  # not active
+        ("3", "Art", "Graphic Corner", 12.0, "https://boutique.example.org/4.jpg", True),  # no price with taxes
+        ("4", "Art", None, 9.0, None, False),  # shown in no list
+        ("5", "Home", None, 5.0, None, True),  # none left, and sold all the same
+    ]
+    assert rows("SELECT title, tags FROM items WHERE item_id = '1'") == [("Colibri T-shirt", "bird, shirt")]
+
+
+def test_columns_that_say_how_values_are_written(take: Take, rows: Rows, tmp_path: Path) -> None:
+    head = "Reference #;Name *;Active (0/1);Categories (x,y,z...);Price tax excluded;Date created (dd/mm/yyyy)"
+    (tmp_path / "f.csv").write_text(f"{head}\nA;Tea;1;Drinks, Hot;3.50;01/02/2025\nB;Cup;0;Home, Cups;9;13/02/2025\n")
+    assert take(tmp_path / "f.csv").preset is None
+    assert rows("SELECT item_id, title, category, price, availability, created_at FROM items ORDER BY 1") == [
+        ("A", "Tea", "Drinks", 3.5, True, 1738368000),
+        ("B", "Cup", "Cups", 9.0, False, 1739404800),
+    ]
+
+
 def test_magento_orders(take: Take, rows: Rows, settings: Settings) -> None:
     report = take(FIXTURES / "magento_orders.csv")
     assert (report.preset, report.read, report.new) == ("magento", 8, 5)
