@@ -147,7 +147,7 @@ def owner_key(root: Path) -> str:
 
 
 def make_owner_key(root: Path) -> str:
-    """The owner's own key, made when there is none yet.
+    """The owner's own key, made if the file is missing.
 
     Its file holds the header to send, so that `curl -H @model_artifacts/owner.key` is all that is to be typed.
     """

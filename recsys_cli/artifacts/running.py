@@ -104,7 +104,7 @@ def read(root: Path) -> Running:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Changes whenever the file does; zeros while there is none."""
+    """Changes whenever the file does; zeros while the file is missing."""
     try:
         now = path.stat()
     except OSError:

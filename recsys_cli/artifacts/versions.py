@@ -140,7 +140,7 @@ class Artifacts:
         return sorted((p.name for p in self.versions_dir.iterdir() if _NAME.fullmatch(p.name)), key=_order)
 
     def current_name(self) -> str | None:
-        """The name in the pointer; empty when the pointer is damaged, None when there is none."""
+        """The name in the pointer; empty if the pointer is damaged, None if it is missing."""
         try:
             name, _, check = (self.root / "current").read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
@@ -433,7 +433,7 @@ def _training(name: str, manifest: dict[str, Any]) -> int:
 
 
 def _before_collapse(manifests: Mapping[str, dict[str, Any]], current: str | None) -> set[str]:
-    """The newest version that knows more than twice the events of the current one; empty when there is none.
+    """The newest version that knows more than twice the events of the current one; empty if no version does.
 
     Events do not go away by the thousand by themselves: a wrong database, a failed import. Until somebody has looked,
     the last good version stays.

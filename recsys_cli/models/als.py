@@ -46,7 +46,10 @@ class ALSConfig(ModelConfig):
         0.0, "Weight of the penalty on long vectors; 0 chooses by density.", Range(0.1, 60, True), high=100_000
     )
     iterations: int = hyper(
-        15, "Passes over customers and items; most over a part of 50,000 customers or more.", low=1, high=1_000
+        15,
+        "Passes over customers and items; with 50,000 customers or more, most of them look at a part.",
+        low=1,
+        high=1_000,
     )
 
 

@@ -77,7 +77,7 @@ class Behind:
 def export_lake(store: Store, settings: Settings, folder: Path, progress: Progress = SILENT) -> Exported:
     """Make the lake in `folder` say what the store says; only months that differ are written.
 
-    A folder that this database was exported to before is its lake, whatever a killed export or a person left in it.
+    A folder that this database was exported to before is its lake also without `lake.json`, as after a killed export.
 
     Raises
     ------
@@ -120,11 +120,12 @@ def export_lake(store: Store, settings: Settings, folder: Path, progress: Progre
 def update_lakes(store: Store, settings: Settings, progress: Progress = SILENT) -> Behind:
     """Export again into all lakes of this database, so that those who are gone from it are gone from them.
 
-    Notes, and gives, those that are left behind. One that fails keeps nothing else from being done.
+    Notes, and gives, those that are left behind. One that fails keeps nothing else from being done. A folder without
+    any event in it is none: a lake that was emptied on purpose is not filled again.
     """
     missing, failed = [], []
     for folder in lakes(settings.db) if store.exists() else []:
-        if not folder.is_dir():
+        if not (folder / CONTENTS).exists() and not any(folder.glob(f"{EVENTS}/*/{PART}")):
             missing.append(folder)
             progress.note(f"The lake {folder} is not there: where it is now, run recsys export --lake, or delete it.")
             continue
@@ -168,7 +169,9 @@ def _refuse_others(folder: Path, known: Contents, shop: str, ours: bool) -> None
         raise InputError(f"{folder} is not a folder.", "Name a new or an empty one.")
     if known.shop and known.shop != shop:
         raise InputError(f"{folder} is the lake of another shop.", "Name another folder.")
-    if not known.shop and not ours and folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
+    mine = {".lock", *((CONTENTS, ITEMS, EVENTS) if ours else ())}
+    held = [path.name for path in folder.iterdir()] if not known.shop and folder.is_dir() else []
+    if any(name not in mine and not (ours and name.endswith(".tmp")) for name in held):
         raise InputError(f"{folder} holds something other than a lake.", "Name a new or an empty folder.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,6 +137,23 @@ def test_an_erasure_reaches_a_damaged_lake_and_waits_for_one_that_cannot_be_writ
     (lake / "lake.json").unlink()
     assert len(resume(store, artifacts, settings).done) == 1
     assert held(lake).num_rows == 2
+
+
+def test_an_erasure_fills_no_folder_that_is_a_lake_no_more(shop: tuple[Store, Settings, Path]) -> None:
+    store, settings, lake = shop
+    other = lake.with_name("other")
+    for folder in (lake, other):
+        export_lake(store, settings, folder)
+    shutil.rmtree(lake)
+    lake.mkdir()
+    (other / "lake.json").unlink()
+    (other / "photo.jpg").touch()
+    done = erase(store, Artifacts(settings.artifacts), settings, [ANNA])
+    assert f"{other} holds something other than a lake" in done.failed[0].message
+    assert (list(lake.iterdir()), (other / "photo.jpg").exists()) == ([], True)
+    (other / "photo.jpg").unlink()
+    done = resume(store, Artifacts(settings.artifacts), settings)
+    assert (done.lakes, done.failed, held(other).num_rows) == ((lake,), (), 3)
 
 
 def test_what_was_decided_and_corrected_holds_in_lakes_at_once(shop: tuple[Store, Settings, Path]) -> None:

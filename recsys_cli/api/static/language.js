@@ -56,7 +56,7 @@ export const heard = (text) => {
   });
   for (const { key, match } of patterns) {
     const found = match.exec(text);
-        if (!found) continue;
+    if (!found) continue;
     const spoken = filled(told[key], found.slice(1).map((part) => told[part] ?? part));
     return spoken.endsWith('.') ? begin(spoken) : spoken;
   }
