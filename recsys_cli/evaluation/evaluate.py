@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import NotEnoughData
-from ..models.base import Model, contains
+from ..models.base import Model
 from ..models.popular import Popular, PopularConfig
+from ..models.support.top_n import contains
 from ..progress import SILENT, Progress
 from ..schema import DAY, Float32, Int32
 from ..splitting.holdout import Split

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..models.base import Model, contains
+from ..models.base import Model
+from ..models.support.top_n import contains
 from ..schema import Int32
 from ..splitting.task import Task
 

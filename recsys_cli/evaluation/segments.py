@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..models.base import Model, contains
+from ..models.base import Model
+from ..models.support.top_n import contains
 from ..schema import Int32, Int64
 from ..splitting.holdout import Split
 from ..splitting.task import Task

@@ -29,7 +29,8 @@ from ..evaluation.bench import Recipe, fitted
 from ..evaluation.report import Bootstrap
 from ..features import ItemTable
 from ..identity import load_secret
-from ..models.base import Model, contains
+from ..models.base import Model
+from ..models.support.top_n import contains
 from ..progress import SILENT, Progress
 from ..publishing.train import choose, read_snapshot
 from ..publishing.version import make_bundle

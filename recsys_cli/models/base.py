@@ -22,8 +22,8 @@ from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
 from ..splitting.interactions import weigh
 from ..typed_values import Bounds, typed
+from .support.top_n import mask_nonzeros, top_k
 
-PARTITION_CELLS = 1 << 22  # scores ordered at a time: their positions take eight bytes each
 BLOCK = 1024  # histories scored densely at a time, at most
 _BLOCK_SCORES = 30_000_000  # and scores in a block: 120 MB, three times over while the best are sorted out
 
@@ -364,59 +364,6 @@ def lengthen(array: NDArray[Any], axes: tuple[int, ...] | Literal["indptr"], old
         return np.concatenate([array, np.full(new - old, array[-1], dtype=array.dtype)])
     width = [(0, new - old) if axis in axes else (0, 0) for axis in range(array.ndim)]
     return np.pad(array, width)
-
-
-def mask_nonzeros(dense: Float32, mask: sp.csr_matrix) -> None:
-    """Set `dense` to -inf wherever `mask` has an entry, in place."""
-    rows = np.repeat(np.arange(mask.shape[0]), np.diff(mask.indptr))
-    dense[rows, mask.indices] = -np.inf
-
-
-def contains(matrix: sp.csr_matrix, items: Int32) -> NDArray[np.bool_]:
-    """Which of `items`, shape (rows, n), are among the non-zeros of their row of `matrix`; -1 never is."""
-    width = np.int64(matrix.shape[1] + 1)
-    held = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr)) * width + matrix.indices
-    asked = np.arange(len(items), dtype=np.int64)[:, None] * width + items
-    return np.isin(asked, held) & (items >= 0)
-
-
-def top_k(dense: Float32, k: int) -> tuple[Int32, Float32]:
-    """The k largest of every row, largest first, ties by lower code; -1 where a row has fewer finite entries."""
-    rows, n = dense.shape
-    items = np.full((rows, k), -1, dtype=np.int32)
-    scores = np.full((rows, k), -np.inf, dtype=np.float32)
-    short = min(k, n)
-    if short == 0:
-        return items, scores
-    step = max(1, PARTITION_CELLS // n)
-    for start in range(0, rows, step):
-        block = slice(start, start + step)
-        part = largest(dense[block], short)
-        values = np.take_along_axis(dense[block], part, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        best = np.take_along_axis(values, order, axis=1)
-        scores[block, :short] = best
-        items[block, :short] = np.where(np.isneginf(best), -1, np.take_along_axis(part, order, axis=1))
-    return items, scores
-
-
-def largest(dense: Float32, k: int) -> NDArray[np.intp]:
-    """Columns of the k largest of every row, ascending; of equal ones at the border the first, as a sort has it."""
-    rows, n = dense.shape
-    if k == n:
-        return np.tile(np.arange(n), (rows, 1))
-    # The smallest of the negated: among thousands of equal scores, partitioning at the far end takes 25 times longer.
-    falling = -dense
-    part = np.argpartition(falling, k - 1, axis=1)[:, :k]
-    border = np.take_along_axis(falling, part[:, k - 1 :], axis=1)
-    # Neighbourhood models score most items 0, so that the border is such a tie, of which partition takes any.
-    tied = np.flatnonzero((np.count_nonzero(falling <= border, axis=1) > k) & ~np.isposinf(border[:, 0]))
-    if len(tied):
-        above, equal = falling[tied] < border[tied], falling[tied] == border[tied]
-        room = k - np.count_nonzero(above, axis=1, keepdims=True)
-        first = np.cumsum(equal, axis=1, dtype=np.int32) <= room
-        part[tied] = np.nonzero(above | (equal & first))[1].reshape(-1, k)
-    return np.sort(part, axis=1)
 
 
 def _checked(hyperparameter: Field[Any], kind: Any, value: Any) -> Any:

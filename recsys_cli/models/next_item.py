@@ -15,9 +15,10 @@ from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset, Float32, Histories, Int64
 from ..splitting.interactions import moments, weigh
-from .base import Capabilities, ModelConfig, Range, contains, hyper
+from .base import Capabilities, ModelConfig, Range, hyper
 from .support.item_matrix import ItemModel, largest_of_rows, power, scaled
 from .support.newness import NEWNESS, boost
+from .support.top_n import contains
 
 _LAGS = 30  # moments; what lies further apart says next to nothing of each other
 _FAINT = 0.02  # weight of a pair below which it is not counted

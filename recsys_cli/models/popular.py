@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import Dataset, Float32, Histories, Int32
-from .base import Capabilities, Model, ModelConfig, Range, Size, State, contains, hyper, top_k
+from .base import Capabilities, Model, ModelConfig, Range, Size, State, hyper
 from .support.demand import popularity
+from .support.top_n import contains, top_k
 
 _ROWS = 1024
 

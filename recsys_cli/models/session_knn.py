@@ -13,9 +13,10 @@ from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
 from ..schema import DAY, PURCHASE, Dataset, Float32, Histories, Int32, Int64
 from ..splitting.interactions import moments, weigh
-from .base import BLOCK, Capabilities, Model, ModelConfig, Range, Size, State, hyper, mask_nonzeros, top_k
+from .base import BLOCK, Capabilities, Model, ModelConfig, Range, Size, State, hyper
 from .next_item import wanted_events
 from .support.item_matrix import largest_of_rows, power
+from .support.top_n import mask_nonzeros, top_k
 
 _SESSIONS = 1_000_000  # only the newest are searched
 _LONGEST = 100  # events of a session, its last ones

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ..evaluation import metrics as m
 from ..evaluation.report import Bootstrap, Interval
 from ..features.customer_groups import MEMORY_DAYS, likeliest_shape, withhold
-from ..models.base import contains
 from ..models.support.demand import different, popularity
+from ..models.support.top_n import contains
 from ..schema import Dataset, Interactions, Profiles
 from ..splitting.holdout import FEW_USERS, time_split
 from ..splitting.usable_time import usable_time

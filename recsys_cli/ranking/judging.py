@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..evaluation import metrics
 from ..evaluation.report import Bootstrap
-from ..models.base import contains
+from ..models.support.top_n import contains
 from ..schema import Int32, Int64
 from ..splitting.holdout import without
 from .outcome import NEW, REPEAT

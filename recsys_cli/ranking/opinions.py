@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.base import Model, largest
+from ..models.base import Model
 from ..models.blend import Blend
 from ..models.support.blend_weights import standardised
+from ..models.support.top_n import largest
 from ..schema import Float32, Histories, Int32, Int64
 
 FIRST = "first"  # the first stage as a whole

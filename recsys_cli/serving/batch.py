@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ..artifacts.bundle import Bundle
 from ..identity import UserKeys
-from ..models.base import Model, contains, top_k
+from ..models.base import Model
 from ..models.blend import Blend
+from ..models.support.top_n import contains, top_k
 from ..models.support.vectors import VectorModel
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from .exploration import LATEST, SOURCE, Explorer, sees_unsold

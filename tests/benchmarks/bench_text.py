@@ -18,8 +18,8 @@ from bench_models import SETS
 
 from recsys_cli.evaluation import Split, metrics
 from recsys_cli.evaluation.report import Bootstrap
-from recsys_cli.models.base import contains
 from recsys_cli.models.content import Content, ContentConfig
+from recsys_cli.models.support.top_n import contains
 
 
 def cold(split: Split, meaning: float) -> tuple[np.ndarray, np.ndarray, int, float]:

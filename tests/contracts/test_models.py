@@ -18,8 +18,9 @@ from known import block_of, catalogue, checkerboard, dataset
 
 from recsys_cli.errors import NotEnoughData, UsageError
 from recsys_cli.models import registry
-from recsys_cli.models.base import Model, ModelConfig, Range, State, contains
+from recsys_cli.models.base import Model, ModelConfig, Range, State
 from recsys_cli.models.support import item_matrix, vectors
+from recsys_cli.models.support.top_n import contains
 from recsys_cli.schema import Dataset, Histories, IdMap
 
 DATA = checkerboard()

@@ -11,7 +11,7 @@ from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, t
 
 from recsys_cli.evaluation import metrics as m
 from recsys_cli.evaluation.report import Bootstrap
-from recsys_cli.models.base import contains, top_k
+from recsys_cli.models.support.top_n import contains, top_k
 
 RNG = np.random.default_rng(5)
 USERS, ITEMS = 300, 40

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recsys_cli.models.base import mask_nonzeros, top_k
+from recsys_cli.models.support.top_n import mask_nonzeros, top_k
 from recsys_cli.schema import DAY, Histories
 from recsys_cli.splitting.interactions import weigh
 
@@ -108,7 +108,18 @@ class TestTopK:
         assert (items.dtype, values.dtype) == (np.int32, np.float32)
         assert (dense == before).all()
 
-    @pytest.mark.parametrize(("rows", "n", "k"), [(0, 5, 3), (3, 0, 2), (0, 0, 0), (2, 5, 0)])
+    @pytest.mark.parametrize("scored", [1.0, 0.02, 0.0])
+    def test_long_rows_with_many_ties(self, scored: float) -> None:
+        rng = np.random.default_rng(1)
+        dense = np.round(rng.normal(size=(20, 3000)), 1).astype(np.float32)
+        dense[rng.random(dense.shape) >= scored] = 0
+        dense[3:6] = np.where(dense[3:6] > 0, dense[3:6], -np.inf)
+        items, values = top_k(dense, 7)
+        assert [(i, v) for i, v in zip(items.tolist(), values.tolist(), strict=True)] == [
+            best(row, 7) for row in dense.tolist()
+        ]
+
+    @pytest.mark.parametrize(("rows", "n", "k"), [(0, 5, 3), (3, 0, 2), (0, 0, 0), (0, 900, 3), (2, 5, 0), (2, 900, 0)])
     def test_nothing_to_choose_from_or_to_choose(self, rows: int, n: int, k: int) -> None:
         items, values = top_k(np.zeros((rows, n), np.float32), k)
         assert items.shape == values.shape == (rows, k)

@@ -18,9 +18,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...schema import Float32, Histories, Int32
-from ..base import Model, top_k
+from ..base import Model
 from .blend_weights import standardised
 from .item_matrix import ItemModel, largest_of_rows
+from .top_n import top_k
 from .vectors import VectorModel
 
 PROPOSED = 100  # items that each member puts forward for a customer

@@ -9,9 +9,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...schema import Dataset, Float32, Histories, Int32
-from ..base import PARTITION_CELLS, Model, ModelConfig, State, top_k
+from ..base import Model, ModelConfig, State
 from . import openmp
 from .cold_start import alike
+from .top_n import PARTITION_CELLS, top_k
 
 _DENSE_ITEMS = 5_000  # beyond, a block of dense scores costs more than sorting the few that are not zero
 _SPARSE_ROWS = 2048

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...schema import Dataset, Float32, Histories, Int32
-from ..base import Model, ModelConfig, State, contains, top_k
+from ..base import Model, ModelConfig, State
 from .cold_start import Buyers, company, grown_vectors
+from .top_n import contains, top_k
 
 _DENSE_ITEMS = 5_000  # up to here one matrix product and a partial sort are as fast as faiss
 _SEARCH_ROWS = 4096
