@@ -17,6 +17,7 @@ from ..models.base import Model
 from ..schema import Float32
 from ..serving.item_index import INDEX_FILE, ItemIndex, LongFirst, figures_path
 from ..store import Snapshot
+from .large_index import LARGE_FROM, build_large
 
 ENOUGH_RECALL = 0.99  # share of the exact best 100 that an approximate search must find
 MEASURE_FROM = 20_000  # items; below, exact search is fast enough not to look further
@@ -45,6 +46,8 @@ def build_index(model: Model, vectors: Float32, snapshot: Snapshot, *, like: Ver
 def build(vectors: Float32, queries: Float32 | None = None, *, like: ItemIndex | None = None) -> ItemIndex:
     """Index vectors with the fastest kind of search that finds at least 99 % of the exact best 100.
 
+    From `LARGE_FROM` vectors on there is one kind, see `build_large`.
+
     Parameters
     ----------
     vectors
@@ -54,6 +57,9 @@ def build(vectors: Float32, queries: Float32 | None = None, *, like: ItemIndex |
     like
         An index over much the same vectors: its kind and its partition are kept instead of being chosen again.
     """
+    if len(vectors) >= LARGE_FROM:
+        alike = like is not None and like.half and like.width == vectors.shape[1]
+        return build_large(vectors, _sample(vectors, queries), like=like if alike else None)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if like is not None and like.width == vectors.shape[1]:
         kept = _same_kind(like, vectors)
@@ -168,6 +174,8 @@ def _measure(kind: str, index: Any, queries: Float32, truth: Any) -> dict[str, A
 def _same_kind(like: ItemIndex, vectors: Float32) -> Any:
     """A new index of the same kind, with the same partition; None when only measuring can tell."""
     kind = like.figures.get("kind", "")
+    if like.half:
+        return None
     if kind == "exact" and (len(vectors) < MEASURE_FROM or "candidates" in like.figures):
         exact = faiss.IndexFlatIP(vectors.shape[1])
         exact.add(vectors)

@@ -110,7 +110,9 @@ def recommend(
     if model.capabilities.personal:
         if second is not None:
             codes, scores = second.lists(model, histories, k, bundle.now, repeat=repeat, exclude=exclude, allowed=shown)
-        elif index is not None and isinstance(index.index, LongFirst) and isinstance(model, VectorModel):
+        elif (
+            index is not None and (index.half or isinstance(index.index, LongFirst)) and isinstance(model, VectorModel)
+        ):
             codes, scores = _by_index(model, index, histories, k, bundle.now, exclude, shown)
         else:
             once, answer = _alike(histories)

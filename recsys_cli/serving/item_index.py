@@ -19,6 +19,7 @@ from ..errors import CorruptArtifact
 from ..schema import Float32, Int32, Int64
 
 INDEX_FILE = "index.faiss"  # in a version
+HALF = "-fp16"  # what the kind of an index over half-precision vectors ends in
 _FIRST = 2048  # of the longest vectors, looked at before the worst acceptable score is known
 
 
@@ -31,8 +32,8 @@ class ItemIndex:
     index
         A faiss index, or `LongFirst`.
     figures
-        What was measured when its kind was chosen: `kind`, `recall_at_100` against exact search, `ms` a search on one
-        thread, and the `candidates` that were not chosen. For the manifest.
+        What was measured when its kind was chosen: `kind`, `recall_at_100` (or 500) against exact search, `ms` a
+        search on one thread, and the `candidates` that were not chosen. For the manifest.
     """
 
     index: Any
@@ -40,8 +41,19 @@ class ItemIndex:
 
     def search(self, queries: Float32, k: int) -> tuple[Int32, Float32]:
         """The k best items for each query of shape (n, d): codes and inner products, -1 and -inf where short."""
-        scores, codes = self.index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+        asked = np.ascontiguousarray(queries if self.scale == 1 else queries / self.scale, dtype=np.float32)
+        scores, codes = self.index.search(asked, k)
         return codes.astype(np.int32), np.where(codes < 0, -np.inf, scores).astype(np.float32)
+
+    @property
+    def half(self) -> bool:
+        """Whether it holds vectors in half precision, mapped from the file; see `publishing.large_index`."""
+        return str(self.figures.get("kind", "")).endswith(HALF)
+
+    @property
+    def scale(self) -> float:
+        """What its vectors are multiplied with to fit into half precision."""
+        return float(self.figures.get("scale", 1))
 
     @property
     def width(self) -> int:

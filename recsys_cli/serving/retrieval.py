@@ -27,6 +27,7 @@ _DEPTH = 64  # candidates asked for at least
 _LARGE = 20_000  # items from which on looking at all of them takes too long for a source among others
 _PLAIN = 100  # candidates that the index answers quickest when everything is allowed
 _DEEPEST = 1024  # candidates looked through before everything is scored
+_AROUND = 1000  # of what scores best with an item, among which its neighbours are looked for in the largest catalogues
 
 Scored = tuple[Int32, Float32]  # item codes and their scores, best first
 NOTHING_FOUND: Scored = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
@@ -104,21 +105,29 @@ class Retrieval:
         """The items most like one, best first."""
         kept = self._similar.get(code)
         if kept is None:
-            kept = self._similar[code] = self._look_around(code)
+            near = self.index is not None and self.index.half
+            kept = self._similar[code] = self._nearby(code, _AROUND) if near else self._look_around(code)
             if len(self._similar) > _ITEMS_KEPT:
                 self._similar.popitem(last=False)
         return kept
 
     def near(self, code: int) -> Found:
         """As `neighbours`, but quick in large catalogues too: chosen among what scores best with the item."""
-        vectors = self._vectors
-        if code in self._similar or vectors is None or self.index is None or len(self._catalogue) < _LARGE:
+        if code in self._similar or self._vectors is None or self.index is None or len(self._catalogue) < _LARGE:
             return self.neighbours(code)
-        vector = vectors.item_vectors()[code]
-        found, _ = self.index.search(vector[None, :], _NEIGHBOURS)
+        return self._nearby(code, _NEIGHBOURS)
+
+    def _nearby(self, code: int, depth: int) -> Found:
+        assert self._vectors is not None
+        assert self.index is not None
+        vectors = self._vectors.item_vectors()
+        vector = vectors[code]
+        if not vector.any():
+            return []
+        found, _ = self.index.search(vector[None, :], depth)
         codes = found[0][(found[0] >= 0) & (found[0] != code)]
-        likeness = unit_rows(vectors.item_vectors()[codes]) @ unit_rows(vector[None, :])[0]
-        order = np.argsort(-likeness, kind="stable")
+        likeness = unit_rows(vectors[codes]) @ unit_rows(vector[None, :])[0]
+        order = np.argsort(-likeness, kind="stable")[:_NEIGHBOURS]
         return list(zip(codes[order].tolist(), likeness[order].tolist(), strict=True))
 
     def likeness(self, codes: Sequence[int]) -> dict[int, float]:
@@ -137,6 +146,8 @@ class Retrieval:
         if self._vectors is None:
             return None
         rows = self._vectors.item_vectors()[codes]
+        if self.index is not None and self.index.half:
+            return unit_rows(rows)  # the lengths of millions are not computed for a list
         rows *= self._per_length[codes, None]
         return rows
 

@@ -9,6 +9,7 @@ import pytest
 
 from recsys_cli.errors import CorruptArtifact
 from recsys_cli.publishing.index import ENOUGH_RECALL, MEASURE_FROM, build, long_first, save
+from recsys_cli.publishing.large_index import _kept, build_large
 from recsys_cli.serving.item_index import ItemIndex
 
 
@@ -93,3 +94,55 @@ def test_damage_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CorruptArtifact, match="cannot be read"):
         ItemIndex.load(path)
+
+
+def clustered(n: int, seed: int) -> np.ndarray:
+    """Vectors around 30 centres, the same ones for every seed; a few are zero."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).normal(size=(30, 16))
+    rows = (centres[rng.integers(0, 30, n)] + 0.3 * rng.normal(size=(n, 16))) * rng.lognormal(0, 0.5, (n, 1))
+    rows[::50] = 0
+    return rows.astype(np.float32)
+
+
+def test_large_catalogues_are_searched_cell_by_cell(tmp_path: Path) -> None:
+    base, queries = 3000 * clustered(8000, 0), clustered(100, 1)[1:50]
+    index = build_large(base, queries)
+    assert index.figures["recall_at_500"] >= 0.95
+    save(index, tmp_path / "index.faiss")
+    again = ItemIndex.load(tmp_path / "index.faiss")
+    assert again.half
+    codes, scores = again.search(queries, 500)
+    hits = [np.isin(np.argsort(-(base @ q))[:500], row).mean() for q, row in zip(queries, codes, strict=True)]
+    assert np.mean(hits) >= 0.95
+    np.testing.assert_allclose(scores[0], base[codes[0]] @ queries[0], rtol=2e-3)
+    assert base[codes].any(axis=2).all()
+    # Half the file, as a float takes two bytes and a code eight.
+    assert (tmp_path / "index.faiss").stat().st_size < 1.2 * len(base) * (16 * 2 + 8)
+
+
+def test_a_large_index_grows_with_its_vectors(tmp_path: Path) -> None:
+    base, queries = clustered(5000, 0), clustered(60, 1)[1:50]
+    save(build_large(base, queries), tmp_path / "index.faiss")
+    old = ItemIndex.load(tmp_path / "index.faiss")
+    more = np.vstack([base, 5 * clustered(3, 2)])
+    more[7] *= -30
+    more[5001] *= 40
+    grown = build_large(more, queries, like=old)
+    assert (grown.figures, grown.index.ntotal) == (old.figures, old.index.ntotal + 2)
+    for row in (7, 5001):
+        codes, _ = grown.search(more[row : row + 1], 2)
+        assert row in codes[0]
+        assert codes[0, 0] == np.argmax(more @ more[row])
+    kept, cell = _kept(old, more)
+    assert cell[7] == -1
+    assert (cell[more[:5000].any(axis=1).nonzero()[0]] >= 0).sum() == old.index.ntotal - 1
+    np.testing.assert_array_equal(kept, old.index.quantizer.reconstruct_n(0, old.index.nlist))
+
+
+def test_the_kind_is_chosen_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys_cli.publishing.index.LARGE_FROM", 4000)
+    small, large = build(clustered(3999, 0)), build(clustered(4001, 0), clustered(60, 1))
+    assert (small.half, large.half) == (False, True)
+    assert build(clustered(4002, 0), like=large).figures == large.figures
+    assert not build(clustered(3000, 0), like=large).half

@@ -173,3 +173,18 @@ def test_a_model_that_reads_in_order_is_served_as_it_scores(shop: Any) -> None:
     assert not np.allclose(
         engine.retrieval.vector_of(Person(turned, [], [], [], 0, [], [])), engine.retrieval.vector_of(person)
     )
+
+
+def test_the_index_of_large_catalogues_gives_the_same_lists(
+    engine: Engine, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys_cli.publishing.index.LARGE_FROM", 1)
+    large = Engine.open(shop.publish(), shop.secret)
+    assert large.version != engine.version
+    request = Request(user_id="t4", k=4)
+    assert large.recommend(request).item_ids == engine.recommend(request).item_ids
+    teas = Request(user_id="g4", k=4, filters=Filters(category=("tea",)))
+    assert large.recommend(teas).item_ids == engine.recommend(teas).item_ids
+    assert large.similar("c0", 4).item_ids == engine.similar("c0", 4).item_ids
+    lists = [one.recommend_batch(user_keys(shop.secret, ["t4", "c7", "g2"]), 3) for one in (large, engine)]
+    np.testing.assert_array_equal(lists[0].codes, lists[1].codes)
