@@ -57,6 +57,11 @@ class Allowed:
         self._along: NDArray[np.bool_] | None = None
 
     @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        """`mask` with a bit for each item, least significant first."""
+        return np.packbits(self.mask, bitorder="little")
+
+    @cached_property
     def codes(self) -> Int32:
         """The items, ascending."""
         return np.flatnonzero(self.mask).astype(np.int32)

@@ -39,10 +39,20 @@ class ItemIndex:
     index: Any
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def search(self, queries: Float32, k: int) -> tuple[Int32, Float32]:
-        """The k best items for each query of shape (n, d): codes and inner products, -1 and -inf where short."""
+    def search(self, queries: Float32, k: int, allowed: NDArray[np.uint8] | None = None) -> tuple[Int32, Float32]:
+        """The k best items for each query of shape (n, d): codes and inner products, -1 and -inf where short.
+
+        Parameters
+        ----------
+        allowed
+            A bit for each item, least significant first, where `half`: the others are passed over.
+        """
         asked = np.ascontiguousarray(queries if self.scale == 1 else queries / self.scale, dtype=np.float32)
-        scores, codes = self.index.search(asked, k)
+        more = {}
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(allowed)
+            more = {"params": faiss.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)}
+        scores, codes = self.index.search(asked, k, **more)
         return codes.astype(np.int32), np.where(codes < 0, -np.inf, scores).astype(np.float32)
 
     @property

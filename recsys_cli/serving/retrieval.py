@@ -179,14 +179,15 @@ class Retrieval:
         inner = self.index.index
         if isinstance(inner, LongFirst) and (depth > _PLAIN or allowed.count < n):
             return _with_opinion(*inner.search_allowed(vector, depth, allowed.along(inner.ids)))
+        bits = allowed.bits if self.index.half and allowed.count < n else None
         while True:
-            codes, scores = (a[0] for a in self.index.search(vector[None, :], min(depth, n)))
+            codes, scores = (a[0] for a in self.index.search(vector[None, :], min(depth, n), bits))
             keep = scores != 0  # -inf where the index ran short
             keep &= codes >= 0
             if allowed.count < n:
                 keep &= allowed.mask[codes]
             found = codes[keep].astype(np.int32), scores[keep]
-            if len(found[0]) >= want or depth >= min(n, _DEEPEST):
+            if len(found[0]) >= want or depth >= min(n, _DEEPEST) or bits is not None:
                 break
             depth *= 4
         if len(found[0]) >= min(want, allowed.count):

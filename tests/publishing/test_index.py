@@ -117,6 +117,11 @@ def test_large_catalogues_are_searched_cell_by_cell(tmp_path: Path) -> None:
     assert np.mean(hits) >= 0.95
     np.testing.assert_allclose(scores[0], base[codes[0]] @ queries[0], rtol=2e-3)
     assert base[codes].any(axis=2).all()
+    some = np.arange(len(base)) % 7 == 0
+    found, _ = again.search(queries, 50, np.packbits(some, bitorder="little"))
+    assert some[found].all()
+    best = [np.argsort(-(base @ q) * some)[:50] for q in queries]
+    assert np.mean([np.isin(one, row).mean() for one, row in zip(best, found, strict=True)]) > 0.9
     # Half the file, as a float takes two bytes and a code eight.
     assert (tmp_path / "index.faiss").stat().st_size < 1.2 * len(base) * (16 * 2 + 8)
 
