@@ -20,9 +20,10 @@ from .support.least_squares import LeastSquaresModel
 
 _LARGE = 3_000_000
 _PASSES_AGAIN = 5  # over data of which most is known to the vectors that they begin with
-# Of a large shop, a part of the customers tells nearly where the vectors come to lie: 2 million events, NDCG@10 .0808
-# in fifteen passes over all of them (81 s of processor), .0811 in ten over an eighth and four over all (35 s).
-_PART, _PASSES_PART, _PASSES_ALL = 25_000, 2 / 3, 4 / 15
+# Of a large shop, a part of the customers tells nearly where the vectors come to lie, and the others move them little.
+# 10 million events, NDCG@10 and CPU seconds: ten passes over an eighth and one, two, four over all .0629 (33), .0628
+# (48), .0627 (78); five over an eighth and one over all .0630 (26). NDCG@20 .0714, .0717, .0718; .0713.
+_PART, _PASSES_PART = 25_000, 1 / 2
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class ALS(LeastSquaresModel):
 
     @classmethod
     def cpu_seconds(cls, size: Size) -> float:
-        """Fifteen passes of three steps each over both sides, or as many over a part and over all."""
+        """Fifteen passes of three steps each over both sides, or some over a part and few over all."""
         every = _every(size.users)
-        passes = 15 * (1.0 if every == 1 else _PASSES_PART / every + _PASSES_ALL)
+        passes = 15 * _PASSES_PART / every + _passes(every) if every > 1 else 15
         f = np.clip(size.items // 24, 4, 128 if size.events < _LARGE else 64)
         return float(3 * passes * (8 * size.events * f + 2 * (size.users + size.items) * f**2) / 7e9)
 
@@ -101,12 +102,12 @@ class ALS(LeastSquaresModel):
     ) -> Self:  # fmt: skip
         # implicit takes the confidence itself; below 1 it would hold a seen pair for less likely than an unseen one.
         seen.data = 1 + np.float32(config.alpha) * seen.data
-        every = 1 if start is not None else _every(seen.shape[0])
+        every = _every(seen.shape[0])
         passes = config.iterations if start is None else min(config.iterations, _PASSES_AGAIN)
-        if every > 1:
+        if every > 1 and start is None:
             some = np.sort(np.random.default_rng(seed).permutation(seen.shape[0])[::every])
             start = _swept(seen[some], config, None, ceil(_PASSES_PART * passes), seed, threads, progress)
-            passes = ceil(_PASSES_ALL * passes)
+        passes = min(passes, _passes(every)) if every > 1 else passes
         vectors = _swept(seen, config, start, passes, seed, threads, progress)
         # What nobody bought keeps a trace of its random start otherwise.
         vectors[np.bincount(seen.indices, minlength=seen.shape[1]) == 0] = 0
@@ -157,6 +158,11 @@ class ALS(LeastSquaresModel):
 def _every(customers: int) -> int:
     """Every how many customers the first passes look at one."""
     return int(np.clip(customers // _PART, 1, 8))
+
+
+def _passes(every: int) -> int:
+    """Over all customers, for vectors that begin near where they come to lie."""
+    return ceil(8 / every)
 
 
 def _swept(

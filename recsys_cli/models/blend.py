@@ -226,8 +226,8 @@ class Blend(Model):
         shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        search = blend_search.Search(self.members, self.shares, self._indices, shown, now)
         step = max(_SEARCHED // self.n_items, 16)
+        search = blend_search.Search(self.members, self.shares, self._indices, shown, now, step)
 
         def look(start: int) -> None:
             block = np.arange(start, min(start + step, len(histories)))

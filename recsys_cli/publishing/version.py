@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -104,18 +105,27 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     snapshot, model, base = release.snapshot, release.model, release.base
     previous = read_bundle(base.path).shelves if base is not None else None
     least = settings.privacy.min_customers
-    bundle = make_bundle(snapshot, model, least, previous=previous)
-    shelves = {**bundle.shelves, **_newcomers(release, bundle.shelves, previous, least)}
-    write_bundle(path, replace(bundle, shelves=shelves))
-    ItemTable.of(snapshot.data).save(path / ITEM_TABLE)
+    # Shelves are sorted on one core, and an index is built on another: together they take as long as the shelves.
+    with ThreadPoolExecutor(1) as pool:
+        indexed = pool.submit(_write_index, path, release)
+        bundle = make_bundle(snapshot, model, least, previous=previous)
+        shelves = {**bundle.shelves, **_newcomers(release, bundle.shelves, previous, least)}
+        write_bundle(path, replace(bundle, shelves=shelves))
+        notes = indexed.result()
     if release.ranker is not None:
         release.ranker.save(path / RANKER)
     elif base is not None and RANKER not in release.notes and base.intact(RANKER):
         shutil.copytree(base.file(RANKER), path / RANKER)
-    vectors = model.item_vectors()
+    return notes
+
+
+def _write_index(path: Path, release: Release) -> dict[str, Any]:
+    """Write what is known of items besides, and the search over their vectors; gives what the manifest says of it."""
+    ItemTable.of(release.snapshot.data).save(path / ITEM_TABLE)
+    vectors = release.model.item_vectors()
     if vectors is None:
         return {}
-    index = build_index(model, vectors, snapshot, like=base)
+    index = build_index(release.model, vectors, release.snapshot, like=release.base)
     save(index, path / INDEX_FILE)
     return {"index": index.figures}
 

@@ -5,7 +5,7 @@
 
 retail: Online Retail, first year, real sales of known customers; cut 2010-11-01; what customers had is not asked for.
 beauty: Amazon Beauty; each customer's last item.
-sessions: 20,000 simulated visits to 2,000 products, each click near the one before; every next click of the last part.
+sessions: simulated visits of a shop of clicks, the next click after every prefix, see `bench_next_click`.
 Full catalogue, no sampled negatives. Prints Markdown. Nothing after the cut is looked at in fitting.
 """
 
@@ -15,7 +15,6 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,13 +22,15 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from bench_sessions import visits
+from bench_next_click import made, next_clicks
 
-from recsys_cli.evaluation import Split, Task, holdout, last_split, per_user, recommend
+from recsys_cli.evaluation import Split, Task, last_split, per_user, recommend
 from recsys_cli.evaluation.leaderboard import measured
 from recsys_cli.models import registry
+from recsys_cli.models.base import Model
 from recsys_cli.models.popular import Popular, PopularConfig
 from recsys_cli.schema import ITEM_COLUMNS, Dataset, Histories, IdMap, Interactions
+from recsys_cli.tuning.auto import AUTO, pick
 
 CUT = int(datetime(2010, 11, 1, tzinfo=UTC).timestamp())
 SALES = """
@@ -87,37 +88,30 @@ def beauty(data: Path) -> Split:
         return last_split(read(con, events, items))
 
 
-def sessions(data: Path) -> Split:
-    """Visits as `bench_sessions` makes them."""
-    seen, n = visits(20_000, 2_000, 0), 2_000
-    ids = pa.array([f"i{number}" for number in range(n)])
-    with duckdb.connect() as con:
-        con.register("items", pa.table({"item_id": ids}))
-        nothing = read(con, "SELECT '' AS user_id, 'i0' AS item_id, 0 AS ts, '' AS basket", "SELECT * FROM items")
-    users = IdMap(pa.array([str(u) for u in range(len(seen))]))
-    order = nothing.interactions.items.codes(ids)
-    seen = replace(seen, item=order[seen.item])
-    basket, end = seen.row_of_event.astype(np.int32), int(seen.ts.max())
-    split = holdout(
-        Dataset(Interactions(seen, users, nothing.interactions.items, basket, end), nothing.catalogue), by="next"
-    )
-    assert split is not None
-    return split
-
-
-SETS = {"retail": retail, "beauty": beauty, "sessions": sessions}
+SETS = {"retail": retail, "beauty": beauty}
+SESSIONS = "sessions"
 
 
 def ours(split: Split, task: Task, names: list[str]) -> Iterator[tuple[str, np.ndarray, float, float]]:
     """Name, lists, seconds and megabytes of fitting."""
     floor = Popular.fit(split.train, PopularConfig())
     for name in names:
-        cls = registry.get(name)
-        if (cls.needs and importlib.util.find_spec(cls.needs) is None) or not cls.affordable(split.train):
+        if name != AUTO and not _fits(registry.get(name), split.train):
             continue
         with measured() as spent:
-            model = cls.fit(split.train, cls.Config())
+            model = registry.get(name).fit(split.train, registry.get(name).Config()) if name != AUTO else auto(split)
         yield name, recommend(model, floor, task, 20).items, spent["fit_seconds"], spent["memory_mb"]
+
+
+def _fits(cls: type[Model], data: Dataset) -> bool:
+    return (not cls.needs or importlib.util.find_spec(cls.needs) is not None) and cls.affordable(data)
+
+
+def auto(split: Split) -> Model:
+    """What `recsys train` chooses and fits where no model is named, before the ranker."""
+    won = pick(split.train)
+    cls = registry.get(won.name)
+    return cls.fit(split.train, cls.Config.from_values(won.final.whole if won.final else won.config))
 
 
 def peers(split: Split, task: Task) -> Iterator[tuple[str, np.ndarray, float, float]]:
@@ -142,7 +136,6 @@ Row = tuple[str, dict[str, float], float, float]  # label, metrics, seconds and 
 TITLES = {
     "retail": "Online Retail, first year, cut 2010-11-01",
     "beauty": "Amazon Beauty, last item",
-    "sessions": "simulated visits, next click",
 }
 METRICS = ("ndcg@10", "hr@10", "ndcg@20", "recall@20")
 BEGIN, END = "<!-- models -->\n", "<!-- /models -->"
@@ -183,12 +176,16 @@ def put(readme: Path, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
-    parser.add_argument("--sets", default="retail,beauty")
-    parser.add_argument("--models", default=",".join(registry.MODELS))
+    parser.add_argument("--sets", default="retail,beauty,sessions")
+    parser.add_argument("--models", default=",".join([AUTO, *registry.MODELS]))
     parser.add_argument("--readme", type=Path, help="Put the tables between its marks.")
     given = parser.parse_args()
     started, shown = time.monotonic(), []
     for name in given.sets.split(","):
+        if name == SESSIONS:
+            shown.append(next_clicks(made(), cost=False))
+            print("\n" + shown[-1], flush=True)
+            continue
         split = SETS[name](given.data)
         task, rows = board(split, given.models.split(","))
         print("\n" + table(name, split, task, rows, cost=True), flush=True)

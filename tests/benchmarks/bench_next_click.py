@@ -33,7 +33,7 @@ TOP = 20
 Ask = Callable[[list[int], int], list[int]]  # the items of a visit so far and the time -> the best twenty
 
 
-def made(sessions: int, n_items: int, seed: int) -> Histories:
+def made(sessions: int = 60_000, n_items: int = 8_000, seed: int = 0) -> Histories:
     """Visits over 30 days; see the module."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, max(n_items // 80, 1), n_items)
@@ -162,36 +162,21 @@ def by_model(model: Model) -> Ask:
     return ask
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=60_000)
-    parser.add_argument("--items", type=int, default=8_000)
-    parser.add_argument("--asked", type=int, default=1_500, help="Hidden visits asked about, at most.")
-    parser.add_argument("--events", type=Path)
-    given = parser.parse_args()
-    h = of_file(given.events) if given.events else made(given.sessions, given.items, 0)
+def next_clicks(h: Histories, most: int = 1_500, *, cost: bool = True) -> str:
+    """The table in Markdown, over at most so many hidden visits; with `cost` also CPU times."""
     begun = h.ts[h.indptr[:-1]]
     past, later = h.rows(np.flatnonzero(begun < h.ts.max() - DAY)), h.rows(np.flatnonzero(begun >= h.ts.max() - DAY))
     n_items = int(h.item.max()) + 1
     known = np.bincount(past.item, minlength=n_items) > 0
-    train, held = dataset(past, n_items), Neighbours(past, 5_000)
-    ways: dict[str, Callable[[], Ask]] = {"V-SKNN": lambda: v_sknn(held), "STAN": lambda: stan(held)}
-    for name in ("next-item", "session-knn"):
-        cls = registry.get(name)
-        ways[name] = lambda cls=cls: by_model(cls.fit(train, cls.Config(), seed=1).bound(past))
-
-    def auto() -> Ask:
-        won = pick(train, seed=1)
-        cls = registry.get(won.name)
-        config = won.final.whole if won.final else won.config
-        print(f"auto chose {won.name}: {dict(config) if won.name != 'blend' else list(config['members'])}")
-        return by_model(cls.fit(train, cls.Config.from_values(config), seed=1).bound(past))
-
-    ways["auto"] = auto
-    chosen = np.random.default_rng(0).permutation(len(later))[: given.asked]
-    print(f"{past.n_events:,} clicks of {len(past):,} visits on {n_items:,} products; {len(chosen):,} asked about\n")
-    print("| | HR@20 | MRR@20 | fit CPU s | CPU ms a list |\n|---|---|---|---|---|")
-    for name, make in ways.items():
+    chosen = np.random.default_rng(0).permutation(len(later))[:most]
+    seen = f"{past.n_events:,} clicks of {len(past):,} visits on {n_items:,} products"
+    lines = [
+        f"**Simulated visits, next click after every prefix**: {seen}; {len(chosen):,} visits of the day after",
+        "",
+    ]
+    heads = ["model", "HR@20", "MRR@20", *(["fit CPU s", "CPU ms a list"] if cost else [])]
+    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, make in _ways(past, n_items).items():
         begin = time.process_time()
         ask = make()
         fitted, hits, worth, asked = time.process_time() - begin, 0, 0.0, 0
@@ -205,7 +190,39 @@ def main() -> None:
                     if row[place] in found:
                         hits, worth = hits + 1, worth + 1 / (1 + found.index(row[place]))
         spent = 1000 * (time.process_time() - begin) / max(asked, 1)
-        print(f"| {name} | {hits / asked:.4f} | {worth / asked:.4f} | {fitted:.1f} | {spent:.2f} |", flush=True)
+        cells = [name, f"{hits / asked:.4f}", f"{worth / asked:.4f}"]
+        lines.append("| " + " | ".join(cells + ([f"{fitted:.1f}", f"{spent:.2f}"] if cost else [])) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _ways(past: Histories, n_items: int) -> dict[str, Callable[[], Ask]]:
+    train, held = dataset(past, n_items), Neighbours(past, 5_000)
+    ways: dict[str, Callable[[], Ask]] = {
+        "V-SKNN, as in its paper": lambda: v_sknn(held),
+        "STAN, as in its paper": lambda: stan(held),
+    }
+    for name in ("next-item", "session-knn"):
+        cls = registry.get(name)
+        ways[name] = lambda cls=cls: by_model(cls.fit(train, cls.Config(), seed=1).bound(past))
+
+    def auto() -> Ask:
+        won = pick(train, seed=1)
+        cls = registry.get(won.name)
+        config = won.final.whole if won.final else won.config
+        return by_model(cls.fit(train, cls.Config.from_values(config), seed=1).bound(past))
+
+    return ways | {"auto": auto}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=60_000)
+    parser.add_argument("--items", type=int, default=8_000)
+    parser.add_argument("--asked", type=int, default=1_500, help="Hidden visits asked about, at most.")
+    parser.add_argument("--events", type=Path)
+    given = parser.parse_args()
+    h = of_file(given.events) if given.events else made(given.sessions, given.items)
+    print(next_clicks(h, given.asked))
 
 
 if __name__ == "__main__":

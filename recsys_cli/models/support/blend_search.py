@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from threading import local
 from typing import Any
 
 import faiss
@@ -28,6 +29,7 @@ PROPOSED = 100  # items that each member puts forward for a customer
 _INDEXED = 20_000  # items from which on an index pays
 _HEAD = 300  # items that are the best by what all are told alike
 Flat = NDArray[np.int64]  # places in an array of shape (rows, n_items), row by row
+_NOTHING = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,13 @@ class VectorIndex:
         index.nprobe = max(lists // 16, 8)
         return cls(vectors, vectors.mean(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64) / n, index)
 
-    def opinion(self, users: Float32, open_to: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> _Opinion:
-        """What users' vectors say; what they propose of the items in `open_to` is marked in `chosen`, in place."""
+    def opinion(self, users: Float32, space: _Space) -> _Opinion:
+        """What users' vectors say; what they propose is marked in `space`."""
         faiss.omp_set_num_threads(1)  # of this thread: several look at the same time
-        shut = np.count_nonzero(~open_to, axis=1) - int(np.count_nonzero(~open_to.any(axis=0)))
-        want = PROPOSED + int(min(np.quantile(shut, 0.9), PROPOSED))
+        want = PROPOSED + int(min(np.quantile(space.shut, 0.9), PROPOSED))
         codes = self.index.search(users, min(want, len(self.vectors)))[1]
         place = np.arange(len(users))[:, None] * len(self.vectors) + codes
-        place = place[codes >= 0]
-        chosen.ravel()[place[open_to.ravel()[place]]] = True
+        space.propose(place[codes >= 0])
         exact = users.astype(np.float64)
         middle, squares = exact @ self.mean, np.einsum("ij,ij->i", exact @ self.outer, exact)
         return _Opinion(users, None, *_spread(middle, squares), self.vectors)
@@ -91,6 +91,42 @@ def indices_of(members: Mapping[str, Model]) -> dict[str, VectorIndex]:
         for label, member in members.items()
         if isinstance(member, VectorModel) and type(member)._score is VectorModel._score and member.n_items > _INDEXED
     }
+
+
+class _Space:
+    """Room for what is marked and held of some customers, used again for the next ones: zeroing it took a third of
+    the time.
+
+    Attributes
+    ----------
+    chosen, taken
+        bool, shape (rows * n_items,): items that somebody proposes, and those that are not to be shown.
+    held
+        float32, of the same shape: what a member says, where that is little, item by item. Zero between uses.
+    shut
+        int64, shape (rows,): how many are not to be shown.
+    """
+
+    def __init__(self, rows: int, allowed: NDArray[np.bool_]) -> None:
+        self._allowed, self._all = allowed, bool(allowed.all())
+        self.chosen, self.taken = (np.zeros(rows * len(allowed), dtype=np.bool_) for _ in range(2))
+        self.held = np.zeros(rows * len(allowed), dtype=np.float32)
+        self.shut = np.zeros(rows, dtype=np.int64)
+
+    def open(self, place: Flat) -> NDArray[np.bool_]:
+        """Which of these places may be shown."""
+        free = ~self.taken[place]
+        return free if self._all else free & self._allowed[place % len(self._allowed)]
+
+    def propose(self, place: Flat) -> None:
+        """Mark these places; what may not be shown is left out by `proposed`."""
+        self.chosen[place] = True
+
+    def proposed(self, rows: int) -> Flat:
+        """The marked places that may be shown, ascending, of the first rows; the marks are gone then."""
+        place = np.flatnonzero(self.chosen[: rows * len(self._allowed)])
+        self.chosen[place] = False
+        return place[self.open(place)]
 
 
 class Search:
@@ -106,6 +142,8 @@ class Search:
         Shape (n_items,): items that may be shown at all.
     now
         As for `Model.recommend`.
+    rows
+        Histories asked about at a time, at most.
     """
 
     def __init__(
@@ -115,7 +153,9 @@ class Search:
         indices: Mapping[str, VectorIndex],
         allowed: NDArray[np.bool_],
         now: int,
+        rows: int,
     ) -> None:
+        self._rows, self._spaces = rows, local()
         nobody = Histories.of([[]])
         self.n_items, self.now, self._allowed = len(allowed), now, allowed
         self._common, self._known_by_all = np.zeros(self.n_items, np.float32), np.zeros(self.n_items, np.bool_)
@@ -152,24 +192,24 @@ class Search:
         int32 codes and float32 scores, both of shape (rows, k); where a list is short, the row says nothing.
         """
         shape = len(histories), self.n_items
-        open_to = np.tile(self._allowed, (shape[0], 1))
-        if exclude is not None:
-            open_to.ravel()[_places(exclude)] = False
-        chosen = np.zeros(shape, dtype=np.bool_)
-        chosen[:, self._head] = True
+        space = self._space()
+        taken = _places(exclude) if exclude is not None else _NOTHING
+        space.taken[taken] = True
+        space.shut = np.diff(exclude.indptr) if exclude is not None else np.zeros(shape[0], np.int64)
+        space.propose((np.arange(shape[0])[:, None] * self.n_items + self._head).ravel())
         opinions = [
-            index.opinion(member.user_vectors(histories, self.now), open_to, chosen)
+            index.opinion(member.user_vectors(histories, self.now), space)
             if index is not None
-            else _opinion(member, histories, self.now, self._high, open_to, chosen)
+            else _opinion(member, histories, self.now, self._high, space)
             for _, member, index in self._personal
         ]
         if own is not None:
-            chosen.ravel()[_places(own.items)] = True
-        chosen &= open_to
-        asked = np.flatnonzero(chosen)
+            space.propose(_places(own.items))
+        asked = space.proposed(shape[0])
+        space.taken[taken] = False
         row, item = asked // self.n_items, asked % self.n_items
         total, known = self._common[item], self._known_by_all[item]
-        held = np.zeros(shape[0] * shape[1], dtype=np.float32)  # what a member says, where that is little, item by item
+        held = space.held
         for (share, _, _), opinion in zip(self._personal, opinions, strict=True):
             raw = opinion.at(asked, held)
             total += share * np.arcsinh((raw - opinion.middle[row]) / opinion.spread[row])
@@ -180,9 +220,17 @@ class Search:
             total += held[asked]
             held[place] = 1
             known |= held[asked] != 0
+            held[place] = 0
         total[total == 0] = np.float32(1e-9)  # as in a blend in full
         keep = np.flatnonzero(known)
         return _best(row[keep], item[keep], total[keep], shape[0], k)
+
+    def _space(self) -> _Space:
+        """This thread's."""
+        if not hasattr(self._spaces, "mine"):
+            self._spaces.mine = _Space(self._rows, self._allowed)
+        mine: _Space = self._spaces.mine
+        return mine
 
 
 @dataclass(frozen=True)
@@ -222,31 +270,23 @@ class _Opinion:
         return found
 
 
-def _opinion(
-    member: Model,
-    histories: Histories,
-    now: int,
-    high: float,
-    open_to: NDArray[np.bool_],
-    chosen: NDArray[np.bool_],
-) -> _Opinion:
-    """What a member says; what it proposes of the items in `open_to` is marked in `chosen`, in place."""
+def _opinion(member: Model, histories: Histories, now: int, high: float, space: _Space) -> _Opinion:
+    """What a member says; what it proposes is marked in `space`."""
     if isinstance(member, ItemModel) and sp.issparse(member.matrix):
         product = sp.csr_matrix(member.weights(histories, now) @ member.matrix)
         row, place, n = _row_of(product), _places(product), product.shape[1]
         middle = np.bincount(row, product.data, minlength=len(histories)) / n
         squares = np.bincount(row, product.data * product.data, minlength=len(histories)) / n
-        keep = np.flatnonzero(open_to.ravel()[place])
-        _propose(row[keep], place[keep], product.data[keep], chosen)
+        keep = np.flatnonzero(space.open(place))
+        space.propose(_highest(row[keep], place[keep], product.data[keep], len(histories)))
         return _Opinion(product.data, place, *_spread(middle, squares))
     dense = member.score(histories, now)
     middle = dense.mean(axis=1, dtype=np.float64)
     squares = np.square(dense.std(axis=1, dtype=np.float64)) + middle**2
     centre, spread = _spread(middle, squares)
-    above = dense > (centre + np.float32(high) * np.where(np.isinf(spread), 0, spread))[:, None]
-    above &= open_to
-    place = np.flatnonzero(above)
-    _propose(place // dense.shape[1], place, dense.ravel()[place], chosen)
+    place = np.flatnonzero(dense > (centre + np.float32(high) * np.where(np.isinf(spread), 0, spread))[:, None])
+    place = place[space.open(place)]
+    space.propose(_highest(place // dense.shape[1], place, dense.ravel()[place], len(histories)))
     return _Opinion(dense, None, centre, spread)
 
 
@@ -255,13 +295,11 @@ def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[
     return middle.astype(np.float32), np.where(spread > 0, spread, np.inf).astype(np.float32)
 
 
-def _propose(row: NDArray[np.integer], place: Flat, scores: Float32, chosen: NDArray[np.bool_]) -> None:
-    """Mark the places of the highest scores of each row, of rows in order."""
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row, minlength=len(chosen)))])
-    high = largest_of_rows(
-        sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(len(chosen), len(place))), PROPOSED
-    )
-    chosen.ravel()[place[high.indices]] = True
+def _highest(row: NDArray[np.integer], place: Flat, scores: Float32, rows: int) -> Flat:
+    """The places of the highest scores of each row, of rows in order."""
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row, minlength=rows))])
+    high = largest_of_rows(sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(rows, len(place))), PROPOSED)
+    return np.asarray(place[high.indices], dtype=np.int64)
 
 
 def _row_of(entries: sp.csr_matrix) -> Flat:

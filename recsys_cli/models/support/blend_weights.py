@@ -7,7 +7,7 @@ that was wanted), then moved one at a time while NDCG@10 over all windows grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,13 @@ from ...splitting.holdout import Split
 from ...splitting.interactions import weigh
 from ...splitting.task import Task
 from ..base import Model
+from .top_n import largest
 
 _TOP = 150  # candidates that each member names, at most
 _FEW, _SHARE = 50, 8  # and at least, where that many are more than an eighth of the catalogue
 _VALUES = 60_000_000  # scores of all members held at a time: 240 MB
+_ASKED = 100_000_000  # scores of a member in all: of a large catalogue fewer customers are asked
+_LEAST_ASKED = 500
 _ABSENT = np.float32(-1e9)
 _DEPTH = 10
 OWN = ("had", "count", "week", "season")  # what `own_features` tells of an item that a customer has bought
@@ -82,25 +85,48 @@ def standardised(scores: Float32) -> Float32:
 
     A row that is all alike says nothing and comes out as zeros.
     """
-    middle = scores.mean(axis=1, keepdims=True)
-    spread = scores.std(axis=1, keepdims=True)
+    middle, spread = (moment[:, None] for moment in _moments(scores))
     scaled = np.asarray(scores - middle, dtype=np.float32)  # and on in place: over everybody, memory is the time
-    scaled /= np.where(spread > 0, spread, np.float32(np.inf))
+    scaled /= spread
     return np.asarray(np.arcsinh(scaled, out=scaled), dtype=np.float32)
+
+
+def _moments(scores: Float32) -> tuple[Float32, Float32]:
+    """Mean and standard deviation of each row, an infinite one where all are alike."""
+    if scores.strides[0] == 0 and len(scores):  # the same for all
+        middle, spread = _moments(scores[:1].copy())
+        return np.repeat(middle, len(scores)), np.repeat(spread, len(scores))
+    spread = scores.std(axis=1)
+    return scores.mean(axis=1), np.where(spread > 0, spread, np.float32(np.inf))
+
+
+def _standard(scores: Float32, middle: Float32, spread: Float32) -> Float32:
+    return np.asarray(np.arcsinh((scores - middle) / spread), dtype=np.float32)
 
 
 def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -> Problem:
     """The candidates of a window by members fitted on its past, for at most `users` customers."""
-    task = Task.of(split, max_users=users, seed=seed)
-    step = int(np.clip(_VALUES // (len(members) * task.wanted.shape[1]), 8, 256))
+    n_items = split.train.interactions.n_items
+    task = Task.of(split, max_users=_asked(users, n_items), seed=seed)
+    step = int(np.clip(_VALUES // (len(members) * n_items), 8, 256))
+    one = task.rows(np.arange(1)).histories
+    alike = {n: m.score(one, split.now) for n, m in members.items() if not m.capabilities.personal}
     parts = []
     for start in range(0, len(task.users), step):
         some = task.rows(np.arange(start, min(start + step, len(task.users))))
-        values = np.stack([standardised(m.score(some.histories, split.now)) for m in members.values()])
+        values = [
+            np.broadcast_to(alike[name], some.wanted.shape) if name in alike else m.score(some.histories, split.now)
+            for name, m in members.items()
+        ]
         wanted = some.wanted.toarray() > 0
         taken = np.zeros_like(wanted) if some.seen is None else some.seen.toarray() > 0
-        parts.append(_candidates(values, taken, wanted))
+        parts.append(_candidates(values, taken, wanted, standard=True))
     return _joined(parts)
+
+
+def _asked(users: int, n_items: int) -> int:
+    """How many of `users` customers are asked where there are so many items."""
+    return min(users, max(_ASKED // max(n_items, 1), _LEAST_ASKED))
 
 
 def _joined(parts: list[Problem]) -> Problem:
@@ -114,19 +140,25 @@ def _joined(parts: list[Problem]) -> Problem:
     )
 
 
-def _candidates(values: Float32, taken: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Problem:
+def _candidates(
+    values: Sequence[Float32], taken: NDArray[np.bool_], wanted: NDArray[np.bool_], *, standard: bool = False
+) -> Problem:
+    """What any of some scores puts high, and each of them for it; with `standard` as `standardised` has it."""
     chosen = np.zeros(taken.shape, dtype=np.bool_)
     top = min(int(np.clip(taken.shape[1] // _SHARE, _FEW, _TOP)), taken.shape[1])
     for member in values:
-        open_to = np.where(taken, _ABSENT, member)
-        np.put_along_axis(chosen, np.argpartition(-open_to, top - 1, axis=1)[:, :top], True, axis=1)
+        np.put_along_axis(chosen, largest(np.where(taken, _ABSENT, member), top), True, axis=1)
     chosen &= ~taken
-    row, column = chosen.nonzero()
+    flat = np.flatnonzero(chosen)
+    row, column = flat // taken.shape[1], flat % taken.shape[1]
     count = chosen.sum(axis=1)
     place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     shape = (len(taken), int(count.max(initial=1)))
     features = np.zeros((len(values), *shape), dtype=np.float32)
-    features[:, row, place] = values[:, row, column]
+    for feature, member in zip(features, values, strict=True):
+        told = member[row, column]
+        # Standardising all scores of a large catalogue to use a hundredth of them took most of the time of a blend.
+        feature[row, place] = _standard(told, *(moment[row] for moment in _moments(member))) if standard else told
     hits, real = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     hits[row, place] = wanted[row, column]
     real[row, place] = True
@@ -166,8 +198,8 @@ def learn_own(blended: Callable[[Histories, int], Float32], split: Split, seed: 
     if not split.future.is_kind(PURCHASE).any():
         return {}
     wanted = split.wanted(repeat=True)
-    chosen = split.judged(wanted, _OWN_USERS, seed)
     n_items, before = wanted.shape[1], split.train.interactions.histories
+    chosen = split.judged(wanted, _asked(_OWN_USERS, n_items), seed)
     parts = []
     step = int(np.clip(_VALUES // (2 * len(OWN) * n_items), 8, 256))
     for start in range(0, len(chosen), step):
@@ -177,7 +209,7 @@ def learn_own(blended: Callable[[Histories, int], Float32], split: Split, seed: 
         values = np.zeros((1 + len(OWN), len(rows), n_items), dtype=np.float32)
         values[0] = blended(block, split.now)
         values[1:, np.repeat(np.arange(len(rows)), np.diff(owned.indptr)), owned.indices] = features
-        parts.append(_candidates(values, np.zeros(values.shape[1:], np.bool_), wanted[rows].toarray() > 0))
+        parts.append(_candidates([*values], np.zeros(values.shape[1:], np.bool_), wanted[rows].toarray() > 0))
     if not parts:
         return {}
     weights, _ = learn([_joined(parts)], 1 + len(OWN))
