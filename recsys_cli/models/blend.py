@@ -191,7 +191,7 @@ class Blend(Model):
         """As `score`; with `keep` each member's standardised scores, of one row where they are the same for all."""
         kept: dict[str, Float32] | None = {} if keep else None
         total, known = blended(self.members, self.shares, histories, now, kept)
-        own = self._own(histories)
+        own = self.own(histories)
         if own is not None:
             row = np.repeat(np.arange(len(histories)), np.diff(own.items.indptr))
             total[row, own.items.indices] += own.worth
@@ -201,7 +201,8 @@ class Blend(Model):
         total[~known] = 0
         return total, kept or {}
 
-    def _own(self, histories: Histories) -> blend_search.Own | None:
+    def own(self, histories: Histories) -> blend_search.Own | None:
+        """What items of histories are worth besides; None where that was not learned."""
         if not self.config.own:
             return None
         owned, features = own_features(histories, self.n_items)
@@ -223,16 +224,15 @@ class Blend(Model):
         """As `Model.recommend`; of large catalogues only what some member proposes is blended, see `blend_search`."""
         if not self.proposes(k):
             return super().recommend(histories, k, now, exclude=exclude, allowed=allowed)
-        shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         step = max(_SEARCHED // self.n_items, 16)
-        search = blend_search.Search(self.members, self.shares, self._indices, shown, now, step)
+        search = self.search(allowed, now, step)
 
         def look(start: int) -> None:
             block = np.arange(start, min(start + step, len(histories)))
             some, taken = histories.rows(block), None if exclude is None else exclude[block]
-            items[block], scores[block] = search.best(self._own(some), some, k, taken)
+            items[block], scores[block] = search.best(self.own(some), some, k, taken)
 
         with ThreadPoolExecutor(_SEARCHERS) as pool:
             for _ in pool.map(look, range(0, len(histories), step)):
@@ -244,6 +244,13 @@ class Blend(Model):
                 histories.rows(short), k, now, exclude=taken, allowed=allowed
             )
         return items, scores
+
+    def search(
+        self, allowed: NDArray[np.bool_] | None = None, now: int = 0, rows: int = 1
+    ) -> blend_search.Search:  # fmt: skip
+        """Finds the best of a blend without blending every item, for `rows` histories at a time; see `blend_search`."""
+        shown = np.ones(self.n_items, dtype=np.bool_) if allowed is None else allowed
+        return blend_search.Search(self.members, self.shares, self._indices, shown, now, rows)
 
     @cached_property
     def _indices(self) -> Mapping[str, blend_search.VectorIndex]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..features import ItemTable, learned
-from ..models.base import Model
+from ..models.base import Model, Size
 from ..progress import SILENT, Progress
 from ..schema import DAY, Dataset
 from ..settings import RankingSettings
@@ -26,16 +26,17 @@ from .past import Candidates, Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
 from .ranker import Ranker
 from .seen import Looked, Seen, lesson_of, looked_at
+from .shortlist import WHOLE_ITEMS, FirstStage
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 # Customers who bought after the newest moment. In shops cut from a large one the gate was sure from 150 on; twice as
 # many for shops with less to learn. See bench_ranker_curve and the README.
 LEAST_BUYERS = 300
 _TRIED = 2 / 3  # of the clicks, where all are of the newest days: to learn from, before the others judge
-MOST_ITEMS = 20_000  # beyond, looking at every source's score of every item takes too long for an answer
 _USERS = 4000  # at each moment
 _LISTS = 4000  # seen lists at each moment
-_SCORES = 60_000_000  # items times customers at each moment
+_SCORES = 60_000_000  # items times customers at each moment, where all items are scored
+_REFITS = 200.0  # CPU seconds that fitting the first stage again at older moments is to take, where it can be less
 _AS_IT_IS = RankingSettings()
 Grow = Callable[[heads.Lessons, Mapping[str, float], int], Ranker]
 
@@ -79,26 +80,30 @@ def learn(
     why_not = _hindrance(split, model, seen, ranking.model) or _no_mix(ranking)
     if why_not:
         return off(why_not)
-    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS))
+    whole = split.train.interactions.n_items <= WHOLE_ITEMS
+    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS)) if whole else _USERS
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
     names += ItemTable.of(split.train).own
     names += CODES if ranking.model == DLRM else ()
     with progress.stage("Training the ranker", 2 * MOMENTS) as advance:
         older, fitting, fitting_cpu = [], 0.0, 0.0
-        for number, past in enumerate(_before(split), 1):
+        for number, past in enumerate(_affordable(_before(split), model), 1):
             begin = time.monotonic(), time.process_time()
             then = type(model).fit(past.train, model.config, seed=seed, threads=threads)
             fitting, fitting_cpu = fitting + time.monotonic() - begin[0], fitting_cpu + time.process_time() - begin[1]
             advance(1)
-            older.append(_moment(then, past, seen, names, most=most, seed=seed + number)[0])
+            first = FirstStage(then, whole=whole)
+            older.append(_moment(first, past, seen, names, most=most, seed=seed + number)[0])
             advance(1)
         if not older:
             return off("There is no second window of time to learn from.")
-        newest, asked = _moment(model, split, seen, names, most=most, seed=seed)
+        newest, asked = _moment(FirstStage(model, whole=whole), split, seen, names, most=most, seed=seed)
         moments = (newest, *older)
         found = _better(asked, names, moments, Clicks.of(seen, moments, names, ranking.ipw, seed), ranking, seed)
         advance(1)
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    if found.ranker is not None:
+        found = replace(found, ranker=replace(found.ranker, whole=whole))
     return replace(found, seconds=seconds, fitting=fitting, cpu=cpu, fitting_cpu=fitting_cpu)
 
 
@@ -111,17 +116,17 @@ class _Moment:
 
 
 def _moment(
-    model: Model, split: Split, seen: Seen | None, names: Sequence[str], *, most: int, seed: int
+    first: FirstStage, split: Split, seen: Seen | None, names: Sequence[str], *, most: int, seed: int
 ) -> tuple[_Moment, Candidates]:
     """What is learned at a moment, and the candidates that it was learned from."""
     table = ItemTable.of(split.train)
-    asked = Candidates.of(model, split, max_users=most, seed=seed, table=table)
+    asked = Candidates.of(first, split, max_users=most, seed=seed, table=table)
     orders = lesson(asked, names, seed)
     if seen is None:
         return _Moment(orders, None), asked
     end = int(split.future.ts.max(initial=split.cut)) + 1
     shown, profiles = seen.between(split.cut, end), split.train.profiles
-    looked = looked_at(model, table, shown, names, most=_LISTS, seed=seed, profiles=profiles)
+    looked = looked_at(first, table, shown, names, most=_LISTS, seed=seed, profiles=profiles)
     return _Moment(orders, looked), asked
 
 
@@ -308,9 +313,6 @@ def _hindrance(split: Split, model: Model, seen: Seen | None, kind: str) -> str:
         return "The times are not reliable, so there is no past moment to learn from."
     if not model.capabilities.personal:
         return f"The model {model.name} has the same list for everybody."
-    n_items = split.train.interactions.n_items
-    if n_items > MOST_ITEMS:
-        return f"The catalogue has {n_items} items; a ranker is learned for up to {MOST_ITEMS}."
     return "" if seen is not None else _few(split)
 
 
@@ -325,6 +327,15 @@ def _before(split: Split) -> list[Split]:
         newest = time_split(newest.train, days)
         found.append(newest)
     return found
+
+
+def _affordable(older: list[Split], model: Model) -> list[Split]:
+    """As many of these moments as fitting the first stage again at them is worth, but one at least."""
+    if not older:
+        return older
+    size = Size.of(older[0].train)
+    cost = sum(type(one).cpu_seconds(size) for one in model.members.values() or [model])
+    return older[: max(1, int(_REFITS // max(cost, 1.0)))]
 
 
 def _reaches(data: Dataset, days: float) -> bool:

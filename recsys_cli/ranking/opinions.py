@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..models.base import Model
@@ -15,7 +17,18 @@ from ..models.support.top_n import largest
 from ..schema import Float32, Histories, Int32, Int64
 
 FIRST = "first"  # the first stage as a whole
+FIRST_DEPTH = 200  # candidates of the first stage
+OTHER_DEPTH = 40  # of each of its sources
 _STEP = np.float32(256)
+
+
+class Told(NamedTuple):
+    """What a first stage says of pairs of a customer and an item: its score, which pairs are of what the customer owns,
+    and columns by the names that rankers know them by."""
+
+    total: Float32
+    own: NDArray[np.bool_]
+    columns: dict[str, Float32]
 
 
 @dataclass(frozen=True)
@@ -30,40 +43,48 @@ class Opinions:
         float32, shape (rows, n_items): the same, standardised by row.
     sources
         Label to standardised scores, shape (rows, n_items), or (1, n_items) where they are the same for all.
+    owned
+        bool, shape (rows, n_items): what each customer owns.
     """
 
     total: Float32
     scaled: Float32
     sources: Mapping[str, Float32]
+    owned: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, model: Model, histories: Histories, now: int) -> Opinions:
+    def of(cls, model: Model, histories: Histories, owned: sp.csr_matrix, now: int) -> Opinions:
         """What a first stage says; the sources are the members of a blend, and none for another model."""
         if isinstance(model, Blend):
             total, members = model.score_with_members(histories, now, keep=True)
         else:
             total, members = model.score(histories, now), {}
-        return cls(total, standardised(total), members)
+        return cls(total, standardised(total), members, owned.toarray() > 0)
 
-    def columns(self, row: Int64, item: Int32) -> dict[str, Float32]:
-        """Scores of pairs by the names that rankers know them by.
+    def candidates(self, allowed: NDArray[np.bool_] | None) -> tuple[Int64, Int32]:
+        """Rows and items of the pairs that are worth the second stage's time, in order; see `candidates`."""
+        chosen = candidates(self, self.owned, allowed, first=FIRST_DEPTH, other=OTHER_DEPTH)
+        row, item = np.nonzero(chosen)
+        return row.astype(np.int64), item.astype(np.int32)
 
-        In steps of 1/256: the last bits of a product of matrices depend on how many rows it has, and no list may
-        depend on whether it was asked for alone.
-        """
-        found = {f"score:{FIRST}": _stepped(self.scaled[row, item])}
+    def pairs(self, row: Int64, item: Int32) -> Told:
+        """What is said of pairs."""
+        columns = {f"score:{FIRST}": stepped(self.scaled[row, item])}
         for label, scores in self.sources.items():
-            found[f"score:{label}"] = _stepped(scores[row if len(scores) > 1 else 0, item])
-        return found
+            columns[f"score:{label}"] = stepped(scores[row if len(scores) > 1 else 0, item])
+        columns[f"rank:{FIRST}"] = ranks(self.total, self.owned, row, item)
+        return Told(self.total[row, item], self.owned[row, item], columns)
 
 
 def names_of(model: Model) -> tuple[str, ...]:
-    """Names of the columns that `Opinions.columns` gives for a model, and of the rank."""
+    """Names of the columns that are told of pairs for a model."""
     members = tuple(model.members) if isinstance(model, Blend) else ()
     return (f"score:{FIRST}", *(f"score:{label}" for label in members), f"rank:{FIRST}")
 
 
-def _stepped(scores: Float32) -> Float32:
+def stepped(scores: Float32) -> Float32:
+    """In steps of 1/256: the last bits of a product of matrices depend on how many rows it has, and no list may
+    depend on whether it was asked for alone."""
     return np.asarray(np.round(scores * _STEP) / _STEP, dtype=np.float32)
 
 
@@ -119,15 +140,15 @@ def ranks(total: Float32, owned: NDArray[np.bool_], row: Int64, item: Int32) -> 
         The pairs.
     """
     rows, n_items = total.shape
-    keys = _sortable(np.where(owned | (total == 0), np.float32(np.inf), -total))
+    keys = sortable(np.where(owned | (total == 0), np.float32(np.inf), -total))
     keys.sort(axis=1)
     # Rows one after the other, each in its own range of numbers: one search serves all.
     line = (np.arange(rows, dtype=np.uint64)[:, None] << np.uint64(32) | keys).ravel()
-    asked = row.astype(np.uint64) << np.uint64(32) | _sortable(-total[row, item])
+    asked = row.astype(np.uint64) << np.uint64(32) | sortable(-total[row, item])
     return np.asarray(np.log1p(np.searchsorted(line, asked) - row * n_items), dtype=np.float32)
 
 
-def _sortable(values: Float32) -> NDArray[np.uint32]:
+def sortable(values: Float32) -> NDArray[np.uint32]:
     """Whole numbers in the order of these floats."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     return np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31)).astype(np.uint32)

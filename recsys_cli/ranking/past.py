@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from ..features import ItemTable, People, matrix
 from ..features.customer_groups import told_of
-from ..models.base import Model
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
 from .dlrm import ITEM, LAST
-from .opinions import FIRST, Opinions, candidates, ranks
+from .opinions import Opinions
+from .shortlist import FirstStage, Shortlist
 
-FIRST_DEPTH = 200  # candidates of the first stage
-OTHER_DEPTH = 40  # of each of its sources
 NEGATIVES = 75  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
 _CELLS = 4_000_000  # scores of one source held at a time
 
@@ -109,9 +107,8 @@ def owned_by(histories: Histories, table: ItemTable) -> sp.csr_matrix:
 
 
 def block_of(
-    model: Model,
+    first: FirstStage,
     people: People,
-    owned: sp.csr_matrix,
     allowed: NDArray[np.bool_] | None = None,
     now: int | None = None,
 ) -> Block:
@@ -119,30 +116,25 @@ def block_of(
 
     Parameters
     ----------
-    owned
-        What each has bought, shape (rows, n_items).
     allowed
         Shape (n_items,): items that may be shown at all.
     now
         What the first stage is told the time is; default is the moment of the features.
     """
-    found = Opinions.of(model, people.histories, people.now if now is None else now)
-    return best_of(found, people, owned, allowed)
+    owned = owned_by(people.histories, people.table)
+    return best_of(first.look(people.histories, owned, people.now if now is None else now), people, allowed)
 
 
-def best_of(found: Opinions, people: People, owned: sp.csr_matrix, allowed: NDArray[np.bool_] | None = None) -> Block:
+def best_of(found: Opinions | Shortlist, people: People, allowed: NDArray[np.bool_] | None = None) -> Block:
     """As `block_of`, by what the first stage and its sources have said."""
-    mine = owned.toarray() > 0
-    chosen = candidates(found, mine, allowed, first=FIRST_DEPTH, other=OTHER_DEPTH)
-    place = np.nonzero(chosen)
-    return of_pairs(found, mine, people, place[0].astype(np.int64), place[1].astype(np.int32))
+    return of_pairs(found, people, *found.candidates(allowed))
 
 
-def of_pairs(found: Opinions, mine: NDArray[np.bool_], people: People, row: Int64, item: Int32) -> Block:
-    """These pairs as candidates; `mine`, shape (rows, n_items), are the items that each customer owns."""
-    given = found.columns(row, item) | {f"rank:{FIRST}": ranks(found.total, mine, row, item)}
-    given |= {ITEM: item.astype(np.float32), LAST: _newest(people.histories)[row]}
-    return Block(row, item, mine[row, item], found.total[row, item], given, people)
+def of_pairs(found: Opinions | Shortlist, people: People, row: Int64, item: Int32) -> Block:
+    """These pairs as candidates."""
+    told = found.pairs(row, item)
+    given = told.columns | {ITEM: item.astype(np.float32), LAST: _newest(people.histories)[row]}
+    return Block(row, item, told.own, told.total, given, people)
 
 
 def _newest(histories: Histories) -> Float32:
@@ -153,12 +145,14 @@ def _newest(histories: Histories) -> Float32:
     return out
 
 
-def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]) -> None:
+def blocks(
+    first: FirstStage, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]
+) -> None:
     """Hand over the candidates of many customers at the moment of a split, some customers at a time.
 
     Parameters
     ----------
-    model
+    first
         The first stage, fitted on `split.train`.
     users
         Customers' codes.
@@ -172,7 +166,7 @@ def blocks(model: Model, split: Split, users: Int64, table: ItemTable, each: Cal
     for start in range(0, len(users), step):
         some = users[start : start + step]
         people = People(histories.rows(some), table, split.now, told_of(split.train.profiles, some))
-        each(block_of(model, people, owned_by(people.histories, table)), some)
+        each(block_of(first, people), some)
 
 
 @dataclass(frozen=True)
@@ -195,12 +189,12 @@ class Candidates:
     blocks: Sequence[tuple[Block, Int64]]
 
     @staticmethod
-    def of(model: Model, split: Split, *, max_users: int, seed: int, table: ItemTable | None = None) -> Candidates:
+    def of(first: FirstStage, split: Split, *, max_users: int, seed: int, table: ItemTable | None = None) -> Candidates:
         """Up to `max_users` of those who bought something in the window, by a model fitted on what was before it."""
         wanted = split.wanted(repeat=True)
         users = split.judged(wanted, max_users, seed)
         held: list[tuple[Block, Int64]] = []
-        blocks(model, split, users, table or ItemTable.of(split.train), lambda block, some: held.append((block, some)))
+        blocks(first, split, users, table or ItemTable.of(split.train), lambda block, some: held.append((block, some)))
         return Candidates(split, wanted, users, held)
 
     def each(self) -> Iterator[tuple[Block, Int64]]:

@@ -109,12 +109,15 @@ class Ranker:
         NEW and REPEAT to what the gate found, see `judging.Verdict`.
     notes
         What it was learned from, for the manifest and for people.
+    whole
+        Whether the first stage scored all items for it, see `FirstStage`.
     """
 
     names: tuple[str, ...]
     heads: Mapping[str, Head]
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = True
 
     @cached_property
     def forest(self) -> Forest | Mix:
@@ -199,6 +202,7 @@ class Ranker:
             "mix": {name: head.weight for name, head in self.heads.items()},
             "verdicts": self.verdicts,
             "notes": self.notes,
+            "whole": self.whole,
         }
         (path / _DOCUMENT).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
 
@@ -229,7 +233,9 @@ class Ranker:
             unknown = [name for name in names if ":" not in name and name not in FEATURES]
             if unknown or any(head.trees.width != len(names) or head.spread <= 0 for head in heads.values()):
                 raise ValueError("the trees do not fit the features")
-            ranker = cls(names, heads, dict(document["verdicts"]), dict(document["notes"]))
+            ranker = cls(
+                names, heads, dict(document["verdicts"]), dict(document["notes"]), bool(document.get("whole", True))
+            )
             if ranker.forest.size:  # made now, for a fault in the trees to be found before anybody is answered
                 return ranker
             raise ValueError("there are no trees")

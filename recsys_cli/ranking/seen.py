@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ..features import ItemTable, People
 from ..features.customer_groups import told_of
-from ..models.base import Model
 from ..schema import DAY, Dataset, Float32, Histories, Int32, Int64, Profiles
-from .opinions import Opinions
 from .past import Lesson, Weighed, of_pairs, owned_by
+from .shortlist import FirstStage
 
 RETURNED, SEEN, CLICKED, CART, BOUGHT = -1, 0, 1, 2, 3  # what a card led to
 WORTH = np.array([0.0, 1.0, 2.0, 5.0])  # of the last four; what was sent back is worth no more than what was only seen
@@ -150,7 +149,7 @@ class Looked:
 
 
 def looked_at(
-    model: Model,
+    first_stage: FirstStage,
     table: ItemTable,
     seen: Seen,
     names: Sequence[str],
@@ -163,7 +162,7 @@ def looked_at(
 
     Parameters
     ----------
-    model, table
+    first_stage, table
         The first stage and the items of a moment before anything in `seen`.
     names
         Features.
@@ -199,10 +198,9 @@ def looked_at(
             row = np.searchsorted(part, row_of_card[cards])
             theirs = histories.rows(part)
             now = int(known.ts[begin[part]].max())
-            mine = owned_by(theirs, table).toarray() > 0
-            opinions = Opinions.of(model, theirs, now)
+            found = first_stage.look(theirs, owned_by(theirs, table), now)
             people = People(theirs, table, now, told_of(profiles, known.user[begin[part]]))
-            block = of_pairs(opinions, mine, people, row.astype(np.int64), known.item[cards])
+            block = of_pairs(found, people, row.astype(np.int64), known.item[cards])
             values[cards], first[cards] = block.values(names), block.first
     keep = some[row_of_card]
     return Looked(known.where(keep), values[keep], first[keep])

@@ -109,7 +109,7 @@ def recommend(
     scores = np.full((len(every), k), -np.inf, dtype=np.float32)
     if model.capabilities.personal:
         if second is not None:
-            codes, scores = second.lists(model, histories, k, bundle.now, repeat=repeat, exclude=exclude, allowed=shown)
+            codes, scores = second.lists(histories, k, bundle.now, repeat=repeat, exclude=exclude, allowed=shown)
         elif (
             index is not None and (index.half or isinstance(index.index, LongFirst)) and isinstance(model, VectorModel)
         ):

@@ -175,7 +175,7 @@ class Engine:
         if not request.ranked:
             return None
         now, groups = self.people.now, self.groups(request)
-        return self.second.order(person, allowed, self.bundle, self.model, now, skip, groups)
+        return self.second.order(person, allowed, self.bundle, now, skip, groups)
 
     def groups(self, request: Request) -> Groups:
         """What the ranker may make use of in what the request says of the visitor."""

@@ -73,7 +73,7 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
         codes = codes[fits]
     picker = Picker(len(codes), set())
     now, groups = engine.people.now, engine.groups(request)
-    ranked = engine.second.scores_of(person, codes, engine.bundle, engine.model, now, groups)
+    ranked = engine.second.scores_of(person, codes, engine.bundle, now, groups)
     scores = engine.retrieval.scores_of(person, codes) if ranked is None else ranked
     popular = engine.filler.popular[codes]
     order = np.lexsort((codes, -popular, -scores))

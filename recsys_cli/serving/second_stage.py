@@ -20,10 +20,11 @@ from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
 from ..models.base import Model
 from ..ranking.dlrm import CODES
-from ..ranking.opinions import Opinions, names_of
+from ..ranking.opinions import names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
-from ..ranking.past import Block, best_of, block_of, of_pairs, owned_by
+from ..ranking.past import Block, block_of, of_pairs, owned_by
 from ..ranking.ranker import Items, Ranker, words_of
+from ..ranking.shortlist import FirstStage
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
 from .request import Answer, Request
@@ -50,6 +51,8 @@ class SecondStage:
         Why it is off, or what the gate found, in a sentence.
     budget
         Milliseconds that ordering one list may take, beyond what the first stage takes for its scores.
+    first
+        The model, as the ranker asks it; None without a ranker.
     items
         What the trees make of the items; None asks them for every list.
     ordered, late
@@ -64,6 +67,7 @@ class SecondStage:
     ranker: Ranker | None = None
     reason: str = "The served version has no ranker."
     budget: float = 10.0
+    first: FirstStage | None = None
     items: Items | None = None
     ordered: int = 0
     late: int = 0
@@ -96,7 +100,7 @@ class SecondStage:
         missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in given]
         if missing:
             return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
-        return cls(table, ranker, reason, budget, Items.of(ranker, table))
+        return cls(table, ranker, reason, budget, FirstStage(model, whole=ranker.whole), Items.of(ranker, table))
 
     def change(self, catalogue: Catalogue, item_id: str) -> None:
         """Take a change of an item that the catalogue has heard of."""
@@ -127,7 +131,6 @@ class SecondStage:
         person: Person,
         allowed: Allowed,
         bundle: Bundle,
-        model: Model,
         now: int,
         skip: set[int],
         groups: Groups = (),
@@ -143,7 +146,7 @@ class SecondStage:
         groups
             See `groups`.
         """
-        if self.ranker is None or self.table is None or not len(person.past):
+        if self.ranker is None or self.table is None or self.first is None or not len(person.past):
             return None
         histories = person.past.as_histories(bundle.histories)
         owned = owned_by(histories, self.table)
@@ -158,9 +161,10 @@ class SecondStage:
         mask = allowed.mask.copy()
         if kind == NEW:
             mask[owned.indices] = False
-        found = Opinions.of(model, histories, moment)
+        found = self.first.look(histories, owned, moment)
+        pairs, view = found.candidates(mask), PeopleView(histories, self.table, now, as_codes(groups))
         self.watch.lap("candidates")  # without a ranker the first stage would have scored as well
-        block = best_of(found, PeopleView(histories, self.table, now, as_codes(groups)), owned, mask)
+        block = of_pairs(found, view, *pairs)
         asked = self.ranker.asked(block, self.items)
         spent = self.watch.lap("features")
         if spent * 1000 > self.budget:
@@ -181,16 +185,14 @@ class SecondStage:
         self._times, self.late = [], 0
         return counts
 
-    def scores_of(
-        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()
-    ) -> Float32 | None:
+    def scores_of(self, person: Person, codes: Int32, bundle: Bundle, now: int, groups: Groups = ()) -> Float32 | None:
         """Scores of given items, such that sorting by them is the ranker's order; None where it is off for them.
 
         Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
         """
         if self.ranker is None or not len(person.past) or not len(codes):
             return None
-        block = self.block(person, codes, bundle, model, now, groups)
+        block = self.block(person, codes, bundle, now, groups)
         if not self.ranker.on(REPEAT if block.own.any() else NEW):
             return None
         known = block.first != 0
@@ -201,22 +203,23 @@ class SecondStage:
         self.ordered += 1
         return out
 
-    def block(self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()) -> Block:
+    def block(self, person: Person, codes: Int32, bundle: Bundle, now: int, groups: Groups = ()) -> Block:
         """Given items as candidates for somebody."""
         assert self.table is not None
+        assert self.first is not None
         histories = person.past.as_histories(bundle.histories)
-        owned = owned_by(histories, self.table).toarray() > 0
-        found = Opinions.of(model, histories, max(bundle.now, int(person.past.ts.max())))
+        owned = owned_by(histories, self.table)
+        found = self.first.look(histories, owned, max(bundle.now, int(person.past.ts.max())))
         view = PeopleView(histories, self.table, now, as_codes(groups))
-        return of_pairs(found, owned, view, np.zeros(len(codes), np.int64), codes)
+        return of_pairs(found, view, np.zeros(len(codes), np.int64), codes)
 
     def why(
-        self, person: Person, codes: Int32, bundle: Bundle, model: Model, now: int, groups: Groups = ()
+        self, person: Person, codes: Int32, bundle: Bundle, now: int, groups: Groups = ()
     ) -> list[list[dict[str, object]]]:
         """For each item what moved it up or down most, strongest first: feature, in words, value and contribution."""
         if self.ranker is None or not len(person.past) or not len(codes):
             return [[] for _ in codes]
-        values = self.block(person, codes, bundle, model, now, groups).values(self.ranker.names)
+        values = self.block(person, codes, bundle, now, groups).values(self.ranker.names)
         names, parts = self.ranker.contributions(values)
         # What is the same for all of a list does not order it.
         parts = parts - parts.mean(axis=0)
@@ -244,7 +247,7 @@ class SecondStage:
         answer.stages.append(stage)
         if not ordered:
             return
-        told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, model, now, groups)
+        told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, now, groups)
         for place, (source, parts) in enumerate(zip(answer.sources, told, strict=True)):
             if source == model.name and parts:
                 up = float(str(parts[0]["contribution"])) > 0
@@ -254,7 +257,6 @@ class SecondStage:
 
     def lists(
         self,
-        model: Model,
         histories: Histories,
         k: int,
         now: int,
@@ -266,6 +268,7 @@ class SecondStage:
         """As `Model.recommend`, in the ranker's order; with `repeat` of lists with what was bought before."""
         assert self.ranker is not None
         assert self.table is not None
+        assert self.first is not None
         rows = len(histories)
         codes = np.full((rows, k), -1, dtype=np.int32)
         scores = np.full((rows, k), -np.inf, dtype=np.float32)
@@ -273,7 +276,7 @@ class SecondStage:
         for start in range(0, rows, step):
             some = np.arange(start, min(start + step, rows))
             view = PeopleView(histories.rows(some), self.table, now)
-            block = block_of(model, view, owned_by(view.histories, self.table), allowed)
+            block = block_of(self.first, view, allowed)
             if self.kind(repeat) == NEW:
                 block = block.fresh()
             best, worth = self.ranker.order(block, self.ranker.asked(block, self.items))

@@ -35,6 +35,7 @@ from recsys_cli.ranking.judging import Verdict, judge
 from recsys_cli.ranking.outcome import NEW, REPEAT
 from recsys_cli.ranking.past import Candidates, blocks
 from recsys_cli.ranking.ranker import Ranker
+from recsys_cli.ranking.shortlist import FirstStage
 from recsys_cli.schema import DAY
 from recsys_cli.splitting.holdout import Split, holdout, time_split
 
@@ -110,7 +111,9 @@ def by_orders(whole: Sequence[Split], draws: int, seed: int) -> Iterator[tuple[i
             past, now = (Blend.fit(part.train, config, seed=seed, threads=1) for part in (newest, shop))
             found_out, said = ungated(newest, past, now, seed=seed, threads=1)
             if found_out.ranker is not None:
-                truth = judge(found_out.ranker, Candidates.of(now, shop, max_users=4000, seed=seed), seed)
+                truth = judge(
+                    found_out.ranker, Candidates.of(FirstStage.of(now), shop, max_users=4000, seed=seed), seed
+                )
                 found.append(Drawn(came_back(newest), said, truth))
         if found:
             yield buyers, found
@@ -146,7 +149,7 @@ def _truly(shop: Shop, split: Split, model: Model, ranker: Ranker) -> Verdict:
         liked = shop.liked[who[block.row], block.item]
         values.append([_ndcg(liked[order], block.row[order]) for order in orders])
 
-    blocks(model, split, np.arange(CUSTOMERS), ItemTable.of(split.train), take)
+    blocks(FirstStage.of(model), split, np.arange(CUSTOMERS), ItemTable.of(split.train), take)
     ranked, first = np.array(values).mean(axis=0)
     return Verdict(True, "", first, ranked, ranked - first, users=CUSTOMERS)
 

@@ -23,9 +23,10 @@ from recsys_cli.features import ItemTable, People, learned
 from recsys_cli.models.base import Model
 from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.ranking import heads
-from recsys_cli.ranking.opinions import Opinions, names_of
+from recsys_cli.ranking.opinions import names_of
 from recsys_cli.ranking.past import Candidates, best_of, lesson, of_pairs, owned_by
 from recsys_cli.ranking.ranker import Items, Ranker
+from recsys_cli.ranking.shortlist import FirstStage
 from recsys_cli.splitting.holdout import Split, time_split
 
 MEMBERS = {
@@ -42,7 +43,7 @@ def made(data: Path) -> tuple[Split, Model, Ranker]:
     split = time_split(retail(data).train, 35.0)
     model = Blend.fit(split.train, BlendConfig(members=MEMBERS), seed=1)
     names = (*names_of(model), *learned())
-    orders = lesson(Candidates.of(model, split, max_users=1000, seed=1), names, 1)
+    orders = lesson(Candidates.of(FirstStage.of(model), split, max_users=1000, seed=1), names, 1)
     return split, model, heads.grow(heads.Lessons(names, orders), {heads.ORDER: 1.0, heads.PURCHASE: 1.0}, 1)
 
 
@@ -51,7 +52,7 @@ def asked(split: Split, model: Model, ranker: Ranker, customers: int) -> tuple[T
     times: Times = {}
     sizes: list[int] = []
     table, rng = ItemTable.of(split.train), np.random.default_rng(1)
-    items = Items.of(ranker, table)
+    items, first = Items.of(ranker, table), FirstStage.of(model)
 
     @contextmanager
     def timed(step: str) -> Iterator[None]:
@@ -61,20 +62,19 @@ def asked(split: Split, model: Model, ranker: Ranker, customers: int) -> tuple[T
 
     for user in split.judged(split.wanted(repeat=True), customers, 1).tolist():
         history = split.train.interactions.histories.rows(np.array([user]))
-        with timed("scores of the first stage"):
-            found = Opinions.of(model, history, split.now)
         owned = owned_by(history, table)
+        with timed("scores of the first stage"):
+            found = first.look(history, owned, split.now)
         with timed("candidates"):
-            block = best_of(found, People(history, table, split.now), owned)
+            block = best_of(found, People(history, table, split.now))
         with timed("features"):
             values = ranker.asked(block, items)
         with timed("trees and order"):
             ranker.order(block, values)
         sizes.append(len(block.item))
-        mine = owned.toarray() > 0
         for drawn in DRAWN:
             codes = np.sort(rng.choice(len(table), drawn, replace=False)).astype(np.int32)
-            block = of_pairs(found, mine, People(history, table, split.now), np.zeros(drawn, np.int64), codes)
+            block = of_pairs(found, People(history, table, split.now), np.zeros(drawn, np.int64), codes)
             with timed(f"{drawn}: features"):
                 values = ranker.asked(block, items)
             with timed(f"{drawn}: trees"):

@@ -16,6 +16,7 @@ from recsys_cli.ranking.opinions import ranks
 from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, due, rivals_told, told
 from recsys_cli.ranking.past import NEGATIVES, Candidates, lesson
 from recsys_cli.ranking.ranker import Ranker
+from recsys_cli.ranking.shortlist import FirstStage
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout, time_split
@@ -116,12 +117,12 @@ def test_the_future_does_not_move_a_lesson(priced: tuple[Split, Model, Outcome])
     short = time_split(data.before(split.cut), 20)
     model = first_stage(short)
     names = ("score:first", "rank:first", "own_days", "sold_14d", "price_ratio")
-    a = lesson(Candidates.of(model, short, max_users=1000, seed=3), names, 3)
+    a = lesson(Candidates.of(FirstStage.of(model), short, max_users=1000, seed=3), names, 3)
     other = shop(priced=True)
     late = other.interactions.histories.ts >= split.cut
     other.interactions.histories.item[late] = 0
     again = time_split(other.before(split.cut), 20)
-    b = lesson(Candidates.of(first_stage(again), again, max_users=1000, seed=3), names, 3)
+    b = lesson(Candidates.of(FirstStage.of(first_stage(again)), again, max_users=1000, seed=3), names, 3)
     assert np.array_equal(a.values, b.values, equal_nan=True)
     assert np.array_equal(a.label, b.label)
     assert a.groups.sum() == len(a.values)

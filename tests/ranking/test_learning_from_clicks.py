@@ -18,6 +18,7 @@ from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.outcome import NEW, Outcome, clicks_told
 from recsys_cli.ranking.past import Block, blocks
 from recsys_cli.ranking.seen import Seen, before, looked_at
+from recsys_cli.ranking.shortlist import FirstStage
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout
@@ -101,7 +102,7 @@ def test_prices_and_stock_are_learned_from_clicks(shop: Shop, found: tuple[Split
         orders = ranker.order(block)[0], np.lexsort((block.item, -block.first, block.row))
         values.append([_ndcg(shop.liked[some[block.row], block.item][order], block.row[order]) for order in orders])
 
-    blocks(model, split, np.arange(CUSTOMERS), ItemTable.of(split.train), take)
+    blocks(FirstStage.of(model), split, np.arange(CUSTOMERS), ItemTable.of(split.train), take)
     ranked, first = np.array(values).mean(axis=0)
     assert ranked > 1.1 * first
 
@@ -151,10 +152,10 @@ def test_what_was_done_after_a_list_was_seen_moves_no_feature(shop: Shop) -> Non
     assert split is not None
     model, table, names = first_stage(split), ItemTable.of(split.train), ("score:first", "own_days", "orders")
     seen = shop.seen(visits=4).between(split.cut, split.cut + 10 * DAY)
-    a = looked_at(model, table, seen, names, most=500, seed=1)
+    a = looked_at(FirstStage.of(model), table, seen, names, most=500, seed=1)
     later = seen.histories.ts >= split.cut + 10 * DAY
     other = replace(seen.histories, item=np.where(later, 0, seen.histories.item).astype(np.int32))
-    b = looked_at(model, table, replace(seen, histories=other), names, most=500, seed=1)
+    b = looked_at(FirstStage.of(model), table, replace(seen, histories=other), names, most=500, seed=1)
     assert len(a.values)
     assert np.array_equal(a.values, b.values, equal_nan=True)
 

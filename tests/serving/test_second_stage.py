@@ -131,7 +131,7 @@ def test_reasons_say_what_moved_an_item(shop: Any, ranked: Version) -> None:
     engine = engine_of(shop, ranked)
     person = engine.people.find(Request(user_id="g1"))
     codes = np.array(engine.catalogue.codes(("g0", "g9")), np.int32)
-    cheap, dear = engine.second.why(person, codes, engine.bundle, engine.model, engine.people.now)
+    cheap, dear = engine.second.why(person, codes, engine.bundle, engine.people.now)
     assert [cheap[0]["feature"], dear[0]["feature"]] == ["price", "price"]
     assert cheap[0]["contribution"] > 0 > dear[0]["contribution"]  # type: ignore[operator]
     assert cheap[0]["words"] == "The price"

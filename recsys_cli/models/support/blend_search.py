@@ -27,7 +27,8 @@ from .vectors import VectorModel
 
 PROPOSED = 100  # items that each member puts forward for a customer
 _INDEXED = 20_000  # items from which on an index pays
-_HEAD = 300  # items that are the best by what all are told alike
+_HEAD, _HEAD_OF_EACH = 300, 60  # items that are the best by what all are told alike: together, and by each of it
+_TOP = 4000  # of these, where only some items are allowed
 Flat = NDArray[np.int64]  # places in an array of shape (rows, n_items), row by row
 _NOTHING = np.zeros(0, np.int64)
 
@@ -72,13 +73,16 @@ class VectorIndex:
         index.nprobe = max(lists // 16, 8)
         return cls(vectors, vectors.mean(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64) / n, index)
 
-    def opinion(self, users: Float32, space: _Space) -> _Opinion:
-        """What users' vectors say; what they propose is marked in `space`."""
+    def opinion(self, users: Float32, space: _Space, wanted: int) -> _Opinion:
+        """What users' vectors say; the `wanted` items that they propose are marked in `space`.
+
+        What somebody is proposed depends on nobody who is asked at the same time.
+        """
         faiss.omp_set_num_threads(1)  # of this thread: several look at the same time
-        want = PROPOSED + int(min(np.quantile(space.shut, 0.9), PROPOSED))
-        codes = self.index.search(users, min(want, len(self.vectors)))[1]
-        place = np.arange(len(users))[:, None] * len(self.vectors) + codes
-        space.propose(place[codes >= 0])
+        codes = self.index.search(users, min(2 * wanted, len(self.vectors)), params=space.within(self.index))[1]
+        place = (space.first + np.arange(len(users)))[:, None] * len(self.vectors) + codes
+        free = (codes >= 0) & space.open(np.where(codes >= 0, place, 0).ravel()).reshape(codes.shape)
+        space.propose(place[free & (np.cumsum(free, axis=1) <= wanted)])
         exact = users.astype(np.float64)
         middle, squares = exact @ self.mean, np.einsum("ij,ij->i", exact @ self.outer, exact)
         return _Opinion(users, None, *_spread(middle, squares), self.vectors)
@@ -103,15 +107,29 @@ class _Space:
         bool, shape (rows * n_items,): items that somebody proposes, and those that are not to be shown.
     held
         float32, of the same shape: what a member says, where that is little, item by item. Zero between uses.
-    shut
-        int64, shape (rows,): how many are not to be shown.
+    first
+        The row that who is asked begins with.
     """
 
-    def __init__(self, rows: int, allowed: NDArray[np.bool_]) -> None:
-        self._allowed, self._all = allowed, bool(allowed.all())
-        self.chosen, self.taken = (np.zeros(rows * len(allowed), dtype=np.bool_) for _ in range(2))
-        self.held = np.zeros(rows * len(allowed), dtype=np.float32)
-        self.shut = np.zeros(rows, dtype=np.int64)
+    def __init__(self, rows: int, n_items: int) -> None:
+        self.rows, self.n_items, self.first = rows, n_items, 0
+        self.chosen, self.taken = (np.zeros(rows * n_items, dtype=np.bool_) for _ in range(2))
+        self.held = np.zeros(rows * n_items, dtype=np.float32)
+        self.allow(np.ones(n_items, dtype=np.bool_))
+
+    def allow(self, allowed: NDArray[np.bool_]) -> None:
+        """From now on only these items may be shown to anybody."""
+        self._allowed, self._all, self._selector = allowed, bool(allowed.all()), None
+
+    def within(self, index: Any) -> Any:
+        """How an index of vectors is searched: for what is allowed, where that is not most."""
+        if self._all or 2 * np.count_nonzero(self._allowed) >= self.n_items:
+            return None
+        if self._selector is None:
+            untyped: Any = faiss  # its stubs know the C++ constructors alone
+            self._selector = untyped.IDSelectorBitmap(np.packbits(self._allowed, bitorder="little"))
+            self._asked = untyped.SearchParametersIVF(sel=self._selector, nprobe=index.nprobe)
+        return self._asked
 
     def open(self, place: Flat) -> NDArray[np.bool_]:
         """Which of these places may be shown."""
@@ -144,6 +162,8 @@ class Search:
         As for `Model.recommend`.
     rows
         Histories asked about at a time, at most.
+    proposed
+        Items that each member puts forward for a customer.
     """
 
     def __init__(
@@ -154,26 +174,81 @@ class Search:
         allowed: NDArray[np.bool_],
         now: int,
         rows: int,
+        proposed: int | None = None,
     ) -> None:
         self._rows, self._spaces = rows, local()
         nobody = Histories.of([[]])
-        self.n_items, self.now, self._allowed = len(allowed), now, allowed
+        self.n_items, self._now, self._allowed = len(allowed), now, allowed
+        self._wanted = PROPOSED if proposed is None else proposed
+        self.alike: dict[str, Float32] = {}  # members that tell all customers the same: their standardised scores
         self._common, self._known_by_all = np.zeros(self.n_items, np.float32), np.zeros(self.n_items, np.bool_)
-        self._personal: list[tuple[np.float32, Model, VectorIndex | None]] = []
+        self._personal: list[tuple[str, np.float32, Model, VectorIndex | None]] = []
         for label, member in members.items():
             share = np.float32(shares[label])
             if member.capabilities.personal:
-                self._personal.append((share, member, indices.get(label)))
+                self._personal.append((label, share, member, indices.get(label)))
             else:
                 scores = member.score(nobody, now)
-                self._common += share * standardised(scores)[0]
+                self.alike[label] = standardised(scores)[0]
+                self._common += share * self.alike[label]
                 self._known_by_all |= scores[0] != 0
-        shown = np.flatnonzero(allowed)
-        if len(shown) > _HEAD:
-            shown = shown[np.argpartition(-self._common[shown], _HEAD)[:_HEAD]]
-        self._head = shown
-        # So high are about PROPOSED of all scores, were they spread evenly; tails are longer.
-        self._high = NormalDist().inv_cdf(1 - min(PROPOSED / self.n_items, 0.5))
+        self._tops = [(_best_of_all(self._common), _HEAD)] if self.alike else []
+        self._tops += [(_best_of_all(scores), _HEAD_OF_EACH) for scores in self.alike.values()]
+        self._head = self.head(allowed)
+        # So high are about as many of all scores, were they spread evenly; tails are longer.
+        self._high = NormalDist().inv_cdf(1 - min(self._wanted / self.n_items, 0.5))
+
+    def head(self, allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Items, of those allowed, that are the best by what all are told alike."""
+        parts = [top[allowed[top]][:n] for top, n in self._tops]
+        return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.intp)
+
+    def look(
+        self,
+        own: Own | None,
+        histories: Histories,
+        exclude: sp.csr_matrix | None,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        now: int | None = None,
+        apart: bool = False,
+    ) -> Look:
+        """What the members say to some histories.
+
+        Parameters
+        ----------
+        own
+            What items of the history itself are worth besides.
+        exclude
+            As for `Model.recommend`.
+        allowed, now
+            Others than for the search.
+        apart
+            Ask item vectors for one history after the other: products of matrices depend, in their last bits, on how
+            many rows they have.
+        """
+        shape = len(histories), self.n_items
+        space, at = self.space(shape[0]), self._now if now is None else now
+        space.allow(self._allowed if allowed is None else allowed)
+        taken = _places(exclude) if exclude is not None else _NOTHING
+        space.taken[taken] = True
+        head = self._head if allowed is None else self.head(allowed)
+        space.propose((np.arange(shape[0])[:, None] * self.n_items + head).ravel())
+        opinions: dict[str, _Opinion] = {}
+        for label, _, member, index in self._personal:
+            if index is None:
+                opinions[label] = _opinion(member, histories, at, self._wanted, self._high, space)
+                continue
+            told = []
+            for space.first in range(shape[0]) if apart else (0,):
+                some = histories.rows(np.array([space.first])) if apart else histories
+                told.append(index.opinion(member.user_vectors(some, at), space, self._wanted))
+            opinions[label] = told[0] if len(told) == 1 else _Opinion.joined(told)
+        if own is not None:
+            space.propose(_places(own.items))
+        proposed = space.proposed(shape[0])
+        space.taken[taken] = False
+        return Look(self, own, opinions, proposed, shape)
 
     def best(
         self, own: Own | None, histories: Histories, k: int, exclude: sp.csr_matrix | None
@@ -182,55 +257,77 @@ class Search:
 
         Parameters
         ----------
-        own
-            What items of the history itself are worth besides.
-        exclude
-            As for `Model.recommend`.
+        own, exclude
+            As for `look`.
 
         Returns
         -------
         int32 codes and float32 scores, both of shape (rows, k); where a list is short, the row says nothing.
         """
-        shape = len(histories), self.n_items
-        space = self._space()
-        taken = _places(exclude) if exclude is not None else _NOTHING
-        space.taken[taken] = True
-        space.shut = np.diff(exclude.indptr) if exclude is not None else np.zeros(shape[0], np.int64)
-        space.propose((np.arange(shape[0])[:, None] * self.n_items + self._head).ravel())
-        opinions = [
-            index.opinion(member.user_vectors(histories, self.now), space)
-            if index is not None
-            else _opinion(member, histories, self.now, self._high, space)
-            for _, member, index in self._personal
-        ]
-        if own is not None:
-            space.propose(_places(own.items))
-        asked = space.proposed(shape[0])
-        space.taken[taken] = False
-        row, item = asked // self.n_items, asked % self.n_items
-        total, known = self._common[item], self._known_by_all[item]
-        held = space.held
-        for (share, _, _), opinion in zip(self._personal, opinions, strict=True):
+        found = self.look(own, histories, exclude)
+        total = found.total(found.proposed)
+        keep = np.flatnonzero(total)
+        row, item = np.divmod(found.proposed[keep], self.n_items)
+        return _best(row, item, total[keep], len(histories), k)
+
+    def space(self, rows: int) -> _Space:
+        """This thread's, for as many histories at least."""
+        mine: _Space | None = getattr(self._spaces, "mine", None)
+        if mine is None or mine.rows < rows:
+            mine = self._spaces.mine = _Space(max(rows, self._rows), self.n_items)
+        return mine
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the members of a blend say to some histories; for the thread that looked.
+
+    Parameters
+    ----------
+    proposed
+        Places that are worth blending, ascending.
+    shape
+        (rows, n_items).
+    """
+
+    search: Search
+    own: Own | None
+    opinions: Mapping[str, _Opinion]
+    proposed: Flat
+    shape: tuple[int, int]
+
+    def raw(self, label: str, asked: Flat) -> Float32:
+        """A personal member's own scores of some places, ascending."""
+        return self.opinions[label].at(asked, self.search.space(self.shape[0]).held)
+
+    def total(self, asked: Flat, kept: dict[str, Float32] | None = None) -> Float32:
+        """The blend's scores of some places, ascending; 0 where no member has an opinion.
+
+        The members' standardised scores are put into `kept`, where it is given.
+        """
+        search, held = self.search, self.search.space(self.shape[0]).held
+        row, item = asked // self.shape[1], asked % self.shape[1]
+        total, known = search._common[item], search._known_by_all[item]
+        for label, share, _, _ in search._personal:
+            opinion = self.opinions[label]
             raw = opinion.at(asked, held)
-            total += share * np.arcsinh((raw - opinion.middle[row]) / opinion.spread[row])
+            scaled = np.arcsinh((raw - opinion.middle[row]) / opinion.spread[row])
+            total += share * scaled
             known |= raw != 0
-        if own is not None:
-            place = _places(own.items)
-            held[place] = own.worth
+            if kept is not None:
+                kept[label] = scaled
+        if kept is not None:
+            kept |= {label: scores[item] for label, scores in search.alike.items()}
+        if self.own is not None:
+            place = _places(self.own.items)
+            held[place] = self.own.worth
             total += held[asked]
             held[place] = 1
             known |= held[asked] != 0
             held[place] = 0
         total[total == 0] = np.float32(1e-9)  # as in a blend in full
-        keep = np.flatnonzero(known)
-        return _best(row[keep], item[keep], total[keep], shape[0], k)
-
-    def _space(self) -> _Space:
-        """This thread's."""
-        if not hasattr(self._spaces, "mine"):
-            self._spaces.mine = _Space(self._rows, self._allowed)
-        mine: _Space = self._spaces.mine
-        return mine
+        total[~known] = 0
+        return total
 
 
 @dataclass(frozen=True)
@@ -255,12 +352,21 @@ class _Opinion:
     spread: Float32
     vectors: Float32 | None = None
 
+    @staticmethod
+    def joined(parts: list[_Opinion]) -> _Opinion:
+        """Of users' vectors, for all rows."""
+        scores, middle, spread = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "middle", "spread")
+        )
+        return _Opinion(scores, None, middle, spread, parts[0].vectors)
+
     def at(self, asked: Flat, held: Float32) -> Float32:
         """The scores of some places, in order; `held`, of all places, is zero and is left so."""
         if self.vectors is not None:
             ends = np.searchsorted(asked, np.arange(1, len(self.scores) + 1) * len(self.vectors))
             rows = np.split(asked % len(self.vectors), ends[:-1])
-            parts = [self.vectors[items] @ user for items, user in zip(rows, self.scores, strict=True)]
+            # Row by row, because what a product of matrices says of an item depends, in its last bits, on the others.
+            parts = [np.vecdot(self.vectors[items], user) for items, user in zip(rows, self.scores, strict=True)]
             return np.concatenate(parts).astype(np.float32, copy=False)
         if self.place is None:
             return self.scores.ravel()[asked]
@@ -270,15 +376,17 @@ class _Opinion:
         return found
 
 
-def _opinion(member: Model, histories: Histories, now: int, high: float, space: _Space) -> _Opinion:
-    """What a member says; what it proposes is marked in `space`."""
+def _opinion(
+    member: Model, histories: Histories, now: int, wanted: int, high: float, space: _Space
+) -> _Opinion:  # fmt: skip
+    """What a member says; the `wanted` items that it proposes, about `high` spreads above the mean, are marked."""
     if isinstance(member, ItemModel) and sp.issparse(member.matrix):
         product = sp.csr_matrix(member.weights(histories, now) @ member.matrix)
         row, place, n = _row_of(product), _places(product), product.shape[1]
         middle = np.bincount(row, product.data, minlength=len(histories)) / n
         squares = np.bincount(row, product.data * product.data, minlength=len(histories)) / n
         keep = np.flatnonzero(space.open(place))
-        space.propose(_highest(row[keep], place[keep], product.data[keep], len(histories)))
+        space.propose(_highest(row[keep], place[keep], product.data[keep], len(histories), wanted))
         return _Opinion(product.data, place, *_spread(middle, squares))
     dense = member.score(histories, now)
     middle = dense.mean(axis=1, dtype=np.float64)
@@ -286,8 +394,14 @@ def _opinion(member: Model, histories: Histories, now: int, high: float, space: 
     centre, spread = _spread(middle, squares)
     place = np.flatnonzero(dense > (centre + np.float32(high) * np.where(np.isinf(spread), 0, spread))[:, None])
     place = place[space.open(place)]
-    space.propose(_highest(place // dense.shape[1], place, dense.ravel()[place], len(histories)))
+    space.propose(_highest(place // dense.shape[1], place, dense.ravel()[place], len(histories), wanted))
     return _Opinion(dense, None, centre, spread)
+
+
+def _best_of_all(scores: Float32) -> NDArray[np.intp]:
+    """Items, the best first, as far as anybody looks."""
+    top = np.arange(len(scores)) if len(scores) <= _TOP else np.argpartition(-scores, _TOP)[:_TOP]
+    return top[np.lexsort((top, -scores[top]))]
 
 
 def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[Float32, Float32]:
@@ -295,11 +409,15 @@ def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[
     return middle.astype(np.float32), np.where(spread > 0, spread, np.inf).astype(np.float32)
 
 
-def _highest(row: NDArray[np.integer], place: Flat, scores: Float32, rows: int) -> Flat:
-    """The places of the highest scores of each row, of rows in order."""
+def _highest(row: NDArray[np.integer], place: Flat, scores: Float32, rows: int, most: int) -> Flat:
+    """The places of the `most` highest scores of each row, of equal ones those of the lowest codes; rows in order."""
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row, minlength=rows))])
-    high = largest_of_rows(sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(rows, len(place))), PROPOSED)
-    return np.asarray(place[high.indices], dtype=np.int64)
+    entries = sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(rows, len(place)))
+    high = largest_of_rows(entries, most, ties=True)
+    row, place = _row_of(high), place[high.indices]
+    order = np.lexsort((place, -high.data, row))
+    rank = np.arange(len(order)) - high.indptr[row]
+    return np.asarray(place[order[rank < most]], dtype=np.int64)
 
 
 def _row_of(entries: sp.csr_matrix) -> Flat:
