@@ -26,7 +26,7 @@ from .past import Candidates, Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
 from .ranker import Ranker
 from .seen import Looked, Seen, lesson_of, looked_at
-from .shortlist import WHOLE_ITEMS, FirstStage
+from .proposals import WHOLE_ITEMS, FirstStage
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 # Customers who bought after the newest moment. In shops cut from a large one the gate was sure from 150 on; twice as

@@ -15,7 +15,7 @@ from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
 from .dlrm import ITEM, LAST
 from .opinions import Opinions
-from .shortlist import FirstStage, Shortlist
+from .proposals import FirstStage, Proposals
 
 NEGATIVES = 75  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
 _CELLS = 4_000_000  # scores of one source held at a time
@@ -125,12 +125,12 @@ def block_of(
     return best_of(first.look(people.histories, owned, people.now if now is None else now), people, allowed)
 
 
-def best_of(found: Opinions | Shortlist, people: People, allowed: NDArray[np.bool_] | None = None) -> Block:
+def best_of(found: Opinions | Proposals, people: People, allowed: NDArray[np.bool_] | None = None) -> Block:
     """As `block_of`, by what the first stage and its sources have said."""
     return of_pairs(found, people, *found.candidates(allowed))
 
 
-def of_pairs(found: Opinions | Shortlist, people: People, row: Int64, item: Int32) -> Block:
+def of_pairs(found: Opinions | Proposals, people: People, row: Int64, item: Int32) -> Block:
     """These pairs as candidates."""
     told = found.pairs(row, item)
     given = told.columns | {ITEM: item.astype(np.float32), LAST: _newest(people.histories)[row]}

@@ -14,7 +14,7 @@ from ..features import ItemTable, People
 from ..features.customer_groups import told_of
 from ..schema import DAY, Dataset, Float32, Histories, Int32, Int64, Profiles
 from .past import Lesson, Weighed, of_pairs, owned_by
-from .shortlist import FirstStage
+from .proposals import FirstStage
 
 RETURNED, SEEN, CLICKED, CART, BOUGHT = -1, 0, 1, 2, 3  # what a card led to
 WORTH = np.array([0.0, 1.0, 2.0, 5.0])  # of the last four; what was sent back is worth no more than what was only seen

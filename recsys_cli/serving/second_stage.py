@@ -24,7 +24,7 @@ from ..ranking.opinions import names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, block_of, of_pairs, owned_by
 from ..ranking.ranker import Items, Ranker, words_of
-from ..ranking.shortlist import FirstStage
+from ..ranking.proposals import FirstStage
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
 from .request import Answer, Request

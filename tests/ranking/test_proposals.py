@@ -19,7 +19,7 @@ from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import names_of
 from recsys_cli.ranking.past import Block, block_of, of_pairs, owned_by
 from recsys_cli.ranking.ranker import Ranker
-from recsys_cli.ranking.shortlist import FirstStage
+from recsys_cli.ranking.proposals import FirstStage
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.splitting.holdout import Split, time_split
 
@@ -103,7 +103,7 @@ def test_it_says_what_is_said_of_the_whole_catalogue(blend: Model, split: Split,
 def test_only_what_may_be_shown_is_a_candidate(
     blend: Model, split: Split, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsys_cli.ranking.shortlist._FEW", 100)
+    monkeypatch.setattr("recsys_cli.ranking.proposals._FEW", 100)
     allowed = np.random.default_rng(3).random(ITEMS) < share
     block = asked(blend, split, np.arange(20), allowed=allowed)
     assert allowed[block.item].all()

@@ -42,7 +42,7 @@ class FirstStage:
         """As is right for the size of the catalogue."""
         return cls(model, whole=model.n_items <= WHOLE_ITEMS)
 
-    def look(self, histories: Histories, owned: sp.csr_matrix, now: int) -> Opinions | Shortlist:
+    def look(self, histories: Histories, owned: sp.csr_matrix, now: int) -> Opinions | Proposals:
         """What it says to some histories.
 
         Parameters
@@ -54,7 +54,7 @@ class FirstStage:
         """
         if self._search is None:
             return Opinions.of(self.model, histories, owned, now)
-        return Shortlist(self.model, self._search, histories, owned, now)
+        return Proposals(self.model, self._search, histories, owned, now)
 
 
 def _search(model: Model) -> Search:
@@ -66,7 +66,7 @@ def _search(model: Model) -> Search:
 
 
 @dataclass(frozen=True)
-class Shortlist:
+class Proposals:
     """As `Opinions`, of what is proposed and of items that somebody asks for.
 
     Parameters
