@@ -24,9 +24,9 @@ from .opinions import names_of
 from .outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, off
 from .past import Candidates, Lesson, Weighed, lesson
 from .propensities import Propensities, effective, propensities
+from .proposals import WHOLE_ITEMS, FirstStage
 from .ranker import Ranker
 from .seen import Looked, Seen, lesson_of, looked_at
-from .proposals import WHOLE_ITEMS, FirstStage
 
 MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six overlapping ones add nothing
 # Customers who bought after the newest moment. In shops cut from a large one the gate was sure from 150 on; twice as

@@ -23,8 +23,8 @@ from ..ranking.dlrm import CODES
 from ..ranking.opinions import names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, block_of, of_pairs, owned_by
-from ..ranking.ranker import Items, Ranker, words_of
 from ..ranking.proposals import FirstStage
+from ..ranking.ranker import Items, Ranker, words_of
 from ..schema import Float32, Histories, Int32, Int64
 from .catalogue import Allowed, Catalogue
 from .request import Answer, Request

@@ -34,8 +34,8 @@ from recsys_cli.ranking import learning
 from recsys_cli.ranking.judging import Verdict, judge
 from recsys_cli.ranking.outcome import NEW, REPEAT
 from recsys_cli.ranking.past import Candidates, blocks
-from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.ranking.proposals import FirstStage
+from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY
 from recsys_cli.splitting.holdout import Split, holdout, time_split
 

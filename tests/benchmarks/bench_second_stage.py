@@ -25,8 +25,8 @@ from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.ranking import heads
 from recsys_cli.ranking.opinions import names_of
 from recsys_cli.ranking.past import Candidates, best_of, lesson, of_pairs, owned_by
-from recsys_cli.ranking.ranker import Items, Ranker
 from recsys_cli.ranking.proposals import FirstStage
+from recsys_cli.ranking.ranker import Items, Ranker
 from recsys_cli.splitting.holdout import Split, time_split
 
 MEMBERS = {

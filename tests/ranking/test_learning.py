@@ -15,8 +15,8 @@ from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import ranks
 from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, due, rivals_told, told
 from recsys_cli.ranking.past import NEGATIVES, Candidates, lesson
-from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.ranking.proposals import FirstStage
+from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout, time_split

@@ -17,8 +17,8 @@ from recsys_cli.ranking import learning
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.outcome import NEW, Outcome, clicks_told
 from recsys_cli.ranking.past import Block, blocks
-from recsys_cli.ranking.seen import Seen, before, looked_at
 from recsys_cli.ranking.proposals import FirstStage
+from recsys_cli.ranking.seen import Seen, before, looked_at
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.settings import RankingSettings
 from recsys_cli.splitting.holdout import Split, holdout

@@ -18,8 +18,8 @@ from recsys_cli.ranking import heads, learning
 from recsys_cli.ranking.learning import learn
 from recsys_cli.ranking.opinions import names_of
 from recsys_cli.ranking.past import Block, block_of, of_pairs, owned_by
-from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.ranking.proposals import FirstStage
+from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
 from recsys_cli.splitting.holdout import Split, time_split
 
