@@ -62,7 +62,7 @@ def _search(model: Model) -> Search:
         return model.search()
     members = {model.name: model}
     shown = np.ones(model.n_items, np.bool_)
-    return Search(members, {model.name: 1.0}, blend_search.indices_of(members), shown, 0, FIRST_DEPTH)
+    return Search(members, {model.name: 1.0}, blend_search.indices_of(members), shown, 0, 1, FIRST_DEPTH)
 
 
 @dataclass(frozen=True)
