@@ -88,28 +88,32 @@ def recurrent(inputs: Any, state: Any) -> Any:
 
 
 def _states(given: Float32, matrix: Float32) -> Float32:
-    """As `recurrent`, with half of the work: nothing is kept for a gradient, and little is allocated."""
+    """As `recurrent`, with half of the work: nothing is kept for a gradient, and nothing allocated on the way."""
     (rows, length), d = given.shape[:2], matrix.shape[0]
-    half = np.full(3 * d, 0.5, dtype=given.dtype)  # a gate is half of (1 + tanh of half of what it is given)
-    half[2 * d :] = 1
-    given, matrix = given * half, matrix * half
-    out = np.empty((rows, length, d), dtype=given.dtype)
-    state = np.zeros((rows, d), dtype=given.dtype)
-    for at in range(length):
-        added, told = state @ matrix, given[:, at]
-        gates, candidate = added[:, : 2 * d], added[:, 2 * d :]
-        gates += told[:, : 2 * d]
-        np.tanh(gates, out=gates)
-        gates += 1
-        gates *= 0.5
-        candidate *= gates[:, d:]
-        candidate += told[:, 2 * d :]
-        np.tanh(candidate, out=candidate)
-        state -= candidate
-        state *= gates[:, :d]
-        state += candidate
-        out[:, at] = state
-    return out
+    # A gate is half of (1 + tanh of half of what it is given); the half that the candidate's gate lacks is in `halved`.
+    half, one = np.array([0.5, 1], dtype=given.dtype)
+    steps, halved = given.swapaxes(0, 1).copy(), matrix * half
+    steps[..., : 2 * d] *= half
+    if rows == 1:  # a product of a vector and a matrix takes half as long as of a matrix with one row
+        steps = steps[:, 0]
+    out = np.empty((*steps.shape[:-1], d), dtype=given.dtype)
+    added, state = np.empty(steps.shape[1:], dtype=given.dtype), np.zeros(out.shape[1:], dtype=given.dtype)
+    gates, candidate = added[..., : 2 * d], added[..., 2 * d :]
+    keep, reset = gates[..., :d], gates[..., d:]
+    for told, said, made in zip(list(steps[..., : 2 * d]), list(steps[..., 2 * d :]), list(out), strict=True):
+        np.dot(state, halved, added)
+        np.add(gates, told, gates)
+        np.tanh(gates, gates)
+        np.add(gates, one, gates)
+        np.multiply(candidate, reset, candidate)
+        np.add(candidate, said, candidate)
+        np.tanh(candidate, candidate)
+        np.subtract(state, candidate, made)
+        np.multiply(keep, half, keep)
+        np.multiply(made, keep, made)
+        np.add(made, candidate, made)
+        state = made
+    return out.reshape(length, rows, d).swapaxes(0, 1)
 
 
 def _through_time(gradient: Float32, matrix: Float32, states: Float32, gates: list[Any]) -> tuple[Float32, Float32]:

@@ -59,7 +59,7 @@ def together(data: Dataset, least: int = 1) -> dict[str, NDArray[Any]]:
 
 def _drop_substitutes(data: Dataset, item: Int32, count: Int32, lift: Float32) -> None:
     """Take substitutes out of the lists, in place, and close the gaps."""
-    category = _category(data.catalogue)
+    category = categories(data.catalogue)
     row, place = np.nonzero((item >= 0) & (category[:, None] >= 0) & (category[item] == category[:, None]))
     if not len(row):
         return
@@ -78,8 +78,8 @@ def _drop_substitutes(data: Dataset, item: Int32, count: Int32, lift: Float32) -
     lift[item < 0] = 0
 
 
-def _category(catalogue: pa.Table) -> Int32:
-    """Categories as numbers, -1 for none."""
+def categories(catalogue: pa.Table) -> Int32:
+    """Categories of items as numbers, -1 for none."""
     if "category" not in catalogue.column_names:
         return np.full(catalogue.num_rows, -1, dtype=np.int32)
     encoded = catalogue["category"].cast(pa.string()).combine_chunks().dictionary_encode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ _REPEATERS = 5  # customers who bought an item again, from which on it has a usu
 
 
 def build_shelves(
-    data: Dataset, model: Model, *, least: int, previous: Mapping[str, NDArray[Any]] | None = None
+    data: Dataset,
+    model: Model,
+    *,
+    least: int,
+    previous: Mapping[str, NDArray[Any]] | None = None,
+    counts: Counts | None = None,
 ) -> Shelves:
     """All shelves of a version.
 
@@ -45,6 +51,8 @@ def build_shelves(
     previous
         Shelves of the version that this one grows from: what a day's events cannot change is taken from there, the
         window of popularity and the intervals between purchases.
+    counts
+        Counts over all of `data` when another engine makes them.
 
     Returns
     -------
@@ -71,8 +79,9 @@ def build_shelves(
     """
     blob, offsets = render_items(data.catalogue)
     tau = _known_tau(previous) or choose_tau(data.interactions)
-    popular = popularity(data.interactions, tau).astype(np.float32)
-    sales = Sales.of(data.interactions)
+    counts = counts or Counts(data)
+    popular = counts.popularity(tau).astype(np.float32)
+    sales = counts.sales
     week, usual = sales.weekly()
     trending = on_the_rise(sales, popular, max(least, _TRENDING))
     first = first_offered(data)
@@ -90,9 +99,33 @@ def build_shelves(
         "sold_week": _told(week, least),
         "sold_usual": np.where(sales.customers(5 * TREND_DAYS, TREND_DAYS) < least, 0, usual).astype(np.float32),
         "sold_until": np.array([sales.until, sales.purchases], dtype=np.int64),
-        "interval_days": _known_intervals(data.interactions, previous),
-        **together(data, least),
+        "interval_days": _known_intervals(counts, data.interactions.n_items, previous),
+        **counts.together(least),
     }
+
+
+class Counts:
+    """What shelves count over all events, in this process; `publishing.spark_counts` has the same by Spark SQL."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+
+    @cached_property
+    def sales(self) -> Sales:
+        """The shop's."""
+        return Sales.of(self.data.interactions)
+
+    def popularity(self, tau_days: float) -> NDArray[np.float64]:
+        """See `models.support.demand.popularity`."""
+        return popularity(self.data.interactions, tau_days)
+
+    def intervals(self) -> Float32:
+        """See `intervals`."""
+        return intervals(self.data.interactions)
+
+    def together(self, least: int) -> dict[str, NDArray[Any]]:
+        """See `pairs.together`."""
+        return together(self.data, least)
 
 
 def _told(count: Float32, least: int) -> Float32:
@@ -106,12 +139,12 @@ def _known_tau(previous: Mapping[str, NDArray[Any]] | None) -> float:
     return float(previous["popular_tau"][0])
 
 
-def _known_intervals(data: Interactions, previous: Mapping[str, NDArray[Any]] | None) -> Float32:
+def _known_intervals(counts: Counts, n_items: int, previous: Mapping[str, NDArray[Any]] | None) -> Float32:
     """The intervals of before, none yet for items that were not there; all again without them."""
     if previous is None or "interval_days" not in previous:
-        return intervals(data)
+        return counts.intervals()
     known = previous["interval_days"]
-    return np.concatenate([known, np.zeros(data.n_items - len(known), dtype=np.float32)])
+    return np.concatenate([known, np.zeros(n_items - len(known), dtype=np.float32)])
 
 
 def _order(score: NDArray[Any], keep: NDArray[np.bool_]) -> Int32:
@@ -237,11 +270,15 @@ def intervals(data: Interactions) -> Float32:
     item, gap = item[order], gap[order]
     codes, start, count = np.unique(item, return_index=True, return_counts=True)
     usual = gap[start + (count - 1) // 2] / DAY
-    buyers = np.bincount(h.item[bought], minlength=data.n_items)[codes]
-    # A tenth of the purchases being repetitions tells coffee from a kettle that was bought as a present once more.
-    keep = (count >= _REPEATERS) & (count >= 0.1 * buyers)
+    keep = bought_again(count, np.bincount(h.item[bought], minlength=data.n_items)[codes])
     out[codes[keep]] = usual[keep]
     return out
+
+
+def bought_again(times: NDArray[np.integer], purchases: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which items have a usual interval: a tenth of the purchases being repetitions tells coffee from a kettle that was
+    bought as a present once more."""
+    return np.asarray((times >= _REPEATERS) & (times >= 0.1 * purchases), dtype=np.bool_)
 
 
 def first_offered(data: Dataset) -> Int64:

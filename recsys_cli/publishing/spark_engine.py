@@ -6,9 +6,6 @@ come back. Customers are folded in by them as after any other fit: artifact, gat
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..artifacts import Artifacts
-from ..errors import MissingDependency, MissingLibrary, NotEnoughData, RecsysError, UsageError
+from ..errors import NotEnoughData, UsageError
 from ..evaluation.bench import Recipe
 from ..models.als import ALS, ALSConfig
 from ..models.base import Model, ModelConfig
@@ -28,10 +26,10 @@ from ..settings import Settings
 from ..store import Store
 from ..view_durations import level_sql, with_levels
 from .lake import EVENTS, export_lake, lakes
+from .shelves import Counts
+from .spark_counts import SparkCounts
+from .spark_session import spark_session
 from .train import Trained, train
-
-_LOGGING = "log4j2.properties"
-DRIVER_MEMORY = "3g"  # where the driver is on this machine and spark-defaults.conf says nothing
 
 # Each event of a type with a weight, as the store's own reading has it; see `store.reading`.
 _WEIGHED = """
@@ -93,12 +91,12 @@ class SparkEngine:
         """
         seen, level = data.interactions, level_sql(self.settings.events.view_seconds)
         kinds = _kinds(seen.histories, self.settings.events.view_seconds)
-        codes = zip(seen.items.ids.to_pylist(), range(seen.n_items), strict=True)
+        codes = pa.table({"item_id": seen.items.ids, "code": np.arange(seen.n_items, dtype=np.int32)})
         weighed = _WEIGHED.format(level=level, until=int(seen.histories.ts.max(initial=0)))
         for name, table in (
             ("events", self.spark.read.parquet(str(self.lake.absolute() / EVENTS))),
             ("kinds", self.spark.createDataFrame(kinds, "event_type string, level int, weight double")),
-            ("items", self.spark.createDataFrame(list(codes), "item_id string, code int")),
+            ("items", self.spark.createDataFrame(codes)),
         ):
             table.createOrReplaceTempView(name)
         weighed = self.spark.sql(weighed)
@@ -110,6 +108,12 @@ class SparkEngine:
                 "If events came in meanwhile, run this again. If the times of events are not reliable, which "
                 "recsys doctor tells, leave --engine spark out.",
             )
+
+    def counts(self, data: Dataset) -> Counts:
+        """What the shelves of a version count over all events."""
+        self.view_events(data)
+        self.spark.catalog.cacheTable("weighed")  # looked through a dozen times
+        return SparkCounts(self.spark, data, self.progress)
 
     def _vectors(self, ratings: Any, config: ALSConfig, n_items: int, length: float) -> Float32:
         from pyspark.ml.recommendation import ALS as SparkALS
@@ -144,61 +148,9 @@ def _kinds(histories: Histories, view_seconds: float) -> list[tuple[str, int, fl
 
 @contextmanager
 def spark_engine(lake: Path, master: str, settings: Settings, progress: Progress = SILENT) -> Iterator[SparkEngine]:
-    """A Spark for the time of a training: in this machine's memory for `local[N]`, else the named cluster's.
-
-    Raises
-    ------
-    MissingDependency, MissingLibrary
-        pyspark or Java is not installed.
-    RecsysError
-        Spark does not start.
-    """
-    try:
-        from pyspark.sql import SparkSession
-    except ImportError:
-        raise MissingDependency("pyspark", "spark", "--engine spark") from None
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise MissingLibrary(
-            "--engine spark needs Java, which this system lacks.",
-            "Install it, on Debian and Ubuntu with: apt-get install openjdk-17-jre-headless",
-        )
-    with tempfile.TemporaryDirectory(prefix="recsys-spark-") as scratch:
-        (Path(scratch) / _LOGGING).write_text("rootLogger.level = error\n", encoding="utf-8")
-        builder = SparkSession.builder.appName("recsys").master(master)
-        for name, value in _options(master, scratch, settings).items():
-            builder = builder.config(name, value)
-        try:
-            with progress.stage(f"Starting Spark on {master}"):
-                spark = builder.getOrCreate()
-        except Exception as e:  # noqa: BLE001  py4j's own, Java's by way of it, or what the launcher says
-            reason = (str(e).strip().splitlines() or [type(e).__name__])[0].rstrip(".")
-            raise RecsysError(f"Spark on {master} does not start: {reason}.", "Check --master.") from None
-        try:
-            yield SparkEngine(spark, lake, settings, progress)
-        finally:
-            spark.stop()
-
-
-def _options(master: str, scratch: str, settings: Settings) -> dict[str, str]:
-    options = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.sql.warehouse.dir": f"{scratch}/warehouse",
-    }
-    if master.startswith("local"):
-        options |= {
-            # Nothing listens that another machine could reach.
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", DRIVER_MEMORY),
-            "spark.local.dir": scratch,
-            "spark.sql.shuffle.partitions": "4",
-            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={scratch}/{_LOGGING}",
-        }
-    return options
+    """A Spark for the time of a training; see `spark_session`."""
+    with spark_session(master, progress) as spark:
+        yield SparkEngine(spark, lake, settings, progress)
 
 
 def train_on_spark(
@@ -226,7 +178,7 @@ def train_on_spark(
     UsageError
         Another model, or no lake.
     MissingDependency, MissingLibrary, RecsysError
-        See `spark_engine`.
+        See `spark_session`.
     """
     if recipe.name != ALS.name:
         raise UsageError(f"Spark fits als, not {recipe.name}.", "Leave --model or --engine out.")
@@ -238,4 +190,6 @@ def train_on_spark(
     with spark_engine(folder, master, settings, progress) as engine:
         export_lake(store, settings, folder, progress)
         recipe = replace(recipe, engine=engine)
-        return train(store, artifacts, settings, recipe, progress, force=force, notes={"engine": "spark"})
+        return train(
+            store, artifacts, settings, recipe, progress, force=force, notes={"engine": "spark"}, counts=engine.counts
+        )

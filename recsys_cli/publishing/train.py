@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ..progress import SILENT, Progress
 from ..ranking.learning import learn
 from ..ranking.outcome import PENDING, RANKER, Outcome, off
 from ..ranking.seen import Seen
-from ..schema import DAY
+from ..schema import DAY, Dataset
 from ..settings import Settings
 from ..store import Snapshot, Store
 from ..store.attribution import Windows, attribute
@@ -35,6 +35,7 @@ from ..tuning import load_choice
 from ..tuning.auto import AUTO, pick
 from ..tuning.final_round import Final
 from .segment_popularity import Judged, judge
+from .shelves import Counts
 from .version import Release, publish_version
 
 _SEEN_DAYS = 120  # before the newest event, of which what was seen is learned from
@@ -142,6 +143,7 @@ def train(
     *,
     force: bool = False,
     notes: Mapping[str, Any] | None = None,
+    counts: Callable[[Dataset], Counts] | None = None,
 ) -> Trained:
     """Judge the recipe on the last part of time, fit it on all of it, publish, and serve it unless it is worse.
 
@@ -151,6 +153,8 @@ def train(
         Serve it whatever the gate says.
     notes
         More for the manifest.
+    counts
+        Makes what the shelves count over all events, in place of this process.
 
     Raises
     ------
@@ -183,6 +187,7 @@ def train(
             promote=decision.promote or force,
             ranker=second.ranker,
             newcomers=newcomers,
+            counts=counts(snapshot.data) if counts else None,
             notes={
                 **(notes or {}),
                 RANKER: second.as_dict(until=snapshot.data.interactions.end),

@@ -28,7 +28,7 @@ from ..settings import Settings
 from ..store import Snapshot
 from .index import build_index, save
 from .segment_popularity import Judged, kept, newcomer_shelves
-from .shelves import Shelves, build_shelves
+from .shelves import Counts, Shelves, build_shelves
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Release:
     base, pointer
         The version this one was grown from, and what `current` held when it was read: growing takes time, and what
         others publish meanwhile must not be replaced by something made from an older version.
+    counts
+        What the shelves are made of, when another engine counts it.
     """
 
     snapshot: Snapshot
@@ -69,6 +71,7 @@ class Release:
     base: Version | None = None
     pointer: str | None = None
     newcomers: Sequence[Judged] = ()
+    counts: Counts | None = None
 
 
 def publish_version(artifacts: Artifacts, settings: Settings, release: Release, progress: Progress = SILENT) -> Version:
@@ -108,7 +111,7 @@ def _write(path: Path, release: Release, settings: Settings) -> dict[str, Any]:
     # Shelves are sorted on one core, and an index is built on another: together they take as long as the shelves.
     with ThreadPoolExecutor(1) as pool:
         indexed = pool.submit(_write_index, path, release)
-        bundle = make_bundle(snapshot, model, least, previous=previous)
+        bundle = make_bundle(snapshot, model, least, previous=previous, counts=release.counts)
         shelves = {**bundle.shelves, **_newcomers(release, bundle.shelves, previous, least)}
         write_bundle(path, replace(bundle, shelves=shelves))
         notes = indexed.result()
@@ -139,11 +142,17 @@ def _newcomers(release: Release, shelves: Shelves, previous: Shelves | None, lea
 
 
 def make_bundle(
-    snapshot: Snapshot, model: Model, least: int, *, previous: Mapping[str, NDArray[Any]] | None = None
+    snapshot: Snapshot,
+    model: Model,
+    least: int,
+    *,
+    previous: Mapping[str, NDArray[Any]] | None = None,
+    counts: Counts | None = None,
 ) -> Bundle:
     """What goes into a version: the model, the catalogue, the histories by keyed hash, the shelves.
 
-    For `least`, and for `previous`, the shelves of the version that the model was grown from, see `build_shelves`.
+    For `least`, for `previous`, the shelves of the version that the model was grown from, and for `counts` see
+    `build_shelves`.
     """
     data = snapshot.data
     keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
@@ -157,7 +166,7 @@ def make_bundle(
         keys=keys,
         histories=histories,
         now=data.interactions.end,
-        shelves=build_shelves(data, model, least=least, previous=previous),
+        shelves=build_shelves(data, model, least=least, previous=previous, counts=counts),
         view_seconds=snapshot.view_seconds,
     )
 

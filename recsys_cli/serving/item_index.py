@@ -50,8 +50,9 @@ class ItemIndex:
         asked = np.ascontiguousarray(queries if self.scale == 1 else queries / self.scale, dtype=np.float32)
         more = {}
         if allowed is not None:
-            selector = faiss.IDSelectorBitmap(allowed)
-            more = {"params": faiss.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)}
+            untyped: Any = faiss  # its stubs know the C++ side of these alone
+            selector = untyped.IDSelectorBitmap(allowed)
+            more = {"params": untyped.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)}
         scores, codes = self.index.search(asked, k, **more)
         return codes.astype(np.int32), np.where(codes < 0, -np.inf, scores).astype(np.float32)
 

@@ -20,13 +20,14 @@ from recsys_cli.evaluation.bench import Recipe
 from recsys_cli.models.als import ALS, ALSConfig
 from recsys_cli.models.registry import load
 from recsys_cli.publishing.lake import export_lake
+from recsys_cli.publishing.shelves import Counts
 from recsys_cli.publishing.spark_engine import spark_engine, train_on_spark
 from recsys_cli.publishing.train import read_snapshot
-from recsys_cli.schema import DAY, IdMap
+from recsys_cli.schema import DAY, Dataset, IdMap
 from recsys_cli.settings import Settings, StoreSettings
 from recsys_cli.splitting.interactions import weigh
 from recsys_cli.store import Store
-from recsys_cli.store.merge import merge_events, transaction
+from recsys_cli.store.merge import merge_events, merge_items, transaction
 
 T0 = 1_700_000_000
 needs_spark = pytest.mark.skipif(
@@ -46,9 +47,12 @@ def shop(store: Store, values: Settings, tmp_path: Path) -> tuple[Store, Setting
     table = {
         "user_id": [f"c{u}" for u in user], "item_id": [f"p{i}" for i in item], "qty": rng.integers(1, 5, n),
         "ts": T0 + np.sort(rng.integers(0, 90 * DAY, n)), "event_type": kind,
+        "order_id": [f"o{u}-{o}" if o else None for u, o in zip(user, rng.integers(0, 6, n), strict=True)],
     }  # fmt: skip
     with store.writing() as con, transaction(con):
         merge_events(con, pa.table(table))
+        kinds = {"item_id": [f"p{i}" for i in range(40)], "category": [["tea", "pots"][i < 8] for i in range(40)]}
+        merge_items(con, pa.table(kinds), now=T0)
     settings = replace(values, db=store.path, artifacts=tmp_path / "shop" / "model_artifacts", store=StoreSettings())
     return store, replace(settings, train=replace(settings.train, ranker=False)), tmp_path / "lake"
 
@@ -56,6 +60,26 @@ def shop(store: Store, values: Settings, tmp_path: Path) -> tuple[Store, Setting
 def parity(ids: IdMap, codes: NDArray[np.integer]) -> NDArray[np.int64]:
     """Of the number in each id."""
     return np.array([int(str(one)[1:]) % 2 for one in ids.take(codes)])
+
+
+def they_count(theirs: Counts, data: Dataset) -> None:
+    """What this process counts."""
+    ours = Counts(data)
+    for tau in (0.0, 15.0):
+        np.testing.assert_allclose(theirs.popularity(tau), ours.popularity(tau), rtol=1e-6)
+    for window in ((30, 0), (14, 7)):
+        np.testing.assert_array_equal(theirs.sales.customers(*window), ours.sales.customers(*window))
+    np.testing.assert_allclose(theirs.intervals(), ours.intervals(), rtol=1e-6)
+    assert ours.intervals().any()
+    there, here = theirs.together(2), ours.together(2)
+    pairs = here["together_item"] >= 0
+    # Some stand in for each other, and are left out.
+    assert 0 < pairs.sum() < pairs.size
+    for name in ("together_count", "together_lift"):
+        np.testing.assert_allclose(there[name], here[name], rtol=1e-5)
+    # Pairs of the same lift may change places.
+    for row in np.flatnonzero(pairs.any(axis=1)):
+        assert set(there["together_item"][row]) == set(here["together_item"][row])
 
 
 @needs_spark
@@ -69,6 +93,7 @@ def test_it_learns_what_this_process_learns(shop: tuple[Store, Settings, Path]) 
         engine.view_events(data)
         rows = engine.ratings(config).collect()
         theirs = engine(config, data)
+        they_count(engine.counts(data), data)
     ours = weigh(data.interactions.histories, data.interactions.n_items, 0.0, 0.5, 0.3)
     assert len(rows) == ours.nnz
     assert np.allclose(sorted(row["weight"] for row in rows), np.sort(ours.data), rtol=1e-5)

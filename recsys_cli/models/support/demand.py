@@ -9,6 +9,8 @@ approach to statistics, 1956).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,16 +65,27 @@ def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0
     weight = np.maximum(h.kind_weight, 0)[h.kind[pick]].astype(np.float64)
     if qty_power:
         weight *= np.maximum(h.qty[pick], 1) ** qty_power
-    share = np.asarray(np.bincount(item, weight, minlength=n), dtype=np.float64)
+    age = np.clip((interactions.end - ts) / DAY, 0, None)
+
+    def aged(days: float) -> Shares:
+        by = weight * np.exp(-np.minimum(age / days, 700)) if days else weight
+        share: Shares = np.bincount(item, by, minlength=n).astype(np.float64)
+        return share
+
+    return wanted(aged, tau_days if usable_time(h) else 0.0)
+
+
+def wanted(aged: Callable[[float], Shares], tau_days: float) -> Shares:
+    """As `popularity`, from what `aged(days)` gives: the weight of each item when a customer of so many days ago counts
+    1/e; with 0, when all count the same."""
+    share = aged(0.0)
     if not share.any():
         return share
     share /= share.sum()
-    if not tau_days or not usable_time(h):
+    if not tau_days:
         return share
-    age = np.clip((interactions.end - ts) / DAY, 0, None)
     for days in (*(days for days in LONGER_DAYS if days > tau_days), tau_days):
-        aged = np.bincount(item, weight * np.exp(-np.minimum(age / days, 700)), minlength=n)
-        share = drawn(aged.astype(np.float64), share)
+        share = drawn(aged(days), share)
     return share
 
 
