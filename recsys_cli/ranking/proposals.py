@@ -13,7 +13,7 @@ from ..models.base import Model
 from ..models.blend import Blend
 from ..models.support import blend_search
 from ..models.support.blend_search import Flat, Look, Search
-from ..models.support.top_n import largest
+from ..models.support.top_n import highest, largest
 from ..schema import Float32, Histories, Int32, Int64
 from .opinions import FIRST, FIRST_DEPTH, OTHER_DEPTH, Opinions, Told, sortable, stepped
 
@@ -147,6 +147,8 @@ class Proposals:
     def _scores(self, places: Flat) -> tuple[Float32, dict[str, Float32]]:
         """The first stage's scores of places, and by source, and for itself, the standardised ones."""
         usual, total, columns = self._usual
+        if places is usual:
+            return total, columns
         at = np.minimum(np.searchsorted(usual, places), max(len(usual) - 1, 0))
         if len(usual) and np.array_equal(usual[at], places):
             return total[at], {label: scores[at] for label, scores in columns.items()}
@@ -174,6 +176,10 @@ class Proposals:
 
 def _best(row: Int64, scores: Float32, rows: int, n: int) -> NDArray[np.bool_]:
     """Which are the n largest of their row, but for those that are infinitely small; rows in order."""
+    if rows == 1:
+        chosen = np.zeros(len(row), np.bool_)
+        chosen[highest(scores, n, np.arange(len(row)))] = True
+        return chosen & np.isfinite(scores)
     count = np.bincount(row, minlength=rows)
     place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     width = int(count.max(initial=0))
@@ -181,6 +187,6 @@ def _best(row: Int64, scores: Float32, rows: int, n: int) -> NDArray[np.bool_]:
         return np.isfinite(scores)
     side_by_side = np.full((rows, width), -np.inf, dtype=np.float32)
     side_by_side[row, place] = scores
-    chosen = np.zeros((rows, width), np.bool_)
-    np.put_along_axis(chosen, largest(side_by_side, n), True, axis=1)
-    return np.asarray(chosen[row, place] & np.isfinite(scores))
+    best = np.zeros((rows, width), np.bool_)
+    np.put_along_axis(best, largest(side_by_side, n), True, axis=1)
+    return np.asarray(best[row, place] & np.isfinite(scores))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
 from ..schema import DAY, Float32, Histories, Int64
+
+Way = tuple[float, float, float, float, float]  # how events are weighed, see `weigh_ways`
 
 
 def weigh(
@@ -30,32 +34,50 @@ def weigh(
     float32 CSR of shape (rows, n_items), sorted indices, only positive entries: what was returned or disliked as
     often as bought is as if it had never been.
     """
+    return weigh_ways(histories, n_items, [(tau_days, qty_power, repeat_power, order_power, order_tau)])[0]
+
+
+def weigh_ways(histories: Histories, n_items: int, ways: Sequence[Way]) -> list[sp.csr_matrix]:
+    """As `weigh`, for several ways at once: what they share is worked out once. A way is its last five parameters."""
     rows = len(histories)
     if not histories.n_events:
-        return sp.csr_matrix((rows, n_items), dtype=np.float32)
+        return [sp.csr_matrix((rows, n_items), dtype=np.float32) for _ in ways]
     plain = histories.kind_weight[histories.kind]
     quantity = np.maximum(histories.qty, np.float32(1))
-    weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
-    if tau_days:
-        weight = weight * _ageing(histories, tau_days)
-    if order_power or order_tau:
-        later = _later(histories)
-        weight = weight * (1 + later) ** np.float32(-order_power)
-        if order_tau:
-            weight = weight * np.exp(-np.minimum(later / np.float32(order_tau), 60))
     key = histories.row_of_event.astype(np.int64) * n_items + histories.item
     order = np.argsort(key, kind="stable")
     key = key[order]
     first = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), key[1:] != key[:-1]]))
     net = np.add.reduceat((plain * quantity)[order], first)
-    data = np.maximum.reduceat(weight[order], first).astype(np.float32)
-    if repeat_power:
-        data *= np.add.reduceat((plain[order] > 0).astype(np.float32), first) ** np.float32(repeat_power)
-    keep = (net > 1e-6) & (data > 0)
-    key = key[first][keep]
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(key // n_items, minlength=rows))])
-    matrix = sp.csr_matrix((data[keep], (key % n_items).astype(np.int32), indptr), shape=(rows, n_items))
-    matrix.has_sorted_indices = True
+    wanted, key = net > 1e-6, key[first]
+    found = []
+    for tau_days, qty_power, repeat_power, order_power, order_tau in ways:
+        weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
+        if tau_days:
+            weight = weight * _ageing(histories, tau_days)
+        if order_power or order_tau:
+            later = _later(histories)
+            weight = weight * (1 + later) ** np.float32(-order_power)
+            if order_tau:
+                weight = weight * np.exp(-np.minimum(later / np.float32(order_tau), 60))
+        data = np.maximum.reduceat(weight[order], first).astype(np.float32)
+        if repeat_power:
+            data *= np.add.reduceat((plain[order] > 0).astype(np.float32), first) ** np.float32(repeat_power)
+        keep = wanted & (data > 0)
+        found.append(_sorted_rows(data[keep], key[keep], rows, n_items))
+    return found
+
+
+def _sorted_rows(data: Float32, key: Int64, rows: int, n_items: int) -> sp.csr_matrix:
+    """A CSR matrix from the places, ascending, of its entries. Built empty and filled: for one short history, what the
+    constructor checks takes longer than all the rest."""
+    count = np.bincount(key // n_items, minlength=rows)
+    narrow = np.int32 if len(key) <= np.iinfo(np.int32).max else np.int64
+    matrix = sp.csr_matrix((rows, n_items), dtype=np.float32)
+    matrix.data, matrix.indices = data, (key % n_items).astype(narrow)
+    matrix.indptr = np.zeros(rows + 1, narrow)
+    np.cumsum(count, out=matrix.indptr[1:])
+    matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
 
 

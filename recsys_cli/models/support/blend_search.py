@@ -22,7 +22,7 @@ from ...schema import Float32, Histories, Int32
 from ..base import Model
 from .blend_weights import standardised
 from .item_matrix import ItemModel, largest_of_rows
-from .top_n import top_k
+from .top_n import best_first, highest, top_k
 from .vectors import VectorModel
 
 PROPOSED = 100  # items that each member puts forward for a customer
@@ -193,8 +193,8 @@ class Search:
                 self.alike[label] = standardised(scores)[0]
                 self._common += share * self.alike[label]
                 self._known_by_all |= scores[0] != 0
-        self._tops = [(_best_of_all(self._common), _HEAD)] if self.alike else []
-        self._tops += [(_best_of_all(scores), _HEAD_OF_EACH) for scores in self.alike.values()]
+        self._tops = [(best_first(self._common, _TOP), _HEAD)] if self.alike else []
+        self._tops += [(best_first(scores, _TOP), _HEAD_OF_EACH) for scores in self.alike.values()]
         self._head = self.head(allowed)
         # So high are about as many of all scores, were they spread evenly; tails are longer.
         self._high = NormalDist().inv_cdf(1 - min(self._wanted / self.n_items, 0.5))
@@ -242,8 +242,10 @@ class Search:
                 continue
             told = []
             for space.first in range(shape[0]) if apart else (0,):
-                some = histories.rows(np.array([space.first])) if apart else histories
-                told.append(index.opinion(member.user_vectors(some, at), space, self._wanted))
+                users = (
+                    _user_vector(member, histories, space.first, at) if apart else member.user_vectors(histories, at)
+                )
+                told.append(index.opinion(users, space, self._wanted))
             opinions[label] = told[0] if len(told) == 1 else _Opinion.joined(told)
         if own is not None:
             space.propose(_places(own.items))
@@ -377,12 +379,23 @@ class _Opinion:
         return found
 
 
+def _user_vector(member: VectorModel, histories: Histories, row: int, now: int) -> Float32:
+    """Of one history, shape (1, d), in the quickest way."""
+    one = histories if len(histories) == 1 else histories.rows(np.array([row]))
+    if type(member).user_vectors is not VectorModel.user_vectors:
+        return member.user_vectors(one, now)
+    weights = member.weights(one, now)
+    if not weights.nnz:
+        return np.zeros((1, member.item_vectors().shape[1]), np.float32)
+    return member.fold_in(weights.indices, weights.data)[None, :]
+
+
 def _opinion(
     member: Model, histories: Histories, now: int, wanted: int, high: float, space: _Space
 ) -> _Opinion:  # fmt: skip
     """What a member says; the `wanted` items that it proposes, about `high` spreads above the mean, are marked."""
     if isinstance(member, ItemModel) and sp.issparse(member.matrix):
-        product = sp.csr_matrix(member.weights(histories, now) @ member.matrix)
+        product: Any = member.weights(histories, now) @ member.matrix
         row, place, n = _row_of(product), _places(product), product.shape[1]
         middle = np.bincount(row, product.data, minlength=len(histories)) / n
         squares = np.bincount(row, product.data * product.data, minlength=len(histories)) / n
@@ -399,12 +412,6 @@ def _opinion(
     return _Opinion(dense, None, centre, spread)
 
 
-def _best_of_all(scores: Float32) -> NDArray[np.intp]:
-    """Items, the best first, as far as anybody looks."""
-    top = np.arange(len(scores)) if len(scores) <= _TOP else np.argpartition(-scores, _TOP)[:_TOP]
-    return top[np.lexsort((top, -scores[top]))]
-
-
 def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[Float32, Float32]:
     spread = np.sqrt(np.maximum(squares - middle**2, 0))
     return middle.astype(np.float32), np.where(spread > 0, spread, np.inf).astype(np.float32)
@@ -412,6 +419,8 @@ def _spread(middle: NDArray[np.float64], squares: NDArray[np.float64]) -> tuple[
 
 def _highest(row: NDArray[np.integer], place: Flat, scores: Float32, rows: int, most: int) -> Flat:
     """The places of the `most` highest scores of each row, of equal ones those of the lowest codes; rows in order."""
+    if rows == 1:
+        return place[highest(scores, most, place)]
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row, minlength=rows))])
     entries = sp.csr_matrix((scores, np.arange(len(place)), indptr), shape=(rows, len(place)))
     high = largest_of_rows(entries, most, ties=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...schema import PURCHASE, Float32, Histories
 from ...splitting.holdout import Split
-from ...splitting.interactions import weigh
+from ...splitting.interactions import weigh_ways
 from ...splitting.task import Task
 from ..base import Model
 from .top_n import largest
@@ -182,11 +182,9 @@ def own_features(histories: Histories, n_items: int) -> tuple[sp.csr_matrix, Flo
     `indices`, the features named in `OWN`: float32, at least 0, shape (len(OWN), entries).
     """
     bought = histories.where(histories.is_kind(PURCHASE) | (histories.kind_weight[histories.kind] < 0))
-    plain = weigh(bought, n_items)
-    count, week, season = (
-        weigh(bought, n_items, **how).data / plain.data
-        for how in ({"repeat_power": 1.0}, {"tau_days": 7.0}, {"tau_days": 60.0})
-    )
+    ways = [(0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (7.0, 0.0, 0.0, 0.0, 0.0), (60.0, 0.0, 0.0, 0.0, 0.0)]
+    plain, *others = weigh_ways(bought, n_items, ways)
+    count, week, season = (other.data / plain.data for other in others)
     return plain, np.stack([np.ones_like(week), np.log(np.maximum(count, 1)), week, season])
 
 

@@ -92,3 +92,22 @@ def _partitioned(dense: Float32, k: int) -> NDArray[np.intp]:
         first = np.cumsum(equal, axis=1, dtype=np.int32) <= room
         part[tied] = np.nonzero(above | (equal & first))[1].reshape(-1, k)
     return np.sort(part, axis=1)
+
+
+def highest(scores: Float32, n: int, code: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Where the n largest of some scores are, in no order; of equal ones at the border those of the lowest codes."""
+    if len(scores) <= n:
+        return np.arange(len(scores))
+    falling = -scores
+    border = np.partition(falling, n - 1)[n - 1]
+    above, equal = np.flatnonzero(falling < border), np.flatnonzero(falling == border)
+    room = n - len(above)
+    if len(equal) > room:
+        equal = equal[np.argsort(code[equal], kind="stable")[:room]]
+    return np.concatenate([above, equal])
+
+
+def best_first(scores: Float32, n: int) -> NDArray[np.intp]:
+    """Where the n largest of some scores are, the largest first; of equal ones in their order."""
+    top = np.sort(highest(scores, n, np.arange(len(scores))))
+    return top[np.argsort(-scores[top], kind="stable")]
