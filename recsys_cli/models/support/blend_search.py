@@ -379,10 +379,10 @@ class _Opinion:
         return found
 
 
-def _user_vector(member: VectorModel, histories: Histories, row: int, now: int) -> Float32:
+def _user_vector(member: Model, histories: Histories, row: int, now: int) -> Float32:
     """Of one history, shape (1, d), in the quickest way."""
     one = histories if len(histories) == 1 else histories.rows(np.array([row]))
-    if type(member).user_vectors is not VectorModel.user_vectors:
+    if not isinstance(member, VectorModel) or type(member).user_vectors is not VectorModel.user_vectors:
         return member.user_vectors(one, now)
     weights = member.weights(one, now)
     if not weights.nnz:
