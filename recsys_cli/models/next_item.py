@@ -24,7 +24,7 @@ from .support.top_n import contains
 
 _LAGS = 30  # moments; what lies further apart says next to nothing of each other
 _FAINT = 0.02  # weight of a pair below which it is not counted
-_PAIRS = 5_000_000  # pairs of items counted at a time: some 120 MB
+_PAIRS = 4_000_000  # pairs of items counted at a time, twice: some 200 MB
 _SAMPLE_EVENTS, _SAMPLE_USERS = 200_000, 2_000  # how ordered a shop is can be told from a part of it
 _DEPTH = 10
 _SET = -1.0

@@ -1,6 +1,6 @@
 """The next click of a visit: `auto` and our session models beside V-SKNN and STAN, on visits that have an order.
 
-    python tests/benchmarks/bench_next_click.py [--sessions 60000] [--items 8000] [--asked 1500] [--events FILE.parquet]
+    python tests/benchmarks/bench_next_click.py [--sessions 30000] [--items 4000] [--asked 300] [--events FILE.parquet]
 
 Made-up visits of a shop of clicks: each has a kind of product in mind, goes from a product to one of a few that follow
 it, comes back to one it saw, or jumps to what is popular these days, and products come and go. Or clicks of your own:
@@ -33,7 +33,7 @@ TOP = 20
 Ask = Callable[[list[int], int], list[int]]  # the items of a visit so far and the time -> the best twenty
 
 
-def made(sessions: int = 60_000, n_items: int = 8_000, seed: int = 0) -> Histories:
+def made(sessions: int = 30_000, n_items: int = 4_000, seed: int = 0) -> Histories:
     """Visits over 30 days; see the module."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, max(n_items // 80, 1), n_items)
@@ -162,7 +162,7 @@ def by_model(model: Model) -> Ask:
     return ask
 
 
-def next_clicks(h: Histories, most: int = 1_500, *, cost: bool = True) -> str:
+def next_clicks(h: Histories, most: int = 300, *, cost: bool = True) -> str:
     """The table in Markdown, over at most so many hidden visits; with `cost` also CPU times."""
     begun = h.ts[h.indptr[:-1]]
     past, later = h.rows(np.flatnonzero(begun < h.ts.max() - DAY)), h.rows(np.flatnonzero(begun >= h.ts.max() - DAY))
@@ -216,9 +216,9 @@ def _ways(past: Histories, n_items: int) -> dict[str, Callable[[], Ask]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=60_000)
-    parser.add_argument("--items", type=int, default=8_000)
-    parser.add_argument("--asked", type=int, default=1_500, help="Hidden visits asked about, at most.")
+    parser.add_argument("--sessions", type=int, default=30_000)
+    parser.add_argument("--items", type=int, default=4_000)
+    parser.add_argument("--asked", type=int, default=300, help="Hidden visits asked about, at most.")
     parser.add_argument("--events", type=Path)
     given = parser.parse_args()
     h = of_file(given.events) if given.events else made(given.sessions, given.items)
