@@ -34,6 +34,7 @@ MOMENTS = 3  # past moments learned from; one alone loses half of the gain, six 
 LEAST_BUYERS = 300
 _TRIED = 2 / 3  # of the clicks, where all are of the newest days: to learn from, before the others judge
 _USERS = 4000  # at each moment
+_USERS_OF_MANY = 2000  # where the catalogue is large: looking for the candidates of one takes some milliseconds
 _LISTS = 4000  # seen lists at each moment
 _SCORES = 60_000_000  # items times customers at each moment, where all items are scored
 _REFITS = 200.0  # CPU seconds that fitting the first stage again at older moments is to take, where it can be less
@@ -81,7 +82,7 @@ def learn(
     if why_not:
         return off(why_not)
     whole = split.train.interactions.n_items <= WHOLE_ITEMS
-    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS)) if whole else _USERS
+    most = int(np.clip(_SCORES // split.train.interactions.n_items, 500, _USERS)) if whole else _USERS_OF_MANY
     names = (*(name for name in names_of(model) if name in names_of(served)), *learned())
     names += ItemTable.of(split.train).own
     names += CODES if ranking.model == DLRM else ()
