@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -17,7 +18,8 @@ from ..errors import MissingDependency, MissingLibrary, RecsysError
 from ..progress import SILENT, Progress
 
 DRIVER_MEMORY = "3g"  # where the driver is on this machine and spark-defaults.conf says nothing
-_LOGGING = "log4j2.properties"
+_NOISE = re.compile(r"WARN|Using |Setting |To adjust |\d\d/\d\d/\d\d ")  # what Java prints whenever it starts
+_THREAD = re.compile(r'^(Exception in thread "[^"]*" )?([\w.$]+(Exception|Error): )?')
 _TOLD = 15.0  # seconds between two lines about how far Spark is
 
 
@@ -38,7 +40,6 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
     try:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
     except ImportError:
         raise MissingDependency("pyspark", "spark", "--engine spark") from None
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
@@ -49,15 +50,13 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
     for name in ("py4j", "pyspark"):  # they log each exception that they raise, too
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="recsys-spark-", ignore_cleanup_errors=True) as scratch, _interruptible():
-        (Path(scratch) / _LOGGING).write_text("rootLogger.level = off\n", encoding="utf-8")
-        builder = SparkSession.builder.appName("recsys").master(master)
-        for name, value in _options(master, scratch).items():
-            builder = builder.config(name, value)
+        said = Path(scratch) / "java.log"
         try:
             with progress.stage(f"Starting Spark on {master}"):
-                spark = builder.getOrCreate()
+                spark = _started(_options(master, scratch), said)
         except Exception as e:  # noqa: BLE001  py4j's own, Java's by way of it, or what the launcher says
-            raise RecsysError(f"Spark on {master} does not start: {_reason(e)}.", "Check --master.") from None
+            reason = _reason(e, _read(said))
+            raise RecsysError(f"Spark on {master} does not start: {reason}.", "Check --master.") from None
         try:
             with _telling(spark, progress):
                 yield spark
@@ -70,6 +69,23 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
             _stop(spark)
 
 
+def _started(options: dict[str, str], said: Path) -> Any:
+    """A session of these options; what its Java prints goes to the file `said`."""
+    from pyspark import SparkConf, SparkContext, java_gateway
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf().setAll(list(options.items()))
+    with said.open("wb") as log:
+        # A process has one Java, which outlives a session.
+        launch: Any = java_gateway.launch_gateway
+        gateway = getattr(SparkContext, "_gateway", None) or launch(conf, {"stdout": log, "stderr": log})
+    return SparkSession(SparkContext(conf=conf, gateway=gateway))
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
 def _stop(spark: Any) -> None:
     try:
         spark.stop()
@@ -77,9 +93,14 @@ def _stop(spark: Any) -> None:
         logging.getLogger(__name__).debug("Spark was gone", exc_info=True)
 
 
-def _reason(error: Exception) -> str:
-    """The line of an error that says what happened: of a Java stack trace, its last cause."""
+def _reason(error: Exception, printed: str = "") -> str:
+    """The line of an error that says what happened: of a Java stack trace its last cause, and what Java printed if it
+    ended before it answered."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "JAVA_GATEWAY_EXITED" in str(error):
+        lines = [
+            _THREAD.sub("", line) for line in printed.splitlines() if line.strip() and not _NOISE.match(line)
+        ] or lines
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     java = [line.removeprefix(": ") for line in lines if line.startswith(": ")]
     return (causes[-1:] or java or lines or [type(error).__name__])[0].rstrip(".")
@@ -133,6 +154,8 @@ def _telling(spark: Any, progress: Progress) -> Iterator[None]:
 
 def _options(master: str, scratch: str) -> dict[str, str]:
     options = {
+        "spark.app.name": "recsys",
+        "spark.master": master,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "OFF",
@@ -148,6 +171,5 @@ def _options(master: str, scratch: str) -> dict[str, str]:
             "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", DRIVER_MEMORY),
             "spark.local.dir": scratch,
             "spark.sql.shuffle.partitions": "4",
-            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={scratch}/{_LOGGING}",
         }
     return options
