@@ -49,7 +49,10 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
         )
     for name in ("py4j", "pyspark"):  # they log each exception that they raise, too
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="recsys-spark-", ignore_cleanup_errors=True) as scratch, _interruptible():
+    with (
+        tempfile.TemporaryDirectory(prefix="recsys-spark-", ignore_cleanup_errors=True) as scratch,
+        _interruptible() as told,
+    ):
         said = Path(scratch) / "java.log"
         try:
             with progress.stage(f"Starting Spark on {master}"):
@@ -58,9 +61,15 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
             reason = _reason(e, _read(said))
             raise RecsysError(f"Spark on {master} does not start: {reason}.", "Check --master.") from None
         try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))  # Spark has put its own there
             with _telling(spark, progress):
                 yield spark
-        except (Py4JError, PySparkException, ConnectionError) as e:
+        except Exception as e:
+            if told.is_set():  # Java may have been told, too, and its end seen first
+                raise KeyboardInterrupt from None
+            if not isinstance(e, (Py4JError, PySparkException, ConnectionError)):
+                raise
             raise RecsysError(
                 f"Spark on {master} gave up: {_reason(e)}.",
                 "If memory ran out, set SPARK_DRIVER_MEMORY (3g by default) or name a cluster with --master.",
@@ -71,9 +80,12 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
 
 def _started(options: dict[str, str], said: Path) -> Any:
     """A session of these options; what its Java prints goes to the file `said`."""
-    from pyspark import SparkConf, SparkContext, java_gateway
+    from pyspark import SparkConf, SparkContext, accumulators, java_gateway
     from pyspark.sql import SparkSession
 
+    # Its server prints a traceback when Java ends before it.
+    untyped: Any = accumulators
+    untyped.AccumulatorServer.handle_error = lambda *_: None
     conf = SparkConf().setAll(list(options.items()))
     with said.open("wb") as log:
         # A process has one Java, which outlives a session.
@@ -107,21 +119,26 @@ def _reason(error: Exception, printed: str = "") -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have SIGTERM interrupt as Ctrl-C does: otherwise Java would go on for a while, and its files stay."""
+def _interruptible() -> Iterator[threading.Event]:
+    """Have SIGTERM interrupt as Ctrl-C does: otherwise Java would go on for a while, and its files stay. Gives an event
+    that is set when it did."""
+    told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield told
         return
 
     def interrupt(*_: object) -> None:
+        told.set()
+        logging.disable(logging.CRITICAL)  # py4j logs each of the connections that end now, with a traceback
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield told
     finally:
-        for number, handler in before.items():  # Spark has put its own in place of SIGINT's
+        logging.disable(logging.NOTSET)
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
