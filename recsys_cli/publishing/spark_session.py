@@ -83,9 +83,13 @@ def _started(options: dict[str, str], said: Path) -> Any:
     from pyspark import SparkConf, SparkContext, accumulators, java_gateway
     from pyspark.sql import SparkSession
 
-    # Its server prints a traceback when Java ends before it.
-    untyped: Any = accumulators
-    untyped.AccumulatorServer.handle_error = lambda *_: None
+    for name in (
+        "AccumulatorServer",
+        "AccumulatorTCPServer",
+        "AccumulatorUnixServer",
+    ):  # as versions of pyspark call it
+        if hasattr(accumulators, name):  # prints a traceback when Java ends before it
+            getattr(accumulators, name).handle_error = lambda *_: None
     conf = SparkConf().setAll(list(options.items()))
     with said.open("wb") as log:
         # A process has one Java, which outlives a session.
