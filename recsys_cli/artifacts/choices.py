@@ -20,7 +20,6 @@ HASHED = "choice"  # what is hashed with the secret and the keyed hash, see `has
 
 FULL, SESSION, NONE = "full", "session", "none"  # consent (article 7)
 OBJECTED, RESTRICTED, ERASED = "objected", "restricted", "erased"  # articles 21, 18, 17
-MODES = (FULL, SESSION, NONE, OBJECTED, RESTRICTED, ERASED)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..state_file import StateFile
 
 FILE = "experiments.json"
 INTERLEAVED, SPLIT = "interleaved", "split"
-RUNNING, STOPPED, PROMOTED = "running", "stopped", "promoted"
+RUNNING, STOPPED = "running", "stopped"
 HOLDOUT = "holdout"  # the name of the permanent one
 RAMP = (0.05, 0.25, 0.5, 1.0)
 

@@ -14,8 +14,6 @@ import duckdb
 from ..errors import InputError
 from .value_parsing import Column, quote, text
 
-DATE_ORDERS = ("dmy", "mdy")
-
 
 @dataclass(frozen=True)
 class TimeHabit:

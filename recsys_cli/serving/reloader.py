@@ -59,7 +59,6 @@ class Live:
     log: Log
     rules: Rules = NO_RULES
     engine: Engine | None = None
-    swapped_at: float = 0.0
     created_at: float = 0.0
     swaps: int = 0
     refused: int = 0
@@ -280,7 +279,6 @@ class Live:
 
     def _take(self, engine: Engine) -> None:
         self.engine = engine
-        self.swapped_at = time.time()
         if self.swaps:
             gc.collect()
         self._tidy()
