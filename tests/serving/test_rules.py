@@ -63,6 +63,18 @@ def test_whoever_asks_for_a_category_gets_a_page_of_it(ruled: Ruled) -> None:
     assert len(rows) == 5
 
 
+def test_stages_say_how_many_each_rule_left(ruled: Ruled) -> None:
+    engine = ruled(max_per_category=2)
+    answer = engine.recommend(Request(user_id="t4", k=8, explain=True))
+    filters, _, left_out, sources = answer.stages[:4]
+    assert filters == {"stage": "filters", "items": 42, "allowed": 40}
+    assert left_out == {"stage": "left out", "count": 10, "held_back_by_limits": 4}  # the six bought, and four of tea
+    assert sources == {"stage": "sources", "als": 8}
+    narrow = engine.recommend(Request(user_id="t4", k=8, explain=True, filters=Filters(category=("garden", "moon"))))
+    unknown = {"category": ["moon"]}
+    assert narrow.stages[0] == {"stage": "filters", "items": 42, "allowed": 10, "unknown": unknown}
+
+
 def test_limits_of_a_request_replace_those_of_the_shop(ruled: Ruled) -> None:
     rows = lists(ruled(max_per_category=2), k=8, rules={"max_per_category": 1})
     assert max(Counter(r["category"] for r in rows).values()) == 1
