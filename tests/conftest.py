@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what lasts long, and give the tests in `_TIMED` one second try; the summary names all that needed it."""
+    """Begin with what lasts long, and give the tests in `_TIMED` one second try, which the summary names."""
     folders = {str(ROOT / "tests" / name): place for place, name in enumerate(_LONG)}
     items.sort(key=lambda item: folders.get(str(item.path.parent), len(folders)))
     for item in items:
