@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .progress import SILENT, Progress
 from .schema import OF_A_VARIANT, IdMap
 from .serving.batch import Everybody, agreement, find_rows
 from .serving.engine import Engine
-from .serving.request import NO_FILTERS
+from .serving.request import NO_FILTERS, Request
 from .serving.variants import VariantTable
 from .store import Store
 from .store.reading import user_ids
@@ -49,13 +50,12 @@ def recommend_all(
     engine: Engine,
     secret: str,
     out: Path,
+    asked: Request,
     *,
-    k: int,
-    repeat: bool = False,
     with_items: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Write `k` items for every customer in the store: user_id, item_id, rank (1 is best), score, source.
+    """Write a list for every customer in the store: user_id, item_id, rank (1 is best), score, source.
 
     The ids are the shop's own, as they are in the store: what a version holds of customers are hashes.
 
@@ -64,8 +64,8 @@ def recommend_all(
     out
         Ends in `.parquet` or `.csv`; replaced whole, or not at all. In CSV, ids that a spreadsheet would run are
         marked; see `csv_cells`.
-    repeat
-        Include what the customer already bought.
+    asked
+        How many items each is to have, whether what they bought may be among them, and whether the ranker orders them.
     with_items
         Write each item's title, url, img_url and price, too, as answers tell them.
     """
@@ -89,7 +89,7 @@ def recommend_all(
     with table_writer(out, schema) as writer, progress.stage("Recommending", len(users)) as advance:
         for start in range(0, len(users), BLOCK):
             block = slice(start, start + BLOCK)
-            codes, scores, sources = _lists(engine, keys[block], k, repeat)
+            codes, scores, sources = _lists(engine, keys[block], asked)
             if variants is not None:
                 codes = _by_known_variants(engine, variants, keys[block], codes)
             table = _table(users.slice(start, BLOCK), named, codes, scores, sources)
@@ -102,21 +102,21 @@ def recommend_all(
     return {
         "file": str(out),
         "users": len(users),
-        "agreement": _agreement(engine, keys, k, repeat),
+        "agreement": _agreement(engine, keys, asked),
         "hashed_emails": pc.sum(pc.match_substring_regex(users, HASHED_EMAIL)).as_py() or 0,
         "rows": rows,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _agreement(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> float | None:
+def _agreement(engine: Engine, keys: UserKeys, asked: Request) -> float | None:
     """See `batch.agreement`, of some customers spread evenly."""
-    if engine.second.on(repeat) or engine.orders_lists or not len(keys):
+    if (asked.ranked and engine.second.on(asked.repeat)) or engine.orders_lists or not len(keys):
         return None
     some = keys[np.unique(np.linspace(0, len(keys) - 1, _AGREED).astype(np.int64))]
     every = Everybody(engine.bundle, some, engine.people.distaste)
     shown = engine.catalogue.allowed(NO_FILTERS).mask
-    return agreement(every, engine.model, shown, k, repeat=repeat)
+    return agreement(every, engine.model, shown, asked.k, repeat=asked.repeat)
 
 
 def _writer_of(out: Path) -> Any:
@@ -185,9 +185,9 @@ def _by_known_variants(engine: Engine, variants: VariantTable, keys: UserKeys, c
     return np.where(place >= 0, len(engine.catalogue) + place, codes)
 
 
-def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, Any, Any]:
+def _lists(engine: Engine, keys: UserKeys, asked: Request) -> tuple[Any, Any, Any]:
     """Codes, scores and sources, each of shape (customers, k), without what was shown to them too often."""
-    codes, scores, sources = engine.recommend_batch(keys, k, repeat=repeat)
+    codes, scores, sources = engine.recommend_batch(keys, asked)
     shown, limit = engine.overlay.shown if engine.overlay else {}, engine.rules.settings.shown_limit
     if not (shown and limit):
         return codes, scores, sources
@@ -196,8 +196,8 @@ def _lists(engine: Engine, keys: UserKeys, k: int, repeat: bool) -> tuple[Any, A
         skip = engine.people.shown_often(engine.people.of_customer(keys[row]), limit)
         if np.isin(codes[row], skip).any():
             # As many more as may have to go: what is left is the list that leaves them out from the beginning.
-            more = engine.recommend_batch(keys[row : row + 1], k + len(skip), repeat=repeat)
-            left = np.flatnonzero(~np.isin(more.codes[0], skip))[:k]
+            more = engine.recommend_batch(keys[row : row + 1], replace(asked, k=asked.k + len(skip)))
+            left = np.flatnonzero(~np.isin(more.codes[0], skip))[: asked.k]
             codes[row], scores[row], sources[row] = (part[0][left] for part in more)
     return codes, scores, sources
 

@@ -13,6 +13,7 @@ from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, OfUserO
 
 if TYPE_CHECKING:
     from ..serving.engine import Engine
+    from ..serving.request import Request
 
 CountOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
 
@@ -35,6 +36,13 @@ def recommend(
         ),
     ] = None,
     repeat: Annotated[bool, typer.Option("--repeat", help="Include what the customer already bought.")] = False,
+    ranked: Annotated[
+        bool,
+        typer.Option(
+            "--ranker/--no-ranker",
+            help="Let the ranker order lists where it is on. Without it, --all is many times as fast.",
+        ),
+    ] = True,
     of_user: OfUserOption = None,
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
@@ -54,20 +62,21 @@ def recommend(
         raise UsageError(f"--ids must be plain, got '{ids}'.", "Leave it out for the columns of a list alone.")
     if ids and out is None:
         raise UsageError("--ids goes with --all.", "Type recsys recommend --all --ids plain --out FILE.")
+    from ..serving.request import Request
+
     if out is not None:
-        _everybody(run, out, k, repeat, with_items=ids == "plain")
+        _everybody(run, out, Request(k=k, repeat=repeat, ranked=ranked), with_items=ids == "plain")
     else:
         assert user is not None
-        _one(run, user, k, repeat, key_values(of_user or []))
+        _one(run, Request(user_id=user, k=k, repeat=repeat, ranked=ranked, user=key_values(of_user or [])))
 
 
-def _one(run: Run, user: str, k: int, repeat: bool, of_user: dict[str, str]) -> None:
+def _one(run: Run, request: Request) -> None:
     from ..serving.newcomers import SEGMENT
     from ..serving.request import Request
     from .tables import item_table
 
-    engine = open_engine(run)
-    request = Request(user_id=user, k=k, repeat=repeat, user=of_user)
+    engine, user = open_engine(run), str(request.user_id)
     answer = engine.recommend(request)
     rows = engine.describe(answer)
     title = f"For {user}" if answer.known else f"{user} is not known: popular items"
@@ -77,7 +86,7 @@ def _one(run: Run, user: str, k: int, repeat: bool, of_user: dict[str, str]) -> 
         title = f"{user} is not to be profiled: popular items"
     note = ""
     if not rows:
-        note = _why_empty(engine, user, repeat)
+        note = _why_empty(engine, user, request.repeat)
     elif not answer.known and len(engine.people.find(Request(session_id=user)).past):
         title = f"{user} is not a customer: popular items"
         note = f"{user} is the session of a guest, whose list the server has: GET /session/{user}"
@@ -99,7 +108,7 @@ def _why_empty(engine: Engine, user: str, repeat: bool) -> str:
     return "No item can be shown: all are sold out, out of the catalogue, or left out by the shop's rules."
 
 
-def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> None:
+def _everybody(run: Run, out: Path, asked: Request, with_items: bool) -> None:
     from ..gdpr.records.written_exports import remember_list
     from ..identity import load_secret
     from ..list_export import recommend_all
@@ -108,7 +117,7 @@ def _everybody(run: Run, out: Path, k: int, repeat: bool, with_items: bool) -> N
     store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
     secret = load_secret(run.settings.db)
     engine = open_engine(run)
-    done = recommend_all(store, engine, secret, out, k=k, repeat=repeat, with_items=with_items, progress=run.progress)
+    done = recommend_all(store, engine, secret, out, asked, with_items=with_items, progress=run.progress)
     remember_list(run.settings.db, out)  # people erased later stay in it
 
     def render(console: Console) -> None:

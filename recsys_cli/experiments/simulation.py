@@ -185,7 +185,7 @@ class Replay:
         if len(known):
             rules = engine.rules.settings  # which, where they let repeats in, also say when
             repeat = asked.repeat and not (rules.consumables or rules.bought_days)
-            batch = engine.recommend_batch(self.snapshot.keys[users[known]], k, repeat=repeat)
+            batch = engine.recommend_batch(self.snapshot.keys[users[known]], Request(k=k, repeat=repeat))
             out[known] = batch.codes
             names = [name in _FILLERS and name != engine.model.name for name in batch.source_names]
             filled[known] = np.array(names)[batch.source] & (batch.codes >= 0)

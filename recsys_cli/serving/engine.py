@@ -361,20 +361,20 @@ class Engine:
             self.filler.fill(picker, allowed)
         return self.answer(picker, request, known=False)
 
-    def recommend_batch(self, keys: UserKeys, k: int, *, repeat: bool = False) -> Batch:
+    def recommend_batch(self, keys: UserKeys, asked: Request) -> Batch:
         """Lists for many customers, from the version alone; see `batch.recommend`.
 
         Where rules do more than leave items out, each is made as for the one who asks alone: no list may depend on
         the way it was asked for.
         """
         if self.orders_lists:
-            request = Request(k=k, repeat=repeat)
             people = map(self.people.of_customer, keys)
-            picked = ((self._pick(person, request), len(person.past) > 0) for person in people)
-            return batch.of_lists(picked, len(keys), k)
+            picked = ((self._pick(person, asked), len(person.past) > 0) for person in people)
+            return batch.of_lists(picked, len(keys), asked.k)
         allowed = self.catalogue.allowed(Filters())
         every = batch.Everybody(self.bundle, keys, self.people.distaste)
-        index, second = self.retrieval.index, self.second if self.second.on(repeat) else None
+        k, repeat, index = asked.k, asked.repeat, self.retrieval.index
+        second = self.second if asked.ranked and self.second.on(repeat) else None
         lists = batch.recommend(
             every, self.model, allowed.mask, self.filler.order, k, repeat=repeat, index=index, second=second
         )
@@ -382,7 +382,7 @@ class Engine:
             batch.explore(lists, every, self.model, self._explorer, allowed.mask, repeat=repeat)
         for row in np.flatnonzero(every.dislikes).tolist():
             person = self.people.of_customer(keys[row])
-            lists.put(row, self._pick(person, Request(k=k, repeat=repeat)))
+            lists.put(row, self._pick(person, asked))
         return lists
 
     @property

@@ -89,7 +89,7 @@ def test_a_version_remembers_and_batches_obey(shop: Any, live: Callable[..., Eng
     assert "t5" not in alone[5].item_ids
     for repeat in (False, True):
         alone = [fresh.recommend(Request(user_id=u, k=12, repeat=repeat)) for u in users]
-        codes, _, sources = fresh.recommend_batch(user_keys(shop.secret, users), 12, repeat=repeat)
+        codes, _, sources = fresh.recommend_batch(user_keys(shop.secret, users), Request(k=12, repeat=repeat))
         assert codes.tolist() == [answer.codes for answer in alone]
         assert sources.tolist() == [answer.sources for answer in alone]
 

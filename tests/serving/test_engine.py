@@ -124,7 +124,7 @@ def test_ranking_mixes_the_orders_by_their_shares(engine: Engine) -> None:
 
 def test_batch_gives_the_same_lists(engine: Engine, one_shop: Any) -> None:
     users = [f"{letter}{n}" for letter in "tcgd" for n in range(30)] + ["stranger"]
-    batch = engine.recommend_batch(user_keys(one_shop.secret, users), 12)
+    batch = engine.recommend_batch(user_keys(one_shop.secret, users), Request(k=12))
     codes, scores, sources = batch
     for row, user in enumerate(users):
         single = engine.recommend(Request(user_id=user, k=12))
@@ -135,7 +135,7 @@ def test_batch_gives_the_same_lists(engine: Engine, one_shop: Any) -> None:
 
 
 def test_batch_pads_what_is_short(engine: Engine, one_shop: Any) -> None:
-    codes, _, _ = engine.recommend_batch(user_keys(one_shop.secret, ["t4"]), 60)
+    codes, _, _ = engine.recommend_batch(user_keys(one_shop.secret, ["t4"]), Request(k=60))
     row = codes[0]
     assert (row[row >= 0] == engine.recommend(Request(user_id="t4", k=60)).codes).all()
     assert (row[len(row[row >= 0]) :] == -1).all()
@@ -186,5 +186,5 @@ def test_the_index_of_large_catalogues_gives_the_same_lists(
     teas = Request(user_id="g4", k=4, filters=Filters(category=("tea",)))
     assert large.recommend(teas).item_ids == engine.recommend(teas).item_ids
     assert large.similar("c0", 4).item_ids == engine.similar("c0", 4).item_ids
-    lists = [one.recommend_batch(user_keys(shop.secret, ["t4", "c7", "g2"]), 3) for one in (large, engine)]
+    lists = [one.recommend_batch(user_keys(shop.secret, ["t4", "c7", "g2"]), Request(k=3)) for one in (large, engine)]
     np.testing.assert_array_equal(lists[0].codes, lists[1].codes)

@@ -56,7 +56,7 @@ def everywhere(engine: Engine, secret: str) -> set[str]:
     answers = [engine.shelf("new", many), engine.shelf("trending", many), engine.popular(many)]
     answers += [engine.similar("t0", 1000), engine.bought_together("t0", many)]
     answers += [engine.recommend(Request(user_id=user, session_id="x", k=1000)) for user in ("t4", "nobody")]
-    codes, _, _ = engine.recommend_batch(user_keys(secret, ["t4", "nobody"]), 1000)
+    codes, _, _ = engine.recommend_batch(user_keys(secret, ["t4", "nobody"]), Request(k=1000))
     batch = {engine.catalogue.ids[code] for code in np.unique(codes[codes >= 0])}
     return batch.union(*(answer.item_ids for answer in answers))
 
@@ -125,7 +125,7 @@ def test_new_items_reach_batches_as_they_reach_single_lists(shop: Any, heard: He
         users = [f"{taste}{n}" for taste in "tc" for n in range(30)]
         singles = [engine.recommend(Request(user_id=user, k=10)) for user in users]
         assert any(single.sources[9] == "new" for single in singles)
-        codes, _, sources = engine.recommend_batch(user_keys(shop.secret, users), 10)
+        codes, _, sources = engine.recommend_batch(user_keys(shop.secret, users), Request(k=10))
         assert codes.tolist() == [single.codes for single in singles]
         assert sources.tolist() == [single.sources for single in singles]
 

@@ -278,7 +278,7 @@ def test_the_batch_obeys_what_the_single_list_does(ruled: Ruled, one_shop: Any, 
         engine.bundle.shelves["interval_days"][engine.code("t0")] = 3
     users = [f"{letter}{n}" for letter in "tcgd" for n in (0, 4, 9, 23)] + ["late3", "stranger"]
     for k, repeat in ((8, False), (12, True)):
-        batch = engine.recommend_batch(user_keys(one_shop.secret, users), k, repeat=repeat)
+        batch = engine.recommend_batch(user_keys(one_shop.secret, users), Request(k=k, repeat=repeat))
         codes, scores, sources = batch
         for row, user in enumerate(users):
             single = engine.recommend(Request(user_id=user, k=k, repeat=repeat))
@@ -321,7 +321,7 @@ def test_a_batch_under_rules_leaves_out_the_past_of_those_who_object(shop: Any) 
     change(shop.settings.artifacts, {hash_of(shop.secret, customer_key(shop.secret, "t4")): Choice("objected")})
     choices.refresh()
     engine = Engine.open(shop.version, shop.secret, rules=Rules.of(RuleSettings(max_per_category=3)), choices=choices)
-    codes, _, _ = engine.recommend_batch(user_keys(shop.secret, ["t4", "stranger"]), 8)
+    codes, _, _ = engine.recommend_batch(user_keys(shop.secret, ["t4", "stranger"]), Request(k=8))
     assert codes[0].tolist() == codes[1].tolist() == engine.recommend(Request(user_id="t4", k=8)).codes
 
 

@@ -78,11 +78,15 @@ def test_an_arm_can_do_without_it(shop: Any, ranked: Version) -> None:
 @pytest.mark.parametrize("repeat", [False, True])
 def test_everybodys_lists_are_those_of_each(shop: Any, ranked: Version, repeat: bool) -> None:
     engine = engine_of(shop, ranked)
-    lists = engine.recommend_batch(engine.bundle.keys, 8, repeat=repeat)
+    lists = engine.recommend_batch(engine.bundle.keys, Request(k=8, repeat=repeat))
     for row in range(0, len(engine.bundle.keys), 7):
         person = engine.people.of_customer(engine.bundle.keys[row])
         picker = engine._pick(person, Request(k=8, repeat=repeat))
         assert lists.codes[row].tolist() == picker.codes
+    without = engine.recommend_batch(engine.bundle.keys, Request(k=8, repeat=repeat, ranked=False))
+    assert (without.codes != lists.codes).any()
+    person = engine.people.of_customer(engine.bundle.keys[7])
+    assert without.codes[7].tolist() == engine._pick(person, Request(k=8, repeat=repeat, ranked=False)).codes
 
 
 def test_it_only_orders_what_the_gate_allows(shop: Any) -> None:

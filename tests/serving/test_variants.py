@@ -168,7 +168,7 @@ def test_an_update_and_a_batch_name_the_same(variants: Any) -> None:
     after = Engine.open(variants.version, variants.secret)
     assert after.catalogue.ids == before.catalogue.ids
     assert after.code("shirt3-XL") == before.code("shirt3")
-    codes, _, _ = after.recommend_batch(user_keys(variants.secret, ["mug1"]), 5)
+    codes, _, _ = after.recommend_batch(user_keys(variants.secret, ["mug1"]), Request(k=5))
     assert codes[0].tolist() == after.recommend(Request(user_id="mug1", k=5)).codes
 
 
@@ -261,7 +261,7 @@ def test_a_page_is_put_in_order_by_its_own_ids(variants: Any) -> None:
 def test_a_list_for_everybody_names_the_same_variants(variants: Any, tmp_path: Path) -> None:
     engine = Engine.open(variants.version, variants.secret)
     store, out = Store(variants.settings.db, variants.settings.store), tmp_path / "lists.parquet"
-    recommend_all(store, engine, variants.secret, out, k=12, repeat=True, with_items=True)
+    recommend_all(store, engine, variants.secret, out, Request(k=12, repeat=True), with_items=True)
     told: dict[str, list[tuple[Any, ...]]] = {}
     for row in pq.read_table(out).to_pylist():
         told.setdefault(row["user_id"], []).append((row["item_id"], row["title"], row["url"], row["price"]))
