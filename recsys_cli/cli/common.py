@@ -184,7 +184,7 @@ def key_values(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"'{pair}' is not KEY=VALUE.", "Write it like --set factors=64.")
+            raise UsageError(f"'{pair}' is not KEY=VALUE.", "Write it like factors=64 or country=DE.")
         if key.strip() in values:
             raise UsageError(f"'{key.strip()}' is given twice.", "Give it once.")
         values[key.strip()] = value.strip()

@@ -53,6 +53,10 @@ def recommend(
     run = start(db, artifacts, config, as_json)
     if user is not None and not user.strip():
         raise UsageError("The customer id is empty.", "Type recsys recommend USER.")
+    if user is not None and not every and out is not None:
+        raise UsageError("--out goes with --all.", "Leave it out, or name no customer for a file of all.")
+    if every and of_user:
+        raise UsageError("--user goes with one customer.", "Lists for all are made from what is known of each.")
     if every == (user is not None) or every != (out is not None):
         raise UsageError(
             "Name one customer, or ask for everybody.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +43,9 @@ def train(
         ),
     ] = None,
     master: Annotated[
-        str, typer.Option("--master", help="For Spark: local[N], spark://HOST:PORT, yarn or k8s://…")
-    ] = "local[*]",
+        str | None,
+        typer.Option("--master", help="For Spark: local[N], spark://HOST:PORT, yarn or k8s://… [default: local[*]]"),
+    ] = None,
     lake: Annotated[
         Path | None,
         typer.Option("--lake", metavar="DIR", help="For Spark: the lake. [default: the one exported to before]"),
@@ -60,6 +62,11 @@ def train(
     run.give_way()
     if engine not in (None, "spark"):
         raise UsageError(f"--engine must be spark, got '{engine}'.", "Leave it out to fit in this process.")
+    cluster = master or "local[*]"
+    if not re.fullmatch(r"local(\[(\*|[1-9]\d*)(,\d+)?\])?|yarn|(spark|k8s)://\S+", cluster):
+        raise UsageError(f"'{cluster}' is not an address of Spark.", "Write local[N], spark://HOST:PORT, yarn or k8s://…")
+    if not engine and (master is not None or lake is not None):
+        raise UsageError("--master and --lake go with --engine spark.", "Add it, or leave them out to fit here.")
     if ranker:
         if model or set_ or force or engine:
             left_out = "Leave --model, --set, --force and --engine out."
@@ -77,7 +84,7 @@ def train(
     if engine:
         from ..publishing.spark_engine import train_on_spark
 
-        done = train_on_spark(store, versions, run.settings, recipe, master, lake, progress=run.progress, force=force)
+        done = train_on_spark(store, versions, run.settings, recipe, cluster, lake, progress=run.progress, force=force)
     else:
         done = train(store, versions, run.settings, recipe, run.progress, force=force)
     recipe = done.recipe

@@ -19,6 +19,7 @@ from .support.fitting import training_matrix
 from .support.least_squares import LeastSquaresModel
 
 _LARGE = 3_000_000
+_NEW_SHARE = 0.01  # of the events, on items that the fit before did not know
 _PASSES_AGAIN = 5  # over data of which most is known to the vectors that they begin with
 # Of a large shop, a part of the customers tells nearly where the vectors come to lie, and the others move them little.
 # 10 million events, NDCG@10 and CPU seconds: ten passes over an eighth and one, two, four over all .0629 (33), .0628
@@ -86,13 +87,21 @@ class ALS(LeastSquaresModel):
         cls, data: Dataset, config: ALSConfig, past: Model, *, seed: int = 42, threads: int = 0,
         progress: Progress = SILENT,
     ) -> Self:  # fmt: skip
-        """From the vectors of `past`, in fewer passes: what a few weeks add moves them little."""
+        """From the vectors of `past`, in fewer passes: what a few weeks add moves them little.
+
+        Where items that `past` did not know have more than a hundredth of the events, as those of a new season or
+        country do, it is fitted from nothing: in few passes they do not come off zero, and who bought only them is
+        told of none.
+        """
         seen, start = training_matrix(data, config), None
         known = past.item_factors if isinstance(past, ALS) else np.zeros((0, 0), np.float32)
         config = _settled(config if config.factors else replace(config, factors=known.shape[1]), seen)
         if known.shape[1] == _length(config, seen):
             start = np.zeros((seen.shape[1], known.shape[1]), dtype=np.float32)
             start[: len(known)] = known
+            is_new = np.abs(start).max(axis=1) == 0
+            if is_new[seen.indices].mean() > _NEW_SHARE:
+                start = None
         return cls._fitted(data, seen, config, start, seed, threads, progress)
 
     @classmethod

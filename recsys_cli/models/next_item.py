@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from ..errors import NotEnoughData
 from ..progress import SILENT, Progress
@@ -263,7 +264,7 @@ class _Windows:
         c, moment, weight = self.config, self.moment[events], self.weight[events]
         item = np.searchsorted(self.ends, np.arange(events.start, events.stop), side="right") - 1 - start
         item = item.astype(np.int32)
-        rows, columns, values = [], [], []
+        found: dict[int, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = {}
         for way, room in ((1, self.last[moment] - moment), (-1, moment - self.first[moment])):
             near = np.arange(len(moment))
             for far in range(0 if way > 0 else 1, _reach(c) + 1):
@@ -275,14 +276,14 @@ class _Windows:
                 if c.lag_days:
                     apart = np.abs(self.ts[other] - self.ts[moment[near]]) / (c.lag_days * DAY)
                     value = value * np.exp(-np.minimum(apart, 60)).astype(np.float32)
-                rows.append(item[near])
-                columns.append(other)
-                values.append(value)
+                found[way * far] = item[near], other, value
         shape = (stop - start, len(self.first))
-        if not rows:
+        if not found:
             return sp.csr_matrix(shape, dtype=np.float32)
-        places = np.concatenate(rows), np.concatenate(columns)
-        return sp.csr_matrix((np.concatenate(values), places), shape=shape)
+        # In the order of the steps: the sums are the same to the last bit, and with them what a blend makes of them.
+        in_order = [found[at] for at in sorted(found)]
+        rows, columns, values = (np.concatenate(part) for part in zip(*in_order, strict=True))
+        return sp.csr_matrix((values, (rows, columns)), shape=shape)
 
 
 def _reach(config: NextItemConfig) -> int:

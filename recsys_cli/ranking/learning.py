@@ -35,6 +35,9 @@ LEAST_BUYERS = 300
 _TRIED = 2 / 3  # of the clicks, where all are of the newest days: to learn from, before the others judge
 _USERS = 4000  # at each moment
 _USERS_OF_MANY = 2000  # where the catalogue is large: looking for the candidates of one takes some milliseconds
+# Of a large catalogue. From 10 million events the order learned was worse than none (NDCG@10 .0677 against .0730), and
+# learning it took 5.3 GB where a shop has 4.
+MOST_EVENTS = 3_000_000
 _LISTS = 4000  # seen lists at each moment
 _SCORES = 60_000_000  # items times customers at each moment, where all items are scored
 _REFITS = 200.0  # CPU seconds that fitting the first stage again at older moments is to take, where it can be less
@@ -314,6 +317,10 @@ def _hindrance(split: Split, model: Model, seen: Seen | None, kind: str) -> str:
         return "The times are not reliable, so there is no past moment to learn from."
     if not model.capabilities.personal:
         return f"The model {model.name} has the same list for everybody."
+    events, items = len(split.train.interactions.histories.ts), split.train.interactions.n_items
+    if events > MOST_EVENTS and items > WHOLE_ITEMS:
+        most = f"in a catalogue of more than {WHOLE_ITEMS:,} a ranker is learned from up to {MOST_EVENTS:,} events"
+        return f"There are {events:,} events of {items:,} items; {most}."
     return "" if seen is not None else _few(split)
 
 

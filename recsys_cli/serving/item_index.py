@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ class ItemIndex:
         if allowed is not None:
             untyped: Any = faiss  # its stubs know the C++ side of these alone
             selector = untyped.IDSelectorBitmap(allowed)
-            more = {"params": untyped.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)}
+            # What a visitor may see lies in some cells, few of which are the nearest.
+            share = int(np.bitwise_count(allowed).sum()) / self.index.ntotal
+            probes = min(ceil(self.index.nprobe / max(share, 1e-6)), self.index.nlist)
+            more = {"params": untyped.SearchParametersIVF(sel=selector, nprobe=probes)}
         scores, codes = self.index.search(asked, k, **more)
         return codes.astype(np.int32), np.where(codes < 0, -np.inf, scores).astype(np.float32)
 

@@ -54,6 +54,11 @@ class TestCalls:
             ("recommend ''", "recsys: The customer id is empty."),
             ("evaluate --by x", "recsys: --by must be one of time, "),
             ("similar ''", "recsys: The item id is empty."),
+            ("train --master local[2]", "recsys: --master and --lake go with --engine spark."),
+            ("train --lake there", "recsys: --master and --lake go with --engine spark."),
+            ("train --engine spark --master foo", "recsys: 'foo' is not an address of Spark"),
+            ("recommend --all --out x.csv --user country=DE", "recsys: --user goes with one customer."),
+            ("recommend u1 --out x.csv", "recsys: --out goes with --all."),
         ],
     )
     def test_a_wrong_call_is_one_sentence(self, recsys: Recsys, call: str, says: str) -> None:

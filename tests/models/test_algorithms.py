@@ -398,3 +398,15 @@ def test_vectors_that_are_known_are_fitted_again_in_fewer_passes() -> None:
     assert steps[1] < steps[0]
     a, b = (model.score(data.interactions.histories, data.interactions.end) for model in (whole, again))
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99
+
+
+def test_a_new_season_is_fitted_from_nothing() -> None:
+    """In few passes its vectors do not come off zero, and who bought only that would be told of none of it."""
+    rng = np.random.default_rng(4)
+    rows = [[(int(i), d * DAY) for d, i in enumerate(rng.permutation(10)[:4])] for _ in range(80)]
+    newcomers = [[(10 + int(i), d * DAY) for d, i in enumerate(rng.permutation(10)[:4])] for _ in range(40)]
+    past, data, config = dataset(rows, 10), dataset(rows + newcomers, 20), ALSConfig(factors=4)
+    again = ALS.refit(data, config, ALS.fit(past, config, seed=1, threads=1), seed=2, threads=1)
+    assert np.array_equal(again.item_factors, ALS.fit(data, config, seed=2, threads=1).item_factors)
+    items, _ = again.recommend(data.interactions.histories, 3, data.interactions.end)
+    assert (items[len(rows) :] >= 10).mean() > 0.9

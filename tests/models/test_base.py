@@ -125,6 +125,13 @@ class TestTopK:
         assert items.shape == values.shape == (rows, k)
         assert (items == -1).all()
 
+    @pytest.mark.parametrize("lost", [1, 6, 13])
+    def test_what_is_not_a_number_is_never_chosen(self, lost: int) -> None:
+        dense = np.random.default_rng(lost).normal(size=(5, 5000)).astype(np.float32)
+        dense[:, :lost] = np.nan
+        expected = np.argsort(-np.where(np.isnan(dense), -np.inf, dense), axis=1, kind="stable")[:, :10]
+        assert top_k(dense, 10)[0].tolist() == expected.tolist()
+
     def test_all_alike_gives_the_first(self) -> None:
         assert top_k(np.zeros((300, 1000), np.float32), 5)[0].tolist() == [[0, 1, 2, 3, 4]] * 300
 

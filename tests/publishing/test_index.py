@@ -122,6 +122,11 @@ def test_large_catalogues_are_searched_cell_by_cell(tmp_path: Path) -> None:
     assert some[found].all()
     best = [np.argsort(-(base @ q) * some)[:50] for q in queries]
     assert np.mean([np.isin(one, row).mean() for one, row in zip(best, found, strict=True)]) > 0.9
+    # As a category does: it lies in a corner, and most visitors look elsewhere.
+    corner = base[:, 0] > np.quantile(base[:, 0], 0.97)
+    found, _ = again.search(queries, 10, np.packbits(corner, bitorder="little"))
+    best = [np.argsort(-np.where(corner, base @ q, -np.inf))[:10] for q in queries]
+    assert np.mean([np.isin(one, row).mean() for one, row in zip(best, found, strict=True)]) > 0.98
     # Half the file, as a float takes two bytes and a code eight.
     assert (tmp_path / "index.faiss").stat().st_size < 1.2 * len(base) * (16 * 2 + 8)
 

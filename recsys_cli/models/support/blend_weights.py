@@ -24,6 +24,7 @@ from .top_n import largest
 _TOP = 150  # candidates that each member names, at most
 _FEW, _SHARE = 50, 8  # and at least, where that many are more than an eighth of the catalogue
 _VALUES = 60_000_000  # scores of all members held at a time: 240 MB
+_LARGE = 20_000  # items from which on partitioning takes longer than the rest
 _ASKED = 100_000_000  # scores of a member in all: of a large catalogue fewer customers are asked
 _LEAST_ASKED = 500
 _ABSENT = np.float32(-1e9)
@@ -140,6 +141,17 @@ def _joined(parts: list[Problem]) -> Problem:
     )
 
 
+def _high(scores: Float32, top: int) -> NDArray[np.intp]:
+    """Columns of the best of each row.
+
+    Of a neighbourhood model's many zeros any may be among them, and should be: were it always the first of the
+    catalogue, weights of a small shop would be learned against the same few items for everybody.
+    """
+    if scores.shape[1] > _LARGE:
+        return largest(scores, top)
+    return np.argpartition(-scores, top - 1, axis=1)[:, :top]
+
+
 def _candidates(
     values: Sequence[Float32], taken: NDArray[np.bool_], wanted: NDArray[np.bool_], *, standard: bool = False
 ) -> Problem:
@@ -147,7 +159,7 @@ def _candidates(
     chosen = np.zeros(taken.shape, dtype=np.bool_)
     top = min(int(np.clip(taken.shape[1] // _SHARE, _FEW, _TOP)), taken.shape[1])
     for member in values:
-        np.put_along_axis(chosen, largest(np.where(taken, _ABSENT, member), top), True, axis=1)
+        np.put_along_axis(chosen, _high(np.where(taken, _ABSENT, member), top), True, axis=1)
     chosen &= ~taken
     flat = np.flatnonzero(chosen)
     row, column = flat // taken.shape[1], flat % taken.shape[1]

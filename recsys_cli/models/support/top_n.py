@@ -61,7 +61,8 @@ def largest(dense: Float32, k: int) -> NDArray[np.intp]:
     bound = np.partition(highest, parts - k, axis=1)[:, parts - k]
     high = dense >= bound[:, None]
     count = np.count_nonzero(high, axis=1)
-    crowded = count > _FEW * k  # neighbourhood models score most items 0
+    # Neighbourhood models score most items 0; and a NaN passes for a part's maximum, which leaves too few.
+    crowded = (count > _FEW * k) | (count < k)
     high[crowded] = False
     count[crowded] = 0
     flat = np.flatnonzero(high)  # np.nonzero of two axes takes ten times as long
