@@ -137,7 +137,7 @@ def test_lines_of_the_erased_arrive_blanked(
     (near.spool_dir / name).unlink()  # as a day after it was taken in
     after = [
         line(user_id="c1", item_id="book", ts=NOW),  # was under way
-        line(user_id="c1", item_id="book", ts=NOW + 999),  # they are back
+        line(user_id="c1", item_id="book", ts=int(time.time()) + 999),  # they are back
         b'{"t": "merge", "session_id": "s", "user_id": "c1", "ts": 1}',
         b'{"t": "item", "item_id": "c1"}',
         b"no JSON",
