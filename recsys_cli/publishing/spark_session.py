@@ -40,6 +40,7 @@ def spark_session(master: str, progress: Progress = SILENT) -> Iterator[Any]:
     try:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession  # noqa: F401  the largest part, which may be missing alone
     except ImportError:
         raise MissingDependency("pyspark", "spark", "--engine spark") from None
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
