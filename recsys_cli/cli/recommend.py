@@ -40,7 +40,7 @@ def recommend(
         bool,
         typer.Option(
             "--ranker/--no-ranker",
-            help="Let the ranker order lists where it is on. Without it, --all is many times as fast.",
+            help="Let the ranker order lists where it is on. Without it, --all takes half the time or less.",
         ),
     ] = True,
     of_user: OfUserOption = None,

@@ -52,7 +52,7 @@ class SecondStage:
     budget
         Milliseconds that ordering one list may take, beyond what the first stage takes for its scores.
     first
-        The model, as the ranker asks it; None without a ranker.
+        The model, as the ranker asks it; None without a ranker that is on for some lists.
     items
         What the trees make of the items; None asks them for every list.
     ordered, late
@@ -100,7 +100,9 @@ class SecondStage:
         missing = [name for name in ranker.names if ":" in name and not is_own(name) and name not in given]
         if missing:
             return cls(table, None, f"The model has no source {missing[0].partition(':')[2]}.", budget)
-        return cls(table, ranker, reason, budget, FirstStage(model, whole=ranker.whole), Items.of(ranker, table))
+        # Of a large catalogue it takes seconds to prepare: not for a ranker that orders no list.
+        first = FirstStage(model, whole=ranker.whole) if ranker.on(NEW) or ranker.on(REPEAT) else None
+        return cls(table, ranker, reason, budget, first, Items.of(ranker, table))
 
     def change(self, catalogue: Catalogue, item_id: str) -> None:
         """Take a change of an item that the catalogue has heard of."""
@@ -190,7 +192,7 @@ class SecondStage:
 
         Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
         """
-        if self.ranker is None or not len(person.past) or not len(codes):
+        if self.ranker is None or self.first is None or not len(person.past) or not len(codes):
             return None
         block = self.block(person, codes, bundle, now, groups)
         if not self.ranker.on(REPEAT if block.own.any() else NEW):
