@@ -71,8 +71,13 @@ def learned_from(histories: Histories) -> int:
 
 def shows_pairs(seen: Interactions) -> bool:
     """Whether enough customers have to do with at least two different products to learn which belong together."""
-    pairs = np.unique(seen.histories.row_of_event * np.int64(seen.n_items) + seen.histories.item)
-    several = np.count_nonzero(np.bincount(pairs // np.int64(max(seen.n_items, 1)), minlength=1) >= 2)
+    histories = seen.histories
+    begins = histories.indptr[:-1][np.diff(histories.indptr) > 0]  # an empty row would take the next one's event
+    if not len(begins):
+        return not seen.n_users
+    several = np.count_nonzero(
+        np.minimum.reduceat(histories.item, begins) != np.maximum.reduceat(histories.item, begins)
+    )
     return bool(several >= _FEWEST_SHARE * seen.n_users)
 
 

@@ -6,6 +6,7 @@ Evaluation judges by it, and a blend learns its weights by it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -73,7 +74,14 @@ class Split:
         return int(np.count_nonzero((np.diff(self.future.indptr) > 0) & (past + np.diff(self.future.indptr) > 1)))
 
     def seen(self) -> sp.csr_matrix:
-        """What each user already had at the cut (purchases where there are any): binary, as `wanted`."""
+        """What each user already had at the cut (purchases where there are any): binary, as `wanted`.
+
+        Worked out once, for all who ask: not to be written to.
+        """
+        return self._seen
+
+    @cached_property
+    def _seen(self) -> sp.csr_matrix:
         return had(self.train.interactions.histories, self.train.interactions.n_items)
 
     def judged(self, wanted: sp.csr_matrix, max_users: int, seed: int) -> Int64:
