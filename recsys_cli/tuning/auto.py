@@ -84,5 +84,20 @@ def pick(
     progress.note(f"Chosen by validation: {final.name}.")
     if not sampled:
         return Picked(final.name, final.config, final)
-    # With the weights as they were learned on the sample: learning them again would take two more fits on everything.
-    return Picked(final.name, final.model.config.as_dict() if final.name == Blend.name else final.config)
+    return Picked(final.name, _enlarged(final, recipes) if final.name == Blend.name else final.config)
+
+
+def _enlarged(final: Final, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A blend of a sample, to be fitted on everything: its weights stay, what follows from the amount of data does not.
+
+    Learning the weights again would take two more fits on everything. Vectors as long as the sample allows take twice
+    the time of those that so much data gets.
+    """
+    config = final.model.config.as_dict()
+
+    def member(label: str, values: dict[str, Any]) -> dict[str, Any]:
+        settled = registry.get(values["model"]).settled
+        asked = {key: value for key, value in recipes.get(label, {}).items() if key not in settled}
+        return {**values, "config": {**values["config"], **asked}}
+
+    return {**config, "members": {label: member(label, values) for label, values in config["members"].items()}}

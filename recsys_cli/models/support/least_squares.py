@@ -20,6 +20,7 @@ from .fitting import training_matrix
 from .vectors import VectorModel, nearest, unit_rows
 
 _PADDED = 2_000_000  # floats of gathered item vectors at a time: 8 MB
+_LONG, _SHORT = 64, 2  # numbers of a vector from which on, and how many of them for each event, a system of events pays
 
 
 @cache
@@ -56,7 +57,6 @@ class LeastSquaresModel(VectorModel):
         length = np.diff(weights.indptr)
         order = np.flatnonzero(length)
         order = order[np.argsort(length[order], kind="stable")]
-        gram = self._gram
         most = max(1, _PADDED // (d * d))
         start = 0
         # Small systems: BLAS would spend its time on handing them to threads.
@@ -66,20 +66,35 @@ class LeastSquaresModel(VectorModel):
                 ahead = order[start : start + most]
                 cost = length[ahead] * np.arange(1, len(ahead) + 1) * d
                 rows = ahead[: max(1, int(np.searchsorted(cost, _PADDED)))]
-                out[rows] = self._solve(weights, rows, int(length[rows[-1]]), gram, np.float32(seen))
+                width = int(length[rows[-1]])
+                solve = self._solved_short if d >= _LONG and _SHORT * width <= d else self._solved
+                out[rows] = solve(*_side_by_side(weights, rows, width), np.float32(seen))
                 start += len(rows)
         return out
 
-    def _solve(self, weights: sp.csr_matrix, rows: Any, width: int, gram: Float32, seen: np.float32) -> Float32:
-        start, stop = weights.indptr[rows], weights.indptr[rows + 1]
-        place = start[:, None] + np.arange(width)
-        real = place < stop[:, None]
-        place = np.minimum(place, weights.nnz - 1)
-        w = np.where(real, weights.data[place], 0).astype(np.float32) * np.float32(self.gain)
-        y = self._taste[weights.indices[place]]
-        left = np.swapaxes(y * w[:, :, None], 1, 2) @ y + gram
+    def _solved(self, items: Int32, w: Float32, real: NDArray[np.bool_], seen: np.float32) -> Float32:
+        """The vectors of histories side by side, see `_side_by_side`, by a system as large as a vector for each."""
+        y, w = self._taste[items], w * np.float32(self.gain)
+        left = np.swapaxes(y * w[:, :, None], 1, 2) @ y + self._gram
         right = ((w + seen * real)[:, None, :] @ y)[:, 0, :]
         return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
+
+    def _solved_short(self, items: Int32, w: Float32, real: NDArray[np.bool_], seen: np.float32) -> Float32:
+        """The same by a system as large as the history, see `fold_in`."""
+        z, w = self._solved_taste[items], np.where(real, w * np.float32(self.gain), np.float32(1))
+        left = z @ np.swapaxes(self._taste[items], 1, 2)
+        left *= real[:, :, None] & real[:, None, :]  # padding is left with an equation of its own: x = 0
+        at = np.arange(left.shape[1])
+        left[:, at, at] += 1 / w
+        right = np.where(real, 1 + seen / w, np.float32(0))
+        share = np.linalg.solve(left, right[:, :, None])
+        return np.asarray((np.swapaxes(share, 1, 2) @ z)[:, 0, :], dtype=np.float32)
+
+    @property
+    def _solved_taste(self) -> Float32:
+        if not hasattr(self, "_solved_cache"):
+            self._solved_cache: Float32 = self._taste @ self._gram_inverse
+        return self._solved_cache
 
     def fold_in(self, items: Int32, weights: Float32) -> Float32:
         """As `VectorModel.fold_in`, by one solve."""
@@ -124,6 +139,17 @@ class LeastSquaresModel(VectorModel):
         parts = w * (y @ np.linalg.solve(left, self._taste[item].astype(np.float64)))
         order = np.argsort(-parts, kind="stable")
         return [(int(weights.indices[j]), float(parts[j])) for j in order]
+
+
+def _side_by_side(
+    weights: sp.csr_matrix, rows: NDArray[np.integer], width: int
+) -> tuple[Int32, Float32, NDArray[np.bool_]]:
+    """Items and weights of some rows, each of shape (rows, width), and which of them are not padding, which weighs 0."""
+    start, stop = weights.indptr[rows], weights.indptr[rows + 1]
+    place = start[:, None] + np.arange(width)
+    real = place < stop[:, None]
+    place = np.minimum(place, weights.nnz - 1)
+    return weights.indices[place], np.where(real, weights.data[place], 0).astype(np.float32), real
 
 
 @dataclass(frozen=True)

@@ -41,5 +41,7 @@ def boost(data: Interactions, power: float) -> Float32:
 
 def _customers(data: Interactions) -> NDArray[np.int64]:
     """How many different customers have had each item, shape (n_items,)."""
-    pairs = np.unique(data.histories.row_of_event.astype(np.int64) * data.n_items + data.histories.item)
-    return np.bincount(pairs % data.n_items, minlength=data.n_items)
+    pairs = data.histories.row_of_event.astype(np.int64) * data.n_items + data.histories.item
+    pairs.sort()  # in place: np.unique takes ten times as long of millions that hardly repeat
+    first = np.concatenate([np.ones(min(len(pairs), 1), np.bool_), pairs[1:] != pairs[:-1]])
+    return np.bincount(pairs[first] % data.n_items, minlength=data.n_items)

@@ -73,7 +73,28 @@ def largest(dense: Float32, k: int) -> NDArray[np.intp]:
     some[row, place], columns[row, place] = dense.ravel()[flat], column
     found = np.take_along_axis(columns, _partitioned(some, k), axis=1)
     if crowded.any():
-        found[crowded] = _partitioned(dense[crowded], k)
+        found[crowded] = _crowded(dense[crowded], bound[crowded, None], k)
+    return found
+
+
+def _crowded(dense: Float32, bound: Float32, k: int) -> NDArray[np.intp]:
+    """As `largest`, of rows with many entries of at least `bound`, which k entries or more reach.
+
+    Where fewer than k lie above it, the k-th is `bound` itself, as in rows that are zero but for a few entries.
+    """
+    above, equal = dense > bound, dense == bound
+    more, alike = (np.count_nonzero(some, axis=1, keepdims=True) for some in (above, equal))
+    level = ((more < k) & (more + alike >= k))[:, 0]
+    found = np.empty((len(dense), k), dtype=np.intp)
+    if not level.all():
+        found[~level] = _partitioned(dense[~level], k)
+    if level.any():
+        above, more = above[level], more[level]
+        reach = k + int((dense.shape[1] - alike[level]).max())  # that far the first of equal ones are at most
+        near = equal[level, :reach]
+        near &= np.cumsum(near, axis=1, dtype=np.int32) <= k - more
+        above[:, :reach] |= near
+        found[level] = (np.flatnonzero(above) % dense.shape[1]).reshape(-1, k)
     return found
 
 
