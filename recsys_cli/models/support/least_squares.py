@@ -144,7 +144,7 @@ class LeastSquaresModel(VectorModel):
 def _side_by_side(
     weights: sp.csr_matrix, rows: NDArray[np.integer], width: int
 ) -> tuple[Int32, Float32, NDArray[np.bool_]]:
-    """Items and weights of some rows, each of shape (rows, width), and which of them are not padding, which weighs 0."""
+    """Items and weights of some rows, each of shape (rows, width), and what of them is not padding, which weighs 0."""
     start, stop = weights.indptr[rows], weights.indptr[rows + 1]
     place = start[:, None] + np.arange(width)
     real = place < stop[:, None]
