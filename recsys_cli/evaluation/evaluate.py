@@ -23,6 +23,7 @@ from .segments import customers_and_items, strangers
 
 CUTOFFS = (10, 20)
 FLOOR = "popular"
+_SKETCHED = 1 << 16  # customers whose signs are drawn at a time
 PROTOCOLS = {
     "time": "next month",
     "basket": "next basket",
@@ -140,8 +141,11 @@ def sketch(had: sp.csr_matrix, width: int = 64) -> Float32:
     customers.
     """
     rng = np.random.default_rng(0)
-    signs = rng.choice(np.array([-1, 1], np.float32), size=(had.shape[0], width))
-    short = np.asarray(had.T @ signs, dtype=np.float32)
+    short = np.zeros((had.shape[1], width), dtype=np.float32)
+    for start in range(0, had.shape[0], _SKETCHED):
+        some = had[start : start + _SKETCHED]
+        signs = 2 * rng.integers(0, 2, size=(some.shape[0], width), dtype=np.int8) - 1
+        short += some.T @ signs.astype(np.float32)
     length = np.linalg.norm(short, axis=1, keepdims=True)
     return np.asarray(short / np.where(length > 0, length, 1), dtype=np.float32)
 

@@ -224,9 +224,10 @@ class _Windows:
         if config.length:
             length = np.diff(histories.indptr)[histories.row_of_event]
             weight = weight * length.astype(np.float32) ** np.float32(-config.length)
-        first, last = np.searchsorted(row, row), np.searchsorted(row, row, side="right") - 1
-        ts = histories.ts[np.searchsorted(moment, np.arange(len(row)))]
+        ends_of_row = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(row))])
+        first, last = ends_of_row[row], ends_of_row[row + 1] - 1
         sizes = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(moment))])
+        ts = histories.ts[sizes[:-1]]
         reach, at = _reach(config), np.arange(len(row))
         near = sizes[np.minimum(at + reach, last) + 1] - sizes[np.maximum(at - reach, first)]
         sold = np.bincount(histories.item)

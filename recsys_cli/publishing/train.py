@@ -173,8 +173,10 @@ def train(
         model = recipe.fit(snapshot.data, settings, progress, past=bench.past if bench else None)
     decision = bench.decide(model, settings, progress) if bench else UNJUDGED
     newcomers = judge_newcomers(snapshot, settings)
+    report = bench.report if bench else None
     seen = read_seen(store, settings, snapshot, progress) if settings.train.ranker and bench else None
     second = learn_order(bench, model, settings, progress, seen)
+    del served, bench  # models and histories that a large shop has no room for beside what is published
     version = publish_version(
         artifacts,
         settings,
@@ -182,7 +184,7 @@ def train(
             snapshot,
             model,
             kind="train",
-            metrics=bench.report.as_dict() if bench else {},
+            metrics=report.as_dict() if report else {},
             erasures=erasures,
             promote=decision.promote or force,
             ranker=second.ranker,
@@ -197,7 +199,6 @@ def train(
         ),
         progress,
     )
-    report = bench.report if bench else None
     all_seen = snapshot.data.interactions
     here = standing(learned_from(all_seen.histories), report, recipe.name, pairs=shows_pairs(all_seen))
     return Trained(version, recipe, report, decision, time.monotonic() - started, second, here)

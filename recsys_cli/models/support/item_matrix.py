@@ -15,7 +15,7 @@ from .cold_start import alike
 from .top_n import PARTITION_CELLS, top_k
 
 _DENSE_ITEMS = 5_000  # beyond, a block of dense scores costs more than sorting the few that are not zero
-_SPARSE_ROWS = 2048
+_SPARSE_ROWS, _SPARSE_CELLS = 2048, 1 << 25  # histories at a time, and places of theirs that are marked: 32 MB
 _ROWS = 256
 
 
@@ -107,24 +107,27 @@ class ItemModel(Model):
         rows = len(histories)
         items = np.full((rows, k), -1, dtype=np.int32)
         scores = np.full((rows, k), -np.inf, dtype=np.float32)
-        for start in range(0, rows, _SPARSE_ROWS):
-            block = np.arange(start, min(start + _SPARSE_ROWS, rows))
+        step = int(np.clip(_SPARSE_CELLS // self.n_items, 16, _SPARSE_ROWS))
+        marks = np.zeros(min(step, rows) * self.n_items if exclude is not None else 0, dtype=np.bool_)
+        for start in range(0, rows, step):
+            block = np.arange(start, min(start + step, rows))
             product = (self.weights(histories.rows(block), now) @ self.matrix).tocsr()
             if exclude is not None:
-                product = _cleared(product, exclude[block])
+                _clear(product, exclude[block], marks)
             if allowed is not None:
                 product.data[~allowed[product.indices]] = 0
             items[block], scores[block] = sparse_top_k(product, k)
         return items, scores
 
 
-def _cleared(product: sp.csr_matrix, taken: sp.csr_matrix) -> sp.csr_matrix:
-    """`product` with zeros where `taken` has an entry."""
+def _clear(product: sp.csr_matrix, taken: sp.csr_matrix, marks: NDArray[np.bool_]) -> None:
+    """Set `product` to zero where `taken` has an entry; `marks` has a place for each cell, and is left as it was."""
     width = np.int64(product.shape[1])
-    key = np.repeat(np.arange(product.shape[0], dtype=np.int64), np.diff(product.indptr)) * width + product.indices
     held = np.repeat(np.arange(taken.shape[0], dtype=np.int64), np.diff(taken.indptr)) * width + taken.indices
-    product.data[np.isin(key, held)] = 0
-    return product
+    marks[held] = True
+    key = np.repeat(np.arange(product.shape[0], dtype=np.int64), np.diff(product.indptr)) * width + product.indices
+    product.data[marks[key]] = 0
+    marks[held] = False
 
 
 def sparse_top_k(matrix: sp.csr_matrix, k: int) -> tuple[Int32, Float32]:
@@ -189,11 +192,14 @@ def neighbours(columns: sp.csr_matrix, k: int, threads: int) -> sp.csr_matrix:
     from implicit.nearest_neighbours import all_pairs_knn
 
     users = columns.astype(np.float64)
-    found = all_pairs_knn(users, min(k + 1, users.shape[1]), show_progress=False, num_threads=threads).tocoo()
+    n = users.shape[1]
+    found = all_pairs_knn(users, min(k + 1, n), show_progress=False, num_threads=threads)
     # Short rows are padded with item 0 at score 0, and every item is its own best neighbour.
     real = (found.row != found.col) & (found.data > 0)
-    shape = (columns.shape[1], columns.shape[1])
-    matrix = sp.csr_matrix((found.data[real].astype(np.float32), (found.row[real], found.col[real])), shape=shape)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.count_nonzero(real.reshape(n, -1), axis=1))])
+    kept = found.data[real].astype(np.float32), found.col[real]
+    del found, real  # 16 bytes for each entry, before the rest is made
+    matrix = sp.csr_matrix((*kept, indptr), shape=(n, n))
     matrix.sort_indices()
     return matrix
 
