@@ -50,6 +50,7 @@ class Store:
         self.path = path
         self.settings = settings
         self._waiting = waiting
+        self._left: tuple[int, int, int] | None = None  # the file as our last `writing` left it
 
     @property
     def lock_path(self) -> Path:
@@ -119,21 +120,31 @@ class Store:
         self._refuse_other_files()
         with self.lock():
             shutil.rmtree(self.spill_path, ignore_errors=True)  # left behind by a killed process
-            if self.exists():
+            new = not self.exists()
+            if new:
+                # Made with the database and never later: a new key would find nobody in the versions that are there.
+                load_secret(self.path, create=True)
+                self._make()
+            elif self._left is None or self._left != self._stamp():
                 # Only looked at first: opening for writing would change a file that turns out to be somebody else's.
                 with self._connection(read_only=True) as con:
                     taken = check_format(con, self.path)
                 self._keep_copy(bool(taken and lacking(taken)))
-            else:
-                # Made with the database and never later: a new key would find nobody in the versions that are there.
-                load_secret(self.path, create=True)
-                self._make()
             with self._connection(read_only=False, files=files) as con:
-                migrate(con, self.path)
+                migrate(con, self.path, new=new)
                 self.path.chmod(0o600)
                 # Kept until here, and no longer: it holds what will be forgotten in the database.
                 self._keep_copy(False)
                 yield con
+            self._left = self._stamp()
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """What differs between two states of the file, and between two files; none where there is no file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _make(self) -> None:
         """An empty database, there in one step.

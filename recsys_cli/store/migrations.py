@@ -93,15 +93,21 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+def migrate(con: duckdb.DuckDBPyConnection, path: Path, *, new: bool = False) -> None:
     """Take the steps that this database has not taken, all or none.
+
+    Parameters
+    ----------
+    new
+        The caller has just made the database, so that nobody can have made anything in it: to find that out takes
+        DuckDB longer than all the steps.
 
     Raises
     ------
     StoreError
         When the database is not ours, or has taken steps that this version does not know.
     """
-    taken = check_format(con, path)
+    taken = set() if new else check_format(con, path)
     todo = lacking(taken)
     if not todo:
         return

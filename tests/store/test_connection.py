@@ -249,6 +249,18 @@ class TestWhatIsThere:
         assert sha(store.path) == before
         assert stat.S_IMODE(store.path.stat().st_mode) == 0o640
 
+    def test_also_where_ours_was_a_moment_ago(self, store: Store) -> None:
+        """What we left as it is now is not looked at again before it is opened for writing; anything else is."""
+        add(store, 1)
+        stranger = store.path.with_name("stranger.duckdb")
+        with duckdb.connect(str(stranger)) as con:
+            con.execute("CREATE TABLE t AS SELECT 1 AS a")
+        stranger.replace(store.path)
+        before = sha(store.path)
+        with pytest.raises(StoreError, match="not one of recsys"), store.writing():
+            pass
+        assert sha(store.path) == before
+
     def test_nor_is_its_log(self, store: Store) -> None:
         """Opened for writing, DuckDB would fold the log of its crashed owner into the file, and remove it."""
         store.path.parent.mkdir()
