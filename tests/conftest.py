@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -64,10 +65,27 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what lasts long, and give the tests in `_TIMED` one second try, which the summary names."""
     folders = {str(ROOT / "tests" / name): place for place, name in enumerate(_LONG)}
-    items.sort(key=lambda item: folders.get(str(item.path.parent), len(folders)))
+    paths = {item.path for item in items}  # of 6,000 tests, 180 files
+    places = {path: folders.get(str(path.parent), len(folders)) for path in paths}
+    timed = {path for path in paths if any(path.is_relative_to(ROOT / "tests" / at) for at in _TIMED)}
+    items.sort(key=lambda item: places[item.path])
     for item in items:
-        if any(item.path.is_relative_to(ROOT / "tests" / at) for at in _TIMED):
+        if item.path in timed:
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector from what lives until the end: modules, tests and their parameters.
+
+    A million objects, which it would go through again and again while they are made, and at the end of every worker.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ def part_of(module: list[str]) -> str:
     return "__init__" if part.startswith("__") and part != "__main__" else part
 
 
+@cache
 def graph() -> dict[str, dict[str, Path]]:
     """Part -> the parts it imports, each with a file that does."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -86,15 +88,12 @@ def graph() -> dict[str, dict[str, Path]]:
     return found
 
 
-GRAPH = graph()
-
-
 def reach(start: str) -> set[str]:
     """All parts that `start` pulls in, directly or not."""
     seen: set[str] = set()
     todo = [start]
     while todo:
-        for target in GRAPH.get(todo.pop(), {}):
+        for target in graph().get(todo.pop(), {}):
             if target not in seen:
                 seen.add(target)
                 todo.append(target)
@@ -109,7 +108,7 @@ def test_every_part_has_its_layer() -> None:
 def test_imports_point_down() -> None:
     upward = [
         f"{path.relative_to(PACKAGE)} imports {target}"
-        for source, targets in GRAPH.items()
+        for source, targets in graph().items()
         for target, path in targets.items()
         if LEVEL[target] > LEVEL[source]
     ]
@@ -117,7 +116,7 @@ def test_imports_point_down() -> None:
 
 
 def test_there_is_no_circle() -> None:
-    assert [part for part in GRAPH if part in reach(part)] == []
+    assert [part for part in graph() if part in reach(part)] == []
 
 
 @pytest.mark.parametrize("part", ["serving", "api"])

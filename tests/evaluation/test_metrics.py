@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 
 from recsys_cli.evaluation import metrics as m
 from recsys_cli.evaluation.report import Bootstrap
@@ -23,6 +24,13 @@ ONE = np.zeros((USERS, ITEMS), dtype=bool)
 ONE[np.arange(USERS), RNG.integers(0, ITEMS, USERS)] = True
 
 
+def judge() -> Any:
+    """scikit-learn, loaded by the worker that needs it and not by each that collects tests."""
+    from sklearn import metrics
+
+    return metrics
+
+
 def hits_of(wanted: np.ndarray, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
     items, _ = top_k(SCORES, n)
     return contains(sp.csr_matrix(wanted.astype(np.float32)), items), wanted.sum(axis=1)
@@ -32,22 +40,23 @@ def hits_of(wanted: np.ndarray, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
 class TestAgainstScikitLearn:
     def test_ndcg(self, n: int) -> None:
         hits, relevant = hits_of(WANTED)
-        assert m.ndcg(hits, relevant, n).mean() == pytest.approx(ndcg_score(WANTED, SCORES, k=n), rel=1e-9)
+        theirs = judge().ndcg_score(WANTED, SCORES, k=n)
+        assert m.ndcg(hits, relevant, n).mean() == pytest.approx(theirs, rel=1e-9)
 
     def test_hit_rate_of_one_wanted_item(self, n: int) -> None:
         hits, _ = hits_of(ONE)
-        theirs = top_k_accuracy_score(ONE.argmax(axis=1), SCORES, k=n, labels=np.arange(ITEMS))
+        theirs = judge().top_k_accuracy_score(ONE.argmax(axis=1), SCORES, k=n, labels=np.arange(ITEMS))
         assert m.hit_rate(hits, n).mean() == pytest.approx(theirs)
 
     def test_recall_of_one_wanted_item(self, n: int) -> None:
         hits, relevant = hits_of(ONE)
-        theirs = top_k_accuracy_score(ONE.argmax(axis=1), SCORES, k=n, labels=np.arange(ITEMS))
+        theirs = judge().top_k_accuracy_score(ONE.argmax(axis=1), SCORES, k=n, labels=np.arange(ITEMS))
         assert m.recall(hits, relevant, n).mean() == pytest.approx(theirs)
 
 
 def test_reciprocal_rank_of_whole_lists() -> None:
     hits, _ = hits_of(ONE, ITEMS)
-    theirs = label_ranking_average_precision_score(ONE, SCORES)
+    theirs = judge().label_ranking_average_precision_score(ONE, SCORES)
     assert m.reciprocal_rank(hits, ITEMS).mean() == pytest.approx(theirs)
 
 
