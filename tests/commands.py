@@ -105,6 +105,7 @@ def _serve(way: socket.socket) -> None:
 
     for module in _LOADED:
         import_module(module)
+    _understand_all()
     gc.freeze()  # the forks leave what is loaded where it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -119,6 +120,17 @@ def _serve(way: socket.socket) -> None:
             _attend(fds, json.loads(asked))
         for fd in fds:
             os.close(fd)
+
+
+def _understand_all() -> None:
+    """Have the parser of every command, and what typer loads when it parses the first call, before the forks."""
+    import typer.main
+
+    from recsys_cli.cli.main import app, parser
+
+    for name in ("", *typer.main.get_command(app).commands):  # type: ignore[attr-defined]
+        parser(name)
+    parser("status").commands["status"].make_context("status", [], resilient_parsing=True)
 
 
 def _attend(fds: list[int], ask: dict[str, Any]) -> NoReturn:
