@@ -200,6 +200,11 @@ class Histories:
         """int32, shape (n_events,): the row each event belongs to."""
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.indptr))
 
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What was worked out of a single history and will be asked for again; it stays as long as this does."""
+        return {}
+
     def rows(self, rows: NDArray[np.integer]) -> Histories:
         """The histories of these rows, in this order (a copy)."""
         take, indptr = _row_slices(self.indptr, rows)

@@ -31,7 +31,8 @@ from .sasrec import SASRec
 from .session_knn import SessionKNN, clicks
 from .spectral import Spectral
 from .support import blend_search
-from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem, standardised
+from .support.blend_sum import Alike, blended
+from .support.blend_weights import OWN, Problem, learn, learn_own, own_features, problem
 from .support.item_matrix import sparse_top_k
 from .two_tower import TwoTower
 
@@ -190,7 +191,7 @@ class Blend(Model):
     ) -> tuple[Float32, dict[str, Float32]]:
         """As `score`; with `keep` each member's standardised scores, of one row where they are the same for all."""
         kept: dict[str, Float32] | None = {} if keep else None
-        total, known = blended(self.members, self.shares, histories, now, kept)
+        total, known = blended(self.members, self.shares, histories, now, kept, self._alike)
         own = self.own(histories)
         if own is not None:
             row = np.repeat(np.arange(len(histories)), np.diff(own.items.indptr))
@@ -253,6 +254,12 @@ class Blend(Model):
         return blend_search.Search(self.members, self.shares, self._indices, shown, now, rows)
 
     @cached_property
+    def _alike(self) -> dict[str, Alike]:
+        """Of the members that tell all the same: worked out once, and not for each of those who ask."""
+        alike = {label: member for label, member in self.members.items() if not member.capabilities.personal}
+        return {label: Alike.of(member, self.shares[label]) for label, member in alike.items()}
+
+    @cached_property
     def _indices(self) -> Mapping[str, blend_search.VectorIndex]:
         return blend_search.indices_of(self.members)
 
@@ -279,31 +286,6 @@ class Blend(Model):
             if self.members[label].capabilities.explains:
                 return self.members[label].explain(history, item, now)
         return []
-
-
-def blended(
-    members: Mapping[str, Model],
-    shares: Mapping[str, float],
-    histories: Histories,
-    now: int,
-    kept: dict[str, Float32] | None = None,
-) -> tuple[Float32, NDArray[np.bool_]]:
-    """The members' standardised scores, weighted and added; and of which items any of them has an opinion.
-
-    The standardised scores of each are put into `kept`, where it is given.
-    """
-    shape = (len(histories), next(iter(members.values())).n_items)
-    total, known = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
-    first = histories.rows(np.arange(min(len(histories), 1)))
-    for label, member in members.items():
-        # What is the same for all is worked out for one.
-        scores = member.score(histories if member.capabilities.personal else first, now)
-        known |= scores != 0
-        scaled = standardised(scores)
-        total += np.float32(shares[label]) * scaled
-        if kept is not None:
-            kept[label] = scaled
-    return total, known
 
 
 def recipe(member: Mapping[str, Any]) -> tuple[type[Model], ModelConfig]:

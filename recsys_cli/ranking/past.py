@@ -13,6 +13,7 @@ from ..features import ItemTable, People, matrix
 from ..features.customer_groups import told_of
 from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
+from ..splitting.interactions import by_item, sorted_rows
 from .dlrm import ITEM, LAST
 from .opinions import Opinions
 from .proposals import FirstStage, Proposals
@@ -99,11 +100,10 @@ class Block:
 
 def owned_by(histories: Histories, table: ItemTable) -> sp.csr_matrix:
     """What each history has bought (in a shop that knows no purchases, what it has touched): binary, CSR."""
-    only = histories.where(histories.is_kind(PURCHASE)) if table.purchases else histories
-    ones = np.ones(only.n_events, dtype=np.float32)
-    matrix = sp.csr_matrix((ones, only.item, only.indptr), shape=(len(only), len(table)))
-    matrix.sum_duplicates()
-    return matrix
+    bought = histories.is_kind(PURCHASE)
+    only = histories if not table.purchases or bought.all() else histories.where(bought)
+    pairs = by_item(only)
+    return sorted_rows(np.ones(len(pairs.item), np.float32), pairs.row, pairs.item, (len(only), len(table)))
 
 
 def block_of(

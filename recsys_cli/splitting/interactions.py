@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from functools import cached_property, lru_cache
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
-from ..schema import DAY, Float32, Histories, Int64
+from ..schema import DAY, Float32, Histories, Int32, Int64
 
 Way = tuple[float, float, float, float, float]  # how events are weighed, see `weigh_ways`
 
@@ -42,60 +45,123 @@ def weigh_ways(histories: Histories, n_items: int, ways: Sequence[Way]) -> list[
     rows = len(histories)
     if not histories.n_events:
         return [sp.csr_matrix((rows, n_items), dtype=np.float32) for _ in ways]
-    plain = histories.kind_weight[histories.kind]
-    quantity = np.maximum(histories.qty, np.float32(1))
-    key = histories.row_of_event.astype(np.int64) * n_items + histories.item
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), key[1:] != key[:-1]]))
-    net = np.add.reduceat((plain * quantity)[order], first)
-    wanted, key = net > 1e-6, key[first]
+    events = by_item(histories)
     found = []
     for tau_days, qty_power, repeat_power, order_power, order_tau in ways:
-        weight = plain * quantity ** np.float32(qty_power) if qty_power else plain
+        weight = events.plain * events.quantity ** np.float32(qty_power) if qty_power else events.plain
         if tau_days:
-            weight = weight * _ageing(histories, tau_days)
+            weight = weight * _ageing(events.age, tau_days)
         if order_power or order_tau:
-            later = _later(histories)
-            weight = weight * (1 + later) ** np.float32(-order_power)
+            weight = weight * (1 + events.later) ** np.float32(-order_power)
             if order_tau:
-                weight = weight * np.exp(-np.minimum(later / np.float32(order_tau), 60))
-        data = np.maximum.reduceat(weight[order], first).astype(np.float32)
+                weight = weight * np.exp(-np.minimum(events.later / np.float32(order_tau), 60))
+        data = np.maximum.reduceat(weight[events.order], events.first).astype(np.float32)
         if repeat_power:
-            data *= np.add.reduceat((plain[order] > 0).astype(np.float32), first) ** np.float32(repeat_power)
-        keep = wanted & (data > 0)
-        found.append(_sorted_rows(data[keep], key[keep], rows, n_items))
+            data *= events.count ** np.float32(repeat_power)
+        keep = events.wanted & (data > 0)
+        if keep.all():
+            found.append(sorted_rows(data, events.row, events.item, (rows, n_items)))
+        else:
+            found.append(sorted_rows(data[keep], events.row[keep], events.item[keep], (rows, n_items)))
     return found
 
 
-def _sorted_rows(data: Float32, key: Int64, rows: int, n_items: int) -> sp.csr_matrix:
-    """A CSR matrix from the places, ascending, of its entries. Built empty and filled: for one short history, what the
+class ByItem:
+    """The events of histories, those of the same item together: what all ways of weighing them begin with.
+
+    Attributes
+    ----------
+    order, first
+        Events by history and item, oldest first; and where in that order each (history, item) begins.
+    row, item
+        int64 and int32, of each (history, item).
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        self._histories = histories
+        key = histories.item.astype(np.int64)
+        if len(histories) > 1:
+            key |= histories.row_of_event.astype(np.int64) << 32
+        self.order = np.argsort(key, kind="stable")
+        key = key[self.order]
+        begins = np.ones(len(key), np.bool_)
+        np.not_equal(key[1:], key[:-1], out=begins[1:])
+        self.first = np.flatnonzero(begins)
+        key = key[self.first]
+        self.row, self.item = key >> 32, key.astype(np.int32)  # of wider numbers the lower half stays
+
+    @cached_property
+    def plain(self) -> Float32:
+        """What each event's type weighs."""
+        return self._histories.kind_weight[self._histories.kind]
+
+    @cached_property
+    def quantity(self) -> Float32:
+        """Of each event, 1 at least."""
+        return np.maximum(self._histories.qty, np.float32(1))
+
+    @cached_property
+    def wanted(self) -> NDArray[np.bool_]:
+        """Of each (history, item): whether more of it was bought than given back or disliked."""
+        return np.asarray(np.add.reduceat((self.plain * self.quantity)[self.order], self.first) > 1e-6)
+
+    @cached_property
+    def count(self) -> Float32:
+        """Of each (history, item): events that speak for it."""
+        return np.add.reduceat((self.plain[self.order] > 0).astype(np.float32), self.first)
+
+    @cached_property
+    def age(self) -> Int64:
+        """Seconds of each event before the newest one of its history."""
+        h = self._histories
+        if len(h) == 1:
+            return np.asarray(h.ts[-1] - h.ts)
+        length = np.diff(h.indptr)
+        filled = length > 0
+        return np.asarray(np.repeat(h.ts[h.indptr[1:][filled] - 1], length[filled]) - h.ts)
+
+    @cached_property
+    def later(self) -> Float32:
+        """How many moments of its history are later than each event; what was bought together is one moment."""
+        moment, row = moments(self._histories)
+        last = np.searchsorted(row, self._histories.row_of_event, side="right") - 1
+        return np.asarray(last - moment, dtype=np.float32)
+
+
+def by_item(histories: Histories) -> ByItem:
+    """See `ByItem`; of a single history it is remembered, for one member of a blend after the other asks."""
+    if len(histories) > 1:
+        return ByItem(histories)
+    if "by_item" not in histories.notes:
+        histories.notes["by_item"] = ByItem(histories)
+    found: ByItem = histories.notes["by_item"]
+    return found
+
+
+@lru_cache(maxsize=8)
+def _empty_row(n_items: int) -> sp.csr_matrix:
+    return sp.csr_matrix((1, n_items), dtype=np.float32)
+
+
+def sorted_rows(data: Float32, row: Int64, item: Int32, shape: tuple[int, int]) -> sp.csr_matrix:
+    """A CSR matrix from its entries in order. A copy of an empty one, filled: for one short history, what the
     constructor checks takes longer than all the rest."""
-    count = np.bincount(key // n_items, minlength=rows)
-    narrow = np.int32 if len(key) <= np.iinfo(np.int32).max else np.int64
-    matrix = sp.csr_matrix((rows, n_items), dtype=np.float32)
-    matrix.data, matrix.indices = data, (key % n_items).astype(narrow)
-    matrix.indptr = np.zeros(rows + 1, narrow)
-    np.cumsum(count, out=matrix.indptr[1:])
+    narrow = np.int32 if len(item) <= np.iinfo(np.int32).max else np.int64
+    matrix = copy(_empty_row(shape[1])) if shape[0] == 1 else sp.csr_matrix(shape, dtype=np.float32)
+    matrix.data, matrix.indices = data, item.astype(narrow, copy=False)
+    matrix.indptr = np.zeros(shape[0] + 1, narrow)
+    if shape[0] == 1:
+        matrix.indptr[1] = len(item)
+    else:
+        np.cumsum(np.bincount(row, minlength=shape[0]), out=matrix.indptr[1:])
     matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
 
 
-def _ageing(histories: Histories, tau_days: float) -> Float32:
-    """exp(-age / tau) of every event, by the newest event of its own history."""
-    length = np.diff(histories.indptr)
-    filled = length > 0
-    newest = np.repeat(histories.ts[histories.indptr[1:][filled] - 1], length[filled])
-    age = (newest - histories.ts) / (tau_days * DAY)
-    # Clipped, because what has aged to an exact zero would read as never bought.
-    return np.exp(-np.clip(age, 0, 60)).astype(np.float32)
-
-
-def _later(histories: Histories) -> Float32:
-    """How many moments of its own history are later than each event; what was bought together is one moment."""
-    moment, row = moments(histories)
-    last = np.searchsorted(row, histories.row_of_event, side="right") - 1
-    return np.asarray(last - moment, dtype=np.float32)
+def _ageing(age: Int64, tau_days: float) -> Float32:
+    """exp(-age / tau) of every event."""
+    # Limited, because what has aged to an exact zero would read as never bought.
+    return np.exp(-np.minimum(np.maximum(age / (tau_days * DAY), 0), 60)).astype(np.float32)
 
 
 def moments(histories: Histories) -> tuple[Int64, Int64]:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from recsys_cli.models.support.blend_weights import drawn_in
+from recsys_cli.models.support.item_matrix import row_product
 from recsys_cli.models.support.top_n import mask_nonzeros, top_k
 from recsys_cli.schema import DAY, Histories
-from recsys_cli.splitting.interactions import weigh
+from recsys_cli.splitting.interactions import weigh, weigh_ways
 
 N = 12
 events = st.tuples(st.integers(0, N - 1), st.integers(0, 400 * DAY), st.integers(0, 2), st.integers(0, 9).map(float))
@@ -78,6 +80,20 @@ class TestWeigh:
         m.data[:] = 7
         assert (h.item == before).all()
 
+    @given(shops)
+    def test_one_weighs_what_it_weighs_among_many(self, shop: list[list[Event]]) -> None:
+        """Bit for bit, and where several ways share what is the same in all."""
+        h = histories_of(shop)
+        ways = [(30.0, 0.5, 0.3, 0.5, 0.0), (0.0, 0.0, 0.0, 0.0, 3.0), (7.0, 0.0, 1.0, 0.0, 0.0)]
+        many = weigh_ways(h, N, ways)
+        for row in range(len(shop)):
+            one = h.rows(np.array([row]))
+            for way, all_rows in zip(ways, many, strict=True):
+                alone, expected = weigh(one, N, *way), all_rows[[row]]
+                assert np.array_equal(alone.data, expected.data)
+                assert np.array_equal(alone.indices, expected.indices)
+                assert alone.indptr.tolist() == expected.indptr.tolist()
+
     def test_bought_and_brought_back_is_as_if_it_had_never_been(self) -> None:
         h = histories_of([[(3, 0, 0, 1.0), (3, 5, 2, 1.0), (4, 5, 2, 1.0)]])
         assert weigh(h, N).nnz == 0
@@ -134,6 +150,26 @@ class TestTopK:
 
     def test_all_alike_gives_the_first(self) -> None:
         assert top_k(np.zeros((300, 1000), np.float32), 5)[0].tolist() == [[0, 1, 2, 3, 4]] * 300
+
+
+class TestRowProduct:
+    @pytest.mark.parametrize("entries", [0, 1, 7, 60])
+    def test_is_that_of_scipy_to_the_bit(self, entries: int) -> None:
+        rng = np.random.default_rng(entries)
+        matrix = sp.random(80, 80, 0.3, format="csr", dtype=np.float32, random_state=1)
+        items = np.sort(rng.choice(80, entries, replace=False)).astype(np.int32)
+        row = sp.csr_matrix((rng.random(entries).astype(np.float32), items, [0, entries]), shape=(1, 80))
+        assert np.array_equal(row_product(row, matrix), (row @ matrix).toarray())
+
+    def test_other_types_are_multiplied_as_well(self) -> None:
+        matrix = sp.random(80, 80, 0.3, format="csr", dtype=np.float64, random_state=1)
+        row = sp.csr_matrix(np.ones((1, 80), np.float32))
+        np.testing.assert_allclose(row_product(row, matrix), row @ matrix.toarray(), rtol=1e-6)
+
+
+def test_scores_are_drawn_in_as_by_the_inverse_hyperbolic_sine() -> None:
+    scores = np.concatenate([np.linspace(-60, 60, 4001), [0.0, 1e-6, -1e-6]]).astype(np.float32)
+    np.testing.assert_allclose(drawn_in(scores.copy()), np.arcsinh(scores), atol=1e-6)
 
 
 class TestMask:

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from ...schema import Float32, Histories, Int32
 from ..base import Model
-from .blend_weights import standardised
+from .blend_weights import drawn_in, standardised
 from .item_matrix import ItemModel, largest_of_rows
 from .top_n import best_first, highest, top_k
 from .vectors import VectorModel
@@ -315,7 +315,7 @@ class Look:
         for label, share, _, _ in search._personal:
             opinion = self.opinions[label]
             raw = opinion.at(asked, held)
-            scaled = np.arcsinh((raw - opinion.middle[row]) / opinion.spread[row])
+            scaled = drawn_in((raw - opinion.middle[row]) / opinion.spread[row])
             total += share * scaled
             known |= raw != 0
             if kept is not None:

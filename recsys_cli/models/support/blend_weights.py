@@ -86,23 +86,45 @@ def standardised(scores: Float32) -> Float32:
 
     A row that is all alike says nothing and comes out as zeros.
     """
-    middle, spread = (moment[:, None] for moment in _moments(scores))
-    scaled = np.asarray(scores - middle, dtype=np.float32)  # and on in place: over everybody, memory is the time
-    scaled /= spread
-    return np.asarray(np.arcsinh(scaled, out=scaled), dtype=np.float32)
+    if scores.strides[0] == 0 and len(scores) > 1:  # the same for all
+        return np.broadcast_to(standardised(scores[:1]), scores.shape)
+    scaled, spread = _centred(scores)
+    scaled /= spread  # and on in place: over everybody, memory is the time
+    return drawn_in(scaled)
 
 
-def _moments(scores: Float32) -> tuple[Float32, Float32]:
+def drawn_in(scaled: Float32) -> Float32:
+    """Inverse hyperbolic sines, in place: to a few units of the last place of 1, in a quarter of the time."""
+    held = np.abs(scaled)
+    rooted = np.square(held)
+    rooted += 1
+    np.sqrt(rooted, out=rooted)
+    rooted += held
+    return np.copysign(np.log(rooted, out=rooted), scaled, out=scaled)
+
+
+def _centred(scores: Float32) -> tuple[Float32, Float32]:
+    """Scores less the mean of their row, and the standard deviation of each row, an infinite one where all are alike.
+
+    What `ndarray.mean` and `ndarray.std` do, step by step, but for looking twice at the mean.
+    """
+    n = np.float32(scores.shape[1])
+    scaled = np.subtract(scores, np.add.reduce(scores, axis=1, keepdims=True) / n)
+    spread = np.sqrt(np.add.reduce(np.square(scaled), axis=1, keepdims=True) / n)
+    return scaled, np.where(spread > 0, spread, np.float32(np.inf))
+
+
+def moments(scores: Float32) -> tuple[Float32, Float32]:
     """Mean and standard deviation of each row, an infinite one where all are alike."""
     if scores.strides[0] == 0 and len(scores):  # the same for all
-        middle, spread = _moments(scores[:1].copy())
+        middle, spread = moments(scores[:1].copy())
         return np.repeat(middle, len(scores)), np.repeat(spread, len(scores))
     spread = scores.std(axis=1)
     return scores.mean(axis=1), np.where(spread > 0, spread, np.float32(np.inf))
 
 
 def _standard(scores: Float32, middle: Float32, spread: Float32) -> Float32:
-    return np.asarray(np.arcsinh((scores - middle) / spread), dtype=np.float32)
+    return drawn_in(np.asarray((scores - middle) / spread, dtype=np.float32))
 
 
 def problem(members: Mapping[str, Model], split: Split, users: int, seed: int) -> Problem:
@@ -170,7 +192,7 @@ def _candidates(
     for feature, member in zip(features, values, strict=True):
         told = member[row, column]
         # Standardising all scores of a large catalogue to use a hundredth of them took most of the time of a blend.
-        feature[row, place] = _standard(told, *(moment[row] for moment in _moments(member))) if standard else told
+        feature[row, place] = _standard(told, *(moment[row] for moment in moments(member))) if standard else told
     hits, real = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     hits[row, place] = wanted[row, column]
     real[row, place] = True
@@ -193,7 +215,8 @@ def own_features(histories: Histories, n_items: int) -> tuple[sp.csr_matrix, Flo
     What was bought and kept, float32 CSR of shape (rows, n_items), and for each of its entries, in the order of its
     `indices`, the features named in `OWN`: float32, at least 0, shape (len(OWN), entries).
     """
-    bought = histories.where(histories.is_kind(PURCHASE) | (histories.kind_weight[histories.kind] < 0))
+    counted = histories.is_kind(PURCHASE) | (histories.kind_weight[histories.kind] < 0)
+    bought = histories if counted.all() else histories.where(counted)
     ways = [(0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (7.0, 0.0, 0.0, 0.0, 0.0), (60.0, 0.0, 0.0, 0.0, 0.0)]
     plain, *others = weigh_ways(bought, n_items, ways)
     count, week, season = (other.data / plain.data for other in others)
