@@ -66,7 +66,7 @@ class Items:
     told
         The features that are of items alone.
     rest
-        Those that are neither of items nor of customers alone.
+        Those that are neither of items nor of customers alone and that a tree looks at.
     masks
         See `Forest.masks`; a row for each item.
     """
@@ -82,7 +82,8 @@ class Items:
         if not isinstance(ranker.forest, Forest):
             return None
         told = _part(ranker.names, table.column.__contains__)
-        rest = _part(ranker.names, lambda name: name not in table.column and name not in ranker.people[1])
+        others = _part(ranker.names, lambda name: name not in table.column and not _of_customers(name))
+        rest = _tested(ranker.forest, others)
         items = cls(table, told, rest, np.empty((len(table), ranker.forest.size), np.uint32))
         items.take(ranker, slice(None))
         return items
@@ -160,8 +161,9 @@ class Ranker:
 
     @cached_property
     def people(self) -> Part:
-        """The features of customers."""
-        return _part(self.names, lambda name: name in FEATURES and FEATURES[name].group == "customer")
+        """The features of customers; where there are trees, those that they look at."""
+        found = _part(self.names, _of_customers)
+        return _tested(self.forest, found) if isinstance(self.forest, Forest) else found
 
     def order(self, block: Block, asked: Asked | None = None) -> tuple[NDArray[np.intp], Float32]:
         """The candidates of each customer, best first.
@@ -246,6 +248,16 @@ class Ranker:
 def _part(names: Sequence[str], wanted: Callable[[str], bool]) -> Part:
     columns = tuple(at for at, name in enumerate(names) if wanted(name))
     return columns, tuple(names[at] for at in columns)
+
+
+def _of_customers(name: str) -> bool:
+    return name in FEATURES and FEATURES[name].group == "customer"
+
+
+def _tested(forest: Forest, part: Part) -> Part:
+    """Without the features that no tree looks at: of those that rankers may learn from, trees leave many."""
+    columns = tuple(column for column in part[0] if forest.tests(column))
+    return columns, tuple(name for column, name in zip(*part, strict=True) if column in columns)
 
 
 def _text(path: Path, name: str) -> str:
