@@ -212,7 +212,7 @@ class Forest:
             table = asked.tables[feature]
             if missing[feature]:
                 place[unknown[feature]] = len(table.words) - 1
-            np.take(table.words, place, axis=0, out=held, mode="clip")
+            table.words.take(place, axis=0, out=held, mode="clip")
             out &= held
         if mostly.any():
             # What customers never bought has no features of their purchases: the same words for nearly all rows.

@@ -75,14 +75,14 @@ class Opinions:
         total, own = self.total[row, item], self.owned[row, item]
         columns = {f"score:{FIRST}": stepped(self._scaled(row, total))}
         for label, scores in self.sources.items():
-            columns[f"score:{label}"] = stepped(scores[row if len(scores) > 1 else 0, item])
+            columns[f"score:{label}"] = stepped(scores[row, item] if len(scores) > 1 else scores[0].take(item))
         columns[f"rank:{FIRST}"] = self._ranks(row, item, total)
         return Told(total, own, columns)
 
     def _scaled(self, row: Int64, total: Float32) -> Float32:
         """Standardised by the scores of all items."""
         middle, spread = moments(self.total)
-        return drawn_in((total - middle[row]) / spread[row])
+        return drawn_in((total - middle[row]) / spread[row])  # of items asked about alone: all of them take longer
 
     @cached_property
     def open(self) -> NDArray[np.bool_]:

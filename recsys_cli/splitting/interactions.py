@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -124,6 +123,8 @@ class ByItem:
     def later(self) -> Float32:
         """How many moments of its history are later than each event; what was bought together is one moment."""
         moment, row = moments(self._histories)
+        if len(row) and len(self._histories) == 1:
+            return np.asarray(moment[-1] - moment, dtype=np.float32)
         last = np.searchsorted(row, self._histories.row_of_event, side="right") - 1
         return np.asarray(last - moment, dtype=np.float32)
 
@@ -146,13 +147,15 @@ def _empty_row(n_items: int) -> sp.csr_matrix:
 def sorted_rows(data: Float32, row: Int64, item: Int32, shape: tuple[int, int]) -> sp.csr_matrix:
     """A CSR matrix from its entries in order. A copy of an empty one, filled: for one short history, what the
     constructor checks takes longer than all the rest."""
-    narrow = np.int32 if len(item) <= np.iinfo(np.int32).max else np.int64
-    matrix = copy(_empty_row(shape[1])) if shape[0] == 1 else sp.csr_matrix(shape, dtype=np.float32)
-    matrix.data, matrix.indices = data, item.astype(narrow, copy=False)
-    matrix.indptr = np.zeros(shape[0] + 1, narrow)
     if shape[0] == 1:
-        matrix.indptr[1] = len(item)
+        matrix = sp.csr_matrix.__new__(sp.csr_matrix)
+        vars(matrix).update(vars(_empty_row(shape[1])))
+        matrix.data, matrix.indices, matrix.indptr = data, item, np.array([0, len(item)], np.int32)
     else:
+        narrow = np.int32 if len(item) <= np.iinfo(np.int32).max else np.int64
+        matrix = sp.csr_matrix(shape, dtype=np.float32)
+        matrix.data, matrix.indices = data, item.astype(narrow, copy=False)
+        matrix.indptr = np.zeros(shape[0] + 1, narrow)
         np.cumsum(np.bincount(row, minlength=shape[0]), out=matrix.indptr[1:])
     matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix

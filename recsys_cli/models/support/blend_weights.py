@@ -88,7 +88,7 @@ def standardised(scores: Float32) -> Float32:
     """
     if scores.strides[0] == 0 and len(scores) > 1:  # the same for all
         return np.broadcast_to(standardised(scores[:1]), scores.shape)
-    scaled, spread = _centred(scores)
+    scaled, _, spread = _centred(scores)
     scaled /= spread  # and on in place: over everybody, memory is the time
     return drawn_in(scaled)
 
@@ -103,15 +103,18 @@ def drawn_in(scaled: Float32) -> Float32:
     return np.copysign(np.log(rooted, out=rooted), scaled, out=scaled)
 
 
-def _centred(scores: Float32) -> tuple[Float32, Float32]:
-    """Scores less the mean of their row, and the standard deviation of each row, an infinite one where all are alike.
+def _centred(scores: Float32) -> tuple[Float32, Float32, Float32]:
+    """Scores less the mean of their row, and mean and standard deviation of each row, an infinite one where all are
+    alike: shapes (rows, n), (rows, 1) and (rows, 1).
 
     What `ndarray.mean` and `ndarray.std` do, step by step, but for looking twice at the mean.
     """
     n = np.float32(scores.shape[1])
-    scaled = np.subtract(scores, np.add.reduce(scores, axis=1, keepdims=True) / n)
-    spread = np.sqrt(np.add.reduce(np.square(scaled), axis=1, keepdims=True) / n)
-    return scaled, np.where(spread > 0, spread, np.float32(np.inf))
+    middle = np.asarray(np.add.reduce(scores, axis=1, keepdims=True) / n, dtype=np.float32)
+    scaled = np.subtract(scores, middle)
+    spread = np.asarray(np.sqrt(np.add.reduce(np.square(scaled), axis=1, keepdims=True) / n), dtype=np.float32)
+    spread[spread == 0] = np.inf
+    return scaled, middle, spread
 
 
 def moments(scores: Float32) -> tuple[Float32, Float32]:
@@ -119,8 +122,8 @@ def moments(scores: Float32) -> tuple[Float32, Float32]:
     if scores.strides[0] == 0 and len(scores):  # the same for all
         middle, spread = moments(scores[:1].copy())
         return np.repeat(middle, len(scores)), np.repeat(spread, len(scores))
-    spread = scores.std(axis=1)
-    return scores.mean(axis=1), np.where(spread > 0, spread, np.float32(np.inf))
+    _, middle, spread = _centred(scores)
+    return middle[:, 0], spread[:, 0]
 
 
 def _standard(scores: Float32, middle: Float32, spread: Float32) -> Float32:
@@ -219,8 +222,11 @@ def own_features(histories: Histories, n_items: int) -> tuple[sp.csr_matrix, Flo
     bought = histories if counted.all() else histories.where(counted)
     ways = [(0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (7.0, 0.0, 0.0, 0.0, 0.0), (60.0, 0.0, 0.0, 0.0, 0.0)]
     plain, *others = weigh_ways(bought, n_items, ways)
-    count, week, season = (other.data / plain.data for other in others)
-    return plain, np.stack([np.ones_like(week), np.log(np.maximum(count, 1)), week, season])
+    features = np.ones((len(OWN), plain.nnz), np.float32)
+    for feature, other in zip(features[1:], others, strict=True):
+        np.divide(other.data, plain.data, out=feature)
+    np.log(np.maximum(features[1], 1), out=features[1])
+    return plain, features
 
 
 def learn_own(blended: Callable[[Histories, int], Float32], split: Split, seed: int) -> dict[str, float]:

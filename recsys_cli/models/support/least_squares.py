@@ -57,6 +57,8 @@ class LeastSquaresModel(VectorModel):
         length = np.diff(weights.indptr)
         order = np.flatnonzero(length)
         order = order[np.argsort(length[order], kind="stable")]
+        if len(length) == 1 and weights.nnz:  # of one, what is arranged below takes as long as solving it
+            return self._solved_together(weights, order, weights.nnz, np.float32(seen))
         most = max(1, _PADDED // (d * d))
         start = 0
         # Small systems: BLAS would spend its time on handing them to threads.
@@ -66,11 +68,15 @@ class LeastSquaresModel(VectorModel):
                 ahead = order[start : start + most]
                 cost = length[ahead] * np.arange(1, len(ahead) + 1) * d
                 rows = ahead[: max(1, int(np.searchsorted(cost, _PADDED)))]
-                width = int(length[rows[-1]])
-                solve = self._solved_short if d >= _LONG and _SHORT * width <= d else self._solved
-                out[rows] = solve(*_side_by_side(weights, rows, width), np.float32(seen))
+                out[rows] = self._solved_together(weights, rows, int(length[rows[-1]]), np.float32(seen))
                 start += len(rows)
         return out
+
+    def _solved_together(self, weights: sp.csr_matrix, rows: Any, width: int, seen: np.float32) -> Float32:
+        """The vectors of some rows, of which the longest has `width` items, in the quicker of two ways."""
+        d = self._taste.shape[1]
+        solve = self._solved_short if d >= _LONG and _SHORT * width <= d else self._solved
+        return solve(*_side_by_side(weights, rows, width), seen)
 
     def _solved(self, items: Int32, w: Float32, real: NDArray[np.bool_], seen: np.float32) -> Float32:
         """The vectors of histories side by side, see `_side_by_side`, by a system as large as a vector for each."""

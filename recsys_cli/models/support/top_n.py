@@ -122,6 +122,9 @@ def highest(scores: Float32, n: int, code: NDArray[np.integer]) -> NDArray[np.in
         return np.arange(len(scores))
     falling = -scores
     border = np.partition(falling, n - 1)[n - 1]
+    reached: NDArray[np.intp] = (falling <= border).nonzero()[0]
+    if len(reached) == n:  # as mostly: none beyond the border is equal
+        return reached
     above, equal = np.flatnonzero(falling < border), np.flatnonzero(falling == border)
     room = n - len(above)
     if len(equal) > room:
