@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from recsys_cli.artifacts import Artifacts, running
 from recsys_cli.experiments import verdicts
 from recsys_cli.serving.live_events import guest_key
+from tests import commands
 from tests.api.test_served_log import taken
 
 VISITORS = 200
@@ -29,8 +29,7 @@ def begin(shop: Any, name: str, *arms: str) -> running.Experiment:
 
 def command(shop: Any, *args: str) -> str:
     place = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
-    whole = [sys.executable, "-m", "recsys_cli", *args, *place]
-    done = subprocess.run(whole, capture_output=True, text=True, check=False)
+    done = commands.run((*args, *place), cwd=shop.settings.db.parent, env=dict(os.environ), timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from recsys_cli.experiments.sales_report import make_report
 from recsys_cli.store import Store
 from recsys_cli.store.attribution import Windows, attribute
 from recsys_cli.updates.drain import drain, drain_served
+from tests import commands
 
 
 def look(server: Any, session: str, **more: Any) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def test_a_server_killed_under_load_has_lost_no_impression(start: Callable[..., 
         one.join()
     assert len(acknowledged) >= 300
     place = ["--db", str(shop.settings.db), "--artifacts", str(shop.settings.artifacts)]
-    worker = [sys.executable, "-m", "recsys_cli", "update-worker", "--once", *place]
-    done = subprocess.run(worker, capture_output=True, text=True, check=False)
+    worker = ("update-worker", "--once", *place)
+    done = commands.run(worker, cwd=shop.settings.db.parent, env=dict(os.environ), timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     with Store(shop.settings.db, shop.settings.store).reading() as con:
         attribute(con, 0, 2**40, Windows())

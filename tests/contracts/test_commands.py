@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ import typer.main
 from recsys_cli.artifacts.audit_log import AuditLog
 from recsys_cli.cli.main import app, main
 from recsys_cli.cli.recording import UNRECORDED
+from tests import commands
 
 HEAVY = (
     "faiss",
@@ -303,8 +305,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"i{n},c{n % 4},b{n % 3},{n + 0.5}" for n in range(25)]
     (folder / "items.csv").write_text("\n".join(["item_id,category,brand,price", *lines]) + "\n")
     for call in (["ingest", "events.csv", "items.csv"], ["train", "--model", "popular"]):
-        command = [sys.executable, "-m", "recsys_cli", *call]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = commands.run(tuple(call), cwd=folder, env=dict(os.environ), timeout=300)
         assert done.returncode == 0, done.stderr
     return folder
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import duckdb
 
 from recsys_cli.artifacts.keys import owner_key
+from tests import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 T0, DAY = 1_700_000_000, 86_400
@@ -89,13 +90,11 @@ class Shop:
 
     def start(self, *args: str, crash_at: int | None = None) -> subprocess.Popen[str]:
         """A command in a process group of its own, which with `crash_at` ends there; see `crash_at`."""
-        watched = self.root / "watched"
-        folder = {"RECSYS_INGEST_FOLDER": str(watched), "RECSYS_INGEST_QUIET_SECONDS": "0"} if watched.is_dir() else {}
         crashing = [str(Path(__file__).with_name("crash_at.py")), str(crash_at), str(self.root)]
         return subprocess.Popen(
             [sys.executable, *(["-m", "recsys_cli"] if crash_at is None else crashing), *args],
             cwd=self.root,
-            env=environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)} | folder,
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -103,11 +102,16 @@ class Shop:
         )
 
     def run(self, *args: str) -> str:
-        """A command that must succeed; its output."""
-        process = self.start(*args)
-        out, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, f"recsys {' '.join(args)} ended with {process.returncode}:\n{out}"
+        """A command that must succeed, and that nobody kills: a fork does; its output."""
+        done = commands.run(args, cwd=self.root, env=self._environment(), timeout=300)
+        out = done.stdout + done.stderr
+        assert done.returncode == 0, f"recsys {' '.join(args)} ended with {done.returncode}:\n{out}"
         return out
+
+    def _environment(self) -> dict[str, str]:
+        watched = self.root / "watched"
+        folder = {"RECSYS_INGEST_FOLDER": str(watched), "RECSYS_INGEST_QUIET_SECONDS": "0"} if watched.is_dir() else {}
+        return environment() | {"RECSYS_DB": str(self.db), "RECSYS_ARTIFACTS": str(self.artifacts)} | folder
 
     # -- the shop ---------------------------------------------------------------------------------------------------
 
