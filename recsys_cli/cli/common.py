@@ -156,15 +156,26 @@ class BarProgress(Progress):
 
 
 class LineProgress(Progress):
-    """One line when a stage has ended, fit for a log file."""
+    """One line when a stage has ended, and one every half minute while it gets on; fit for a log file."""
+
+    EVERY = 30.0  # seconds
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        started = time.monotonic()
-        yield lambda done: None
+        started = told = time.monotonic()
+        count = 0
+
+        def advance(done: int) -> None:
+            nonlocal count, told
+            count, now = count + done, time.monotonic()
+            if total is not None and count < total and now - told >= self.EVERY:
+                told = now
+                self.note(f"{text}: {count:,} of {total:,}, {now - started:.0f} s")
+
+        yield advance
         self.note(f"{text}: {time.monotonic() - started:.1f} s")
 
     def note(self, text: str) -> None:

@@ -271,6 +271,20 @@ class TestOutput:
         assert "[/odd]" in said
         assert "[/note]" in said
 
+    def test_a_long_stage_tells_now_and_then_how_far_it_is(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        progress = LineProgress(start(None, None, None).err)
+        with progress.stage("Fitting", 3) as advance:
+            advance(1)
+        assert "of 3" not in capsys.readouterr().err  # half a minute is not over
+        monkeypatch.setattr(LineProgress, "EVERY", 0.0)
+        with progress.stage("Fitting", 3) as advance:
+            for _ in range(3):
+                advance(1)
+        said = capsys.readouterr().err.splitlines()
+        assert ["1 of 3" in said[0], "2 of 3" in said[1], len(said)] == [True, True, 3]
+
 
 def test_it_starts_quickly(recsys: Recsys) -> None:
     """Twice 0.3 s on an idle box; what is heavy is loaded by the command that needs it.
