@@ -18,9 +18,20 @@ from ..models.support.top_n import highest, largest
 from ..schema import Float32, Histories, Int32, Int64
 
 FIRST = "first"  # the first stage as a whole
-FIRST_DEPTH = 200  # candidates of the first stage
-OTHER_DEPTH = 40  # of each of its sources
 _STEP = np.float32(256)
+
+
+class Depth(NamedTuple):
+    """How many candidates: of the first stage, and of each of its sources."""
+
+    first: int
+    other: int
+
+
+LEARNED = Depth(200, 40)  # what a ranker learns from, and is judged with
+# What is served. What lies deeper hardly comes to the top: on Online Retail, down to 70 and 14, NDCG@10 moves by .0001.
+# Not fewer than the 128 that lists under rules are made from.
+SERVED = Depth(128, 25)
 
 
 class Told(NamedTuple):
@@ -61,13 +72,12 @@ class Opinions:
         marked[np.repeat(np.arange(owned.shape[0]), np.diff(owned.indptr)), owned.indices] = True
         return cls(total, members, marked)
 
-    def candidates(self, allowed: NDArray[np.bool_] | None) -> tuple[Int64, Int32]:
+    def candidates(self, allowed: NDArray[np.bool_] | None, depth: Depth = LEARNED) -> tuple[Int64, Int32]:
         """Rows and items of the pairs that are worth the second stage's time, in order; see `candidates`."""
-        depths = {"first": FIRST_DEPTH, "other": OTHER_DEPTH}
         if len(self.total) == 1:
-            item = candidates_of_one(self, allowed, **depths)
+            item = candidates_of_one(self, allowed, first=depth.first, other=depth.other)
             return np.zeros(len(item), np.int64), item.astype(np.int32)
-        row, item = np.nonzero(candidates(self, self.owned, allowed, **depths))
+        row, item = np.nonzero(candidates(self, self.owned, allowed, first=depth.first, other=depth.other))
         return row.astype(np.int64), item.astype(np.int32)
 
     def pairs(self, row: Int64, item: Int32) -> Told:

@@ -15,7 +15,7 @@ from ..schema import PURCHASE, Float32, Histories, Int32, Int64
 from ..splitting.holdout import Split
 from ..splitting.interactions import by_item, sorted_rows
 from .dlrm import ITEM, LAST
-from .opinions import Opinions
+from .opinions import LEARNED, Depth, Opinions
 from .proposals import FirstStage, Proposals
 
 NEGATIVES = 75  # rows kept of what each customer did not buy, drawn evenly: the hardest would teach the wrong order
@@ -111,6 +111,7 @@ def block_of(
     people: People,
     allowed: NDArray[np.bool_] | None = None,
     now: int | None = None,
+    depth: Depth = LEARNED,
 ) -> Block:
     """The candidates of some histories.
 
@@ -120,14 +121,18 @@ def block_of(
         Shape (n_items,): items that may be shown at all.
     now
         What the first stage is told the time is; default is the moment of the features.
+    depth
+        How many candidates.
     """
     owned = owned_by(people.histories, people.table)
-    return best_of(first.look(people.histories, owned, people.now if now is None else now), people, allowed)
+    return best_of(first.look(people.histories, owned, people.now if now is None else now), people, allowed, depth)
 
 
-def best_of(found: Opinions | Proposals, people: People, allowed: NDArray[np.bool_] | None = None) -> Block:
+def best_of(
+    found: Opinions | Proposals, people: People, allowed: NDArray[np.bool_] | None = None, depth: Depth = LEARNED
+) -> Block:
     """As `block_of`, by what the first stage and its sources have said."""
-    return of_pairs(found, people, *found.candidates(allowed))
+    return of_pairs(found, people, *found.candidates(allowed, depth))
 
 
 def of_pairs(found: Opinions | Proposals, people: People, row: Int64, item: Int32) -> Block:

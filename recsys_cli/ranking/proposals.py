@@ -15,7 +15,7 @@ from ..models.support import blend_search
 from ..models.support.blend_search import Flat, Look, Search
 from ..models.support.top_n import highest, largest
 from ..schema import Float32, Histories, Int32, Int64
-from .opinions import FIRST, FIRST_DEPTH, OTHER_DEPTH, Opinions, Told, sortable, stepped
+from .opinions import FIRST, LEARNED, Depth, Opinions, Told, sortable, stepped
 
 WHOLE_ITEMS = 20_000  # up to here all items are scored for an answer
 _FEW = 2_000  # allowed items that are all looked at
@@ -62,7 +62,7 @@ def _search(model: Model) -> Search:
         return model.search()
     members = {model.name: model}
     shown = np.ones(model.n_items, np.bool_)
-    return Search(members, {model.name: 1.0}, blend_search.indices_of(members), shown, 0, 1, FIRST_DEPTH)
+    return Search(members, {model.name: 1.0}, blend_search.indices_of(members), shown, 0, 1, LEARNED.first)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Proposals:
     owned: sp.csr_matrix
     now: int
 
-    def candidates(self, allowed: NDArray[np.bool_] | None) -> tuple[Int64, Int32]:
+    def candidates(self, allowed: NDArray[np.bool_] | None, depth: Depth = LEARNED) -> tuple[Int64, Int32]:
         """Rows and items of the pairs that are worth the second stage's time, in order.
 
         The best of the first stage and of each source among what they propose, and own items. Where most items are not
@@ -103,10 +103,10 @@ class Proposals:
                 places = places[allowed[places % n]]
         total, columns = self._scores(places)
         known = total != 0
-        chosen = _best(places // n, np.where(known, total, -np.inf), len(self.histories), FIRST_DEPTH)
+        chosen = _best(places // n, np.where(known, total, -np.inf), len(self.histories), depth.first)
         for label in self._members:
             scores = np.where(known, columns[label], -np.inf)
-            chosen |= _best(places // n, scores, len(self.histories), OTHER_DEPTH)
+            chosen |= _best(places // n, scores, len(self.histories), depth.other)
         own = mine[self._scores(mine)[0] != 0]
         row, item = np.divmod(np.sort(np.concatenate([places[chosen & known], own])), n)
         return row, item.astype(np.int32)

@@ -23,7 +23,7 @@ from recsys_cli.features import ItemTable, People, learned
 from recsys_cli.models.base import Model
 from recsys_cli.models.blend import Blend, BlendConfig
 from recsys_cli.ranking import heads
-from recsys_cli.ranking.opinions import names_of
+from recsys_cli.ranking.opinions import SERVED, names_of
 from recsys_cli.ranking.past import Candidates, best_of, lesson, of_pairs, owned_by
 from recsys_cli.ranking.proposals import FirstStage
 from recsys_cli.ranking.ranker import Items, Ranker
@@ -66,7 +66,7 @@ def asked(split: Split, model: Model, ranker: Ranker, customers: int) -> tuple[T
         with timed("scores of the first stage"):
             found = first.look(history, owned, split.now)
         with timed("candidates"):
-            block = best_of(found, People(history, table, split.now))
+            block = best_of(found, People(history, table, split.now), depth=SERVED)
         with timed("features"):
             values = ranker.asked(block, items)
         with timed("trees and order"):
