@@ -305,12 +305,13 @@ class Artifacts:
     def replace(self, old: str, draft: Draft, manifest: dict[str, Any]) -> Version:
         """Put `draft` in the place of version `old`, which is removed; for forgetting a person. Inside `exclusive`.
 
-        The new version is named after the old one (v000007 becomes v000007-r1): a name never changes its content.
+        It is named after the old one (v000007 becomes v000007-r1), as a name never changes its content, and as it held back.
         """
         match = _NAME.fullmatch(old)
         assert match is not None, old
         name = f"v{match[1]}-r{int(match[2] or 0) + 1}"
-        manifest = manifest | {"name": name, "files": seal(draft.path)}
+        promoted = self._manifest(old).get("promoted", self.current_name() is not None)
+        manifest = {"promoted": promoted, **manifest, "name": name, "files": seal(draft.path)}
         version = self._install(draft, name, manifest, promote=self.current_name() == old)
         self.remove(old)
         return version
@@ -342,7 +343,7 @@ class Artifacts:
         if path.is_dir():
             if _order(name) == max(map(_order, self.names())):
                 # The number is not given out again: a name never changes its content.
-                write_atomic(self.versions_dir / _LAST, str(_order(name)[0]).encode())
+                write_atomic(self.versions_dir / _LAST, str(max(_order(name)[0], self._last_removed())).encode())
             # Renamed first: killed half way, what is left is no version that fails its checks, only litter.
             path.rename(doomed)
             shutil.rmtree(doomed)

@@ -365,6 +365,7 @@ class Life(RuleBasedStateMachine):
         self.ever: set[str] = set()
         self.whole: set[str] = set()
         self.held_back: set[str] = set()
+        self.told: set[str] = set()
         self.pointed: str | None = None
         self.parents: dict[str, str | None] = {}
 
@@ -376,6 +377,7 @@ class Life(RuleBasedStateMachine):
         self.ever.add(version.name)
         self.there[version.name] = data
         self.whole.add(version.name)
+        self.told.add(version.name)
         return version.name
 
     @rule(target=names, data=st.binary(min_size=1, max_size=9), promote=st.booleans())
@@ -395,6 +397,8 @@ class Life(RuleBasedStateMachine):
             return multiple()
         name = self._added(replace(self.artifacts, old, data, format=1, parent=self.parents[old]), data)
         self.parents[name] = self.parents[old]
+        if old in self.held_back or (self.pointed is None and old not in self.told):
+            self.held_back.add(name)
         del self.there[old]
         if self.pointed == old:
             self.pointed = name
@@ -430,9 +434,13 @@ class Life(RuleBasedStateMachine):
     @rule(name=names, file=st.sampled_from(["b.bin", "manifest.json"]), how=st.sampled_from(HOW))
     def damage(self, name: str, file: str, how: str) -> None:
         path = self.artifacts.versions_dir / name / file
-        if name in self.there and path.is_file() and path.stat().st_size:
+        # Once each: the same bit flipped twice is whole again.
+        if name in self.there and name in self.whole and path.is_file() and path.stat().st_size:
             spoil(path, how)
             self.whole.discard(name)
+            if file == "manifest.json":  # which says whether it was held back
+                self.told.discard(name)
+                self.held_back.discard(name)
 
     @rule(data=st.binary(max_size=30))
     def damage_the_pointer(self, data: bytes) -> None:
