@@ -305,7 +305,7 @@ class Artifacts:
     def replace(self, old: str, draft: Draft, manifest: dict[str, Any]) -> Version:
         """Put `draft` in the place of version `old`, which is removed; for forgetting a person. Inside `exclusive`.
 
-        It is named after the old one (v000007 becomes v000007-r1), as a name never changes its content, and as it held back.
+        Named after the old one (v000007 becomes v000007-r1), as a name never changes its content; held back as it was.
         """
         match = _NAME.fullmatch(old)
         assert match is not None, old
