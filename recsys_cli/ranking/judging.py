@@ -64,7 +64,7 @@ def judge(ranker: Ranker, asked: Candidates, seed: int) -> dict[str, Verdict]:
         Who is asked, with the candidates of the first stage.
     """
     lists: dict[tuple[str, str], list[Int32]] = {}
-    for block, some in asked.each():
+    for block, some in asked.each(served=True):
         by_ranker, _ = ranker.order(block)
         by_first = np.lexsort((block.item, -block.first, block.row))
         for kind in (NEW, REPEAT):

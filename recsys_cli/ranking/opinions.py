@@ -28,9 +28,9 @@ class Depth(NamedTuple):
     other: int
 
 
-LEARNED = Depth(200, 40)  # what a ranker learns from, and is judged with
-# What is served. What lies deeper hardly comes to the top: on Online Retail, down to 70 and 14, NDCG@10 moves by .0001.
-# Not fewer than the 128 that lists under rules are made from.
+LEARNED = Depth(200, 40)  # what a ranker learns from
+# What is served, and what the gate judges. What lies deeper hardly comes to the top: on Online Retail, down to 70 and
+# 14, NDCG@10 moves by .0001. Not fewer than the 128 that lists under rules are made from.
 SERVED = Depth(128, 25)
 
 

@@ -86,7 +86,10 @@ class Block:
 
     def fresh(self) -> Block:
         """Only what the customers do not own."""
-        keep = ~self.own
+        return self.only(~self.own)
+
+    def only(self, keep: NDArray[np.bool_]) -> Block:
+        """Some of the pairs."""
         given = {name: column[keep] for name, column in self.given.items()}
         return Block(self.row[keep], self.item[keep], self.own[keep], self.first[keep], given, self.people)
 
@@ -151,7 +154,11 @@ def _newest(histories: Histories) -> Float32:
 
 
 def blocks(
-    first: FirstStage, split: Split, users: Int64, table: ItemTable, each: Callable[[Block, Int64], None]
+    first: FirstStage,
+    split: Split,
+    users: Int64,
+    table: ItemTable,
+    each: Callable[[Block, Int64, NDArray[np.bool_]], None],
 ) -> None:
     """Hand over the candidates of many customers at the moment of a split, some customers at a time.
 
@@ -164,14 +171,17 @@ def blocks(
     table
         Of the same moment.
     each
-        Called with the candidates and the users of a block.
+        Called with the candidates and the users of a block, and which of the candidates are as many as are served.
     """
     histories, n_items = split.train.interactions.histories, split.train.interactions.n_items
     step = int(np.clip(_CELLS // max(n_items, 1), 8, 512))
     for start in range(0, len(users), step):
         some = users[start : start + step]
         people = People(histories.rows(some), table, split.now, told_of(split.train.profiles, some))
-        each(block_of(first, people), some)
+        found = first.look(people.histories, owned_by(people.histories, table), people.now)
+        block = best_of(found, people)
+        row, item = found.candidates(None, first.depth) if first.depth != LEARNED else (block.row, block.item)
+        each(block, some, np.isin(block.row * n_items + block.item, row * n_items + item))
 
 
 @dataclass(frozen=True)
@@ -185,27 +195,28 @@ class Candidates:
     users
         Those who are asked: customers' codes.
     blocks
-        Their candidates, some customers at a time.
+        Their candidates, some customers at a time, and which of these are as many as are served.
     """
 
     split: Split
     wanted: sp.csr_matrix
     users: Int64
-    blocks: Sequence[tuple[Block, Int64]]
+    blocks: Sequence[tuple[Block, Int64, NDArray[np.bool_]]]
 
     @staticmethod
     def of(first: FirstStage, split: Split, *, max_users: int, seed: int, table: ItemTable | None = None) -> Candidates:
         """Up to `max_users` of those who bought something in the window, by a model fitted on what was before it."""
         wanted = split.wanted(repeat=True)
         users = split.judged(wanted, max_users, seed)
-        held: list[tuple[Block, Int64]] = []
-        blocks(first, split, users, table or ItemTable.of(split.train), lambda block, some: held.append((block, some)))
+        held: list[tuple[Block, Int64, NDArray[np.bool_]]] = []
+        blocks(first, split, users, table or ItemTable.of(split.train), lambda *block: held.append(block))
         return Candidates(split, wanted, users, held)
 
-    def each(self) -> Iterator[tuple[Block, Int64]]:
-        """One block after the other."""
-        for block, some in self.blocks:
-            yield block.again(), some  # what features work out takes much more memory than the candidates
+    def each(self, *, served: bool = False) -> Iterator[tuple[Block, Int64]]:
+        """One block after the other; of `served` no more candidates than answers are made of."""
+        for block, some, few in self.blocks:
+            # Again, because what features work out takes much more memory than the candidates.
+            yield (block.only(few) if served else block).again(), some
 
 
 def lesson(asked: Candidates, names: Sequence[str], seed: int) -> Lesson:

@@ -15,7 +15,7 @@ from ..models.support import blend_search
 from ..models.support.blend_search import Flat, Look, Search
 from ..models.support.top_n import highest, largest
 from ..schema import Float32, Histories, Int32, Int64
-from .opinions import FIRST, LEARNED, Depth, Opinions, Told, sortable, stepped
+from .opinions import FIRST, LEARNED, SERVED, Depth, Opinions, Told, sortable, stepped
 
 WHOLE_ITEMS = 20_000  # up to here all items are scored for an answer
 _FEW = 2_000  # allowed items that are all looked at
@@ -41,6 +41,11 @@ class FirstStage:
     def of(cls, model: Model) -> FirstStage:
         """As is right for the size of the catalogue."""
         return cls(model, whole=model.n_items <= WHOLE_ITEMS)
+
+    @property
+    def depth(self) -> Depth:
+        """How many candidates are served; in a large catalogue, where fewer were not tried, as in learning."""
+        return SERVED if self.whole else LEARNED
 
     def look(self, histories: Histories, owned: sp.csr_matrix, now: int) -> Opinions | Proposals:
         """What it says to some histories.

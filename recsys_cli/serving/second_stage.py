@@ -20,7 +20,7 @@ from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
 from ..models.base import Model
 from ..ranking.dlrm import CODES
-from ..ranking.opinions import LEARNED, SERVED, Depth, names_of
+from ..ranking.opinions import names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, block_of, of_pairs, owned_by
 from ..ranking.proposals import FirstStage
@@ -126,11 +126,6 @@ class SecondStage:
         """Whether it orders lists with or without repeats."""
         return self.ranker is not None and self.ranker.on(self.kind(repeat))
 
-    @property
-    def depth(self) -> Depth:
-        """How many candidates are put in order; in a large catalogue, where fewer were not tried, as in learning."""
-        return SERVED if self.first is not None and self.first.whole else LEARNED
-
     # -- one list -----------------------------------------------------------------------------------------------------
 
     def order(
@@ -169,7 +164,7 @@ class SecondStage:
         if kind == NEW:
             mask[owned.indices] = False
         found = self.first.look(histories, owned, moment)
-        pairs, view = found.candidates(mask, self.depth), PeopleView(histories, self.table, now, as_codes(groups))
+        pairs, view = found.candidates(mask, self.first.depth), PeopleView(histories, self.table, now, as_codes(groups))
         self.watch.lap("candidates")  # without a ranker the first stage would have scored as well
         block = of_pairs(found, view, *pairs)
         asked = self.ranker.asked(block, self.items)
@@ -283,7 +278,7 @@ class SecondStage:
         for start in range(0, rows, step):
             some = np.arange(start, min(start + step, rows))
             view = PeopleView(histories.rows(some), self.table, now)
-            block = block_of(self.first, view, allowed, depth=self.depth)
+            block = block_of(self.first, view, allowed, depth=self.first.depth)
             if self.kind(repeat) == NEW:
                 block = block.fresh()
             best, worth = self.ranker.order(block, self.ranker.asked(block, self.items))

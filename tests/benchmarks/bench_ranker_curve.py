@@ -144,7 +144,8 @@ def _truly(shop: Shop, split: Split, model: Model, ranker: Ranker) -> Verdict:
     """Both orders of the candidates by what visitors like."""
     values: list[list[float]] = []
 
-    def take(block: Any, who: Any) -> None:
+    def take(block: Any, who: Any, few: Any) -> None:
+        block = block.only(few)
         orders = ranker.order(block)[0], np.lexsort((block.item, -block.first, block.row))
         liked = shop.liked[who[block.row], block.item]
         values.append([_ndcg(liked[order], block.row[order]) for order in orders])

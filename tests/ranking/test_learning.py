@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from known import dataset
 
+from recsys_cli.features import ItemTable, People
 from recsys_cli.models import registry
 from recsys_cli.models.base import Model
-from recsys_cli.ranking import dlrm_learning, learning, trees
+from recsys_cli.ranking import dlrm_learning, learning, proposals, trees
 from recsys_cli.ranking.learning import learn
-from recsys_cli.ranking.opinions import ranks
+from recsys_cli.ranking.opinions import Depth, ranks
 from recsys_cli.ranking.outcome import DLRM, LEAST_CLICKS, LIGHTGBM, NEW, REPEAT, Outcome, due, rivals_told, told
-from recsys_cli.ranking.past import NEGATIVES, Candidates, lesson
+from recsys_cli.ranking.past import NEGATIVES, Candidates, block_of, lesson
 from recsys_cli.ranking.proposals import FirstStage
 from recsys_cli.ranking.ranker import Ranker
 from recsys_cli.schema import DAY, Dataset
@@ -129,6 +130,24 @@ def test_the_future_does_not_move_a_lesson(priced: tuple[Split, Model, Outcome])
     bought = np.add.reduceat(a.label, np.cumsum(a.groups) - a.groups)
     assert (bought > 0).all()
     assert (a.groups - bought <= NEGATIVES).all()
+
+
+def test_the_gate_judges_what_is_served(
+    priced: tuple[Split, Model, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Block by block the candidates are those of an answer, fewer than a lesson has."""
+    monkeypatch.setattr(proposals, "SERVED", Depth(20, 5))  # of 240 products more would be all
+    split, model, _ = priced
+    first = FirstStage.of(model)
+    asked = Candidates.of(first, split, max_users=100, seed=3)
+    histories, fewer = split.train.interactions.histories, 0
+    for (block, users), (learned, _) in zip(asked.each(served=True), asked.each(), strict=True):
+        served = block_of(first, People(histories.rows(users), ItemTable.of(split.train), split.now), depth=first.depth)
+        assert np.array_equal(block.row, served.row)
+        assert np.array_equal(block.item, served.item)
+        assert all(np.array_equal(block.given[name], served.given[name], equal_nan=True) for name in served.given)
+        fewer += len(learned.item) - len(block.item)
+    assert fewer > 0
 
 
 def test_ranks_count_what_is_not_owned() -> None:

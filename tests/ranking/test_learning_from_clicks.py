@@ -98,7 +98,8 @@ def test_prices_and_stock_are_learned_from_clicks(shop: Shop, found: tuple[Split
     assert outcome.ranker is not None
     ranker, values = outcome.ranker, []
 
-    def take(block: Block, some: np.ndarray) -> None:
+    def take(block: Block, some: np.ndarray, few: np.ndarray) -> None:
+        block = block.only(few)
         orders = ranker.order(block)[0], np.lexsort((block.item, -block.first, block.row))
         values.append([_ndcg(shop.liked[some[block.row], block.item][order], block.row[order]) for order in orders])
 
