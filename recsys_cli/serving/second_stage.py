@@ -20,7 +20,7 @@ from ..features.own_attributes import is_own
 from ..features.people import People as PeopleView
 from ..models.base import Model
 from ..ranking.dlrm import CODES
-from ..ranking.opinions import names_of
+from ..ranking.opinions import Depth, names_of
 from ..ranking.outcome import NEW, RANKER, REPEAT
 from ..ranking.past import Block, block_of, of_pairs, owned_by
 from ..ranking.proposals import FirstStage
@@ -35,6 +35,7 @@ from .visitor import People, Person
 _ROWS = 256  # customers ordered at a time
 _CELLS = 4_000_000  # scores of one source held at a time
 _TIMES = 1000  # of lists whose time is remembered until it is asked for
+_Pairs = tuple[Int64, Int32, Float32]  # rows, items and what they are worth, row after row, best first
 
 
 @dataclass
@@ -285,12 +286,36 @@ class SecondStage:
             row, item = block.row, block.item[best]
             open_to = ~contained(exclude[some], row, item)
             row, item, worth = row[open_to], item[open_to], worth[open_to]
+            if k > self.first.depth.first:
+                row, item, worth = self._continued(view, allowed, exclude[some], k, (row, item, worth), repeat=repeat)
             count = np.bincount(row, minlength=len(some))
             place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
             keep = place < k
             codes[some[row[keep]], place[keep]] = item[keep]
             scores[some[row[keep]], place[keep]] = worth[keep]
         return codes, scores
+
+    def _continued(
+        self, view: PeopleView, allowed: NDArray[np.bool_], exclude: sp.csr_matrix, k: int, ranked: _Pairs, *,
+        repeat: bool,
+    ) -> _Pairs:  # fmt: skip
+        """The ranked pairs of each row and, below them, what else the first stage has; as `followed_by`."""
+        assert self.first is not None
+        most = k + int(np.diff(exclude.indptr).max(initial=0))
+        rest = block_of(self.first, view, allowed, depth=Depth(most, self.first.depth.other))
+        if self.kind(repeat) == NEW:
+            rest = rest.fresh()
+        width, (row, item, worth) = np.int64(exclude.shape[1]), ranked
+        below = ~contained(exclude, rest.row, rest.item) & ~np.isin(rest.row * width + rest.item, row * width + item)
+        order = np.lexsort((rest.item, -rest.first, rest.row))
+        order = order[below[order]]
+        least = np.full(len(view.histories), np.inf, dtype=np.float32)
+        np.minimum.at(least, row, worth)
+        rows = np.concatenate([row, rest.row[order]])
+        items = np.concatenate([item, rest.item[order]])
+        values = np.concatenate([worth, np.minimum(rest.first[order], least[rest.row[order]])])
+        by_row = np.argsort(rows, kind="stable")
+        return rows[by_row], items[by_row], values[by_row].astype(np.float32)
 
 
 def contained(matrix: sp.csr_matrix, row: Int64, item: Int32) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -77,7 +78,8 @@ class ByItem:
     """
 
     def __init__(self, histories: Histories) -> None:
-        self._histories = histories
+        # A copy of the frame, not of the events: histories keep this, and would keep themselves alive by it.
+        histories = self._histories = replace(histories)
         key = histories.item.astype(np.int64)
         if len(histories) > 1:
             key |= histories.row_of_event.astype(np.int64) << 32

@@ -139,7 +139,10 @@ class Store:
             self._left = self._stamp()
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        """What differs between two states of the file, and between two files; none where there is no file."""
+        """What differs between two states of the file, and between two files; none where there is no file, or where
+        what somebody who was killed has written is not in it yet."""
+        if self.path.with_name(self.path.name + ".wal").exists():
+            return None
         try:
             found = self.path.stat()
         except OSError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -168,8 +170,22 @@ class TestRowProduct:
 
 
 def test_scores_are_drawn_in_as_by_the_inverse_hyperbolic_sine() -> None:
-    scores = np.concatenate([np.linspace(-60, 60, 4001), [0.0, 1e-6, -1e-6]]).astype(np.float32)
-    np.testing.assert_allclose(drawn_in(scores.copy()), np.arcsinh(scores), atol=1e-6)
+    """Small numbers as well: most items' popularity lies near the middle, and must stay in order."""
+    scores = np.concatenate([np.linspace(-60, 60, 4001), np.geomspace(1e-12, 1, 500), [0.0, -1e-6]]).astype(np.float32)
+    np.testing.assert_allclose(drawn_in(scores.copy()), np.arcsinh(scores), rtol=1e-6)
+
+
+def test_histories_that_were_weighed_go_when_nobody_has_them() -> None:
+    """A server collects cycles every ten minutes: until then, all whom it had answered would stay."""
+    held = histories_of([[(1, 5, 0, 1.0)]])
+    gone = weakref.ref(held)
+    gc.disable()
+    try:
+        weigh(held, N)
+        del held
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 class TestMask:

@@ -13,7 +13,8 @@ from cheap_first import cheap_first, cheap_network, with_ranker
 from recsys_cli.artifacts import Version
 from recsys_cli.artifacts.running import SPLIT, Experiment
 from recsys_cli.doctor.diagnosis import diagnose
-from recsys_cli.ranking import trees
+from recsys_cli.ranking import proposals, trees
+from recsys_cli.ranking.opinions import SERVED, Depth
 from recsys_cli.ranking.outcome import NEW, RANKER, REPEAT
 from recsys_cli.serving import Engine
 from recsys_cli.serving.arms import Comparison
@@ -75,8 +76,12 @@ def test_an_arm_can_do_without_it(shop: Any, ranked: Version) -> None:
     assert lists[0] == lists[2] != lists[1]
 
 
+@pytest.mark.parametrize("depth", [SERVED, Depth(4, 1)], ids=["all are ordered", "lists are longer than what is"])
 @pytest.mark.parametrize("repeat", [False, True])
-def test_everybodys_lists_are_those_of_each(shop: Any, ranked: Version, repeat: bool) -> None:
+def test_everybodys_lists_are_those_of_each(
+    shop: Any, ranked: Version, repeat: bool, depth: Depth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "SERVED", depth)
     engine = engine_of(shop, ranked)
     lists = engine.recommend_batch(engine.bundle.keys, Request(k=8, repeat=repeat))
     for row in range(0, len(engine.bundle.keys), 7):

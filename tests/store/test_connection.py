@@ -276,6 +276,20 @@ class TestWhatIsThere:
             pass
         assert (sha(store.path), sha(log)) == before
 
+    def test_a_newer_format_is_refused_also_where_the_file_does_not_have_it_yet(self, store: Store) -> None:
+        """A newer program that was killed after it committed left the file as it was, and a log beside it."""
+        add(store, 1)
+        newer = (
+            "import duckdb, os, sys\ncon = duckdb.connect(sys.argv[1])\n"
+            "con.execute(\"INSERT INTO migrations VALUES ('step_of_the_future', 0)\")\nos._exit(0)"
+        )
+        subprocess.run([sys.executable, "-c", newer, str(store.path)], check=True)
+        log = store.path.with_name(store.path.name + ".wal")
+        before = sha(store.path), sha(log)
+        with pytest.raises(StoreError, match="step_of_the_future"), store.writing():
+            pass
+        assert (sha(store.path), sha(log)) == before
+
     def test_a_newer_format_is_refused_untouched(self, store: Store) -> None:
         add(store, 1)
         with duckdb.connect(str(store.path)) as con:

@@ -94,13 +94,27 @@ def standardised(scores: Float32) -> Float32:
 
 
 def drawn_in(scaled: Float32) -> Float32:
-    """Inverse hyperbolic sines, in place: to a few units of the last place of 1, in a quarter of the time."""
+    """Inverse hyperbolic sines, in place, in a third of the time: log(1 + q) with q = h + h^2 / (1 + sqrt(1 + h^2)).
+
+    The logarithm of 1 + q as it is rounded, times q over what was rounded to (Kahan), so that small numbers, of which
+    popularity has many, do not all come out as the same.
+    """
     held = np.abs(scaled)
-    rooted = np.square(held)
-    rooted += 1
+    rest = np.square(held)
+    rooted = rest + 1
     np.sqrt(rooted, out=rooted)
-    rooted += held
-    return np.copysign(np.log(rooted, out=rooted), scaled, out=scaled)
+    rooted += 1
+    rest /= rooted
+    held += rest
+    rounded = np.add(held, 1, out=rest)
+    found = np.log(rounded, out=rooted)
+    rounded -= 1
+    small = rounded == 0
+    rounded[small] = 1
+    found *= held
+    found /= rounded
+    np.copyto(found, held, where=small)
+    return np.copysign(found, scaled, out=scaled)
 
 
 def _centred(scores: Float32) -> tuple[Float32, Float32, Float32]:

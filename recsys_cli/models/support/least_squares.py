@@ -87,7 +87,8 @@ class LeastSquaresModel(VectorModel):
 
     def _solved_short(self, items: Int32, w: Float32, real: NDArray[np.bool_], seen: np.float32) -> Float32:
         """The same by a system as large as the history, see `fold_in`."""
-        z, w = self._solved_taste[items], np.where(real, w * np.float32(self.gain), np.float32(1))
+        z = self._solved_taste[items]
+        w = np.where(real, np.maximum(w * np.float32(self.gain), np.float32(1e-30)), np.float32(1))
         left = z @ np.swapaxes(self._taste[items], 1, 2)
         left *= real[:, :, None] & real[:, None, :]  # padding is left with an equation of its own: x = 0
         at = np.arange(left.shape[1])
@@ -99,7 +100,9 @@ class LeastSquaresModel(VectorModel):
     @property
     def _solved_taste(self) -> Float32:
         if not hasattr(self, "_solved_cache"):
-            self._solved_cache: Float32 = self._taste @ self._gram_inverse
+            # In doubles: where few directions carry the items, the inverse holds numbers a million times apart.
+            inverse = np.linalg.inv(self._gram.astype(np.float64))
+            self._solved_cache: Float32 = (self._taste.astype(np.float64) @ inverse).astype(np.float32)
         return self._solved_cache
 
     def fold_in(self, items: Int32, weights: Float32) -> Float32:
