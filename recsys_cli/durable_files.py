@@ -227,13 +227,15 @@ def draft_dir(parent: Path, prefix: str) -> Iterator[Path]:
 def _new_draft(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         path = parent / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
+        made = False
         try:
             path.mkdir(mode=PRIVATE_DIR)
+            made = True
             path.chmod(PRIVATE_DIR)
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as e:
-            if isinstance(e, FileNotFoundError) and parent.is_dir():
-                continue  # swept before it was locked
+            if made and isinstance(e, FileNotFoundError):
+                continue  # swept before it was locked; where nothing can be made, as in /proc, it would go on for ever
             raise explain_os(e, path) from None
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.is_dir():

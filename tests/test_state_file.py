@@ -177,3 +177,11 @@ def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> N
         sweep_drafts(tmp_path, ".draft-")
         assert list(tmp_path.iterdir()) == [draft]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_folder_can_be_made_a_draft_is_refused() -> None:
+    """It was tried again and again: /proc says of a folder in it that it is not there."""
+    if not Path("/proc/self").exists():
+        pytest.skip("/proc is Linux's")
+    with pytest.raises(StoreError, match="cannot be used"), draft_dir(Path("/proc"), ".draft-"):
+        pass
