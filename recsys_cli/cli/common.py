@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,7 +157,7 @@ class BarProgress(Progress):
 
 
 class LineProgress(Progress):
-    """One line when a stage has ended, and one every half minute while it gets on; fit for a log file."""
+    """One line when a stage has ended, and one every half minute until then; fit for a log file."""
 
     EVERY = 30.0  # seconds
 
@@ -165,17 +166,24 @@ class LineProgress(Progress):
 
     @contextmanager
     def stage(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        started = told = time.monotonic()
-        count = 0
+        started, ended, count = time.monotonic(), threading.Event(), 0
 
         def advance(done: int) -> None:
-            nonlocal count, told
-            count, now = count + done, time.monotonic()
-            if total is not None and count < total and now - told >= self.EVERY:
-                told = now
-                self.note(f"{text}: {count:,} of {total:,}, {now - started:.0f} s")
+            nonlocal count
+            count += done
 
-        yield advance
+        def tell() -> None:  # a thread's, because a single model of a large shop may take minutes
+            while not ended.wait(self.EVERY):
+                so_far = f"{time.monotonic() - started:.0f} s so far"
+                self.note(f"{text}: {so_far}" if total is None else f"{text}: {count:,} of {total:,}, {so_far}")
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield advance
+        finally:
+            ended.set()
+            teller.join()
         self.note(f"{text}: {time.monotonic() - started:.1f} s")
 
     def note(self, text: str) -> None:

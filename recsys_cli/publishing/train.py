@@ -231,7 +231,7 @@ def learn_order(
 ) -> Outcome:
     """The second stage on `model`, judged and learned by what the bench hid and fitted."""
     if not settings.train.ranker:
-        return off("It is turned off by the setting train.ranker.")
+        return off("The training left it out, as train.ranker = false has it. recsys train --ranker learns one.")
     if bench is None or bench.past is None:
         return off(UNJUDGED.reason)
     train = settings.train

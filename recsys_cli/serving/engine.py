@@ -138,7 +138,7 @@ class Engine:
 
     def recommend(self, request: Request) -> Answer:
         """The best items for the visitor; popular ones, labelled as a fallback, where nothing personal is known."""
-        self.watch.start()
+        self.second.start()
         person = self.people.find(request)
         self.watch.lap("visitor")
         picker = self._pick(person, request)

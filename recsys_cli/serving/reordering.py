@@ -59,7 +59,9 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
     filters do not count, for the shop lists these items anyway. Items that the model has no opinion of come late,
     popular ones first; what this person turned away from comes last.
     """
+    engine.second.start()
     person, catalogue = engine.people.find(request), engine.catalogue
+    engine.watch.lap("visitor")
     asked = list(dict.fromkeys(item_ids))
     named: dict[int, list[str]] = {}  # the ids that the page has, whichever variant this person knows
     for i in asked:
@@ -72,6 +74,7 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
         left_out = [i for code, fit in zip(named, fits.tolist(), strict=True) if not fit for i in named[code]]
         codes = codes[fits]
     picker = Picker(len(codes), set())
+    engine.watch.lap("filters")
     now, groups = engine.people.now, engine.groups(request)
     ranked = engine.second.scores_of(person, codes, engine.bundle, now, groups)
     scores = engine.retrieval.scores_of(person, codes) if ranked is None else ranked
@@ -84,6 +87,7 @@ def reorder(engine: Engine, request: Request, item_ids: Sequence[str], mix: Mix 
     for place in order.tolist():
         score = float(scores[place])
         picker.add(int(codes[place]), score, engine.model.name if score != 0 else "popular", score == 0)
+    engine.watch.lap("rules")
     whole = replace(request, k=len(codes), offset=0, filters=NO_FILTERS)
     answer = engine.answer(picker, whole, known=len(person.past) > 0, person=person)
     _name_each(answer, named)

@@ -35,7 +35,20 @@ from .visitor import People, Person
 _ROWS = 256  # customers ordered at a time
 _CELLS = 4_000_000  # scores of one source held at a time
 _TIMES = 1000  # of lists whose time is remembered until it is asked for
+_STRANGER = "Nothing that this visitor did is known."
 _Pairs = tuple[Int64, Int32, Float32]  # rows, items and what they are worth, row after row, best first
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a list was put in the ranker's order, the seconds that took, and why or why not, in a sentence."""
+
+    ordered: bool
+    seconds: float
+    why: str
+
+
+_NOT_ASKED = Decision(False, 0.0, "The list was full without the models.")
 
 
 @dataclass
@@ -58,8 +71,8 @@ class SecondStage:
         What the trees make of the items; None asks them for every list.
     ordered, late
         Lists that it has ordered, and those that were served in the first stage's order because time was up.
-    seconds
-        Of the last list that was ordered.
+    last
+        What was decided of the last list.
     watch
         Of the engine that it belongs to.
     """
@@ -72,7 +85,7 @@ class SecondStage:
     items: Items | None = None
     ordered: int = 0
     late: int = 0
-    seconds: float = 0.0
+    last: Decision = _NOT_ASKED
     watch: Stopwatch = field(default_factory=Stopwatch)
     _times: list[float] = field(default_factory=list)
 
@@ -127,6 +140,18 @@ class SecondStage:
         """Whether it orders lists with or without repeats."""
         return self.ranker is not None and self.ranker.on(self.kind(repeat))
 
+    def start(self) -> None:
+        """Begin with a list."""
+        self.watch.start()
+        self.last = _NOT_ASKED
+
+    def _unordered(self, why: str, seconds: float = 0.0) -> None:
+        self.last = Decision(False, seconds, why)
+
+    def _verdict(self, kind: str) -> str:
+        """What the gate said of lists of a kind."""
+        return str((self.ranker.verdicts.get(kind) or {}).get("reason") or self.reason) if self.ranker else self.reason
+
     # -- one list -----------------------------------------------------------------------------------------------------
 
     def order(
@@ -149,15 +174,21 @@ class SecondStage:
         groups
             See `groups`.
         """
-        if self.ranker is None or self.table is None or self.first is None or not len(person.past):
+        if self.ranker is None or self.table is None:
+            self._unordered(self.reason)
+            return None
+        if not len(person.past):
+            self._unordered(_STRANGER)
             return None
         histories = person.past.as_histories(bundle.histories)
         owned = owned_by(histories, self.table)
         kind = NEW if skip.issuperset(owned.indices.tolist()) else REPEAT
-        if not self.ranker.on(kind):
+        if self.first is None or not self.ranker.on(kind):
+            self._unordered(self._verdict(kind))
             return None
         kept, asked_with = person.ranked, (allowed.number, kind, now // 3600, groups)
         if kept is not None and kept[0] == asked_with:
+            self.last = Decision(True, 0.0, self._verdict(kind))
             return kept[1], kept[2]
         self.watch.lap("filters")
         moment = max(bundle.now, int(person.past.ts.max()))
@@ -172,14 +203,15 @@ class SecondStage:
         spent = self.watch.lap("features")
         if spent * 1000 > self.budget:
             self.late += 1
+            self._unordered(f"The features took more than the {self.budget:g} ms of serve.ranker_ms.", spent)
             return None
         best, scores = self.ranker.order(block, asked)
         codes = block.item[best]
         person.ranked = (asked_with, codes, scores)
         self.ordered += 1
-        self.seconds = spent + self.watch.lap("trees")
+        self.last = Decision(True, spent + self.watch.lap("trees"), self._verdict(kind))
         if len(self._times) < _TIMES:
-            self._times.append(self.seconds)
+            self._times.append(self.last.seconds)
         return codes, scores
 
     def take_counts(self) -> tuple[list[float], int]:
@@ -193,13 +225,26 @@ class SecondStage:
 
         Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
         """
-        if self.ranker is None or self.first is None or not len(person.past) or not len(codes):
+        if self.ranker is None or not len(codes):
+            self._unordered(self.reason)
+            return None
+        if not len(person.past):
+            self._unordered(_STRANGER)
+            return None
+        if self.first is None:
+            self._unordered(self._verdict(REPEAT))
             return None
         block = self.block(person, codes, bundle, now, groups)
-        if not self.ranker.on(REPEAT if block.own.any() else NEW):
+        self.watch.lap("candidates")
+        kind = REPEAT if block.own.any() else NEW
+        if not self.ranker.on(kind):
+            self._unordered(self._verdict(kind))
             return None
         known = block.first != 0
-        best, worth = self.ranker.order(block, self.ranker.asked(block, self.items))
+        asked = self.ranker.asked(block, self.items)
+        spent = self.watch.lap("features")
+        best, worth = self.ranker.order(block, asked)
+        self.last = Decision(True, spent + self.watch.lap("trees"), self._verdict(kind))
         best = best[known[best]]
         out = np.zeros(len(codes), np.float32)
         out[best] = worth[worth != 0]
@@ -245,10 +290,10 @@ class SecondStage:
 
     def tell(self, answer: Answer, person: Person, bundle: Bundle, model: Model, now: int, groups: Groups = ()) -> None:
         """Say in an answer's reasons what moved each item, and in its stages whether and how fast it was ordered."""
-        ordered = self.ranker is not None and person.ranked is not None
-        stage = {"stage": "ranker", "ordered": ordered, "ms": round(self.seconds * 1000, 2), "why": self.reason}
+        last = self.last
+        stage = {"stage": "ranker", "ordered": last.ordered, "ms": round(last.seconds * 1000, 2), "why": last.why}
         answer.stages.append(stage)
-        if not ordered:
+        if not last.ordered:
             return
         told = self.why(person, np.array(answer.codes, dtype=np.int32), bundle, now, groups)
         for place, (source, parts) in enumerate(zip(answer.sources, told, strict=True)):

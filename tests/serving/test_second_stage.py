@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,35 @@ def test_an_explained_list_says_so(shop: Any, ranked: Version) -> None:
     moved = [reason for reason, fallback in zip(answer.reasons, answer.fallbacks, strict=True) if not fallback]
     assert moved
     assert all(" most by: The price." in reason for reason in moved)
+
+
+def test_each_explained_list_tells_of_itself(shop: Any) -> None:
+    """Of whether it was ordered, why, and of its own time: what was decided of the list before is not told again."""
+    engine = engine_of(shop, with_ranker(shop, cheap_first(REPEAT)))
+    verdicts = {NEW: {"on": False, "reason": "It is worse."}, REPEAT: {"on": True, "reason": "It is better."}}
+    assert engine.second.ranker is not None
+    engine.second.ranker = replace(engine.second.ranker, verdicts=verdicts)
+
+    def told(answer: Any) -> tuple[bool, float, str, dict[str, float]]:
+        found = {stage["stage"]: stage for stage in answer.stages}
+        return found["ranker"]["ordered"], found["ranker"]["ms"], found["ranker"]["why"], found["time"]["ms"]
+
+    repeat = told(engine.recommend(Request(user_id="g1", k=4, repeat=True, explain=True)))
+    assert (repeat[0], repeat[2]) == (True, "It is better.")
+    assert repeat[1] > 0
+    new = told(engine.recommend(Request(user_id="g1", k=4, explain=True)))
+    assert (*new[:2], new[3]["trees"]) == (False, 0.0, 0.0)
+    assert new[2] == "It is worse."
+    own = engine.bundle.items().ids[int(engine.people.find(Request(user_id="g1")).past.item[0])].as_py()
+    rank = told(reorder(engine, Request(user_id="g1", explain=True), ["g0", "g9", own]).answer)
+    assert (rank[0], rank[2]) == (True, repeat[2])
+    assert rank[3]["visitor"] != new[3]["visitor"]
+    stranger = told(engine.recommend(Request(user_id="nobody", k=4, explain=True)))
+    assert (stranger[0], stranger[2]) == (False, "Nothing that this visitor did is known.")
+    slow = engine_of(shop, with_ranker(shop, cheap_first(NEW, REPEAT)))
+    slow.second.budget = 0.0
+    late = told(slow.recommend(Request(user_id="g1", k=4, explain=True)))
+    assert (late[0], late[2]) == (False, "The features took more than the 0 ms of serve.ranker_ms.")
 
 
 class TestOff:
