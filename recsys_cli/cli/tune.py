@@ -29,7 +29,10 @@ def tune(
     metric: Annotated[
         str, typer.Option("--metric", help="What to maximise: ndcg@10, hr@10, recall@10 or mrr@10, or one of them @20.")
     ] = "ndcg@10",
-    trials: Annotated[int, typer.Option("--trials", min=0, help="Stop after this many trials, each model having had one; 0: no limit.")] = 0,
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=0, help="Stop after this many trials, each model having had one; 0: no limit."),
+    ] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Stop after this many seconds of CPU time; 0: no limit.")
     ] = 0.0,
