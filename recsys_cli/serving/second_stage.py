@@ -225,21 +225,19 @@ class SecondStage:
 
         Items that the first stage has no opinion of have 0, the others keep its scores in the ranker's order.
         """
-        if self.ranker is None or not len(codes):
+        if self.ranker is None or self.table is None or not len(codes):
             self._unordered(self.reason)
             return None
         if not len(person.past):
             self._unordered(_STRANGER)
             return None
-        if self.first is None:
-            self._unordered(self._verdict(REPEAT))
+        owned = owned_by(person.past.as_histories(bundle.histories), self.table)
+        kind = REPEAT if np.isin(codes, owned.indices).any() else NEW
+        if self.first is None or not self.ranker.on(kind):
+            self._unordered(self._verdict(kind))
             return None
         block = self.block(person, codes, bundle, now, groups)
         self.watch.lap("candidates")
-        kind = REPEAT if block.own.any() else NEW
-        if not self.ranker.on(kind):
-            self._unordered(self._verdict(kind))
-            return None
         known = block.first != 0
         asked = self.ranker.asked(block, self.items)
         spent = self.watch.lap("features")

@@ -179,6 +179,10 @@ def test_each_explained_list_tells_of_itself(shop: Any) -> None:
     assert rank[3]["visitor"] != new[3]["visitor"]
     stranger = told(engine.recommend(Request(user_id="nobody", k=4, explain=True)))
     assert (stranger[0], stranger[2]) == (False, "Nothing that this visitor did is known.")
+    past = set(engine.people.find(Request(user_id="g1")).past.item.tolist())
+    other = next(id.as_py() for code, id in enumerate(engine.bundle.items().ids) if code not in past)
+    unseen = told(reorder(engine, Request(user_id="g1", explain=True), [other]).answer)
+    assert (unseen[0], unseen[2]) == (False, "It is worse.")
     slow = engine_of(shop, with_ranker(shop, cheap_first(NEW, REPEAT)))
     slow.second.budget = 0.0
     late = told(slow.recommend(Request(user_id="g1", k=4, explain=True)))

@@ -20,6 +20,7 @@ from .fitting import training_matrix
 from .vectors import VectorModel, nearest, unit_rows
 
 _PADDED = 2_000_000  # floats of gathered item vectors at a time: 8 MB
+_TABLED = 20_000  # items up to which what a short history needs is worked out for all of them, and kept: 10 MB
 _LONG, _SHORT = 64, 2  # numbers of a vector from which on, and how many of them for each event, a system of events pays
 
 
@@ -87,7 +88,7 @@ class LeastSquaresModel(VectorModel):
 
     def _solved_short(self, items: Int32, w: Float32, real: NDArray[np.bool_], seen: np.float32) -> Float32:
         """The same by a system as large as the history, see `fold_in`."""
-        z = self._solved_taste[items]
+        z = self._solved_taste(items)
         w = np.where(real, np.maximum(w * np.float32(self.gain), np.float32(1e-30)), np.float32(1))
         left = z @ np.swapaxes(self._taste[items], 1, 2)
         left *= real[:, :, None] & real[:, None, :]  # padding is left with an equation of its own: x = 0
@@ -97,13 +98,24 @@ class LeastSquaresModel(VectorModel):
         share = np.linalg.solve(left, right[:, :, None])
         return np.asarray((np.swapaxes(share, 1, 2) @ z)[:, 0, :], dtype=np.float32)
 
-    @property
-    def _solved_taste(self) -> Float32:
+    def _solved_taste(self, items: Int32) -> Float32:
+        """(Y'Y + reg I)^-1 y of some items, of the shape of `items` and a vector's length.
+
+        Worked out once for all items, but of a large catalogue each time anew: a server would hold its vectors twice.
+        """
+        taste = self._taste
         if not hasattr(self, "_solved_cache"):
-            # In doubles: where few directions carry the items, the inverse holds numbers a million times apart.
-            inverse = np.linalg.inv(self._gram.astype(np.float64))
-            self._solved_cache: Float32 = (self._taste.astype(np.float64) @ inverse).astype(np.float32)
-        return self._solved_cache
+            if len(taste) > _TABLED:
+                vectors = taste[items]
+                return self._solved_vectors(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
+            self._solved_cache: Float32 = self._solved_vectors(taste)
+        return self._solved_cache[items]
+
+    def _solved_vectors(self, vectors: Float32) -> Float32:
+        # In doubles: where few directions carry the items, the inverse holds numbers a million times apart.
+        if not hasattr(self, "_exact_inverse_cache"):
+            self._exact_inverse_cache: NDArray[np.float64] = np.linalg.inv(self._gram.astype(np.float64))
+        return (vectors.astype(np.float64) @ self._exact_inverse_cache).astype(np.float32)
 
     def fold_in(self, items: Int32, weights: Float32) -> Float32:
         """As `VectorModel.fold_in`, by one solve."""
