@@ -61,12 +61,14 @@ class LeastSquaresModel(VectorModel):
         if len(length) == 1 and weights.nnz:  # of one, what is arranged below takes as long as solving it
             return self._solved_together(weights, order, weights.nnz, np.float32(seen))
         most = max(1, _PADDED // (d * d))
+        short = int(np.searchsorted(length[order], d // _SHORT, side="right"))
         start = 0
         # Small systems: BLAS would spend its time on handing them to threads.
         with _libraries().limit(limits=1, user_api="blas"):
             while start < len(order):
-                # Rows of like length together; a batch ends where its padding would outgrow the budget.
-                ahead = order[start : start + most]
+                # Rows of like length together; a batch ends where its padding would outgrow the budget, and where the
+                # quicker way for short ones does.
+                ahead = order[start : min(start + most, short) if start < short else start + most]
                 cost = length[ahead] * np.arange(1, len(ahead) + 1) * d
                 rows = ahead[: max(1, int(np.searchsorted(cost, _PADDED)))]
                 out[rows] = self._solved_together(weights, rows, int(length[rows[-1]]), np.float32(seen))
