@@ -61,7 +61,7 @@ class LeastSquaresModel(VectorModel):
         if len(length) == 1 and weights.nnz:  # of one, what is arranged below takes as long as solving it
             return self._solved_together(weights, order, weights.nnz, np.float32(seen))
         most = max(1, _PADDED // (d * d))
-        short = int(np.searchsorted(length[order], d // _SHORT, side="right"))
+        short = int(np.searchsorted(length[order], d // _SHORT, side="right")) if d >= _LONG else 0
         start = 0
         # Small systems: BLAS would spend its time on handing them to threads.
         with _libraries().limit(limits=1, user_api="blas"):
