@@ -143,8 +143,8 @@ def explain_os(error: OSError, path: Path) -> RecsysError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     hints = {
         errno.ENOSPC: "Free some disk space and run the command again; nothing was changed.",
-        errno.EACCES: "Run the command as the owner of that path, or choose another with --db or --artifacts.",
-        errno.EROFS: "Choose a path that can be written with --db or --artifacts.",
+        errno.EACCES: "Run the command as the owner of that path, or name another path.",
+        errno.EROFS: "Name a path that can be written.",
     }
     return StoreError(f"{path} cannot be used: {reason}.", hints.get(error.errno or 0, "Check the path."))
 

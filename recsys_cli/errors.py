@@ -65,7 +65,7 @@ class InputError(RecsysError):
 
 
 class StoreError(RecsysError):
-    """The DuckDB file cannot be used."""
+    """The DuckDB file, or another that is to be written, cannot be used."""
 
     code, exit_code = "store", 4
 

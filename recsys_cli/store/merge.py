@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from ..schema import ATTRIBUTES, EVENT_COLUMNS, ITEM_COLUMNS, PURCHASE, USER_COLUMNS
@@ -20,6 +21,7 @@ from .sql import identifier
 
 # Events of a chunk of time are compared at once; a chunk of this many keeps the comparison within 500 MB.
 CHUNK_EVENTS = 5_000_000
+_HOUR = 3600
 
 # What makes two events without an id the same sale. The rest (position, request, currency) is not compared:
 # an export that has gained such a column since the last one would double every row.
@@ -232,17 +234,17 @@ def _content_key(of: str = "") -> str:
 
 def _time_chunks(con: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
     """Stretches of time with all incoming events without an id, few enough in each to compare at once."""
-    rows = con.execute("SELECT count(*), min(ts), max(ts) FROM incoming WHERE event_id IS NULL").fetchall()
-    n, first, last = rows[0]
-    if not n:
+    # Counted by hour: quantiles would hold every time at once, a gigabyte for 100 million.
+    rows = con.execute(
+        f"SELECT floor(ts / {_HOUR})::BIGINT, count(*), min(ts), max(ts) FROM incoming WHERE event_id IS NULL "
+        "GROUP BY 1 ORDER BY 1"
+    ).fetchnumpy()
+    hour, count, first, last = (np.asarray(rows[name]) for name in rows)
+    if not len(hour):
         return []
-    pieces = -(-n // CHUNK_EVENTS)
-    if pieces == 1:
-        return [(first, last + 1)]
-    at = [i / pieces for i in range(1, pieces)]
-    cuts = con.execute(f"SELECT quantile_disc(ts, {at}) FROM incoming WHERE event_id IS NULL").fetchall()
-    edges = sorted({first, *cuts[0][0], last + 1})
-    return list(itertools.pairwise(edges))
+    chunk = (np.cumsum(count) - count) // CHUNK_EVENTS  # by the events before each hour
+    begins = hour[np.flatnonzero(np.diff(chunk)) + 1] * _HOUR
+    return list(itertools.pairwise([int(first[0]), *begins.tolist(), int(last[-1]) + 1]))
 
 
 def _insert(con: duckdb.DuckDBPyConnection, query: str, batch_id: int | None) -> int:

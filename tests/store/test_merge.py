@@ -27,7 +27,7 @@ def table(rows: list[Row]) -> pa.Table:
 rows = st.tuples(
     st.sampled_from(["u1", "u2"]),
     st.sampled_from(["a", "b"]),
-    st.sampled_from([100, 200, 300]),
+    st.sampled_from([-4_000, 100, 200, 9_000]),  # in three hours, by which merges are cut
     st.integers(1, 2),
     st.one_of(st.none(), st.none(), st.sampled_from(["e1", "e2", "e3"])),
 )
