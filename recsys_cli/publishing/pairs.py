@@ -153,11 +153,8 @@ def _baskets(data: Interactions) -> tuple[sp.csr_matrix, Int32]:
     bought = h.is_kind("purchase")
     if not bought.any():
         bought = np.ones(len(h.item), dtype=np.bool_)
-    day = (h.ts[bought] - h.ts.min()) // DAY if h.n_events else np.zeros(0, np.int64)
-    user_day = h.row_of_event[bought].astype(np.int64) * (int(day.max()) + 1 if len(day) else 1) + day
-    order = data.basket[bought].astype(np.int64)
-    label = np.where(order >= 0, order, user_day + int(order.max(initial=0)) + 1)
-    _, row = np.unique(label, return_inverse=True)
+    day = (h.ts[bought] - (h.ts.min() if h.n_events else 0)) // DAY
+    row = _numbers_of_orders(data.basket[bought], h.row_of_event[bought], day)
     item = h.item[bought]
     shape = (int(row.max()) + 1 if len(row) else 0, data.n_items)
     matrix = sp.csr_matrix((np.ones(len(row), dtype=np.float32), (row, item)), shape=shape)
@@ -165,3 +162,16 @@ def _baskets(data: Interactions) -> tuple[sp.csr_matrix, Int32]:
     owner = np.zeros(shape[0], dtype=np.int32)
     owner[row] = h.row_of_event[bought]
     return matrix, owner
+
+
+def _numbers_of_orders(order: Int32, user: Int32, day: NDArray[np.int64]) -> Int32:
+    """The order of each event, from 0: by its number, or else by its customer and day, which follow each other here (to
+    sort them took six gigabytes of 100 million events)."""
+    loose = order < 0
+    day, whose = day[loose], user[loose]
+    begins = np.ones(len(day), dtype=np.bool_)
+    begins[1:] = (day[1:] != day[:-1]) | (whose[1:] != whose[:-1])
+    label = order.copy()
+    label[loose] = int(order.max(initial=-1)) + np.cumsum(begins, dtype=np.int32)
+    number = np.cumsum(np.bincount(label) > 0, dtype=np.int32) - 1
+    return np.asarray(number[label], dtype=np.int32)

@@ -31,6 +31,7 @@ LONGER_DAYS = (365.0, 90.0)  # the windows that a shorter one is drawn towards
 #                                             .088   .088   .087   .087
 STEADINESS = 0.5
 FEW = 30.0  # customers in a window, below which it says less of the shop than the longer one
+_AT_ONCE = 8_000_000  # events that are aged at once: a year's of a large shop would take gigabytes
 _QUIET = 0.25  # of the usual week's customers, below which a week is a pause
 
 Shares = NDArray[np.float64]
@@ -41,11 +42,15 @@ def different(interactions: Interactions) -> Int64:
     h = interactions.histories
     named = np.array([h.kinds.index(name) for name in h.kinds], dtype=np.int64)  # views of all durations are one type
     kind = named[h.kind] if len(named) else h.kind
-    key = (h.row_of_event.astype(np.int64) * interactions.n_items + h.item) * max(len(h.kinds), 1) + kind
-    order = np.argsort(key, kind="stable")  # histories are oldest first, so the last of a group is the newest
-    newest = np.ones(len(order), dtype=np.bool_)
-    np.not_equal(key[order[1:]], key[order[:-1]], out=newest[:-1])
-    return order[newest]
+    found = [np.zeros(0, dtype=np.int64)]
+    for part in h.parts():
+        pair = h.row_of_event[part].astype(np.int64) * interactions.n_items + h.item[part]
+        key = pair * max(len(h.kinds), 1) + kind[part]
+        order = np.argsort(key, kind="stable")  # histories are oldest first, so the last of a group is the newest
+        newest = np.ones(len(order), dtype=np.bool_)
+        np.not_equal(key[order[1:]], key[order[:-1]], out=newest[:-1])
+        found.append(order[newest] + part.start)
+    return np.concatenate(found)
 
 
 def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0.0) -> Shares:
@@ -60,16 +65,19 @@ def popularity(interactions: Interactions, tau_days: float, qty_power: float = 0
         A customer counts by the quantity to this power.
     """
     h, n = interactions.histories, interactions.n_items
-    pick = different(interactions)
-    item, ts = h.item[pick], h.ts[pick]
-    weight = np.maximum(h.kind_weight, 0)[h.kind[pick]].astype(np.float64)
-    if qty_power:
-        weight *= np.maximum(h.qty[pick], 1) ** qty_power
-    age = np.clip((interactions.end - ts) / DAY, 0, None)
+    pick, kind_weight = different(interactions), np.maximum(h.kind_weight, 0).astype(np.float64)
 
     def aged(days: float) -> Shares:
-        by = weight * np.exp(-np.minimum(age / days, 700)) if days else weight
-        share: Shares = np.bincount(item, by, minlength=n).astype(np.float64)
+        share: Shares = np.zeros(n)
+        for first in range(0, len(pick), _AT_ONCE):
+            some = pick[first : first + _AT_ONCE]
+            by = kind_weight[h.kind[some]]
+            if qty_power:
+                by = by * np.maximum(h.qty[some], 1) ** qty_power
+            if days:
+                age = np.clip((interactions.end - h.ts[some]) / DAY, 0, None)
+                by = by * np.exp(-np.minimum(age / days, 700))
+            share += np.bincount(h.item[some], by, minlength=n)
         return share
 
     return wanted(aged, tau_days if usable_time(h) else 0.0)
@@ -111,5 +119,9 @@ def busy_weeks(volume: NDArray[np.number]) -> NDArray[np.bool_]:
 def customers(interactions: Interactions, keep: NDArray[np.bool_]) -> Float32:
     """Different customers of each item among the events that `keep` marks; shape (n_items,)."""
     h, n = interactions.histories, interactions.n_items
-    pairs = np.unique(h.row_of_event[keep].astype(np.int64) * n + h.item[keep])
-    return np.bincount(pairs % n, minlength=n).astype(np.float32) if n else np.zeros(0, np.float32)
+    count = np.zeros(n, dtype=np.int64)
+    for part in h.parts():
+        some = np.flatnonzero(keep[part]) + part.start
+        pairs = np.unique(h.row_of_event[some].astype(np.int64) * n + h.item[some])
+        count += np.bincount(pairs % n, minlength=n)
+    return count.astype(np.float32)
