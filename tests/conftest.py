@@ -88,6 +88,11 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Give the collector all of it back: what is left at the end, DuckDB's bindings report as leaked, by the page."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _ctrl_c() -> None:
     """Commands that tests start can be interrupted, also where the tests run in the background and cannot be.

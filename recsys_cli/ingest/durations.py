@@ -9,7 +9,7 @@ import duckdb
 from ..schema import VIEW
 from ..view_durations import LONGEST_MS
 from .columns import plain
-from .value_parsing import quote
+from .value_parsing import median, quote
 
 _IN_MS = re.compile(r".*(ms|msec|msecs|millis|milliseconds?|millisekunden)$")
 _IN_SECONDS = re.compile(r".*(_s|secs?|seconds|sekunden|secondes|segundos|secondi)$")
@@ -34,7 +34,7 @@ def unit_ms(con: duckdb.DuckDBPyConnection, name: str, text: str) -> int:
         return 1
     if _IN_SECONDS.fullmatch(called):
         return 1000
-    middle = con.execute(f"SELECT median(try_cast({text} AS DOUBLE)) FROM raw").fetchall()[0][0]
+    middle = median(con, "raw", f"try_cast({text} AS DOUBLE)")
     return 1 if middle is not None and middle > _LONG else 1000
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from ..errors import InputError
-from .value_parsing import Column, quote, text
+from .value_parsing import Column, median, quote, text
 
 
 @dataclass(frozen=True)
@@ -268,8 +268,7 @@ def time_habit(
         When its dates can be read with the day or the month first, and `order` does not say which.
     """
     if column.type in ("BIGINT", "DOUBLE"):
-        median = con.execute(f"SELECT median(abs({column.sql}::DOUBLE)) FROM {relation}").fetchall()[0][0]
-        return TimeHabit(_divisor(median), zone=zone)
+        return TimeHabit(_divisor(median(con, relation, f"{column.sql}::DOUBLE")), zone=zone)
     if column.type != "VARCHAR":
         return TimeHabit(zone=zone)
     # Values that differ in later digits alone are written alike: a few of them tell of millions.
@@ -292,15 +291,15 @@ def time_habit(
     ).fetchall()
     *counted, example = rows[0]
     *counts, days_first, months_first, telling, dotted, n, bare = (int(c or 0) for c in counted)
-    numbers = f"SELECT median(abs(try_cast({text(column)} AS DOUBLE))) FROM {relation}"
-    median = con.execute(numbers).fetchall()[0][0] if counts[0] or counts[1] else None
+    number = f"try_cast({text(column)} AS DOUBLE)"
+    middle = median(con, relation, number) if counts[0] or counts[1] else None
     has = frozenset(n for n, c in zip(_SHAPES, counts, strict=True) if c)
     if american and example and example.endswith(("AM", "PM")) and telling and not days_first:
         order = order or "mdy"
     found = order or _date_order(days_first, months_first, telling, dotted, example, name)
     # Eight digits are a date, and an epoch is not that short: one reading a column.
     return TimeHabit(
-        _divisor(median),
+        _divisor(middle),
         found,
         zone,
         has,
@@ -340,7 +339,7 @@ def _date_order(days_first: int, months_first: int, telling: int, dotted: int, e
     )
 
 
-def _divisor(median: float | None) -> int:
-    if median is None or median < 1e11:
-        return 0 if median is not None and 20_000 <= median <= 80_000 else 1
-    return 1_000 if median < 1e14 else 1_000_000 if median < 1e17 else 1_000_000_000
+def _divisor(middle: float | None) -> int:
+    if middle is None or middle < 1e11:
+        return 0 if middle is not None and 20_000 <= middle <= 80_000 else 1
+    return 1_000 if middle < 1e14 else 1_000_000 if middle < 1e17 else 1_000_000_000
