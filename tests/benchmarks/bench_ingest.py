@@ -32,10 +32,9 @@ class Took:
     known: int
 
 
-def ingest(db: Path, *files: Path) -> Took:
-    """One command, in a process whose only child it is, so that the peak is its own."""
+def measured(folder: Path, *arguments: str) -> tuple[bytes, float, float]:
+    """What one command prints, seconds and peak in MB, in a process whose only child it is: the peak is its own."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "recsys_cli", "ingest", *map(str, files), "--db", str(db), "--json"]
     script = (
         "import resource,subprocess,sys\n"
         "p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
@@ -44,15 +43,19 @@ def ingest(db: Path, *files: Path) -> Took:
         "sys.exit(p.returncode)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *command],
+        [sys.executable, "-c", script, sys.executable, "-m", "recsys_cli", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=True,
-        cwd=db.parent,
+        cwd=folder,
     )
-    total = json.loads(done.stdout)["total"]
-    peak = int(done.stderr) * 1024 / 1e6
-    return Took(time.monotonic() - began, peak, total["read"], total["new"], total["known"])
+    return done.stdout, time.monotonic() - began, int(done.stderr) * 1024 / 1e6
+
+
+def ingest(db: Path, *files: Path) -> Took:
+    out, seconds, peak = measured(db.parent, "ingest", *map(str, files), "--db", str(db), "--json")
+    total = json.loads(out)["total"]
+    return Took(seconds, peak, total["read"], total["new"], total["known"])
 
 
 def make_files(folder: Path) -> None:
