@@ -153,6 +153,15 @@ class IdMap:
         return self.ids.take(pa.array(codes))
 
 
+def parts(row: Int32, events: int = 8_000_000) -> Iterator[slice]:
+    """Stretches of whole rows with about so many events each; `row` is that of each event, in order.
+
+    To sort 100 million events at once takes seven gigabytes, and half of one in parts.
+    """
+    begins = np.unique(np.searchsorted(row, row[::events])).tolist()
+    return itertools.starmap(slice, itertools.pairwise([*begins, len(row)]))
+
+
 @dataclass(frozen=True)
 class Histories:
     """Many histories, row after row, each oldest first.
@@ -205,15 +214,6 @@ class Histories:
     def notes(self) -> dict[str, Any]:
         """What was worked out of a single history and will be asked for again; it stays as long as this does."""
         return {}
-
-    def parts(self, events: int = 8_000_000) -> Iterator[slice]:
-        """Stretches of whole rows with about so many events each, as slices of the arrays.
-
-        To sort 100 million events takes seven gigabytes at once, and half of one in parts.
-        """
-        ends = np.searchsorted(self.indptr, np.arange(0, int(self.indptr[-1]) + events, events))
-        edges = np.unique(self.indptr[np.minimum(ends, len(self))]).tolist()
-        return itertools.starmap(slice, itertools.pairwise(edges))
 
     def rows(self, rows: NDArray[np.integer]) -> Histories:
         """The histories of these rows, in this order (a copy)."""

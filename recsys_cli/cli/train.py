@@ -64,7 +64,9 @@ def train(
         raise UsageError(f"--engine must be spark, got '{engine}'.", "Leave it out to fit in this process.")
     cluster = master or "local[*]"
     if not re.fullmatch(r"local(\[(\*|[1-9]\d*)(,\d+)?\])?|yarn|(spark|k8s)://\S+", cluster):
-        raise UsageError(f"'{cluster}' is not an address of Spark.", "Write local[N], spark://HOST:PORT, yarn or k8s://…")
+        raise UsageError(
+            f"'{cluster}' is not an address of Spark.", "Write local[N], spark://HOST:PORT, yarn or k8s://…"
+        )
     if not engine and (master is not None or lake is not None):
         raise UsageError("--master and --lake go with --engine spark.", "Add it, or leave them out to fit here.")
     if ranker:

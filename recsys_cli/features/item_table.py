@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import CorruptArtifact
-from ..schema import DAY, PURCHASE, Dataset, Float32, Int32, Int64
+from ..schema import DAY, PURCHASE, Dataset, Float32, Int32, parts
 from .customer_groups import Lift, documented, lifts
 from .feature import TTL, of_group
 from .own_attributes import OwnAttributes, group_features_of, is_own, pair_features_of
@@ -45,8 +45,8 @@ class ItemView:
         self.has_purchases = bool(bought.any())
         if not self.has_purchases:  # a shop that only knows views: what is seen stands for what is bought
             bought = h.kind_weight[h.kind] > 0 if h.n_events else bought
-        self.item, self.ts, self.user = h.item[bought], h.ts[bought], h.row_of_event[bought]
-        self.qty = h.qty[bought]
+        some: Any = slice(None) if bought.all() else bought  # a large shop has no room for everything once more
+        self.item, self.ts, self.user, self.qty = h.item[some], h.ts[some], h.row_of_event[some], h.qty[some]
         self.age = np.maximum(self.now - self.ts, 0) / DAY
         self._histories = h
         self._cached: dict[tuple[Any, ...], Any] = {}
@@ -65,19 +65,22 @@ class ItemView:
         return float(self.age.max()) if len(self.age) else 0.0
 
     @cached_property
-    def by_customer(self) -> tuple[Int64, Int64, Int64]:
+    def by_customer(self) -> tuple[Int32, Int32, Int32]:
         """Item, number of different days, and days from the first to the last, of each (customer, item) that met."""
+        found = [self._met(part) for part in parts(self.user)] or [(np.zeros(0, np.int32),) * 3]
+        item, count, span = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        return item, count, span
+
+    def _met(self, part: slice) -> tuple[Int32, Int32, Int32]:
         # A history is oldest first already: one stable sort keeps the days in order, three keys take ten times as long.
-        order = np.argsort(self.user * np.int64(self.n_items) + self.item, kind="stable")
-        item, user, day = self.item[order].astype(np.int64), self.user[order], self.ts[order] // DAY
+        order = np.argsort(self.user[part] * np.int64(self.n_items) + self.item[part], kind="stable")
+        item, user, day = self.item[part][order], self.user[part][order], (self.ts[part] // DAY).astype(np.int32)[order]
         same = np.zeros(len(item), np.bool_)
         same[1:] = (item[1:] == item[:-1]) & (user[1:] == user[:-1])
         first = np.flatnonzero(~same)
-        if not len(first):
-            return item, item, item
         later_day = same.copy()
         later_day[1:] &= day[1:] != day[:-1]
-        count = 1 + np.add.reduceat(later_day.astype(np.int64), first)
+        count = 1 + np.add.reduceat(later_day.astype(np.int32), first)
         last = np.concatenate([first[1:], [len(item)]]) - 1
         return item[first], count, day[last] - day[first]
 

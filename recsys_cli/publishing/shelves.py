@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..models.base import Model
 from ..models.support.demand import WEEK, busy_weeks, customers, different, drawn, popularity
-from ..schema import DAY, FEW, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions, clock
+from ..schema import DAY, FEW, PURCHASE, Dataset, Float32, Histories, Int32, Int64, Interactions, clock, parts
 from .items_json import render_items
 from .pairs import together
 
@@ -256,7 +256,7 @@ def intervals(data: Interactions) -> Float32:
     h = data.histories
     bought = h.is_kind(PURCHASE)
     out = np.zeros(data.n_items, dtype=np.float32)
-    found = [_gaps(h, np.flatnonzero(bought[part]) + part.start, data.n_items) for part in h.parts()]
+    found = [_gaps(h, np.flatnonzero(bought[part]) + part.start, data.n_items) for part in parts(h.row_of_event)]
     if not found:
         return out
     item, gap = (np.concatenate(arrays) for arrays in zip(*found, strict=True))

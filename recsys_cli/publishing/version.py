@@ -155,6 +155,8 @@ def make_bundle(
     `build_shelves`.
     """
     data = snapshot.data
+    shelves = build_shelves(data, model, least=least, previous=previous, counts=counts)
+    # After the shelves: it is all events once more, and they take the most memory of a training.
     keys, histories = sort_by_key(snapshot.keys, data.interactions.histories)
     state = model.state()
     return Bundle(
@@ -166,7 +168,7 @@ def make_bundle(
         keys=keys,
         histories=histories,
         now=data.interactions.end,
-        shelves=build_shelves(data, model, least=least, previous=previous, counts=counts),
+        shelves=shelves,
         view_seconds=snapshot.view_seconds,
     )
 

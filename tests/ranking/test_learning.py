@@ -132,9 +132,7 @@ def test_the_future_does_not_move_a_lesson(priced: tuple[Split, Model, Outcome])
     assert (a.groups - bought <= NEGATIVES).all()
 
 
-def test_the_gate_judges_what_is_served(
-    priced: tuple[Split, Model, Outcome], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gate_judges_what_is_served(priced: tuple[Split, Model, Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     """Block by block the candidates are those of an answer, fewer than a lesson has."""
     monkeypatch.setattr(proposals, "SERVED", Depth(20, 5))  # of 240 products more would be all
     split, model, _ = priced

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...schema import DAY, Float32, Int64, Interactions
+from ...schema import DAY, Float32, Int64, Interactions, parts
 from ...splitting.usable_time import usable_time
 
 WEEK = 7 * DAY
@@ -43,7 +43,7 @@ def different(interactions: Interactions) -> Int64:
     named = np.array([h.kinds.index(name) for name in h.kinds], dtype=np.int64)  # views of all durations are one type
     kind = named[h.kind] if len(named) else h.kind
     found = [np.zeros(0, dtype=np.int64)]
-    for part in h.parts():
+    for part in parts(h.row_of_event):
         pair = h.row_of_event[part].astype(np.int64) * interactions.n_items + h.item[part]
         key = pair * max(len(h.kinds), 1) + kind[part]
         order = np.argsort(key, kind="stable")  # histories are oldest first, so the last of a group is the newest
@@ -120,7 +120,7 @@ def customers(interactions: Interactions, keep: NDArray[np.bool_]) -> Float32:
     """Different customers of each item among the events that `keep` marks; shape (n_items,)."""
     h, n = interactions.histories, interactions.n_items
     count = np.zeros(n, dtype=np.int64)
-    for part in h.parts():
+    for part in parts(h.row_of_event):
         some = np.flatnonzero(keep[part]) + part.start
         pairs = np.unique(h.row_of_event[some].astype(np.int64) * n + h.item[some])
         count += np.bincount(pairs % n, minlength=n)
