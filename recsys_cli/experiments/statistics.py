@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 
 ALPHA = 0.05
-TUNED_FOR = 5_000  # observations at which the sequence of means is tightest
+# Observations at which the sequence of means is tightest; any choice is valid, none is much wider nearby.
+TUNED_FOR = 5_000
+PRIOR = 20.0  # of the mixture of rates
 _MOST_DAYS = 10_000
 
 
@@ -42,7 +44,7 @@ class Bounds:
         return asdict(self)
 
 
-def half_width(n: float, variance: float, *, alpha: float = ALPHA, tuned_for: float = TUNED_FOR) -> float:
+def half_width(n: float, variance: float) -> float:
     """Half the width of the confidence sequence of a mean after `n` observations.
 
     Parameters
@@ -51,16 +53,14 @@ def half_width(n: float, variance: float, *, alpha: float = ALPHA, tuned_for: fl
         Observations so far; infinite width below 2.
     variance
         Of one observation.
-    tuned_for
-        Observations at which it shall be tightest; any choice is valid, and none is more than a little wider nearby.
     """
     if n < 2 or not math.isfinite(variance):
         return math.inf
-    r2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_for
-    return math.sqrt(variance * 2 * (n * r2 + 1) / (n * n * r2) * math.log(math.sqrt(n * r2 + 1) / alpha))
+    r2 = (-2 * math.log(ALPHA) + math.log(-2 * math.log(ALPHA) + 1)) / TUNED_FOR
+    return math.sqrt(variance * 2 * (n * r2 + 1) / (n * n * r2) * math.log(math.sqrt(n * r2 + 1) / ALPHA))
 
 
-def difference(a: Float64, b: Float64, *, alpha: float = ALPHA) -> Bounds:
+def difference(a: Float64, b: Float64) -> Bounds:
     """Mean of `b` less mean of `a`, for two arms to which visitors were assigned by chance.
 
     Parameters
@@ -75,8 +75,11 @@ def difference(a: Float64, b: Float64, *, alpha: float = ALPHA) -> Bounds:
     if min(len(a), len(b)) < 2:
         return Bounds(math.nan, -math.inf, math.inf)
     value = float(b.mean() - a.mean())
+    if np.ptp(a) == 0 == np.ptp(b):
+        # Two buyers against two others: no variance was seen, and a width of none would decide at once.
+        return Bounds(value, -math.inf, math.inf)
     n = len(a) + len(b)
-    width = half_width(n, n * (float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b)), alpha=alpha)
+    width = half_width(n, n * (float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b)))
     return Bounds(value, value - width, value + width)
 
 
@@ -114,31 +117,29 @@ def _log_evidence(wins: int, losses: int, p: float, prior: float) -> float:
     return mixed - plain
 
 
-def evidence(wins: int, losses: int, p: float = 0.5, *, prior: float = 20.0) -> float:
-    """How often more likely the counts are than under the rate `p`; at any time above 1 / alpha with chance alpha.
+def evidence(wins: int, losses: int, *, prior: float = PRIOR) -> float:
+    """How often more likely the counts are than if halves are true; at any time above 1 / alpha with chance alpha.
 
     Parameters
     ----------
     prior
         Of the mixture: 20 looks closest at rates within about a tenth of a half; 0.5 at any rate alike.
     """
-    return math.exp(min(_log_evidence(wins, losses, p, prior), 700.0))
+    return math.exp(min(_log_evidence(wins, losses, 0.5, prior), 700.0))
 
 
-def rate(wins: int, losses: int, *, alpha: float = ALPHA, prior: float = 20.0) -> Bounds:
+def rate(wins: int, losses: int) -> Bounds:
     """The rate of wins among wins and losses, by the beta-binomial confidence sequence."""
     n = wins + losses
     if not n:
         return Bounds(math.nan, 0.0, 1.0)
-    limit, middle = -math.log(alpha), wins / n
+    limit, middle = -math.log(ALPHA), wins / n
 
     def edge(outside: float) -> float:
-        inside = min(max(middle, 1e-12), 1 - 1e-12)
-        if _log_evidence(wins, losses, inside, prior) >= limit:
-            return inside
+        inside = middle  # where the counts are likeliest: no evidence against it
         for _ in range(80):
             halfway = (inside + outside) / 2
-            if _log_evidence(wins, losses, halfway, prior) < limit:
+            if _log_evidence(wins, losses, halfway, PRIOR) < limit:
                 inside = halfway
             else:
                 outside = halfway
@@ -149,17 +150,15 @@ def rate(wins: int, losses: int, *, alpha: float = ALPHA, prior: float = 20.0) -
     return Bounds(middle, low, high)
 
 
-def mismatch(counts: tuple[int, int], share: float = 0.5) -> float:
-    """Evidence that visitors are not split as planned (sample-ratio mismatch); above 1000 something is broken.
+def mismatch(counts: tuple[int, int]) -> float:
+    """Evidence that visitors are not split in halves (sample-ratio mismatch); above 1000 something is broken.
 
     Parameters
     ----------
     counts
         Visitors of the first and of the second arm.
-    share
-        Planned for the first.
     """
-    return evidence(*counts, p=share, prior=50.0)
+    return evidence(*counts, prior=50.0)
 
 
 def days_left(bounds: Bounds, n: int, variance: float, days: float) -> int | None:
@@ -174,7 +173,7 @@ def days_left(bounds: Bounds, n: int, variance: float, days: float) -> int | Non
     """
     if bounds.decided:
         return 0
-    if n < 2 or days <= 0 or not math.isfinite(bounds.value) or bounds.value == 0:
+    if n < 2 or days <= 0 or variance <= 0 or not math.isfinite(bounds.value):
         return None
     low, high = float(n), n * (1 + _MOST_DAYS / days)
     if half_width(high, variance) > abs(bounds.value):
@@ -187,13 +186,13 @@ def days_left(bounds: Bounds, n: int, variance: float, days: float) -> int | Non
 
 def days_left_of_wins(wins: int, losses: int, days: float) -> int | None:
     """The same for wins against losses, if they go on as they are."""
-    n, limit = wins + losses, -math.log(ALPHA)
-    if not n or days <= 0:
+    limit = -math.log(ALPHA)
+    if days <= 0:
         return None
-    if _log_evidence(wins, losses, 0.5, 20.0) >= limit:
+    if _log_evidence(wins, losses, 0.5, PRIOR) >= limit:
         return 0
     for step in range(1, 401):
         factor = math.exp(step / 400 * math.log(1 + _MOST_DAYS / days))
-        if _log_evidence(round(wins * factor), round(losses * factor), 0.5, 20.0) >= limit:
+        if _log_evidence(round(wins * factor), round(losses * factor), 0.5, PRIOR) >= limit:
             return max(math.ceil((factor - 1) * days), 1)
     return None

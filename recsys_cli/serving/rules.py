@@ -297,12 +297,13 @@ class Picker:
 
     def give(self, place: int, code: int, source: str) -> None:
         """Put an item into a place, with the score that was there; what follows moves on by one, the last falls out."""
+        score = self.scores[place] if place < len(self.scores) else 0.0
         if code in self.codes[place:]:
             at = self.codes.index(code, place)
             for column in (self.codes, self.scores, self.sources, self.fallbacks):
                 del column[at]
         self.codes.insert(place, code)
-        self.scores.insert(place, self.scores[place] if place < len(self.scores) else 0.0)
+        self.scores.insert(place, score)
         self.sources.insert(place, source)
         self.fallbacks.insert(place, False)
         for column in (self.codes, self.scores, self.sources, self.fallbacks):

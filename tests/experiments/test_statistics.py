@@ -125,7 +125,8 @@ def test_one_huge_order_does_not_decide() -> None:
 def test_a_broken_split_is_noticed_and_a_fair_one_is_not() -> None:
     assert s.mismatch((5_000, 5_060)) < 10
     assert s.mismatch((5_000, 5_600)) > 1_000
-    assert s.mismatch((500, 9_480), share=0.05) < 10
+    exact = stats.betabinom.logpmf(5_000, 10_300, 50, 50) - stats.binom.logpmf(5_000, 10_300, 0.5)
+    assert s.mismatch((5_000, 5_300)) == pytest.approx(math.exp(exact), rel=1e-6)
 
 
 @pytest.mark.parametrize(("wins", "losses", "days"), [(60, 55, 3), (0, 0, 3), (400, 200, 3)])
@@ -183,3 +184,87 @@ def test_too_little_is_no_number() -> None:
     assert bounds.low == -math.inf
     assert not bounds.decided
     assert s.rate(0, 0).low == 0.0
+
+
+def test_without_a_second_observation_everything_is_possible() -> None:
+    assert s.half_width(1, 1.0) == s.half_width(500, math.nan) == math.inf
+    assert s.half_width(2, 1.0) < 1_000
+    for bounds in (s.difference(np.zeros(1), np.ones(9)), s.difference(np.zeros(9), np.ones(1))):
+        assert math.isnan(bounds.value)
+        assert (bounds.low, bounds.high) == (-math.inf, math.inf)
+    none = s.rate(0, 0)
+    assert math.isnan(none.value)
+    assert (none.low, none.high) == (0.0, 1.0)
+
+
+def test_two_visitors_of_each_arm_give_the_bounds_of_the_formula() -> None:
+    bounds = s.difference(np.array([0.0, 2.0]), np.array([1.0, 5.0]))  # variances 2 and 8: 4 * (2 / 2 + 8 / 2)
+    width = s.half_width(4, 20.0)
+    assert (bounds.value, bounds.low, bounds.high) == pytest.approx((2.0, 2 - width, 2 + width))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 30.0])
+def test_visitors_who_all_do_the_same_decide_nothing(value: float) -> None:
+    """No variance was seen: a width of none made the first two buyers a winner."""
+    bounds = s.difference(np.zeros(3), np.full(3, value))
+    assert (bounds.value, bounds.low, bounds.high) == pytest.approx((value, -math.inf, math.inf))
+    assert not bounds.decided
+    assert s.days_left(bounds, 6, 0.0, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decided"), [(0.0, 2.0, False), (0.1, 2.0, True), (-2.0, 0.0, False), (-2.0, -0.1, True)]
+)
+def test_decided_is_what_excludes_no_difference(low: float, high: float, decided: bool) -> None:
+    assert s.Bounds((low + high) / 2, low, high).decided is decided
+
+
+def test_the_largest_are_cut_at_a_quantile_of_what_was_spent() -> None:
+    spent = np.arange(1, 101) / 100
+    values = np.concatenate([np.zeros(9_900), spent])
+    assert s.winsorised(values).max() == pytest.approx(np.quantile(spent, 0.99))
+    assert (s.winsorised(values)[:-1] == values[:-1]).all()
+
+
+def test_the_past_of_two_says_nothing_and_of_three_a_little() -> None:
+    assert len(s.without_past(np.zeros(0), np.zeros(0))) == 0
+    two = np.array([1.0, 3.0])
+    assert (s.without_past(two, two) == two).all()
+    three = np.array([0.1, 0.3, 0.8])  # a variance below one counts, too
+    assert s.without_past(three, three) == pytest.approx([0.4] * 3)
+
+
+@pytest.mark.parametrize(("value", "n", "variance", "days"), [(1.0, 2, 1.0, 0.5), (1.0, 300, 40.0, 0.5)])
+def test_days_left_are_told_on_the_first_day(value: float, n: int, variance: float, days: float) -> None:
+    left = s.days_left(s.Bounds(value, value - 99, value + 99), n, variance, days)
+    assert left is not None
+    assert s.half_width(n * (1 + left / days), variance) <= value
+    assert left == 1 or s.half_width(n * (1 + (left - 1) / days), variance) > value * 0.99
+
+
+def test_a_difference_that_needs_more_days_than_a_shop_has_is_out_of_sight() -> None:
+    effect = s.half_width(100 * 3_000, 1.0)  # ten days made a hundred: decided after 30,000
+    assert s.days_left(s.Bounds(effect, -9.0, 9.0), 100, 1.0, 10.0) is None
+    near = s.half_width(100 * 500, 1.0)
+    assert s.days_left(s.Bounds(near, -9.0, 9.0), 100, 1.0, 10.0) == pytest.approx(4_990, rel=0.002)
+
+
+def test_what_is_all_but_decided_is_told_for_tomorrow() -> None:
+    value = s.half_width(1_001, 1.0)
+    assert s.days_left(s.Bounds(value, -1.0, 1.0), 1_000, 1.0, 10.0) == 1
+    wins = next(n for n in range(500, 1_000) if s.evidence(n, 500) >= 20) - 1
+    assert s.days_left_of_wins(wins, 500, 10.0) == 1
+
+
+@pytest.mark.parametrize(("wins", "losses", "days"), [(60, 45, 100.0), (110, 105, 0.5), (90, 120, 30.0)])
+def test_days_left_of_wins_end_where_the_evidence_is_enough(wins: int, losses: int, days: float) -> None:
+    left = s.days_left_of_wins(wins, losses, days)
+    assert left is not None
+
+    def log_evidence(day: float) -> float:
+        counts = [round(n * (days + day) / days) for n in (wins, losses)]
+        mixture = stats.betabinom.logpmf(counts[0], sum(counts), 20, 20)
+        return float(mixture - stats.binom.logpmf(counts[0], sum(counts), 0.5))
+
+    assert log_evidence(left) == pytest.approx(math.log(20), rel=0.1)  # counts are whole, and so are days
+    assert s.days_left_of_wins(0, 0, days) is None
