@@ -146,7 +146,8 @@ def _split(con: duckdb.DuckDBPyConnection, one: Experiment, days: float) -> dict
         low, high = sorted((abs(money.low), abs(money.high)))
         text = f"{_arm(one, best)} sells {low:,.2f} to {high:,.2f} more per visitor than {_arm(one, other)}."
     elif n < 2 or not math.isfinite(money.low):
-        text = "Too few visitors yet."
+        sold = a.revenue.any() or b.revenue.any()
+        text = "Too few visitors yet." if sold or n < 2 else f"None of {n:,} visitors has bought anything yet."
     else:
         between = f"between {money.low:+,.2f} and {money.high:+,.2f}"
         text = f"Not decided: per visitor, {_arm(one, 'b')} sells {between} more.{_in_days(left)}"

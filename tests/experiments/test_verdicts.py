@@ -73,13 +73,14 @@ def test_interleaving_needs_less_than_a_twentieth_of_the_sessions() -> None:
 
 
 def fill(
-    store: Store, one: Experiment, rng: np.random.Generator, *, visitors: int, lift: float, odds: float = 0.5
-) -> None:
+    store: Store, one: Experiment, rng: np.random.Generator, *, visitors: int, lift: float, odds: float = 0.5,
+    buyers: float = 0.3,
+) -> None:  # fmt: skip
     """Visitors of a split over ten days; every one in b spends `1 + lift` times as much."""
     keys = [(int(a), int(b)) for a, b in rng.integers(0, 2**62, (visitors, 2))]
     arm = np.array([int(rng.random() >= odds) for _ in keys])
     at = START + rng.integers(0, 10 * DAY, visitors)
-    buys = rng.random(visitors) < 0.3
+    buys = rng.random(visitors) < buyers
     price = np.round(rng.lognormal(3.2, 0.4, visitors) * np.where(arm == 1, 1 + lift, 1.0), 2)
     looks = pa.table({
         "session_id": [f"s{n}" for n in range(visitors)], "item_id": ["p"] * visitors, "ts": at,
@@ -129,6 +130,15 @@ def test_no_lift_is_not_decided_and_says_so(store: Store, artifacts: Artifacts, 
     found = judge(store, artifacts, values, split())
     assert found.winner == found.alarm == ""
     assert found.sentence.startswith("Not decided")
+
+
+def test_visitors_of_whom_none_bought_are_not_called_too_few(
+    store: Store, artifacts: Artifacts, values: Settings, rng: Any
+) -> None:
+    fill(store, split(), rng, visitors=400, lift=0.0, buyers=0.0)
+    found = judge(store, artifacts, values, split())
+    assert (found.winner, found.alarm) == ("", "")
+    assert found.sentence == "None of 400 visitors has bought anything yet."
 
 
 def test_guardrails_end_what_sells_less(store: Store, artifacts: Artifacts, values: Settings, rng: Any) -> None:
