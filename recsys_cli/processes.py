@@ -39,7 +39,7 @@ def own_command(module: str, *arguments: str) -> list[str]:
     Parameters
     ----------
     module
-        Full name, as "recsys_cli.store.rewrite".
+        Full name, as "recsys_cli.database_copy".
     arguments
         What `sys.argv[1:]` holds there.
     """

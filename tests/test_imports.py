@@ -44,7 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
                 "processes",
             }
             | {"supervisor", "progress", "view_durations", "errors", "typed_values", "csv_cells"}
-            | {"non_products", "event_types", "__init__"},
+            | {"non_products", "event_types", "database_copy", "quoting", "__init__"},
         ),
     )
 )
@@ -141,6 +141,13 @@ def test_status_loads_nothing_that_erases_or_publishes() -> None:
     code = "import sys, recsys_cli.status; print([m for m in sys.modules if 'gdpr' in m or 'updates' in m])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == f"{[f'recsys_cli.gdpr{part}' for part in ('', '.records', '.records.journal')]}\n"
+
+
+def test_copying_a_database_loads_little_else() -> None:
+    """Every erasure starts a process for it, which took longer to load the store than to copy."""
+    code = "import sys, recsys_cli.database_copy; print({'pyarrow', 'recsys_cli.store'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
 
 
 EXECUTES = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}

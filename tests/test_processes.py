@@ -27,7 +27,7 @@ def test_a_module_of_ours_runs_without_those_of_the_working_directory(
     set_traps(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f".:{tmp_path / 'nothing'}:")
     done = subprocess.run(
-        own_command("recsys_cli.store.rewrite", "no.duckdb", "no.fresh", "spill", "1GB", "1", "", "0"),
+        own_command("recsys_cli.database_copy", "no.duckdb", "no.fresh", "spill", "1GB", "1", "", "0"),
         cwd=tmp_path,
         env=own_environment(EXTRA="1"),
         capture_output=True,
@@ -52,7 +52,7 @@ def test_commands_that_start_processes_are_not_misled(tmp_path: Path, recsys: Re
 
 def test_slow_queries_draw_no_bars_into_the_output() -> None:
     ask = "import duckdb; print(duckdb.execute(\"SELECT current_setting('enable_progress_bar')\").fetchall())"
-    command = own_command("recsys_cli.store.rewrite")
+    command = own_command("recsys_cli.database_copy")
     start = command[command.index("-c") + 1].partition(";")[0]
     assert start == "__file__ = ''"
     done = subprocess.run([sys.executable, "-c", f"{start}; {ask}"], capture_output=True, text=True, check=True)

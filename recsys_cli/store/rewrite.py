@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
-
-import duckdb
 
 from ..durable_files import fsync_dir, fsync_file
 from ..errors import StoreError
-from ..processes import die_with_parent, own_command, own_environment
+from ..processes import own_command, own_environment
 from .connection import Store
-from .sql import identifier, literal
 
 FRESH = ".fresh"
-_PATIENCE = 30.0  # seconds
+_COPYING = "recsys_cli.database_copy"
 
 
 def rewrite(store: Store, *, compression: str = "") -> None:
@@ -85,7 +79,7 @@ def _in_process_of_its_own(store: Store, fresh: Path, compression: str) -> None:
     paths = (str(store.path), str(fresh), str(store.spill_path))
     what = (*paths, settings.memory_limit, str(settings.threads), compression)
     done = subprocess.run(
-        own_command(__name__, *what, str(os.getpid())),
+        own_command(_COPYING, *what, str(os.getpid())),
         env=own_environment(),
         capture_output=True,
         text=True,
@@ -94,62 +88,3 @@ def _in_process_of_its_own(store: Store, fresh: Path, compression: str) -> None:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise StoreError(f"{store.path} could not be rewritten: {reason}.", "Free disk space for a second copy of it.")
-
-
-def _copy(old: str, fresh: str, spill: str, memory: str, threads: str, compression: str) -> None:
-    os.umask(0o077)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "memory_limit": memory,
-        "temp_directory": spill,
-    }
-    if threads != "0":
-        config["threads"] = threads
-    con = _connect(old, config)
-    try:
-        con.execute("CHECKPOINT")
-        name = con.execute("SELECT current_database()").fetchall()[0][0]
-        con.execute(f"ATTACH {literal(fresh)} AS recsys_fresh")
-        if compression:
-            con.execute(f"PRAGMA force_compression='{compression}'")
-        con.execute(f"COPY FROM DATABASE {identifier(name)} TO recsys_fresh")
-        con.execute("CHECKPOINT recsys_fresh")
-        _compare(con, name)
-        con.execute("DETACH recsys_fresh")
-    finally:
-        con.close()
-
-
-def _connect(old: str, config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
-    """Connect, waiting a little for a killed process of ours to let go of the file."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return duckdb.connect(old, config=config)
-        except duckdb.IOException as e:
-            if "lock" not in str(e).lower() or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def _compare(con: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Refuse a copy that lacks anything."""
-    tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [name]).fetchall()
-    for (table,) in tables:
-        counts = [
-            con.execute(f"SELECT count(*) FROM {identifier(database)}.main.{identifier(table)}").fetchall()
-            for database in (name, "recsys_fresh")
-        ]
-        if counts[0] != counts[1]:
-            raise SystemExit(f"the copy of {table} is not complete")
-
-
-def main() -> None:
-    """Copy; arguments are those of `_copy`, and the number of the process that waits for it."""
-    *what, waits = sys.argv[1:]
-    die_with_parent(signal.SIGKILL, int(waits))  # nobody would swap its file in
-    try:
-        _copy(*what)
-    except duckdb.Error as e:
-        raise SystemExit(str(e).strip().splitlines()[0]) from None
