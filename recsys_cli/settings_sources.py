@@ -26,6 +26,7 @@ def load(
     *,
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    refused: list[SettingError] | None = None,
 ) -> Settings:
     """Read the settings of one run.
 
@@ -37,6 +38,8 @@ def load(
         The TOML file; see `settings_file`.
     environ
         Default is the process's environment.
+    refused
+        Takes what is no setting or not its value, which is then left out; otherwise the first of it is raised.
 
     Raises
     ------
@@ -47,11 +50,20 @@ def load(
     rows = {row.name: row for row in table()}
     values: dict[str, Any] = {}
     given = (flags or {}).get("db")
+
+    def take(name: str, value: Any, where: str) -> None:
+        try:
+            _put(values, _row(rows, name, where), value, where)
+        except SettingError as e:
+            if refused is None:
+                raise
+            refused.append(e)
+
     for name, value in _from_toml(config, environ, given).items():
-        _put(values, _row(rows, name, "recsys.toml"), value, "recsys.toml")
+        take(name, value, "recsys.toml")
     for row in rows.values():
         if environ.get(row.env):  # an empty variable is what a compose file makes of one that is not set
-            _put(values, row, environ[row.env], f"environment variable {row.env}")
+            take(row.name, environ[row.env], f"environment variable {row.env}")
     for name, value in (flags or {}).items():
         if value is not None:
             _put(values, _row(rows, name, "flags"), value, f"flag for {name}")

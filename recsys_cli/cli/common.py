@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as RichBars
 
 from ..durable_files import explain_os
-from ..errors import UsageError
+from ..errors import SettingError, UsageError
 from ..processes import become_owner
 from ..progress import Progress
 from ..settings import Settings
@@ -88,6 +88,7 @@ def start(
     as_json: bool = False,
     *,
     same_shop: bool = True,
+    refused: list[SettingError] | None = None,
     **flags: Any,
 ) -> Run:
     """Read the settings; `flags` are by setting name with `__` for the dot, None where not given.
@@ -96,9 +97,11 @@ def start(
     ----------
     same_shop
         Refuse a database and versions of different shops; False for commands that are to sort that out.
+    refused
+        See `settings_sources.load`.
     """
     named = {name.replace("__", "."): value for name, value in flags.items()}
-    settings = load({"db": db, "artifacts": artifacts, **named}, config=config)
+    settings = load({"db": db, "artifacts": artifacts, **named}, config=config, refused=refused)
     _check_places(settings)
     if same_shop and (settings.artifacts / "shop.json").exists():
         from ..artifacts.shop_id import refuse_other_shop

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..errors import SettingError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 _STYLE = {"broken": ("✗", "bold red"), "warning": ("!", "yellow"), "hint": ("·", "dim")}
@@ -18,10 +19,11 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """List what is wrong with the shop's data and set-up, worst first, and how to fix it."""
-    run = start(db, artifacts, config, as_json, same_shop=False)
+    refused: list[SettingError] = []
+    run = start(db, artifacts, config, as_json, same_shop=False, refused=refused)
     from ..doctor.diagnosis import diagnose
 
-    found = diagnose(run.settings)
+    found = diagnose(run.settings, refused)
 
     def render(out: Console) -> None:
         for finding in found.findings:

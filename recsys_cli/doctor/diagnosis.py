@@ -5,9 +5,11 @@ Every finding is made by one small function from figures that were counted befor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import SettingError
 from ..evaluation.learning_curve import Standing
 from ..ranking.outcome import RANKER, told
 from ..settings import Settings
@@ -37,10 +39,11 @@ class Diagnosis:
         return found | {"standing": self.standing.as_dict() if self.standing else None, "ranker": self.ranker}
 
 
-def diagnose(settings: Settings) -> Diagnosis:
-    """Look at the database, the artifacts and the machine."""
+def diagnose(settings: Settings, refused: Sequence[SettingError] = ()) -> Diagnosis:
+    """Look at the database, the artifacts and the machine; `refused` is what of the settings could not be read."""
     patient = examine(settings)
-    found = [*runtime_checks.check(patient), *data_checks.check(patient)]
+    unread = [Finding("settings", BROKEN, e.message, e.hint) for e in refused]
+    found = [*unread, *runtime_checks.check(patient), *data_checks.check(patient)]
     ordered = tuple(sorted(found, key=lambda f: SEVERITIES.index(f.severity)))
     ranker = patient.version.manifest.get(RANKER) if patient.version else None
     sentence = f"Ranker: {told(ranker)}" if ranker else ""

@@ -164,6 +164,19 @@ def test_the_command_says_by_its_exit_code_whether_anything_is_broken(
     assert "3,400 events to learn from" in healthy.stdout
 
 
+def test_all_that_is_wrong_in_the_settings_is_told_at_once(tmp_path: Path, recsys: Recsys) -> None:
+    (tmp_path / "recsys.toml").write_text('[trian]\nmodel = "als"\n[train]\nseed = "x"\n', encoding="utf-8")
+    done = recsys("doctor", "--json", RECSYS_SERVE_PORT="70000")
+    told = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert [finding["sentence"] for finding in told if finding["name"] == "settings"] == [
+        "'trian.model' in recsys.toml is not a setting.",
+        "train.seed (recsys.toml) must be a whole number, got 'x'.",
+        "serve.port (environment variable RECSYS_SERVE_PORT) must be at most 65535, got '70000'.",
+    ]
+    assert recsys("status").returncode == 2, "others stop at the first"
+
+
 def test_a_model_that_is_behind_is_found(shop: Shop, settings: Settings, recsys: Recsys) -> None:
     shop()
     state = {"RECSYS_DB": str(settings.db), "RECSYS_ARTIFACTS": str(settings.artifacts)}
