@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,10 @@ from rich.text import Text
 
 from ..errors import UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, Run, start
+
+if TYPE_CHECKING:
+    from ..artifacts import Artifacts
+    from ..artifacts.running import Experiment
 
 experiment = typer.Typer(
     name="experiment", help="Compare two ways of making lists on live visitors.", no_args_is_help=True
@@ -142,14 +146,16 @@ def stop(
 ) -> None:
     """Stop an experiment: everybody gets the served lists again."""
     run = start(db, artifacts, config, as_json)
-    _end(run, name, "stopped", "stopped by hand")
+    _end(run, name, "stopped", "by hand")
     run.emit({"stopped": name}, lambda out: out.print(Text(f"Stopped {name}. Everybody gets the served lists.")))
 
 
 @experiment.command("promote")
 def promote(
     name: NameArgument,
-    arm: Annotated[str, typer.Option("--arm", help="Which of the two: a or b.")] = "b",
+    arm: Annotated[
+        str, typer.Option("--arm", help="Which of the two, a or b. [default: the winner]", show_default=False)
+    ] = "",
     db: DbOption = None,
     artifacts: ArtifactsOption = None,
     config: ConfigOption = None,
@@ -160,16 +166,18 @@ def promote(
     from ..artifacts import Artifacts, running
     from ..serving.arms import NO_RANKER, Arm
 
-    if arm not in ("a", "b"):
+    if arm not in ("", "a", "b"):
         raise UsageError(f"'{arm}' is not an arm.", "Give --arm a or --arm b.")
     folder = Artifacts(run.settings.artifacts)
-    text = running.read(folder.root).get(name).arms["ab".index(arm)]
+    one = running.read(folder.root).get(name)
+    arm = arm or _winner(run, folder, one)
+    text = one.arms["ab".index(arm)]
     chosen = Arm.parse(text)
     if chosen.kind == "popular":
         raise UsageError(
             "Popular items alone cannot be promoted.", "Stop the experiment, and train with --model popular."
         )
-    _end(run, name, "promoted", f"{arm} ({text}) was promoted")
+    _end(run, name, "promoted", f"{arm} ({text})")
     told = "The served lists stay."
     if chosen.kind == "version":
         from ..updates import lineage
@@ -184,3 +192,16 @@ def promote(
         lines = "\n".join(f"{key} = {str(value).lower()}" for key, value in chosen.rules)
         told = f"Put this into recsys.toml, under [rules], and everybody gets it:\n{lines}"
     run.emit({"promoted": text, "next": told}, lambda out: out.print(Text(told)))
+
+
+def _winner(run: Run, folder: Artifacts, one: Experiment) -> str:
+    from ..experiments import verdicts
+    from ..store import Store
+
+    found = verdicts.judge(Store(run.settings.db, run.settings.store, waiting=run.waiting), folder, run.settings, one)
+    if not found.winner:
+        raise UsageError(
+            f"'{one.name}' has no winner yet: {found.sentence.removesuffix('.')}.",
+            "Give --arm a or --arm b to end it and choose one all the same.",
+        )
+    return found.winner

@@ -14,6 +14,7 @@ from ..settings_sources import settings_file
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, OfUserOption, Run, key_values, start
 
 if TYPE_CHECKING:
+    from ..doctor.findings import Finding
     from ..serving.placements import Placement
     from ..serving.request import Request
 
@@ -62,11 +63,31 @@ def check_all(
     if wrong:
         raise wrong[0]
 
+    idle = _without_effect(run)
+
     def render(out: Console) -> None:
         names = ", ".join(found) or "none"
         out.print(f"Rules and placements are valid. Placements: {names}.", highlight=False, markup=False)
+        for finding in idle:
+            out.print(f"{finding.sentence} {finding.advice}".strip(), highlight=False, markup=False)
 
-    run.emit({"placements": list(found), "ok": True}, render)
+    run.emit({"placements": list(found), "ok": True, "warnings": [f.sentence for f in idle]}, render)
+
+
+def _without_effect(run: Run) -> list[Finding]:
+    """Campaigns that are taken and do nothing."""
+    import time
+
+    from ..doctor.settings_checks import idle, targets
+    from ..store import Store
+    from ..store.figures import target_figures
+
+    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
+    if not store.exists():
+        return []
+    with store.reading() as con:
+        known = {target: target_figures(con, *target) for target in targets(run.settings)}
+    return idle(run.settings, time.time(), known)
 
 
 @placements.command("preview")

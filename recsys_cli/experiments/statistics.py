@@ -23,6 +23,7 @@ Float64 = NDArray[np.float64]
 ALPHA = 0.05
 # Observations at which the sequence of means is tightest; any choice is valid, none is much wider nearby.
 TUNED_FOR = 5_000
+LEAST = 20  # visitors of each arm, below which their variance says nothing yet
 PRIOR = 20.0  # of the mixture of rates
 _MOST_DAYS = 10_000
 
@@ -75,8 +76,8 @@ def difference(a: Float64, b: Float64) -> Bounds:
     if min(len(a), len(b)) < 2:
         return Bounds(math.nan, -math.inf, math.inf)
     value = float(b.mean() - a.mean())
-    if np.ptp(a) == 0 == np.ptp(b):
-        # Two buyers against two others: no variance was seen, and a width of none would decide at once.
+    if min(len(a), len(b)) < LEAST or np.ptp(a) == 0 == np.ptp(b):
+        # Two buyers at nearly one price against two others: the little variance that was seen would decide at once.
         return Bounds(value, -math.inf, math.inf)
     n = len(a) + len(b)
     width = half_width(n, n * (float(a.var(ddof=1)) / len(a) + float(b.var(ddof=1)) / len(b)))

@@ -134,3 +134,11 @@ def decimal_sign(con: duckdb.DuckDBPyConnection, relation: str, column: Column, 
         return "." if bare else "?"
     # `1,234` and nothing else to go by: a thousand, or one and a bit?
     return "?" if unclear and not dots else "."
+
+
+def in_thousands(con: duckdb.DuckDBPyConnection, column: Column) -> str:
+    """One of a column's numbers where all in `raw` are like 1.250, as half of Europe writes thousands; or ""."""
+    alike = "regexp_full_match(v, '[1-9]\\d{0,2}\\.\\d{3}')"
+    query = f"SELECT min(v), bool_and({alike}) FROM (SELECT {text(column)} AS v FROM raw)"
+    least, all_alike = con.execute(query).fetchall()[0]
+    return str(least) if all_alike else ""

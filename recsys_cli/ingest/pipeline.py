@@ -145,17 +145,28 @@ def ingest_each(
 ) -> Iterator[FileReport]:
     """Like `ingest`, a report after the other; files that belong together are one."""
     request = request or Request()
+    refused: list[InputError] = []
     check_zone(settings.ingest.timezone)
     check_meanings(settings.ingest.order_states)
     with draft_dir(*scratch_elsewhere()) as folder:
         for source in joined(_opened(files, request, folder, settings.store.memory_limit), request.kind, request.said):
-            understood = _look(settings, source, request, progress)
+            try:
+                understood = _look(settings, source, request, progress)
+            except InputError as e:
+                if not request.dry_run:
+                    raise
+                refused.append(e)  # nothing is taken: the others are looked at all the same
+                continue
             with (
                 _database(settings, request.dry_run) as db,
                 Store(db, settings.store, waiting=waiting).writing() as con,
             ):
                 report = _take(con, settings, source, understood, request, load_secret(db), progress)
             yield report
+    for error in refused[1:]:
+        progress.note(str(error))
+    if refused:
+        raise refused[0]
 
 
 def _opened(files: Sequence[Path], request: Request, folder: Path, memory: str) -> Iterator[Source]:

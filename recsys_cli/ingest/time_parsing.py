@@ -49,7 +49,7 @@ class TimeHabit:
     croatian: bool = False
 
 
-_EPOCH = "-?\\d+(\\.\\d+)?([eE]\\+\\d+)?"
+_EPOCH = "-?\\d+([.,]\\d+)?([eE]\\+\\d+)?"  # German Excel writes its days as 46290,5
 _ISO = "\\d{4}[-/.] ?\\d{1,2}[-/.] ?\\d{1,2}\\.?([ T].*)?"  # Hungary writes 2025. 03. 01. 10:05
 _BARE = "\\d{4}-\\d\\d-\\d\\d([ T]\\d\\d:\\d\\d(:\\d\\d(\\.\\d+)?)?)?"
 _COMPACT = "(19|20)\\d{6}([ T]?\\d{4,6}Z?)?"
@@ -108,7 +108,7 @@ def moment(column: Column, text: str, habit: TimeHabit) -> str:
         return _epoch_seconds(f"{c}::DOUBLE" if column.type == "DOUBLE" else c, habit, typed=column.type)
     branches = {
         "compact": _compact(text, habit),
-        "epoch": _epoch_seconds(f"try_cast({text} AS DOUBLE)", habit, typed="DOUBLE"),
+        "epoch": _epoch_seconds(_number(text), habit, typed="DOUBLE"),
         "iso": _iso(text, habit),
         "local": _zoned(text, habit, _local),
         "named": _zoned(_reordered(text), habit, _named),
@@ -144,6 +144,10 @@ def _offset(zone: str) -> str:
     )
     sign = f"(CASE WHEN starts_with({digits}, '-') THEN -1 ELSE 1 END)"
     return f"CASE WHEN {digits} <> '' THEN {sign} * ({hours} * 3600 + {minutes} * 60) ELSE ({names})[{zone}] END"
+
+
+def _number(text: str) -> str:
+    return f"try_cast(replace({text}, ',', '.') AS DOUBLE)"
 
 
 def _epoch_seconds(value: str, habit: TimeHabit, *, typed: str) -> str:
@@ -291,8 +295,7 @@ def time_habit(
     ).fetchall()
     *counted, example = rows[0]
     *counts, days_first, months_first, telling, dotted, n, bare = (int(c or 0) for c in counted)
-    number = f"try_cast({text(column)} AS DOUBLE)"
-    middle = median(con, relation, number) if counts[0] or counts[1] else None
+    middle = median(con, relation, _number(text(column))) if counts[0] or counts[1] else None
     has = frozenset(n for n, c in zip(_SHAPES, counts, strict=True) if c)
     if american and example and example.endswith(("AM", "PM")) and telling and not days_first:
         order = order or "mdy"

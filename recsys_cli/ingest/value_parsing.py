@@ -118,15 +118,15 @@ def flag(column: Column, text: str) -> str:
 
 
 def median(con: duckdb.DuckDBPyConnection, relation: str, number: str) -> float | None:
-    """The middle of a column's numbers without their signs, to three digits; None where there are none.
+    """The middle of a column's numbers without their signs, to six digits; None where there are none.
 
     Counted by those digits: DuckDB's own holds all values at once, of 100 million a gigabyte.
     """
     rows = con.execute(
-        f"""SELECT min(v) FROM (
-              SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS every FROM (
-                SELECT round(v, 2 - floor(log10(v))::INTEGER) AS v, count(*) AS n
-                FROM (SELECT greatest(abs({number}), 1e-3) AS v FROM {relation}) WHERE isfinite(v) GROUP BY 1)
-            ) WHERE 2 * upto >= every"""
+        f"""WITH given AS (SELECT abs({number}) AS v FROM {relation}),
+              told AS (SELECT greatest(v, 1e-3) AS v FROM given WHERE v IS NOT NULL AND isfinite(v)),
+              counted AS (SELECT round(v, 5 - floor(log10(v))::INTEGER) AS v, count(*) AS n FROM told GROUP BY 1),
+              ordered AS (SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS every FROM counted)
+            SELECT (min(v) FILTER (2 * upto >= every) + min(v) FILTER (2 * upto > every)) / 2 FROM ordered"""
     ).fetchall()
     return None if rows[0][0] is None else float(rows[0][0])

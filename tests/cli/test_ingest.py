@@ -320,3 +320,15 @@ def test_a_long_value_does_not_hide_which_row_and_why(recsys: Recsys, tmp_path: 
     for row, why in ((3, "long_id"), (4, "no_user"), (5, "bad_time")):
         assert re.search(rf" {row} +{why} ", shown), shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_dry_run_looks_at_every_file(tmp_path: Path, recsys: Recsys) -> None:
+    for name, text in (("one.csv", "a\n1\n"), ("two.csv", "x,y\n1,2\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    good = tmp_path / "good.csv"
+    good.write_text("user_id,item_id,ts\nu1,a,1700000000\n", encoding="utf-8")
+    done = recsys("ingest", "one.csv", "two.csv", str(good), "--dry-run")
+    assert done.returncode == 3
+    assert "1 rows read" in done.stdout or "1 row read" in done.stdout
+    assert "one.csv has no column recognised" in done.stderr
+    assert "two.csv has no column recognised" in done.stderr

@@ -197,10 +197,23 @@ def test_without_a_second_observation_everything_is_possible() -> None:
     assert (none.low, none.high) == (0.0, 1.0)
 
 
-def test_two_visitors_of_each_arm_give_the_bounds_of_the_formula() -> None:
-    bounds = s.difference(np.array([0.0, 2.0]), np.array([1.0, 5.0]))  # variances 2 and 8: 4 * (2 / 2 + 8 / 2)
-    width = s.half_width(4, 20.0)
+def test_the_first_visitors_that_count_give_the_bounds_of_the_formula() -> None:
+    a, b = np.tile([0.0, 2.0], s.LEAST // 2), np.tile([1.0, 5.0], s.LEAST // 2)
+    n, share = 2 * s.LEAST, s.LEAST / (s.LEAST - 1)  # variances 1 and 4 of all, of which these are a part
+    width = s.half_width(n, n * (share + 4 * share) / s.LEAST)
+    bounds = s.difference(a, b)
     assert (bounds.value, bounds.low, bounds.high) == pytest.approx((2.0, 2 - width, 2 + width))
+    assert s.difference(a[1:], b).high == s.difference(a, b[1:]).high == math.inf
+
+
+def test_a_few_visitors_at_nearly_one_price_decide_nothing() -> None:
+    """Two buyers at 29.90 and 30.90 against two others ended an experiment, and did so in one A/A test of twenty."""
+    assert not s.difference(np.zeros(2), np.array([29.9, 30.9])).decided
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        spent = np.where(rng.random(200) < 0.5, rng.choice([29.9, 30.9], 200), 0.0)
+        arm = rng.integers(0, 2, 200).astype(bool)
+        assert not any(s.difference(spent[:n][arm[:n]], spent[:n][~arm[:n]]).decided for n in range(4, 200, 3))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 30.0])
