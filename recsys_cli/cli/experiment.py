@@ -125,15 +125,19 @@ def _end(run: Run, name: str, state: str, reason: str) -> Any:
     from ..artifacts import Artifacts, running
 
     folder = Artifacts(run.settings.artifacts)
-    held = running.read(folder.root)
-    one = held.get(name)
-    if one.state != running.RUNNING:
-        raise UsageError(f"The experiment '{name}' has ended.", f"It was {one.state}: {one.reason or 'by hand'}.")
+    _refuse_ended(running.read(folder.root).get(name))
     with folder.exclusive():
         held = running.read(folder.root)
         ended = held.get(name).ended(state, reason)
         running.write(folder.root, held.with_one(ended))
     return ended
+
+
+def _refuse_ended(one: Experiment) -> None:
+    from ..artifacts import running
+
+    if one.state != running.RUNNING:
+        raise UsageError(f"The experiment '{one.name}' has ended.", f"It was {one.state}: {one.reason or 'by hand'}.")
 
 
 @experiment.command("stop")
@@ -170,6 +174,7 @@ def promote(
         raise UsageError(f"'{arm}' is not an arm.", "Give --arm a or --arm b.")
     folder = Artifacts(run.settings.artifacts)
     one = running.read(folder.root).get(name)
+    _refuse_ended(one)
     arm = arm or _winner(run, folder, one)
     text = one.arms["ab".index(arm)]
     chosen = Arm.parse(text)

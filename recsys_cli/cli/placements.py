@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import NotFound
+from ..errors import NotFound, StoreError, StoreMissing
 from ..settings_sources import settings_file
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, OfUserOption, Run, key_values, start
 
@@ -82,11 +82,14 @@ def _without_effect(run: Run) -> list[Finding]:
     from ..store import Store
     from ..store.figures import target_figures
 
-    store = Store(run.settings.db, run.settings.store, waiting=run.waiting)
-    if not store.exists():
-        return []
-    with store.reading() as con:
-        known = {target: target_figures(con, *target) for target in targets(run.settings)}
+    known = {}
+    try:
+        with Store(run.settings.db, run.settings.store).impatient().reading() as con:
+            known = {target: target_figures(con, *target) for target in targets(run.settings)}
+    except StoreMissing:
+        pass
+    except StoreError as e:
+        run.waiting(f"What campaigns match was not looked up: {e.message}")
     return idle(run.settings, time.time(), known)
 
 

@@ -67,7 +67,8 @@ def difference(a: Float64, b: Float64) -> Bounds:
     Parameters
     ----------
     a, b
-        One number per visitor of each arm.
+        One number per visitor of each arm. Bounds are infinite below `LEAST` visitors of either, and where all of each
+        did the same.
 
     Notes
     -----

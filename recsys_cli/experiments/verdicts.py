@@ -128,7 +128,7 @@ def _split(con: duckdb.DuckDBPyConnection, one: Experiment, days: float) -> dict
     money = s.difference(values[: len(a)], values[len(a) :])
     others = {name: s.difference(getattr(a, name), getattr(b, name)) for name in ("bought", "clicked")}
     odds = s.mismatch((len(a), len(b)))
-    winner = ("b" if money.low > 0 else "a") if money.decided else ""
+    winner = ("b" if money.low > 0 else "a") if money.decided and odds <= BROKEN_SPLIT else ""
     n = len(a) + len(b)
     variance = math.nan
     if min(len(a), len(b)) > 1:
@@ -139,7 +139,7 @@ def _split(con: duckdb.DuckDBPyConnection, one: Experiment, days: float) -> dict
         alarm = f"visitors are not split in halves ({len(a):,} and {len(b):,}), so nothing can be concluded"
     elif money.high < 0 or others["bought"].high < 0:
         alarm = f"{_arm(one, 'b')} sells less"
-    if alarm and odds > BROKEN_SPLIT:
+    if odds > BROKEN_SPLIT:
         text = f"Broken: {alarm}."
     elif winner:
         best, other = (("b", "a"), ("a", "b"))[winner == "a"]

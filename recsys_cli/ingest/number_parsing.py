@@ -138,7 +138,9 @@ def decimal_sign(con: duckdb.DuckDBPyConnection, relation: str, column: Column, 
 
 def in_thousands(con: duckdb.DuckDBPyConnection, column: Column) -> str:
     """One of a column's numbers where all in `raw` are like 1.250, as half of Europe writes thousands; or ""."""
-    alike = "regexp_full_match(v, '[1-9]\\d{0,2}\\.\\d{3}')"
-    query = f"SELECT min(v), bool_and({alike}) FROM (SELECT {text(column)} AS v FROM raw)"
-    least, all_alike = con.execute(query).fetchall()[0]
-    return str(least) if all_alike else ""
+    values = f"(SELECT {text(column)} AS v FROM raw) WHERE v IS NOT NULL"
+    # The first that is written otherwise ends the search.
+    other = f"SELECT 1 FROM {values} AND NOT regexp_full_match(v, '[1-9]\\d{{0,2}}\\.\\d{{3}}') LIMIT 1"
+    if con.execute(other).fetchall():
+        return ""
+    return con.execute(f"SELECT min(v) FROM {values}").fetchall()[0][0] or ""

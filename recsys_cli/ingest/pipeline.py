@@ -149,37 +149,54 @@ def ingest_each(
     check_zone(settings.ingest.timezone)
     check_meanings(settings.ingest.order_states)
     with draft_dir(*scratch_elsewhere()) as folder:
-        for source in joined(_opened(files, request, folder, settings.store.memory_limit), request.kind, request.said):
-            try:
+        opened = _opened(files, request, folder, settings.store.memory_limit, refused)
+        for source in joined(opened, request.kind, request.said):
+            report = None
+            with _going_on(request, refused):
                 understood = _look(settings, source, request, progress)
-            except InputError as e:
-                if not request.dry_run:
-                    raise
-                refused.append(e)  # nothing is taken: the others are looked at all the same
-                continue
-            with (
-                _database(settings, request.dry_run) as db,
-                Store(db, settings.store, waiting=waiting).writing() as con,
-            ):
-                report = _take(con, settings, source, understood, request, load_secret(db), progress)
-            yield report
+                with (
+                    _database(settings, request.dry_run) as db,
+                    Store(db, settings.store, waiting=waiting).writing() as con,
+                ):
+                    report = _take(con, settings, source, understood, request, load_secret(db), progress)
+            if report is not None:
+                yield report
     for error in refused[1:]:
         progress.note(str(error))
     if refused:
         raise refused[0]
 
 
-def _opened(files: Sequence[Path], request: Request, folder: Path, memory: str) -> Iterator[Source]:
+@contextmanager
+def _going_on(request: Request, refused: list[InputError]) -> Iterator[None]:
+    """In a trial, which takes nothing anyway, remember why a file is refused, and look at the others all the same."""
+    try:
+        yield
+    except InputError as e:
+        if not request.dry_run:
+            raise
+        refused.append(e)
+
+
+def _opened(
+    files: Sequence[Path], request: Request, folder: Path, memory: str, refused: list[InputError]
+) -> Iterator[Source]:
     """The tables of the files, each opened when its turn comes."""
     for n, path in enumerate(files):
+        source = None
+        with _going_on(request, refused):
+            source = _open(path, request, folder / str(n), memory)
+        if source is not None:
+            yield source
+
+
+def _open(path: Path, request: Request, inside: Path, memory: str) -> Source:
+    form = detect(path, request.hints)
+    if form.name == "workbook" and is_archive(path):
+        inside.mkdir()
+        path = unpack(path, inside)
         form = detect(path, request.hints)
-        if form.name == "workbook" and is_archive(path):
-            inside = folder / str(n)
-            inside.mkdir()
-            unpacked_file = unpack(path, inside)
-            yield unpacked(open_source(unpacked_file, detect(unpacked_file, request.hints), memory))
-        else:
-            yield unpacked(open_source(path, form, memory))
+    return unpacked(open_source(path, form, memory))
 
 
 @contextmanager

@@ -20,3 +20,4 @@ def test_nothing_is_promoted_without_a_winner_or_a_word(tmp_path: Path, recsys: 
     assert "diversity = 0.4" in recsys("experiment", "promote", "div", "--arm", "b", *state).stdout
     again = recsys("experiment", "stop", "div", *state)
     assert "It was promoted: b (rules:diversity=0.4)." in again.stderr
+    assert "has ended. It was promoted" in recsys("experiment", "promote", "div", *state).stderr

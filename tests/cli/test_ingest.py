@@ -323,12 +323,15 @@ def test_a_long_value_does_not_hide_which_row_and_why(recsys: Recsys, tmp_path: 
 
 
 def test_a_dry_run_looks_at_every_file(tmp_path: Path, recsys: Recsys) -> None:
-    for name, text in (("one.csv", "a\n1\n"), ("two.csv", "x,y\n1,2\n")):
+    two_ways = "user_id,item_id,ts\nu1,a,01/02/2025\nu2,a,03/04/2025\n"
+    for name, text in (("one.csv", "a\n1\n"), ("two.csv", "x,y\n1,2\n"), ("empty.csv", ""), ("dates.csv", two_ways)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     good = tmp_path / "good.csv"
     good.write_text("user_id,item_id,ts\nu1,a,1700000000\n", encoding="utf-8")
-    done = recsys("ingest", "one.csv", "two.csv", str(good), "--dry-run")
+    done = recsys("ingest", "empty.csv", "one.csv", "dates.csv", "two.csv", str(good), "--dry-run")
     assert done.returncode == 3
-    assert "1 rows read" in done.stdout or "1 row read" in done.stdout
+    assert "good.csv: events" in done.stdout
+    assert "recsys: empty.csv" in done.stderr.replace(str(tmp_path) + "/", "")
+    assert "dates.csv" in done.stderr
     assert "one.csv has no column recognised" in done.stderr
     assert "two.csv has no column recognised" in done.stderr

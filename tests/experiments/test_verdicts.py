@@ -162,6 +162,7 @@ def test_a_broken_split_is_told_before_any_winner(
     found = judge(store, artifacts, values, split())
     assert "not split in halves" in found.alarm
     assert found.sentence.startswith("Broken")
+    assert found.winner == "", "nothing can be concluded, and nothing promoted"
 
 
 def test_an_arm_of_fallbacks_is_ended(store: Store, artifacts: Artifacts, values: Settings, rng: Any) -> None:
