@@ -206,8 +206,10 @@ class Store:
         """Our turn at the database, without opening it (for swapping the file)."""
 
         def busy(who: str) -> RecsysError:
+            seconds = self.settings.lock_timeout
+            waited = f", still after {seconds:g} s" if seconds else ""
             return StoreBusy(
-                f"The database {self.path} is in use by {who} since {self.settings.lock_timeout:g} s or more.",
+                f"The database {self.path} is in use by {who}{waited}.",
                 "Wait for that command to end and run this again, or raise store.lock_timeout.",
             )
 

@@ -88,7 +88,7 @@ class TestTakingTurns:
         patient = Store(store.path, store.settings, waiting=told.append)
         with process(OURS, store.path, "writing") as other:
             for way in (patient.writing, patient.reading):
-                with pytest.raises(StoreBusy, match=f"is in use by process {other.pid} since 0.5 s") as e, way():
+                with pytest.raises(StoreBusy, match=f"is in use by process {other.pid}, still after 0.5 s") as e, way():
                     pass
                 assert e.value.exit_code == 5
         assert len(told) == 2
