@@ -27,6 +27,12 @@ def test_a_stack_trace_says_where_one_is() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+def test_every_folder_says_what_it_is() -> None:
+    """A folder without __init__.py imports all the same, until a packager's search for packages leaves it out."""
+    folders = {path.parent for path in SOURCES}
+    assert {str(f.relative_to(PACKAGE)) for f in folders if not (f / "__init__.py").is_file()} == set()
+
+
 def test_no_file_is_a_book() -> None:
     lengths = {str(p.relative_to(PACKAGE)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}

@@ -52,7 +52,7 @@ def train_ranker(store: Store, artifacts: Artifacts, settings: Settings, progres
         Release(
             snapshot,
             model,
-            kind="update",
+            kind="ranker",
             metrics=base.manifest["metrics"],
             erasures=erasures,
             ranker=second.ranker,

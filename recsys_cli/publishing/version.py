@@ -40,7 +40,7 @@ class Release:
     snapshot, model
         The customers and items, and the model fitted on them.
     kind
-        "train" or "update".
+        "train", "update" or "ranker".
     erasures
         `suppressed.mark` from before `snapshot` was read: who was erased since is left out.
     metrics

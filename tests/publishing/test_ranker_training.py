@@ -54,7 +54,7 @@ def test_it_comes_with_a_training_and_alone(shop: Settings) -> None:
     manifest: dict[str, Any] = again.version.manifest
     assert artifacts.current_name() == again.version.name
     assert manifest["trained"]["version"] == first.version.name
-    assert manifest["kind"] == "update"
+    assert manifest["kind"] == "ranker"
     assert manifest[RANKER]["verdicts"] == first.version.manifest[RANKER]["verdicts"]
     assert again.version.intact(RANKER) == bool(manifest[RANKER]["on"])
 

@@ -1,0 +1,1 @@
+"""Learning the second stage: propensities, trees or DLRM, and the judgement that admits them."""
