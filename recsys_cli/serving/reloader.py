@@ -250,7 +250,9 @@ class Live:
         days = self.rules.settings.shown_days
         overlay = Overlay(self.spool, dict(version.manifest["spool"]), self.secret, days)
         engine = Engine.open(version, self.secret, overlay, self.rules, self.choices, self.ranker_ms)
-        if self.engine is not None:  # here, in a thread, and not when the first visitor's filter asks for them
+        # Here, in a thread, and not while the first visitor waits.
+        engine.retrieval.warm()
+        if self.engine is not None:
             engine.catalogue.attributes.prepare(self.engine.catalogue.attributes.used)
         before = self.engine.overlay if self.engine is not None else None
         if before is None or not overlay.follows(before):

@@ -16,7 +16,7 @@ from ..models.base import Model
 from ..models.support.vectors import VectorModel, unit_rows
 from ..schema import Float32, Int32
 from .catalogue import Allowed, Catalogue
-from .history import weigh_one
+from .history import Past, weigh_one
 from .item_index import ItemIndex, LongFirst
 from .sources import Found
 from .visitor import Person
@@ -27,6 +27,7 @@ _DEPTH = 64  # candidates asked for at least
 _LARGE = 20_000  # items from which on looking at all of them takes too long for a source among others
 _PLAIN = 100  # candidates that the index answers quickest when everything is allowed
 _DEEPEST = 1024  # candidates looked through before everything is scored
+_FIRST = 1000  # customers among whom one is looked for whose list warms what all lists need
 _AROUND = 1000  # of what scores best with an item, among which its neighbours are looked for in the largest catalogues
 
 Scored = tuple[Int32, Float32]  # item codes and their scores, best first
@@ -49,6 +50,14 @@ class Retrieval:
         self._catalogue = catalogue
         self._vectors = model if isinstance(model, VectorModel) and index is not None else None
         self._similar: OrderedDict[int, Found] = OrderedDict()
+
+    def warm(self) -> None:
+        """Make what the first list would wait for: sums over all items, a second of work in a catalogue of a million."""
+        histories = self._bundle.histories
+        rows = np.flatnonzero(np.diff(histories.indptr[:_FIRST]))
+        if self._model.capabilities.personal and len(rows):
+            somebody = Person(Past.of_row(histories, int(rows[0])), [], [], [], 0, [], [])
+            self._look_for(somebody, self._catalogue.allowed_by_default(), 1)
 
     def by_model(self, person: Person, allowed: Allowed, want: int) -> Iterable[tuple[int, float]]:
         """The model's best allowed items with an opinion, at least `want` when there are as many."""

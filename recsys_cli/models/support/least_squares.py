@@ -21,6 +21,7 @@ from .vectors import VectorModel, nearest, unit_rows
 
 _PADDED = 2_000_000  # floats of gathered item vectors at a time: 8 MB
 _TABLED = 20_000  # items up to which what a short history needs is worked out for all of them, and kept: 10 MB
+_BLOCK = 65_536  # vectors that are made doubles at a time
 _LONG, _SHORT = 64, 2  # numbers of a vector from which on, and how many of them for each event, a system of events pays
 
 
@@ -140,9 +141,11 @@ class LeastSquaresModel(VectorModel):
     @property
     def _gram(self) -> Float32:
         if not hasattr(self, "_gram_cache"):
-            y = self._taste.astype(np.float64)
-            ridge = self.ridge * np.eye(y.shape[1])
-            self._gram_cache: Float32 = (y.T @ y + ridge).astype(np.float32)
+            gram = self.ridge * np.eye(self._taste.shape[1])
+            for start in range(0, len(self._taste), _BLOCK):  # a million vectors in doubles would be half a gigabyte
+                y = self._taste[start : start + _BLOCK].astype(np.float64)
+                gram += y.T @ y
+            self._gram_cache: Float32 = gram.astype(np.float32)
         return self._gram_cache
 
     def vectors_from_buyers(self, weights: sp.csr_matrix, buyers: Buyers, prior: Float32, exposure: Float32) -> Float32:
