@@ -22,7 +22,7 @@ from recsys_cli.models.item_knn import ItemKNN, ItemKNNConfig
 from recsys_cli.models.popular import Popular, PopularConfig
 from recsys_cli.models.rp3beta import RP3beta, RP3betaConfig
 from recsys_cli.models.spectral import Spectral, SpectralConfig
-from recsys_cli.models.support.blend_weights import Problem, learn, standardised
+from recsys_cli.models.support.blend_weights import standardised
 from recsys_cli.models.support.demand import popularity
 from recsys_cli.models.support.item_matrix import neighbours, sparse_top_k
 from recsys_cli.models.support.newness import boost
@@ -269,34 +269,6 @@ class TestContent:
 
 
 class TestBlend:
-    def test_learning_finds_the_member_that_knows(self) -> None:
-        rng = np.random.default_rng(0)
-        wanted = np.zeros((200, 60), dtype=bool)
-        wanted[np.arange(200), rng.integers(0, 60, 200)] = True
-        knows = wanted * 2 + rng.normal(0, 1, wanted.shape)
-        guesses = rng.normal(0, 1, wanted.shape)
-        features = np.stack([guesses, knows]).astype(np.float32)
-        problem = Problem(features, wanted, np.ones_like(wanted), wanted.sum(axis=1))
-        weights, reached = learn([problem], 2)
-        assert weights[1] > 0.8
-        assert weights.sum() == pytest.approx(1)
-        assert reached >= problem.ndcg(problem.scores(np.array([0.5, 0.5])))
-
-    def test_the_gradient_is_the_slope(self) -> None:
-        rng = np.random.default_rng(1)
-        wanted = rng.random((30, 20)) < 0.1
-        wanted[:, 0] = True
-        problem = Problem(
-            rng.normal(0, 1, (3, 30, 20)).astype(np.float32), wanted, np.ones_like(wanted), wanted.sum(axis=1)
-        )
-        at = np.array([0.3, 0.1, 0.6])
-        _, slope = problem.loss(at)
-        for member in range(3):
-            step = np.zeros(3)
-            step[member] = 1e-2
-            numeric = (problem.loss(at + step)[0] - problem.loss(at - step)[0]) / 2e-2
-            assert slope[member] == pytest.approx(numeric, rel=1e-2, abs=1e-4)
-
     def test_what_is_the_same_for_all_counts_for_each(self) -> None:
         members = {name: {"model": name, "weight": 0.5} for name in ("rp3beta", "popular")}
         model = Blend.fit(DATA, BlendConfig(members=members), threads=1)

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recsys_cli.models.support.blend_weights import drawn_in
 from recsys_cli.models.support.item_matrix import row_product
 from recsys_cli.models.support.top_n import mask_nonzeros, top_k
 from recsys_cli.schema import DAY, Histories
@@ -167,12 +166,6 @@ class TestRowProduct:
         matrix = sp.random(80, 80, 0.3, format="csr", dtype=np.float64, random_state=1)
         row = sp.csr_matrix(np.ones((1, 80), np.float32))
         np.testing.assert_allclose(row_product(row, matrix), row @ matrix.toarray(), rtol=1e-6)
-
-
-def test_scores_are_drawn_in_as_by_the_inverse_hyperbolic_sine() -> None:
-    """Small numbers as well: most items' popularity lies near the middle, and must stay in order."""
-    scores = np.concatenate([np.linspace(-60, 60, 4001), np.geomspace(1e-12, 1, 500), [0.0, -1e-6]]).astype(np.float32)
-    np.testing.assert_allclose(drawn_in(scores.copy()), np.arcsinh(scores), rtol=1e-6)
 
 
 def test_histories_that_were_weighed_go_when_nobody_has_them() -> None:
