@@ -52,7 +52,7 @@ class Retrieval:
         self._similar: OrderedDict[int, Found] = OrderedDict()
 
     def warm(self) -> None:
-        """Make what the first list would wait for: sums over all items, a second of work in a catalogue of a million."""
+        """Make what the first list would wait for: sums over all items, a second in a catalogue of a million."""
         histories = self._bundle.histories
         rows = np.flatnonzero(np.diff(histories.indptr[:_FIRST]))
         if self._model.capabilities.personal and len(rows):

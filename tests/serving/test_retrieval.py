@@ -11,7 +11,7 @@ from recsys_cli.serving import Request
 from recsys_cli.serving.reloader import Live
 
 
-def test_a_server_makes_what_all_lists_need_before_the_first_visitor(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_all_lists_need_is_made_before_the_first_visitor(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     version = shop.publish()
     live = Live(shop.artifacts, shop.secret, 1.0, lambda *_, **__: None)
     live.start(version.name, version, [])
