@@ -14,7 +14,8 @@ from typing import Any
 
 import typer.main
 
-from ..ingest.columns import AIDS, FIELDS, about
+from ..ingest.columns import AIDS, FIELDS
+from ..ingest.field_help import about
 from ..settings_table import table
 
 

@@ -51,17 +51,19 @@ _USER = _f(
     "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
     "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
     "customer_unique_id cust_code cust_id cust_no customer_user household_id household_key contact_id kundnr kund_nr "
-    "cliente_codigo",
-    "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego username_buyer "
-    "buyer shopper account_id uid reviewer_id profile_id buyer_username",
+    "cliente_codigo kunnr sold_to_party auftraggeber partner_id buyer_user_id",
+    "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego login_klienta "
+    "username_buyer username user_name login buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
     "billing_email_address kunden_email kunde_email customer_email_address",
     "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
-    "client_cookie distinct_id",
+    "client_cookie distinct_id domain_userid",
+    "customer_name client_name buyer_name kundenname nom_client nombre_cliente nome_cliente",
     required=True,
 )
 KIND_TIER = 2  # of `event_type`: `type`, which may also be the kind of an order or a line
 EMAIL_TIER, VISITOR_TIER = 3, 4  # of `_USER`: guests are known by these where the number of the customer is empty
+NAME_TIER = 5  # of `_USER`: two customers may share a name
 _ITEM = _f(
     "item_id",
     "id",
@@ -69,12 +71,13 @@ _ITEM = _f(
     "article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
-    "itemnumber listing_id codice_articolo prod_code prod_id",
+    "itemnumber listing_id codice_articolo prod_code prod_id matnr material_number materialnummer seller_sku aid",
     "sku product_sku sku_reference_no item_sku variant_sku lineitem_sku asin parent_asin itemsku "
     "product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
     "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id item_variation_id variation_id "
-    "model",
+    "model symbol",
+    "material",  # of SAP; what a catalogue calls so is what its things are made of
     required=True,
 )
 
@@ -90,11 +93,15 @@ EVENT_FIELDS = (
         "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
         "create_date date_purchased ordered_at date_de_commande besteldatum orderdatum erstelldatum belegdatum "
         "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido data_zlozenia data_zlozenia_zamowienia "
-        "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date",
+        "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date created_on "
+        "created_timestamp order_timestamp derived_tstamp date_order ordered_on order_placed placed_on order_placed_at "
+        "angelegt_am erstellt_am bestellt_am erdat audat fkdat",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created review_time review_date "
         "return_date date_returned returned_at refund_date date_refunded refunded_at retourdatum ruecksendedatum "
         "date_de_retour",
+        "original_timestamp collector_tstamp",
+        "sent_at received_at",
         required=True,
     ),
     _f(
@@ -103,13 +110,14 @@ EVENT_FIELDS = (
         "quantity menge anzahl liczba_sztuk item_amount cantidad quantite quantita aantal ilosc antal",
         "qty_ordered units count pieces stueck stk amount_of_units quantity_shipped quantity_ordered "
         "quantity_purchased product_quantity product_qty item_quantity artikel_menge "
-        "lineitem_quantity qty_sold sold_qty",
+        "lineitem_quantity qty_sold sold_qty product_uom_qty kwmeng fkimg qte qta cant sztuk",
     ),
     _f(
         "event_type",
         "word",
         "event type_of_event event_name feedback_type eventname metric metric_name",
-        "type action behavior behaviour interaction activity receipt_type document_type transaction_type belegart",
+        "type action behavior behaviour interaction activity receipt_type document_type transaction_type belegart "
+        "behavior_type behaviour_type action_type interaction_type activity_type user_action verb",
     ),
     _f(
         "order_id",
@@ -119,9 +127,9 @@ EVENT_FIELDS = (
         "numero_pedido no_pedido n_pedido numero_ordine n_ordine n_commande numero_de_commande id_commande "
         "bestelnummer "
         "ordernr bestell_id bestell_nr auftragsnr id_zamowienia numer_zamowienia cislo_objednavky increment_id "
-        "amazon_order_id id_order",
+        "amazon_order_id id_order vbeln verkaufsbeleg",
         "order invoice bonnummer kassenbon belegnr "
-        "receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id",
+        "receipt_id receipt receipt_number receipt_no bon bon_nr basket_id transaction sale_id ticket ticket_number",
     ),
     _f(
         "session_id",
@@ -134,11 +142,12 @@ EVENT_FIELDS = (
         "price",
         "number",
         "unit_price unitprice item_price price_per_unit item_unit_price_with_vat deal_price prix_unitaire "
-        "einzelpreis product_unit_price lineitem_price",
+        "einzelpreis product_unit_price lineitem_price price_unit original_unit_price_set original_unit_price "
+        "unit_price_paid price_inc_tax price_incl_tax price_tax_incl",
         "preis prix precio prezzo prijs pris cena price_gross product_price vk_brutto vk_preis sold_for item_cost "
         "net_price price_net unit_price_net nettopreis cena_netto",
     ),
-    _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda"),
+    _f("currency", "word", "currency_code order_currency order_currency_code", "waehrung devise moneda waerk waluta"),
     _f("position", "whole", "rank", "slot"),
     _f("request_id", "id", "requestid", "req_id"),
     _f(
@@ -159,13 +168,13 @@ ITEM_FIELDS = (
         "text",
         "category_name category_path product_category product_categories kategorie categorie categoria",
         "categories kategorien collection collections product_category_1 category_1 department product_type "
-        "genre genres group warengruppe category_l1 categories_name",
+        "genre genres group warengruppe category_l1 categories_name categorytext kategorie_ebene_1 cat",
     ),
     _f(
         "brand",
         "text",
         "brand_name marke marque marca",
-        "manufacturer vendor hersteller make brands producer manufacturer_name publisher",
+        "manufacturer vendor hersteller make brands producer manufacturer_name publisher merk",
     ),
     _f(
         "price",
@@ -180,7 +189,8 @@ ITEM_FIELDS = (
         "text",
         "image_url imageurl image_urls image1 image_1 image_link image_src main_image img picture_url base_image "
         "product_image_url product_media_main_image_url hosted_image_urls",
-        "image images picture photo thumbnail bild bild_url product_image images_src additional_image_link",
+        "image images picture photo thumbnail bild bild_url product_image images_src additional_image_link bild_1 "
+        "bild1 photo1 foto1 imgs_main_url",
     ),
     _f(
         "title",
@@ -192,7 +202,7 @@ ITEM_FIELDS = (
         "description",
         "text",
         "product_description body_html",
-        "beschreibung long_description short_description",
+        "beschreibung long_description short_description desc",
     ),
     _f("tags", "text", "keywords", "labels"),
     _f("url", "text", "product_url link permalink", "href url_path product_link"),
@@ -249,14 +259,23 @@ AIDS = (
     ),
     # What a line of an order is: a product, its shipping, a discount.
     Field("line_type", "text", ("order_item_type line_type lineitem_type item_type itemization_type positionstyp",)),
-    Field("line_total", "number"),  # price of all pieces of the line
+    # The price of all pieces of the line, where none of one piece is told.
+    Field(
+        "line_total",
+        "number",
+        (
+            "line_total row_total item_total item_subtotal line_amount lineitem_total order_item_total "
+            "order_item_subtotal gross_sales nettowert netwr sales_value",
+            "net_sales",
+        ),
+    ),
     Field("rating", "number", ("rating ratings stars overall star_rating review_rating book_rating",)),
     # Tells postage and vouchers from products.
     Field(
         "title_of_line",
         "text",
         (
-            "item_name item_title product_name lineitem_name title_of_line artikelbezeichnung",
+            "item_name item_title product_name lineitem_name title_of_line artikelbezeichnung arktx maktx",
             "description title name details",
         ),
     ),
@@ -270,7 +289,14 @@ AIDS = (
         ),
     ),
     Field("translation_of", "text"),  # filled on rows that repeat an item in another language
-    Field("published", "text", ("published product_visible is_visible visible product_online enabled", "active")),
+    Field(
+        "published",
+        "text",
+        (
+            "published product_visible is_visible visible product_online enabled",
+            "active aktiv activo ativo actif attivo actief aktywny widoczny visibile zichtbaar synlig",
+        ),
+    ),
     Field("listing", "text", ("status product_status listing_status", "draft")),  # active, draft, archived
     Field("visibility", "text", ("visibility visibility_in_catalog catalog_visibility",)),
     Field(
@@ -278,7 +304,7 @@ AIDS = (
         "number",
         (
             "stock stock_quantity inventory_quantity stock_level current_stock_level variant_inventory_qty "
-            "quantity_in_stock qty_in_stock available_stock bestand lagerbestand inventory stock_qty",
+            "quantity_in_stock qty_in_stock available_stock bestand lagerbestand inventory stock_qty stan",
             "quantity qty menge",
         ),
     ),
@@ -297,73 +323,8 @@ AIDS = (
 FIELDS: Mapping[str, tuple[Field, ...]] = {EVENTS: EVENT_FIELDS, ITEMS: ITEM_FIELDS, USERS: USER_FIELDS}
 
 
-# What each field is, for the README; of fields that differ by kind, `kind.name`.
-ABOUT: Mapping[str, str] = {
-    "user_id": "Who it was. An e-mail address is kept as a keyed hash; words for nobody are a guest.",
-    "item_id": "What it was about: the id by which lists and pages name the product.",
-    "ts": "When it happened.",
-    "qty": "How many pieces; a negative number is a refund. 1 where the file has none.",
-    "event_type": "What happened: purchase, view, cart, click, like, dislike, refund, impression, or a word "
-    "of the shop's with a weight in `events.weights`. purchase where the file has none.",
-    "order_id": "The order or receipt: its lines are one basket, and a new export of it replaces them.",
-    "session_id": "The visit: how guests are known.",
-    "event_id": "The event's own number: it is taken once, however often it comes.",
-    "events.price": "What one piece was sold for.",
-    "currency": "Of the price.",
-    "position": "The place in the list that was shown.",
-    "request_id": "The list that it came from, as the server named it.",
-    "duration_ms": "How long a view took: milliseconds or seconds by the column's name, or 1:05.",
-    "category": "What kind of product it is; of a path (Coffee > Beans) the level `ingest.category_depth`.",
-    "brand": "Who makes it.",
-    "items.price": "What it costs now.",
-    "img_url": "Address of its picture.",
-    "title": "What it is called.",
-    "description": "More about it, for models that read.",
-    "tags": "Words about it.",
-    "url": "Address of its page.",
-    "availability": "Whether it can be bought.",
-    "created_at": "Since when it has been sold.",
-    "region": "Where it is sold.",
-    "margin": "What the shop earns by it, for rules.",
-    "parent_id": "The product that it is a size or colour of.",
-    "consent": "Whether lists may be made from what the customer did.",
-    "status": "How far the order got: completed and paid lines are sales, cancelled and refunded ones refunds, unpaid "
-    "ones are left out. Understood in the languages of European shops; what the shop's own words and numbers mean is "
-    "said with --state or `ingest.order_states`.",
-    "payment_status": "How the payment stands, beside `status`: lines whose money went back are refunds.",
-    "time_of_day": "The hour and minute, where `ts` has only the day.",
-    "test_order": "Whether it is a test; such orders are left out.",
-    "refunded_qty": "How many of the pieces came back.",
-    "line_total": "Price of all pieces of the line.",
-    "rating": "How much it was liked, for --ratings-from.",
-    "title_of_line": "What the line calls the product: tells postage and vouchers from products.",
-    "parent_line": "Filled on lines that only detail another line, and are left out.",
-    "cancelled_at": "Filled, and not no, where the order was cancelled: its lines are refunds.",
-    "line_type": "What the line is: lines of shipping, fees, discounts, taxes and the like are left out.",
-    "translation_of": "Filled on rows that repeat an item in another language, and are left out.",
-    "published": "Whether the item is on sale in the shop.",
-    "listing": "active, draft or archived; only active items are available.",
-    "visibility": "Where the shop shows the item; what it hides is not available.",
-    "stock": "How many there are; none left is not available.",
-    "stock_policy": "Whether it is sold though there is none left: continue or deny, 1 or 0.",
-    "stock_tracker": "Who counts the stock; where nobody does, the count means nothing.",
-    "item_type": "The platform's kind of row: product, variation, rule.",
-    "children": "Lists the variants of the item: sku=A,size=S|sku=B,size=M.",
-    "handle": "The part of the page's address that names the product.",
-    "option1": "Names the variant: its size, say.",
-    "option2": "Names the variant: its colour, say.",
-    "special_price": "What it costs for now; it goes before the price.",
-    "regular_price": "What it cost before, where the price is a reduced one: what is on sale is known by it.",
-}
-
-
 # Names of dates on which something came back.
 OF_RETURNS = re.compile(r"(^|_)(return|returned|refund|refunded|retour|retourdatum|ruecksendedatum)(_|$)")
-
-
-def about(kind: str, name: str) -> str:
-    """What the field of this name is, in a sentence."""
-    return ABOUT[f"{kind}.{name}"] if f"{kind}.{name}" in ABOUT else ABOUT[name]
 
 
 def field(kind: str, name: str) -> Field:

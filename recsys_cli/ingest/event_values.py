@@ -13,16 +13,16 @@ EVENT_WORDS = {
     "purchase": "order sale buy bought purchased transaction checkout kauf bestellung achat compra order_completed "
     "placed_order invoice rechnung ordered_product ecommerce_order ecommerceorder completed_order "
     "product_purchased order_placed "
-    "buying paid checkout_completed",
+    "buying paid checkout_completed orders purchases",
     "view": "page_view pageview view_item product_view viewed detail visit product_viewed viewed_product action "
-    "detail_view item_view productview view_product views read",
+    "detail_view item_view productview view_product views read pv",
     "cart": "add_to_cart addtocart cart_add add_cart basket add_to_basket product_added added_to_cart "
-    "ecommerce_abandoned_cart ecommerceabandonedcart addcart",
+    "ecommerce_abandoned_cart ecommerceabandonedcart addcart carts",
     "refund": "return returned refunded cancellation credit order_refunded refunded_order order_cancelled "
     "cancelled_order erstattung retoure gutschrift credit_note credit_memo avoir storno",
     "click": "clicked select_item product_clicked clicks",
     "impression": "impressions shown view_item_list product_list_viewed",
-    "like": "favorite favourite wishlist add_to_wishlist thumbs_up liked product_added_to_wishlist",
+    "like": "favorite favourite fav wishlist add_to_wishlist thumbs_up liked product_added_to_wishlist",
     "dislike": "thumbs_down disliked hide",
 }
 

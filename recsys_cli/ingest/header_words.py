@@ -36,30 +36,34 @@ _SAYS = {
     "broj stevilk arithm kodik sku ref referen viitenumero numur numeris numarasi snr",
     "name": "name nome nom nombre navn namn naam nazwa nazev nazov naziv neve nev nimi nimetus denumire "
     "onoma ime naimenovani "
-    "nazvan pavadinim nosaukum bezeichnung titel titre adi",
+    "nazvan pavadinim nosaukum bezeichnung titel titre adi benamn benaming libelle intitule nimike",
     "date": "date datum data dato fecha imerominia paiva paivays paivamaara pvm kuupaev tarih",
     "quantity": "quantity quantidad quantit stuckzahl menge anzahl anz antal antall aantal ilosc mnozstv "
-    "mennyiseg maara cantid cantit kolicin "
+    "mennyiseg hoeveelheid mangd maara cantid cantit kolicin "
     "kolichest kilkist posotit kogus daudzum kieki miktar adet qty",
     "price": "price preis prix precio preco prezzo prijs pris cena cene egysegar ar hinta pret timi cijena hind kaina "
-    "fiyat yksikkohinta",
+    "fiyat yksikkohinta pu apris stuckpreis stukprijs stuksprijs styckpris stykpris verkaufspreis verkoopprijs "
+    "forsaljningspris salgspris myyntihinta",
     "status": "status stav stan estado stato etat statut allapot tila stare tilstand katastas sastoyan olek staat "
     "busena durum",
     "email": "email emailadres emailaddress mail epost sahkoposti courriel correo correio imeil",
     "category": "categor kategor luokka katigor",
     "brand": "brand marka varumark znacka vyrobce vyrobca producent tillverkare valmistaja kataskevast marke marca",
-    "stock": "stock skladem zasoba lagersaldo lagerbestand varasto apothem magazyn keszlet voorraad zaliha",
-    "description": "description beschreibung opis popis perigraf leiras kuvaus beskriv beskrivning omschrijving",
-    "picture": "picture image bild obraz zdjec eikona kuva kep foto afbeelding slika",
+    "stock": "stock skladem zasoba lagersaldo lagerbestand varasto apothem magazyn keszlet voorraad zaliha "
+    "existencia giacenza estoque",
+    "description": "description beschreibung opis popis perigraf leiras kuvaus beskriv beskrivning omschrijving "
+    "designation descripcion descrizione descricao descriere",
+    "picture": "picture image bild obraz zdjec eikona kuva kep foto afbeelding slika photo immagin imagem",
 }
 _FILLERS = (
-    "na de du des del della dell da di do d la le l il el z s e van der den von fur for of the to unit unitar unitario "
-    "unitaire unitaria o electronico electronica eletronico eletronica electronique elettronica "
+    "a na de du des del della dell da di do d la le l il el z s e van der den von fur for of the to unit unitar "
+    "unitario unitaire unitaria o electronico electronica eletronico eletronica electronique elettronica "
     "einzel szt jednotkova jednostkowa ks"
 )
 _TAXES = frozenset(
     ("vat", "dph", "mwst", "ust", "ttc", "iva", "tva", "moms", "alv", "btw", "kdv", "incl", "inkl", "brutto", "gross")
 )
+_UNTAXED = frozenset(("ht", "htva", "netto", "excl", "exkl", "exc", "ex", "zonder"))
 _NAMED = {
     ("order", "id"): "order_number", ("customer", "id"): "customer_number", ("product", "id"): "product_number",
     ("", "id"): "code",
@@ -91,10 +95,10 @@ def in_english(name: str) -> str:
     words = [w for w in name.replace("e_mail", "email").replace("e_post", "epost").split("_") if w not in _PASSED_OVER]
     of: list[str] = []
     says: list[str] = []
-    taxed = False
+    taxed = net = False
     for word in words:
-        if word in _TAXES:  # of a price alone: the number of a tax is another
-            taxed = True
+        if word in _TAXES or word in _UNTAXED:  # of a price alone: the number of a tax is another
+            taxed, net = True, net or word in _UNTAXED
             continue
         found = _of_word(word)
         if found is None:
@@ -107,7 +111,7 @@ def in_english(name: str) -> str:
         of = ["customer"]
     if len(of) > 1 or len(says) > 1 or (taxed and says != ["price"]):
         return ""
-    return _NAMED.get(("".join(of), "".join(says)), "")
+    return "net_price" if net else _NAMED.get(("".join(of), "".join(says)), "")
 
 
 def _of_word(word: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from .value_parsing import Column, quote
 from .value_parsing import text as as_text
 
 _HIDDEN = (
-    "'0','-1','2','false','no','n','nein','non','draft','archived','disabled','private','unlisted','hidden','inactive',"
+    "'0','-1','2','false','no','n','nein','non','nie','nee','nej','ne','nao','não','draft','archived','disabled','private','unlisted','hidden','inactive',"
     "'inaktiv','inactif','inactivo','entwurf','brouillon','borrador','bozza','deleted','not visible','nicht sichtbar',"
     "'trash','pending','offline','not visible individually','expired','removed','search'"
 )

@@ -11,14 +11,24 @@ from datetime import UTC, datetime
 import orjson
 
 from ..errors import InputError, UsageError
-from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, KIND_TIER, OF_RETURNS, OWN_COLUMNS, Field, plain
+from .choices import (
+    events_by_words,
+    of_events,
+    one_moment,
+    order_itself,
+    other_numbers,
+    other_type,
+    ratings,
+    shared_names,
+    told_by_words,
+)
+from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, NAME_TIER, OF_RETURNS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
 from .platform_files import Preset
 from .presets import PLATFORMS, PRESETS, given_away
 from .readers import Source
 from .recognition import (
-    aid,
     are_names,
     candidates,
     clock_beside,
@@ -33,7 +43,6 @@ from .recognition import (
 )
 from .refusals import (
     ambiguous,
-    are_event_types,
     dead_end,
     listed,
     missing,
@@ -91,7 +100,7 @@ def _by_names(source: Source, asked: Asked, said: Mapping[str, str]) -> Understa
     recognised, notes = _recognise(source, kind, chosen, asked.date is not None)
     columns = {**recognised, **chosen}
     if kind == EVENTS and "event_type" not in columns and asked.ratings_from is None:
-        notes += _ratings(source)
+        notes += ratings(source)
     understood = replace(_complete(source, kind, columns, None, notes), guessed=asked.kind is None)
     return with_heads(source, understood) if kind == EVENTS else understood
 
@@ -150,17 +159,6 @@ def _dated(source: Source, understood: Understanding, date: int | None) -> Under
     notes = (*understood.notes, f"Every row is dated {day}, as said; no time is read from the file.")
     unused = _complete(source, EVENTS, columns, understood.preset, ()).unused
     return replace(understood, columns=columns, unused=unused, notes=notes, date=date)
-
-
-def _ratings(source: Source) -> list[str]:
-    """What becomes of a column of ratings, which no model asks for."""
-    rating = next((n for i, n in enumerate(source.columns) if rank_of(source, aid("rating"), i) is not None), None)
-    if rating is None:
-        return []
-    return [
-        f"The column {rating!r} is not used: a poor rating counts as much as a good one. To tell them apart, say from "
-        f"which rating on a product is liked: --ratings-from 4 (--map rating={shlex.quote(rating)})."
-    ]
 
 
 def recalled(source: Source, reading: str) -> Understanding | None:
@@ -315,12 +313,15 @@ def _recognise(
             if wanted.required and not (guests or (wanted.name == "user_id" and "session_id" in chosen)):
                 raise missing(source, kind, wanted, taken)
             continue
-        if wanted.name == "user_id" and kind == EVENTS and are_names(source, best[0]):
+        named = wanted.name == "user_id" and kind == EVENTS
+        if named and (are_names(source, best[0]) or best[0] in of_tier(source, wanted, NAME_TIER, taken)):
             mails = of_tier(source, wanted, EMAIL_TIER, {*taken, best[0]})[:1]
-            notes.append(_shared_names(source, best[0], mails))
+            notes.append(shared_names(source, best[0], mails))
             best = mails or best
         if wanted.name == "user_id" and len(best) > 1:
             best = [i for i in best if "unique" in plain(source.columns[i]).split("_")][:1] or best
+        if len(best) > 1 and wanted.value == "time" and (same := one_moment(source, best)) is not None:
+            best = [same]
         if len(best) > 1 and wanted.required:
             raise ambiguous(source, wanted, best)
         if len(best) > 1:
@@ -332,11 +333,11 @@ def _recognise(
             )
             best = [code]
         elif wanted.name == "item_id" and kind == EVENTS:
-            notes += _other_numbers(source, wanted, best[0], taken)
+            notes += other_numbers(source, wanted, best[0], taken)
         if kind == EVENTS and not _of_products(source, wanted, best[0]):
             continue
-        if wanted.name == "event_type" and not _of_events(source, wanted, best[0], taken):
-            notes.append(_other_type(source, best[0]))
+        if wanted.name == "event_type" and not of_events(source, wanted, best[0], taken):
+            notes.append(other_type(source, best[0]))
             continue
         others_too = substitutes(source, wanted, best[0], taken) if kind == EVENTS else ()
         found[wanted.name] = (best[0], *others_too)
@@ -344,27 +345,20 @@ def _recognise(
     if kind == EVENTS and "order_id" not in chosen and {"__parentId", "id"} <= set(source.columns):
         # Shopify's bulk answers have the lines as objects of their own, below the order's.
         found["order_id"] = tuple(source.columns.index(name) for name in ("__parentId", "id"))
-    if kind == EVENTS and "order_id" not in {*found, *chosen} and (order := _order_itself(source, taken)) is not None:
+    if kind == EVENTS and "order_id" not in {*found, *chosen} and (order := order_itself(source, taken)) is not None:
         found["order_id"] = (order,)
     wanted_aids = [n for n in _AIDS_OF[kind] if n != "stock" or not candidates(source, event_field("order_id"), taken)]
+    if kind == EVENTS and "price" not in {*found, *chosen}:
+        wanted_aids.append("line_total")
     found |= recognised_aids(source, [n for n in wanted_aids if n not in chosen], taken)
+    if kind == EVENTS and "event_type" not in {*found, *chosen}:
+        told = events_by_words(source, taken)
+        found |= {} if told is None else {"event_type": (told,)}
+        notes += [] if told is None else [told_by_words(source.columns[told])]
     if kind == ITEMS and "title" not in found and "description" in found and "title" not in chosen:
         # Invoices and price lists call the product's name its description.
         found["title"] = found.pop("description")
     return found, notes
-
-
-def _other_numbers(source: Source, item: Field, best: int, taken: set[int]) -> list[str]:
-    """Which other numbers of products the file has: orders, catalogue and pages must go by the same."""
-    numbers = [i for tier in (1, 2) for i in of_tier(source, item, tier, taken)]
-    others = [i for i in numbers if i != best and (not source.levels or source.levels[i] == source.levels[best])]
-    if best not in numbers or not others:
-        return []
-    named = ", ".join(repr(source.columns[i]) for i in others)
-    return [
-        f"item_id is read from {source.columns[best]!r}, not from {named}: the catalogue and the shop's pages must use "
-        f"the same numbers. To use the other: --map item_id={shlex.quote(source.columns[others[0]])}"
-    ]
 
 
 _AIDS_OF = {
@@ -393,40 +387,6 @@ def _of_products(source: Source, wanted: Field, at: int) -> bool:
     if not source.levels or wanted.name not in ("price", "qty", "position"):
         return True
     return source.levels[at] == max(source.levels) or bool(substitutes(source, event_field("item_id"), at, set()))
-
-
-def _shared_names(source: Source, at: int, mails: Sequence[int]) -> str:
-    name = repr(source.columns[at])
-    if mails:
-        return f"user_id is read from {source.columns[mails[0]]!r}, not from {name}: two customers may share a name."
-    return f"Customers are told apart by their names in {name}: two of the same name count as one."
-
-
-def _of_events(source: Source, wanted: Field, at: int, taken: set[int]) -> bool:
-    """Whether a column called `type` or the like says what happened, and not what kind of order or line it is."""
-    if at not in of_tier(source, wanted, KIND_TIER, taken) or are_event_types(source.texts(at)):
-        return True
-    return not candidates(source, event_field("order_id"), taken) and _order_itself(source, {*taken, at}) is None
-
-
-def _other_type(source: Source, at: int) -> str:
-    name, words = source.columns[at], sorted(set(source.texts(at)))
-    shown = ", ".join(w[:30] for w in words[:3]) + (", …" if len(words) > 3 else "")
-    return (
-        f"The column {name!r} is not used: its values ({shown}) are not events. "
-        f"If they are: --map event_type={shlex.quote(name)}"
-    )
-
-
-def _order_itself(source: Source, taken: set[int]) -> int | None:
-    """The number of the object that has the lines."""
-    for name in ("id", "number", "name", "entity_id"):
-        for i, column in enumerate(source.columns):
-            outer = source.levels and source.levels[i] == 0 and i not in taken
-            own = "." not in column or column.split(".")[0] in ("node", "order", "attributes")
-            if outer and own and plain(column.split(".")[-1]) == name:
-                return i
-    return None
 
 
 def _complete(

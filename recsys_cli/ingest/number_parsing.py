@@ -5,6 +5,8 @@ Which sign is the decimal one is decided once a column, from all its values: see
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import duckdb
 
 from .value_parsing import INVISIBLE, Column, quote, text
@@ -105,8 +107,18 @@ def price_in_words(bare: str) -> str:
     return f"CASE WHEN {around} OR {span} THEN {first_number(bare)} ELSE {bare} END"
 
 
-def decimal_sign(con: duckdb.DuckDBPyConnection, relation: str, column: Column, *, whole: bool = False) -> str:
-    """How a whole column writes numbers, see `number`; `whole` where no piece is cut in parts."""
+def decimal_sign(
+    con: duckdb.DuckDBPyConnection, relation: str, column: Column, whole: bool = False, beside: Collection[str] = ()
+) -> str:
+    """How a whole column writes numbers, see `number`.
+
+    Parameters
+    ----------
+    whole
+        No piece is cut in parts.
+    beside
+        How other columns of the file do: 2,000 beside prices like 4,90 is two.
+    """
     if column.type != "VARCHAR":
         return "plain"
     simple = "[+-]?\\d+(\\.\\d*)?"
@@ -124,6 +136,8 @@ def decimal_sign(con: duckdb.DuckDBPyConnection, relation: str, column: Column, 
                   WHERE contains(v, ',') OR contains(v, '.'))"""
     ).fetchall()
     commas, dots, unclear = rows[0]
+    if unclear and not commas and not dots and "," in beside:
+        return ","
     if commas and dots:
         return "?"
     if commas:

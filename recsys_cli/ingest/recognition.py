@@ -31,7 +31,10 @@ _UTC = 0.2
 _SHORTENED = 0.4  # `sku` of `payload.sku`
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+)+")  # not `Art.-Nr.`
 _AMOUNTS = ("amount", "value")
-_ENVELOPES = ("data", "attributes", "relationships", "node")  # of JSON:API and GraphQL
+_ENVELOPES = ("data", "attributes", "relationships", "node", "shopMoney")  # of JSON:API and GraphQL
+_UNITS = re.compile(r"_(ms|us|ns|s|sec|secs|seconds|millis|milliseconds|micros|microseconds|unix|epoch|utc)$")
+# What is told of a line of an order, in tables whose other columns are of the order: `order_item_sku`.
+_OF_LINE = re.compile(r"(order_?lines?|order_?items?|line_?items?|sale_?lines?|lines?)_(?!id$)(?=\w)")
 
 
 def aid(name: str) -> Field:
@@ -52,6 +55,8 @@ def rank_of(source: Source, field: Field, at: int) -> float | None:
     if plain(name).endswith(_BROWSER) and field.name in ("user_id", "session_id") and _of_analytics(source, at):
         return 0.5 if field.name == "session_id" else None  # a guest, though `client` is French for a customer
     found = _named(field, name)
+    if found is not None and field.name == "item_id" and name.endswith(".id") and _has_product_beside(source, at):
+        return None  # the number of the line
     if found is None or not source.levels:
         return found
     level, deepest = source.levels[at], max(source.levels)
@@ -59,6 +64,14 @@ def rank_of(source: Source, field: Field, at: int) -> float | None:
         return found + _FAR * (deepest - level)
     # An order's time and customer stand with the order; those of an action within a visit, with the action.
     return found + (_FAR if level == deepest else 0.0) + (0.1 if field.name == "ts" and level == 0 else 0.0)
+
+
+def _has_product_beside(source: Source, at: int) -> bool:
+    """Whether the object whose `id` this is has a product's number, too: {"id": 1, "product_id": 501, …}."""
+    around = source.columns[at].removesuffix("id")
+    beside = [name.removeprefix(around) for name in source.columns if name.startswith(around)]
+    item = event_field("item_id")
+    return any("." not in n and (tier_of(item, plain(n)) or 9) <= 1 for n in beside if n != "id")
 
 
 def _of_analytics(source: Source, at: int) -> bool:
@@ -73,6 +86,10 @@ def _named(field: Field, name: str) -> float | None:
     if whole is None and field.value == "time" and in_utc(name):
         local = tier_of(field, plain(name)[: -len("_gmt")])
         whole = None if local is None else local + _UTC  # after the shop's own time, where a file has both
+    if whole is None and field.value == "time" and (bare := _UNITS.sub("", plain(name))) != plain(name):
+        whole = tier_of(field, bare)
+    if whole is None and field.name in _OF_LINES and (line := _OF_LINE.match(plain(name))):
+        whole = tier_of(field, plain(name)[line.end() :], translated=False)
     if whole is not None or "." not in name:
         return whole
     parts = name.split(".")

@@ -287,14 +287,14 @@ class _Stage:
     def _decimals(self) -> dict[str, str]:
         """How each number field is written, see `values.number`."""
         said = {"comma": ",", "point": "."}.get(self.options.decimal or "")
-        found = {}
-        for name in self.understood.columns:
-            value = field(self.kind, name).value
-            if value not in ("number", "whole"):
+        found: dict[str, str] = {}
+        # Prices first: they show how quantities are written.
+        for name in sorted(self.understood.columns, key=lambda n: field(self.kind, n).value == "whole"):
+            if (value := field(self.kind, name).value) not in ("number", "whole"):
                 continue
-            plain = self.text_types[name] != "VARCHAR"
-            column = self._raw_column(name)
-            found[name] = "plain" if plain else said or decimal_sign(self.con, "raw", column, whole=value == "whole")
+            plain, column = self.text_types[name] != "VARCHAR", self._raw_column(name)
+            sign = said or decimal_sign(self.con, "raw", column, value == "whole", found.values())
+            found[name] = "plain" if plain else sign
             if found[name] == "," and not said:
                 self.notes.append(f"The comma is the decimal sign of {name}.")
             if name == "price" and not plain and found[name] == "plain" and (shown := in_thousands(self.con, column)):

@@ -12,7 +12,8 @@ import pytest
 
 from recsys_cli.cli import reference
 from recsys_cli.cli.common import start
-from recsys_cli.ingest.columns import ABOUT, AIDS, FIELDS
+from recsys_cli.ingest.columns import AIDS, FIELDS
+from recsys_cli.ingest.field_help import ABOUT
 from recsys_cli.settings import Settings
 from recsys_cli.settings_sources import load
 from recsys_cli.settings_table import SettingRow, table

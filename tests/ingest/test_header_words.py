@@ -26,6 +26,11 @@ HEADERS = {
     "produto;Quantidade;Preço;Estado",
     "Romanian": "Număr comandă;Data comenzii;Email client;Cod produs;Denumire produs;Cantitate;Preț;Stare",
     "Bulgarian": "Номер на поръчка;Дата;Имейл;Код на продукт;Име на продукт;Количество;Цена;Статус",
+    "French": "N° commande;Date de commande;E-mail;Référence article;Désignation;Qté;PU TTC;Statut",
+    "Spanish": "Nº de pedido;Fecha del pedido;Correo electrónico;Código de artículo;Descripción;Cant.;Precio "
+    "unit.;Estado del pedido",
+    "Swedish invoices": "Ordernr;Orderdatum;E-post;Artnr;Benämning;Antal;Á-pris;Status",
+    "Dutch invoices": "Ordernr.;Orderdatum;E-mail;Artikelnr.;Omschrijving;Hoeveelheid;Stuksprijs;Orderstatus",
     "German": "Rechnungsnr;Datum;E-Mail;Art.-Nr.;Artikelname;Anz.;E-Preis;Auftragsstatus",
 }  # fmt: skip
 STATES = {"Hungarian": ("Kiszállítva", "Törölve"), "Greek": ("Ολοκληρώθηκε", "Ακυρώθηκε")}
@@ -123,6 +128,11 @@ CATALOGUES = {
     "Polish": ("Kod produktu;Nazwa produktu;Kategoria;Cena;Stan magazynowy;Zdjęcie", "9,90 zł"),
     "Czech": ("Kód;Název;Kategorie;Cena s DPH;Skladem;Obrázek", "9,90 Kč"),
     "Swedish": ("Artikelnummer;Produktnamn;Kategori;Pris;Lagersaldo;Bild", "9,90 kr"),
+    "Dutch": ("Artikelnummer;Omschrijving;Categorie;Verkoopprijs;Voorraad;Afbeelding", "9,90"),
+    "Italian": ("Codice articolo;Descrizione;Categoria;Prezzo;Giacenza;Immagine", "€ 9,90"),
+    "Spanish": ("Código;Nombre;Categoría;Precio;Existencias;Imagen", "9,90"),
+    "French": ("Référence;Désignation;Catégorie;Prix TTC;Stock;Image", "9,90 €"),
+    "Polish stock list": ("Symbol;Nazwa;Kategoria;Cena brutto;Stan;Zdjęcie", "9,90 zł"),
     "Ecwid": (
         "product_sku;product_name;product_category_1;product_price;product_quantity;product_media_main_image_url",
         "9.9",
@@ -133,7 +143,7 @@ CATALOGUES = {
 @pytest.mark.parametrize("language", CATALOGUES)
 def test_catalogues_in_the_shops_language(take: Take, rows: Rows, tmp_path: Path, language: str) -> None:
     header, price = CATALOGUES[language]
-    pages = {"Polish": "cp1250", "Czech": "cp1250", "Greek": "cp1253"}
+    pages = {"Polish": "cp1250", "Polish stock list": "cp1250", "Czech": "cp1250", "Greek": "cp1253"}
     text = f"{header}\nA1;Tee;Home;{price};0;https://x/1.jpg https://x/2.jpg\nA2;Tasse;Home;{price};5;https://x/3.jpg\n"
     (tmp_path / "items.csv").write_bytes(text.encode(pages.get(language, "utf-8")))
     assert take(tmp_path / "items.csv").kind == "items"
@@ -141,6 +151,13 @@ def test_catalogues_in_the_shops_language(take: Take, rows: Rows, tmp_path: Path
         ("A1", "Tee", "Home", 9.9, False, "https://x/1.jpg"),
         ("A2", "Tasse", "Home", 9.9, True, "https://x/3.jpg"),
     ]
+
+
+@pytest.mark.parametrize("header", ["Prix HT;Prix TTC", "Prijs excl. btw;Prijs incl. btw", "Pris exkl. moms;Pris"])
+def test_a_price_with_its_tax_goes_before_one_without(take: Take, rows: Rows, tmp_path: Path, header: str) -> None:
+    (tmp_path / "items.csv").write_text(f"SKU;{header}\nA1;10,00;12,00\nA2;20,00;24,00\n", encoding="utf-8")
+    take(tmp_path / "items.csv")
+    assert rows("SELECT price FROM items ORDER BY item_id") == [(12.0,), (24.0,)]
 
 
 @pytest.mark.parametrize("name", ["VAT number", "Steuer Nr", "VAT", "Incl. tax"])

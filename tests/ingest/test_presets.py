@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,28 @@ def test_the_price_before_a_sale_is_kept_beside_the_special_one(take: Take, rows
         ("b", 20.0, None),
         ("c", 30.0, None),
     ]
+
+
+def test_woocommerces_products_by_its_api(take: Take, rows: Rows, tmp_path: Path) -> None:
+    product = {"id": 501, "name": "Tea", "permalink": "https://x/tea", "type": "simple", "status": "publish",
+               "catalog_visibility": "visible", "sku": "TEA-1", "price": "4.90", "regular_price": "5.90",
+               "sale_price": "4.90", "stock_quantity": None, "stock_status": "instock",
+               "categories": [{"id": 9, "name": "Drinks", "slug": "d"}],
+               "images": [{"id": 1, "src": "https://x/1.jpg"}, {"id": 2, "src": "https://x/2.jpg"}]}  # fmt: skip
+    several = {**product, "sku": "TEA-2", "type": "variable", "regular_price": "", "sale_price": ""}
+    others = [{**product, "sku": "DRAFT", "status": "draft"}, {**product, "sku": "GONE", "stock_status": "outofstock"}]
+    (tmp_path / "products.json").write_text(json.dumps([product, several, *others]))
+    assert take(tmp_path / "products.json").preset == "woocommerce"
+    told = "item_id, price, category, img_url, availability"
+    assert rows(f"SELECT {told} FROM items ORDER BY 1") == [
+        ("DRAFT", 4.9, "Drinks", "https://x/1.jpg", False), ("GONE", 4.9, "Drinks", "https://x/1.jpg", False),
+        ("TEA-1", 4.9, "Drinks", "https://x/1.jpg", True), ("TEA-2", 4.9, "Drinks", "https://x/1.jpg", True),
+    ]  # fmt: skip
+
+
+def test_the_list_of_products_that_every_shopify_shop_shows(take: Take, rows: Rows, tmp_path: Path) -> None:
+    variants = [{"id": n, "title": "S", "sku": f"CUP-{n}", "available": n == 1, "price": "9.00"} for n in (1, 2)]
+    product = {"id": 7, "title": "Cup", "handle": "cup", "body_html": "", "vendor": "Acme", "variants": variants}
+    (tmp_path / "products.json").write_text(json.dumps({"products": [product]}))
+    take(tmp_path / "products.json")
+    assert rows("SELECT item_id, availability FROM items ORDER BY 1") == [("CUP-1", True), ("CUP-2", False)]

@@ -1,0 +1,61 @@
+"""Columns known by their place among others, by what stands behind their names, and by what they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Rows, Take
+
+AT = 1741943707  # 2025-03-14 09:15:07 UTC
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("timestampMs", str(AT * 1000)), ("ts_us", str(AT * 1_000_000)), ("createdOn", "2025-03-14T09:15:07.100Z"),
+     ("originalTimestamp", "2025-03-14T09:15:07Z"), ("collector_tstamp", "2025-03-14 09:15:07.000"),
+     ("Ordered On", "2025/03/14 09:15:07"), ("Angelegt am", "14.03.2025 09:15:07")],
+)  # fmt: skip
+def test_times_whose_names_have_their_unit_or_another_verb(
+    take: Take, rows: Rows, tmp_path: Path, name: str, written: str
+) -> None:
+    (tmp_path / "e.csv").write_text(f"customer_id,sku,{name}\nu,P,{written}\n")
+    assert take(tmp_path / "e.csv").new == 1
+    assert rows("SELECT ts FROM events") == [(AT,)]
+
+
+@pytest.mark.parametrize("line", ["order_item_", "Order Lines/", "lineitem ", "Sale Line "])
+def test_what_is_told_of_lines_says_so_before_its_names(take: Take, rows: Rows, tmp_path: Path, line: str) -> None:
+    head = f"order_number,customer_email,order_date,{line}id,{line}sku,{line}quantity,{line}price\n"
+    (tmp_path / "o.csv").write_text(head + "7,u@example.org,2025-03-14,991,TEA-1,3,4.90\n")
+    take(tmp_path / "o.csv")
+    assert rows("SELECT order_id, item_id, qty, price FROM events") == [("7", "TEA-1", 3, 4.9)]
+
+
+def test_the_number_of_a_line_is_no_product_beside_the_products_own(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = [{"id": n, "product_id": 500 + n, "name": "Tea", "quantity": 2, "price_inc_tax": "4.90"} for n in (1, 2)]
+    order = {"id": 7, "customer_id": 3, "date_created": "2025-03-14", "status": "Completed", "products": lines}
+    (tmp_path / "o.json").write_text(json.dumps([order]))
+    take(tmp_path / "o.json")
+    assert rows("SELECT item_id, price FROM events ORDER BY 1") == [("501", 4.9), ("502", 4.9)]
+
+
+def test_the_only_number_of_a_line_is_the_product(take: Take, rows: Rows, tmp_path: Path) -> None:
+    order = {"id": 7, "customer_id": 3, "date_created": "2025-03-14", "products": [{"id": 501, "quantity": 2}]}
+    (tmp_path / "o.json").write_text(json.dumps([order]))
+    take(tmp_path / "o.json")
+    assert rows("SELECT item_id, qty FROM events") == [("501", 2)]
+
+
+def test_fields_of_sap(take: Take, rows: Rows, tmp_path: Path) -> None:
+    head = "VBELN;POSNR;KUNNR;ERDAT;MATNR;ARKTX;KWMENG;NETWR;WAERK\n"
+    text = head + "".join(f"{n};10;40{n};20250314;P{n};Tee;{n},000;{n}4,90{'-' * (n == 3)};EUR\n" for n in (1, 2, 3))
+    (tmp_path / "vbap.csv").write_text(text)
+    take(tmp_path / "vbap.csv")
+    assert rows("SELECT order_id, user_id, item_id, qty, event_type, price FROM events ORDER BY 1") == [
+        ("1", "401", "P1", 1, "purchase", 14.9),
+        ("2", "402", "P2", 2, "purchase", 12.45),
+        ("3", "403", "P3", 3, "refund", pytest.approx(34.9 / 3)),
+    ]
