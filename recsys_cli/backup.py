@@ -76,6 +76,8 @@ class Backup:
         How many versions there are now, in the backup or where it was put back.
     damaged
         Those of them with a file that is not as it was published.
+    corrections
+        Corrections of people's data since the backup was made, which putting it back has undone.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class Backup:
     list_missing: str = ""
     versions: int = 0
     damaged: tuple[str, ...] = ()
+    corrections: int = 0
 
 
 def backup(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,14 @@ def check(source: Path) -> dict[str, Any]:
     """
     try:
         made = json.loads((source / LIST).read_bytes())
-        files = dict(made["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        files, newer = dict(made["files"]), int(made["format"]) > FORMAT
+        # Asked now: found missing after the shop has been replaced, they would be asked for too late.
+        if not newer and (f"{STORE}/{DATABASE}" not in files or not time.gmtime(made["created_at"])):
+            raise KeyError(DATABASE)
+    except (OSError, OverflowError, ValueError, KeyError, TypeError):
         text = f"{source} is not a recsys backup, or its list is damaged."
         raise InputError(text, "Name another directory.") from None
-    if made["format"] > FORMAT:
+    if newer:
         raise InputError(f"{source} was made by a newer recsys ({made['recsys']}).", "Upgrade recsys.")
     for name, entry in files.items():
         path = source / name
@@ -141,7 +145,14 @@ def restore(
         missing,
         len(artifacts.names()),
         damaged_versions(artifacts),
+        _undone(store, made["created_at"]),
     )
+
+
+def _undone(store: Store, since: int) -> int:
+    """How many corrections that people asked for were made after the backup: no list brings these back."""
+    asked = (r for r in requests(store.path) if r.kind == "rectification" and r.outcome == "done")
+    return sum(r.closed_at > since for r in asked)
 
 
 @dataclass(frozen=True)

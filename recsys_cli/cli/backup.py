@@ -84,6 +84,12 @@ def sentence(done: Backup) -> str:
     if done.kept_out:
         who, were = ("1 person", "was") if done.kept_out == 1 else (f"{done.kept_out:,} people", "were")
         text += f" {who} erased since then {were} erased from it."
+    if done.corrections:
+        what, are = ("1 correction", "is") if done.corrections == 1 else (f"{done.corrections:,} corrections", "are")
+        text += (
+            f"\n{what} of people's data, made since then, {are} undone: recsys gdpr log has the dates and references "
+            "of these rectifications; make them again with recsys gdpr rectify."
+        )
     if done.list_missing:
         text += (
             "\nThe list of erased people was not here, so anyone erased since then is back: copy erased.json from "

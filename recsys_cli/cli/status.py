@@ -51,7 +51,7 @@ _LABELS = {
     "without_item": "searches without an item",
     "dead": "dead letters",
     "failures_in_a_row": "failures in a row",
-    "lag_seconds": "oldest waiting event (seconds)",
+    "lag_seconds": "oldest event had waited (seconds)",
 }
 _SECTIONS = {
     "store": "Database",

@@ -33,6 +33,7 @@ from .pipeline import Request, StrictRefusal, ingest
 
 ASIDE = "set-aside"
 _MOST_LINKS = 100  # that are named: a stranger may put any number there
+_OFFICE_LOCK = "~$"  # how Excel and Word begin the file that says that somebody has another one open
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart", ".swp", "~")
 
 
@@ -89,7 +90,7 @@ class Folder:
         links = (printable(e.name) for e in entries if e.is_symlink() and e.name != ASIDE)
         self.links = list(itertools.islice(links, _MOST_LINKS))
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
+            if entry.name.startswith((".", _OFFICE_LOCK)) or entry.name.endswith(UNFINISHED):
                 continue
             try:
                 if entry.is_symlink() or not entry.is_file(follow_symlinks=False):

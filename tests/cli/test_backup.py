@@ -10,6 +10,13 @@ from recsys_cli.backup import Backup
 from recsys_cli.cli.backup import sentence
 
 
+@pytest.mark.parametrize(("corrections", "said"), [(1, "1 correction of"), (3, "3 corrections of")])
+def test_corrections_that_are_undone_are_told(corrections: int, said: str) -> None:
+    text = sentence(Backup(Path("b"), files=7, bytes=2_500_000, created_at=1_750_000_000, corrections=corrections))
+    assert said in text
+    assert "recsys gdpr rectify" in text
+
+
 @pytest.mark.parametrize(
     ("people", "said"),
     [

@@ -265,7 +265,7 @@ def test_nobody_is_passed_over_or_taken_for_somebody_else(tmp_path: Path, text: 
         read_list(tmp_path / "list.csv")
 
 
-def test_originals_are_listed_with_their_columns_and_left_alone(shop: Shop, tmp_path: Path) -> None:
+def test_originals_with_their_columns_and_other_servers_are_listed_and_left_alone(shop: Shop, tmp_path: Path) -> None:
     import gzip
 
     folder = tmp_path / "in"
@@ -277,11 +277,14 @@ def test_originals_are_listed_with_their_columns_and_left_alone(shop: Shop, tmp_
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    settings = replace(shop.settings, ingest=replace(shop.settings.ingest, folder=str(folder)))
+    servers = replace(shop.settings.update, servers=("/mnt/second/model_artifacts",))
+    settings = replace(shop.settings, ingest=replace(shop.settings.ingest, folder=str(folder)), update=servers)
     done = erase(shop.store, shop.artifacts, settings, [LONG])
     assert {str(o.path.relative_to(folder)): dict(o.columns) for o in done.originals} == {
         "monday.csv": {"user_id": 1},
         "set-aside/old.jsonl.gz": {"user_id": 1},
     }
     assert {name: (folder / name).read_bytes() for name in files} == files
-    assert "monday.csv" in done.done[0].receipt.with_suffix(".txt").read_text()
+    receipt = done.done[0].receipt.with_suffix(".txt").read_text()
+    assert "monday.csv" in receipt
+    assert "/mnt/second/model_artifacts" in receipt

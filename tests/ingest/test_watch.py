@@ -51,7 +51,7 @@ def test_each_file_is_taken_once_and_again_when_it_grew(folder: Folder, settings
 
 def test_files_that_are_still_being_written_are_left_alone(folder: Folder, settings: Settings) -> None:
     put(folder, "young.csv", EVENTS, age=-3600)  # younger than it can get while this runs
-    for name in (".hidden.csv", "x.csv.part", "y.tmp"):
+    for name in (".hidden.csv", "x.csv.part", "y.tmp", "~$orders.xlsx"):
         put(folder, name, EVENTS)
     held = put(folder, "held.csv", EVENTS)
     (folder.path / "deeper").mkdir()

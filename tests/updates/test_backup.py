@@ -15,8 +15,9 @@ from recsys_cli.artifacts import Artifacts, Spool, SpoolWriter, Version, keys, s
 from recsys_cli.artifacts.bundle import read_bundle
 from recsys_cli.backup import backup
 from recsys_cli.durable_files import sha256_of
-from recsys_cli.errors import InputError, UsageError
+from recsys_cli.errors import InputError, NotFound, UsageError
 from recsys_cli.gdpr import erase
+from recsys_cli.gdpr.rights.rectify import rectify
 from recsys_cli.identity import find_key, load_secret, secret_path, state_dir, user_key
 from recsys_cli.restore import check, restore
 from recsys_cli.settings import Settings
@@ -167,6 +168,39 @@ def test_whoever_was_erased_since_stays_erased(
     assert not known(shop, artifacts, "waiting")
     spooled = b"".join(chunk.data for chunk in Spool(artifacts.spool_dir).read({}))
     assert b"waiting" not in spooled
+
+
+def test_corrections_made_since_are_undone_and_counted(
+    shop: Store, artifacts: Artifacts, values: Settings, running: SpoolWriter, tmp_path: Path
+) -> None:
+    made, before = backup(shop, artifacts, tmp_path / "saved"), events(shop)
+    listed = json.loads((made.path / "backup.json").read_bytes())
+    with pytest.raises(NotFound, match="no such event"):
+        rectify(shop, artifacts, values, "first", {}, ["nothing"])
+    rectify(shop, artifacts, values, "first", {}, ["a1"])
+    assert events(shop) != before
+    listed["created_at"] -= 1  # the log counts in seconds
+    (made.path / "backup.json").write_text(json.dumps(listed))
+    assert restore(shop, artifacts, values, made.path, replace=True).corrections == 1
+    assert events(shop) == before
+    listed["created_at"] += 3600
+    (made.path / "backup.json").write_text(json.dumps(listed))
+    assert restore(shop, artifacts, values, made.path, replace=True).corrections == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("created_at", "x"), ("created_at", 1e30), ("format", "x"), ("files", {})]
+)
+def test_a_list_that_makes_no_sense_is_refused_before_anything_changes(
+    shop: Store, artifacts: Artifacts, values: Settings, tmp_path: Path, field: str, value: object
+) -> None:
+    made = backup(shop, artifacts, tmp_path / "saved")
+    listed = json.loads((made.path / "backup.json").read_bytes())
+    (made.path / "backup.json").write_text(json.dumps(listed | {field: value}))
+    digest = sha256_of(shop.path)
+    with pytest.raises(InputError, match="its list is damaged"):
+        restore(shop, artifacts, values, made.path, replace=True)
+    assert sha256_of(shop.path) == digest
 
 
 def test_damage_in_a_backup_is_found_before_anything_changes(

@@ -120,6 +120,8 @@ def _retained(settings: Settings, artifacts: Artifacts, plan: Journal) -> list[d
     if rules.grace_hours:
         kept.append(_kept("refused", iso(time.time() + rules.grace_hours * 3600)))
     kept.append(_kept("backups", words("receipt")["until"]))
+    if settings.update.servers:  # a search of this machine proves nothing about theirs
+        kept.append(_kept("servers", words("receipt")["until_servers"]) | {"files": list(settings.update.servers)})
     if due := retrain_by(artifacts, settings):
         kept.append(_kept("learned", iso(due)))
     return kept
