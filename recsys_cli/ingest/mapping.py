@@ -11,17 +11,6 @@ from datetime import UTC, datetime
 import orjson
 
 from ..errors import InputError, UsageError
-from .choices import (
-    events_by_words,
-    of_events,
-    one_moment,
-    order_itself,
-    other_numbers,
-    other_type,
-    ratings,
-    shared_names,
-    told_by_words,
-)
 from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, ITEMS, NAME_TIER, OF_RETURNS, OWN_COLUMNS, Field, plain
 from .dialect import column_name
 from .order_heads import with_heads
@@ -52,6 +41,17 @@ from .refusals import (
     refuse_views_as_purchases,
     unknown_kind,
     views_by_name,
+)
+from .rival_columns import (
+    events_by_words,
+    of_events,
+    one_moment,
+    order_itself,
+    other_numbers,
+    other_type,
+    ratings,
+    shared_names,
+    told_by_words,
 )
 from .understanding import Asked, Understanding
 
