@@ -6,7 +6,7 @@ case, and of titles.
 
 NON_PRODUCTS = (
     "POST", "POSTAGE", "SHIPPING", "SHIP", "VERSAND", "DOT", "CARRIAGE", "BANK CHARGES", "AMAZONFEE", "CRUK",
-    "ADJUST*", "gift_*", "custom-amount", "custom_amount",
+    "ADJUST*", "SHIPPINGDISCOUNT*", "gift_*", "custom-amount", "custom_amount",
 )  # fmt: skip
 NON_PRODUCT_TITLES = (
     "postage*", "dotcom postage", "carriage*", "shipping*", "delivery fee*", "handling*", "manual", "discount*",
@@ -15,7 +15,7 @@ NON_PRODUCT_TITLES = (
     "coupon*", "service fee*", "payment fee*", "surcharge*", "rounding*", "donation*", "store credit*", "deposit",
     "versand*", "porto*", "fracht*", "lieferkosten*", "trinkgeld*", "geschenkgutschein*", "gutschein*",
     "geschenkkarte*", "rabatt*", "nachlass*", "gebühr*", "pfand*", "nachnahme*", "aufschlag*", "spende*",
-    "rundung*",
+    "rundung*", "*rabatt", "*discount", "*gutschein",
     "frais de *", "livraison*", "pourboire*", "carte cadeau*", "chèque cadeau*", "bon cadeau*", "remise*",
     "réduction*", "gastos de env*", "envío*", "propina*", "tarjeta regalo*", "descuento*", "spese di sped*",
     "spedizione*", "mancia*", "buono regalo*", "sconto*", "verzendkosten*", "verzending*", "bezorgkosten*", "fooi",

@@ -54,6 +54,7 @@ from .rival_columns import (
     told_by_words,
 )
 from .understanding import Asked, Understanding
+from .variant_rows import with_products
 
 
 def understand(source: Source, asked: Asked) -> Understanding:
@@ -102,7 +103,7 @@ def _by_names(source: Source, asked: Asked, said: Mapping[str, str]) -> Understa
     if kind == EVENTS and "event_type" not in columns and asked.ratings_from is None:
         notes += ratings(source)
     understood = replace(_complete(source, kind, columns, None, notes), guessed=asked.kind is None)
-    return with_heads(source, understood) if kind == EVENTS else understood
+    return with_heads(source, understood) if kind == EVENTS else with_products(source, understood)
 
 
 def _who_and_what(source: Source, remembered: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

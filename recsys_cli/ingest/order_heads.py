@@ -51,10 +51,27 @@ def with_heads(source: Source, understood: Understanding) -> Understanding:
     return replace(understood, fill_down=tuple(down), group="order_id", heads=True, notes=(*understood.notes, note))
 
 
+def _first_lines_alone(understood: Understanding, filled: Callable[[str], list[bool]]) -> tuple[str, ...]:
+    """What only the first line of an order says, where the others lack its number, too: merged cells, Odoo's lists."""
+    heads = tuple(name for name in ("order_id", *_OF_ORDERS) if name in understood.columns)
+    known = [name for name in heads if name in ("order_id", "user_id", "ts")]
+    rows = list(zip(*(filled(name) for name in known), strict=True))
+    bare = [not any(row) and item for row, item in zip(rows, filled("item_id"), strict=True)]
+    # A last row of that kind may be a total; one above another order is a line.
+    among = any(a and all(b) for a, b in zip(bare, rows[1:], strict=False))
+    if len(known) < 3 or not rows or not all(rows[0]) or not among:
+        return ()
+    return heads if all(b or any(row[1:]) for b, row in zip(bare, rows, strict=True)) else ()
+
+
 def _first_lines(
     source: Source, understood: Understanding, filled: Callable[[str], list[bool]], orders: list[list[object]]
 ) -> Understanding:
     """Where what an order's first line says is empty on all its others."""
+    if alone := _first_lines_alone(understood, filled):
+        told = ", ".join(source.columns[understood.columns[name][0]] for name in alone)
+        note = f"{told}: read from the first line of each order, and true of the lines below that leave them empty."
+        return replace(understood, fill_down=alone, group="order_id", notes=(*understood.notes, note))
     numbers = list(zip(*orders, strict=True))
     later = [a == b and any(a) for a, b in pairwise(numbers)]
     down = []

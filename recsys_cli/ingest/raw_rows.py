@@ -109,6 +109,10 @@ def _fill_down(con: duckdb.DuckDBPyConnection, understood: Understanding) -> Non
     columns = [f"c{i}" for n in understood.fill_down for i in understood.columns.get(n, ())[-(n == "img_url") :]]
     if not group or not columns:
         return
+    if understood.group in understood.fill_down:  # the group itself is told on its first row alone
+        above = "OVER (ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
+        told = ", ".join(f"last_value(nullif(c{i}, '') IGNORE NULLS) {above} AS c{i}" for i in group)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE raw AS SELECT * REPLACE ({told}) FROM raw ORDER BY row_number")
     key = f"coalesce({', '.join(f'c{i}' for i in group)})"
     window = f"OVER (PARTITION BY {key} ORDER BY row_number ROWS UNBOUNDED PRECEDING)"
     whole = f"OVER (PARTITION BY {key})"

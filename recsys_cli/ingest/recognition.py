@@ -32,6 +32,7 @@ _SHORTENED = 0.4  # `sku` of `payload.sku`
 _PATH = re.compile(r"[^.\s]+(\.[^.\s]+)+")  # not `Art.-Nr.`
 _AMOUNTS = ("amount", "value")
 _ENVELOPES = ("data", "attributes", "relationships", "node", "shopMoney")  # of JSON:API and GraphQL
+_TYPES = re.compile(r"\.\$(oid|date|numberLong|numberInt|numberDouble|numberDecimal)$")  # of MongoDB: createdAt.$date
 _UNITS = re.compile(r"_(ms|us|ns|s|sec|secs|seconds|millis|milliseconds|micros|microseconds|unix|epoch|utc)$")
 # What is told of a line of an order, in tables whose other columns are of the order: `order_item_sku`.
 _OF_LINE = re.compile(r"(order_?lines?|order_?items?|line_?items?|sale_?lines?|lines?)_(?!id$)(?=\w)")
@@ -82,6 +83,7 @@ def _of_analytics(source: Source, at: int) -> bool:
 
 def _named(field: Field, name: str) -> float | None:
     """By the whole name, else by the last two parts of a path, or the last."""
+    name = _TYPES.sub("", name.replace(".$date.$numberLong", "")) if "$" in name else name
     whole: float | None = tier_of(field, plain(name), translated=not _PATH.fullmatch(name))
     if whole is None and field.value == "time" and in_utc(name):
         local = tier_of(field, plain(name)[: -len("_gmt")])
@@ -98,8 +100,8 @@ def _named(field: Field, name: str) -> float | None:
     plainly = [p for p in parts if p not in _ENVELOPES]
     if 0 < len(plainly) < len(parts) and (tier := _tier_within(field, plainly)) is not None:
         return max(tier, 1) + 0.5 * _SHORTENED
-    for n, shortened in enumerate((parts[-2:], parts[-1:]), 1):
-        if len(shortened) < len(parts) and (tier := _tier_within(field, shortened)) is not None:
+    for n, shortened in enumerate((parts[-2:], parts[-1:], plainly[-1:]), 1):
+        if shortened and len(shortened) < len(parts) and (tier := _tier_within(field, shortened)) is not None:
             return max(tier, 1) + _SHORTENED * n
     return None
 

@@ -218,12 +218,13 @@ def are_event_types(values: Sequence[str]) -> bool:
 
 
 def _are_ratings(values: Sequence[str]) -> bool:
-    """Whether a column holds few different small numbers, as stars are."""
+    """Whether a column holds few different small numbers, as stars are; where one is the usual, they are pieces."""
     different = set(values)
     return (
         3 <= len(different) <= 11 < len(values)
         and all(v.replace(".", "", 1).isdigit() for v in different)
         and max(float(v) for v in different) <= 10
+        and sorted(float(v) for v in values)[len(values) // 2] > 1
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MOST_UNPACKED = 2 << 30
 MOST_TIMES = 200  # a workbook unpacks to some twenty times its size
 _PIECE = 50_000
+_READ_ME = re.compile(r"(?i)^(read.?me|li[cz]en[cs]e|lies.?mich)\b|\.(md|pdf|html?|docx?|png|jpe?g|sha256|md5)$")
 _OF_WORKBOOKS = ("xl/workbook", "content.xml", "mimetype", "[Content_Types].xml")
 
 
@@ -58,6 +60,8 @@ def unpack(path: Path, folder: Path) -> Path:
         When it holds none or several, is encrypted, or unpacks to more than any export is.
     """
     entries = [e for e in _entries(path) if not e.is_dir() and not _beside(e.filename)]
+    tables = [e for e in entries if not _READ_ME.search(Path(e.filename).name)]
+    entries = tables if len(tables) == 1 else entries
     if len(entries) != 1:
         names = ", ".join(e.filename for e in entries[:5]) or "nothing"
         raise InputError(

@@ -49,6 +49,24 @@ def test_the_only_number_of_a_line_is_the_product(take: Take, rows: Rows, tmp_pa
     assert rows("SELECT item_id, qty FROM events") == [("501", 2)]
 
 
+def test_prices_of_shopifys_graphql_are_read_through_their_wrappings(take: Take, rows: Rows, tmp_path: Path) -> None:
+    price = {"shopMoney": {"amount": "4.90", "currencyCode": "EUR"}}
+    line = {"node": {"sku": "TEA-1", "quantity": 2, "title": "Tea", "originalUnitPriceSet": price}}
+    order = {"id": "gid://shopify/Order/7", "createdAt": "2025-03-14T09:15:07Z", "displayFinancialStatus": "PAID",
+             "customer": {"id": "gid://shopify/Customer/3"}, "lineItems": {"edges": [line]}}  # fmt: skip
+    (tmp_path / "o.json").write_text(json.dumps({"data": {"orders": {"edges": [{"node": order}]}}}))
+    take(tmp_path / "o.json")
+    assert rows("SELECT item_id, qty, price, ts FROM events") == [("TEA-1", 2, 4.9, AT)]
+
+
+def test_mongodb_says_of_each_value_what_it_is(take: Take, rows: Rows, tmp_path: Path) -> None:
+    event = {"_id": {"$oid": "64a"}, "userId": {"$oid": "64b"}, "productId": {"$oid": "64c"},
+             "createdAt": {"$date": "2025-03-14T09:15:07.000Z"}, "quantity": {"$numberInt": "2"}}  # fmt: skip
+    (tmp_path / "e.jsonl").write_text(json.dumps(event) + "\n")
+    take(tmp_path / "e.jsonl")
+    assert rows("SELECT user_id, item_id, ts, qty FROM events") == [("64b", "64c", AT, 2)]
+
+
 def test_fields_of_sap(take: Take, rows: Rows, tmp_path: Path) -> None:
     head = "VBELN;POSNR;KUNNR;ERDAT;MATNR;ARKTX;KWMENG;NETWR;WAERK\n"
     text = head + "".join(f"{n};10;40{n};20250314;P{n};Tee;{n},000;{n}4,90{'-' * (n == 3)};EUR\n" for n in (1, 2, 3))

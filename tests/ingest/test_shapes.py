@@ -376,3 +376,27 @@ def test_what_somebody_wrote_on_a_film_is_no_purchase(take: Take, tmp_path: Path
     with pytest.raises(InputError, match="has the column 'tag' and no type of events"):
         take(tmp_path / "tags.csv")
     assert take(tmp_path / "tags.csv", event_type="view").new == 2
+
+
+@pytest.mark.parametrize("beside", ["readme.txt", "export/LICENSE.md", "orders.pdf"])
+def test_what_explains_a_table_is_no_other_table(take: Take, tmp_path: Path, beside: str) -> None:
+    with zipfile.ZipFile(tmp_path / "o.zip", "w") as archive:
+        archive.writestr("orders.csv", "customer_id,sku,order_date\nu,P,2025-03-14\n")
+        archive.writestr(beside, "Thank you for exporting.\n")
+    assert take(tmp_path / "o.zip").new == 1
+
+
+def test_pieces_are_not_proposed_as_ratings(take: Take, tmp_path: Path) -> None:
+    pieces = (1, 1, 2, 1, 3, 1, 1, 5)
+    (tmp_path / "buys.dat").write_text("".join(f"{n % 3},20{n},174194370{n},{q}\n" for n, q in enumerate(pieces)))
+    with pytest.raises(InputError, match="has no header") as refused:
+        take(tmp_path / "buys.dat")
+    assert "rating" not in str(refused.value)
+
+
+def test_a_discount_below_an_order_is_no_refund_of_a_product(take: Take, rows: Rows, tmp_path: Path) -> None:
+    head = "orderId;customerId;orderTime;articleordernumber;articleName;quantity;price\n"
+    lines = ("TEA-1;Tee;1;4,90", "SHIPPINGDISCOUNT;Warenkorbrabatt;1;-3,00", "sw-payment;Treuerabatt;1;-1,00")
+    (tmp_path / "o.csv").write_text(head + "".join(f"1;u;2025-03-14 09:15:07;{line}\n" for line in lines))
+    take(tmp_path / "o.csv")
+    assert rows("SELECT item_id, event_type FROM events") == [("TEA-1", "purchase")]
