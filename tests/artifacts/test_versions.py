@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 
 from recsys_cli.artifacts import Artifacts, Version
-from recsys_cli.artifacts.manifest import FORMAT, format_of
+from recsys_cli.artifacts.manifest import FORMAT, dump_manifest, format_of
 from recsys_cli.errors import ArtifactError, CorruptArtifact, NewerVersion, NoModel, NotFound, RecsysError, StoreBusy
 
 
@@ -306,6 +306,145 @@ class TestRemoving:
         with artifacts.exclusive():
             assert artifacts.names() == ["v000001-r1"]
         assert content(artifacts.current()) == b"without"
+
+
+def rewrite(version: Version, **changes: Any) -> None:
+    """Change what the manifest says, as years that pass or a newer recsys do."""
+    (version.path / "manifest.json").write_bytes(dump_manifest(version.manifest | changes))
+
+
+class TestWhatPruningSpares:
+    def pruned(self, artifacts: Artifacts, keep: int = 1, days: float = 0.0) -> list[str]:
+        with artifacts.exclusive():
+            return artifacts.prune(keep, days=days)
+
+    def test_no_number_is_less_than_one(self, artifacts: Artifacts) -> None:
+        for n in range(3):
+            publish(artifacts, b"%d" % n)
+        assert self.pruned(artifacts, keep=0) == ["v000001", "v000002"]
+
+    def test_the_newest_version_of_each_of_the_last_two_trainings(self, artifacts: Artifacts) -> None:
+        trained: dict[int, str] = {}
+        for n, training in enumerate([1, 1, 3, 3, 3, 6, 6], start=1):
+            kind = "update" if training in trained else "train"
+            trained.setdefault(training, f"v{n:06d}")
+            publish(artifacts, b"%d" % n, kind=kind, trained={"version": trained[training]})
+        assert self.pruned(artifacts) == ["v000001", "v000002", "v000003", "v000004", "v000006"]
+
+    @pytest.mark.parametrize(
+        ("gate", "counts"),
+        [({"promote": True}, True), ({"promote": False}, False), ({"promote": False, "forced": True}, True)],
+    )
+    def test_a_training_counts_that_passed_the_gate(
+        self, artifacts: Artifacts, gate: dict[str, bool], counts: bool
+    ) -> None:
+        publish(artifacts, b"1", kind="train")
+        publish(artifacts, b"2", kind="train", gate=gate, promote=False)
+        for n in (3, 4):
+            publish(artifacts, b"%d" % n, kind="update", trained={"version": "v000001"})
+        assert self.pruned(artifacts) == ["v000001", *([] if counts else ["v000002"]), "v000003"]
+
+    def test_what_a_newer_recsys_wrote(self, artifacts: Artifacts) -> None:
+        rewrite(publish(artifacts, b"1"), format=FORMAT + 1)
+        publish(artifacts, b"2")
+        publish(artifacts, b"3")
+        assert self.pruned(artifacts) == ["v000002"]
+
+    def test_the_last_one_from_before_the_data_collapsed(self, artifacts: Artifacts) -> None:
+        for n, events in enumerate([900, 1000, 400, 201, 200, 100]):
+            publish(artifacts, b"%d" % n, data={"events": events})
+        assert self.pruned(artifacts) == ["v000001", "v000002", "v000003", "v000005"], "200 are not more than twice 100"
+        before = artifacts.before_collapse(artifacts.current())
+        assert before is not None
+        assert (before.name, before.manifest["data"]["events"]) == ("v000004", 201)
+        assert content(before) == b"3"
+
+    @pytest.mark.parametrize("events", [[100, 100], [200, 100], [100, None]])
+    def test_nothing_collapsed(self, artifacts: Artifacts, events: list[int | None]) -> None:
+        for n, held in enumerate(events):
+            publish(artifacts, b"%d" % n, **({} if held is None else {"data": {"events": held}}))
+        assert artifacts.before_collapse(artifacts.current()) is None
+
+    def test_age_ends_what_the_number_would_keep(self, artifacts: Artifacts) -> None:
+        now = int(time.time())
+        for n, days_ago in enumerate([50, 35, 29, 10, 0]):
+            rewrite(publish(artifacts, b"%d" % n), created_at=now - days_ago * 86_400)
+        assert self.pruned(artifacts, keep=4, days=30) == ["v000001", "v000002"]
+
+    def test_nothing_goes_for_its_age_when_the_clock_has_jumped(self, artifacts: Artifacts) -> None:
+        now = int(time.time())
+        for n, days_ago in enumerate([400, 399, 0]):
+            rewrite(publish(artifacts, b"%d" % n), created_at=now - days_ago * 86_400)
+        assert self.pruned(artifacts, keep=3, days=30) == []
+        assert self.pruned(artifacts, keep=2, days=30) == ["v000001"], "those that are too many go"
+
+
+def test_whether_a_folder_is_as_published(artifacts: Artifacts) -> None:
+    version = publish(artifacts, b"hello")
+    assert version.intact("sub")
+    assert not version.intact("su"), "a folder, not the start of a name"
+    assert not version.intact("ranker"), "nothing is not whole"
+    spoil(version.path / "b.bin", "flip")
+    assert version.intact("sub")
+    spoil(version.path / "sub" / "a.bin", "flip")
+    assert not version.intact("sub")
+
+
+def test_a_ranker_that_is_damaged_keeps_no_version_from_being_served(artifacts: Artifacts) -> None:
+    """Lists are then in the first stage's order, which is better than those of an older version."""
+    with artifacts.draft() as draft:
+        (draft.path / "ranker").mkdir()
+        for name in ("ranker/trees.txt", "model.json"):
+            (draft.path / name).write_bytes(b"content")
+        with artifacts.exclusive():
+            version = artifacts.publish(draft, {})
+    spoil(version.path / "ranker" / "trees.txt", "cut")
+    version.verify()
+    assert artifacts.current() == version
+    assert not version.intact("ranker")
+    spoil(version.path / "model.json", "cut")
+    with pytest.raises(CorruptArtifact, match=r"model\.json is not what version v000001 was published with"):
+        version.verify()
+
+
+def test_whether_anything_was_ever_served(artifacts: Artifacts) -> None:
+    assert not artifacts.was_served()
+    publish(artifacts, b"1", promote=False)
+    assert not artifacts.was_served()
+    spoil(publish(artifacts, b"2", promote=False).path / "manifest.json", "cut")
+    assert artifacts.was_served(), "as far as a damaged one can tell"
+
+
+def test_a_pointer_that_was_lost_does_not_hide_that_there_was_one(artifacts: Artifacts) -> None:
+    publish(artifacts, b"1")
+    (artifacts.root / "current").unlink()
+    assert artifacts.was_served()
+    told: list[CorruptArtifact] = []
+    assert content(artifacts.current(damaged=told.append)) == b"1"
+    assert "current is missing" in str(told[0])
+
+
+def test_the_number_of_a_removed_version_is_not_given_out_again_either_after_a_revision(artifacts: Artifacts) -> None:
+    publish(artifacts, b"1")
+    publish(artifacts, b"2", promote=False)
+    publish(artifacts, b"3", promote=False)
+    replace(artifacts, "v000003", b"3 without somebody")
+    with artifacts.exclusive():
+        artifacts.remove("v000003-r1")
+        artifacts.remove("v000002")
+    assert publish(artifacts, b"4").name == "v000004"
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_a_version_without_a_person_is_held_back_as_it_was(artifacts: Artifacts, promoted: bool) -> None:
+    publish(artifacts, b"1")
+    publish(artifacts, b"2", promote=promoted)
+    version = replace(artifacts, "v000002", b"2 without somebody", kind="forget")
+    assert version.name == "v000002-r1"
+    assert version.manifest["promoted"] is promoted
+    assert version.manifest["kind"] == "forget"
+    assert artifacts.current_name() == ("v000002-r1" if promoted else "v000001")
+    assert replace(artifacts, "v000002-r1", b"2 without two", kind="forget").name == "v000002-r2"
 
 
 KILLED = """
