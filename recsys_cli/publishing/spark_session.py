@@ -20,6 +20,7 @@ from ..progress import SILENT, Progress
 DRIVER_MEMORY = "3g"  # where the driver is on this machine and spark-defaults.conf says nothing
 _NOISE = re.compile(r"WARN|Using |Setting |To adjust |\d\d/\d\d/\d\d ")  # what Java prints whenever it starts
 _THREAD = re.compile(r'^(Exception in thread "[^"]*" )?([\w.$]+(Exception|Error): )?')
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"  # each task of Spark has a core: more threads would wait for each other
 _TOLD = 15.0  # seconds between two lines about how far Spark is
 
 
@@ -91,6 +92,7 @@ def _started(options: dict[str, str], said: Path) -> Any:
     ):  # as versions of pyspark call it
         if hasattr(accumulators, name):  # prints a traceback when Java ends before it
             getattr(accumulators, name).handle_error = lambda *_: None
+    os.environ.setdefault(_BLAS_THREADS, "1")  # Java's, who inherits it
     conf = SparkConf().setAll(list(options.items()))
     with said.open("wb") as log:
         # A process has one Java, which outlives a session.
@@ -184,6 +186,7 @@ def _options(master: str, scratch: str) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
+        f"spark.executorEnv.{_BLAS_THREADS}": "1",
     }
     if master.startswith("local"):
         options |= {

@@ -78,6 +78,12 @@ class TestProblem:
             each.append(-log_chance[p.wanted[row][p.real[row]]].sum() / p.relevant[row])
         assert p.loss(weights)[0] == pytest.approx(np.mean(each), rel=1e-5)
 
+    def test_scores_far_apart_do_not_run_over(self) -> None:
+        p = drawn(15)
+        value, slope = replace(p, features=p.features * 1000).loss(np.array([0.3, 0.1, 0.6]))
+        assert 0 < value < np.inf
+        assert np.isfinite(slope).all()
+
     def test_the_gradient_is_the_slope(self) -> None:
         p, at = drawn(3), np.array([0.3, 0.1, 0.6])
         _, slope = p.loss(at)
@@ -165,6 +171,12 @@ class TestCandidates:
                 expected = whole[member][row, places]
                 np.testing.assert_allclose(p.features[member, row][p.real[row]], expected, rtol=1e-5, atol=1e-6)
 
+    def test_a_large_catalogue_has_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        values, taken, wanted = self.drawn()
+        plain = blend_weights._candidates(values, taken, wanted)
+        monkeypatch.setattr(blend_weights, "_LARGE", self.N - 1)
+        np.testing.assert_array_equal(blend_weights._candidates(values, taken, wanted).features, plain.features)
+
     def test_parts_are_joined_as_wide_as_the_widest(self) -> None:
         one, other = drawn(7, users=3, width=14), drawn(8, users=5, width=25)
         p = blend_weights._joined([one, other])
@@ -226,7 +238,18 @@ class TestWindow:
             np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
 
     def test_no_more_are_asked_than_wished(self, split: Split, members: dict[str, Model]) -> None:
-        assert len(problem(members, split, 17, 1).real) == 17
+        some = problem(members, split, 17, 1)
+        assert len(some.real) == 17
+        assert problem(members, split, 17, 1).features.tolist() == some.features.tolist()
+        assert problem(members, split, 17, 2).wanted.tolist() != some.wanted.tolist(), "a sample, by its seed"
+
+    def test_who_tells_all_the_same_is_asked_once(
+        self, split: Split, members: dict[str, Model], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked, score = list[int](), Popular.score
+        monkeypatch.setattr(Popular, "score", lambda self, h, now: (asked.append(len(h)), score(self, h, now))[1])
+        problem(members, split, 1000, 1)
+        assert asked == [1]
 
 
 class TestLearn:
@@ -272,6 +295,27 @@ class TestLearn:
                 beside = found.copy()
                 beside[member] += step
                 assert value(beside) > value(found)
+
+    def test_each_weight_is_moved_while_that_helps(self) -> None:
+        """The same by scores that are worked out anew for every move."""
+        windows = [drawn(n) for n in (16, 17)]
+
+        def reached(weights: np.ndarray) -> float:
+            return float(np.mean([p.ndcg(p.scores(weights)) for p in windows]))
+
+        likely = blend_weights._likeliest(windows, 3)
+        weights = likely / likely.sum() if likely.any() else np.full(3, 1 / 3)
+        best = reached(weights)
+        for step in (0.3, 0.15, 0.07):
+            for member in range(3):
+                for move in (-step, step):
+                    tried = weights.copy()
+                    tried[member] = max(weights[member] + move * weights.sum(), 0)
+                    if tried.sum() > 0 and reached(tried) > best + 1e-6:
+                        weights, best = tried, reached(tried)
+        found, value = learn(windows, 3)
+        np.testing.assert_allclose(found, weights / weights.sum(), rtol=1e-4)
+        assert value == pytest.approx(best, abs=1e-6)
 
     def test_members_that_say_nothing_count_alike(self) -> None:
         p = drawn(14)
@@ -327,6 +371,7 @@ class TestOwn:
     def test_who_always_buys_the_same_is_shown_it_first(self) -> None:
         own = learn_own(self.silent, time_split(self.loyal(again=True), 25.0), 1)
         assert set(own) == set(OWN)
+        assert all(value == round(value, 4) for value in own.values())
         assert sum(own.values()) > 4  # above all that the blend says: standard scores of forty reach 2 or 3
 
     def test_who_never_buys_the_same_is_not(self) -> None:
