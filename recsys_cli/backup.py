@@ -106,7 +106,7 @@ def backup(
     StoreError
         It cannot be written.
     """
-    _refuse_own_places(store, artifacts, target)
+    refuse_own_places(store.path, artifacts.root, target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} already exists.", "Name a directory that does not exist yet.")
     if not store.exists():
@@ -152,14 +152,20 @@ def backup(
     )
 
 
-def _refuse_own_places(store: Store, artifacts: Artifacts, target: Path) -> None:
-    """A copy there would be in the next copy, and every proof that a person is gone would find them in it."""
-    place, db = target.resolve(), store.path.resolve()
-    for own in (artifacts.root, state_dir(store.path)):
+def refuse_own_places(path: Path, root: Path, target: Path) -> None:
+    """A copy there would be in the next copy, and every proof that a person is gone would find them in it.
+
+    Raises
+    ------
+    UsageError
+        `target` is in the artifacts directory `root`, or where the state of the database `path` is.
+    """
+    place, db = target.resolve(), path.resolve()
+    for own in (root, state_dir(path)):
         if place.is_relative_to(own.resolve()):
             raise UsageError(f"{target} is in {own}, which is to be backed up.", "Name a directory elsewhere.")
     if place.parent == db.parent and place.name.startswith(db.name):
-        raise UsageError(f"{target} is named like what belongs to {store.path}.", "Name a directory elsewhere.")
+        raise UsageError(f"{target} is named like what belongs to {path}.", "Name a directory elsewhere.")
 
 
 def damaged_versions(artifacts: Artifacts) -> tuple[str, ...]:

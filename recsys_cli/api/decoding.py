@@ -177,8 +177,13 @@ def _sentence(
         return f"{within}{unknown} '{field[1][:60]}'.", f"Did you mean '{near[0]}'?" if near else f"Known: {known}."
     name = quoted.format(path) if path else "The body"
     if what.startswith(("Expected", "Invalid", "Number", "Integer")):
-        value = repr(_value(given, path))
-        shown = value if len(value) <= 60 else f"{value[:57]}..."
+        value = _value(given, path)
+        if isinstance(value, list) and typing.get_origin(_plain(place)[0]) in (list, tuple):
+            return (
+                f"{name} must be {_words(place)}, got {len(value):,}.",
+                "Send fewer at a time." if value else "Send some.",
+            )
+        shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
         return f"{name} must be {_words(place)}, got {shown}.", hint or "Fix the value."
     return f"{name}: {what}.", hint or "Fix it and send it again."
 
@@ -245,9 +250,9 @@ def _words(kind: Any) -> str:
         return "true or false"
     least, most = facts.get("min_length", 0), facts.get("max_length")
     if inner is str:
-        return f"text of {least} to {most} characters" if most else "text"
+        return f"text of {least:,} to {most:,} characters" if most else "text"
     if typing.get_origin(inner) in (list, tuple):
-        return f"a list of {least} to {most} entries" if most else "a list"
+        return f"a list of {least:,} to {most:,} entries" if most else "a list"
     return "a JSON object"
 
 

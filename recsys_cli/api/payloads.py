@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ..schema import EVENT_TYPES, ITEM_COLUMNS, PURCHASE, VIEW
+from ..schema import ADDRESSES, EVENT_TYPES, ITEM_COLUMNS, PURCHASE, SCRIPT_ADDRESS, VIEW
 from ..serving.customer_lists import RAILS
 from ..serving.filter_tree import LONGEST
 from ..serving.list_kinds import KINDS
@@ -353,6 +354,9 @@ class _ItemBody(Struct, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
             raise ValueError("no column of the item is given")
+        for name in ADDRESSES:
+            if isinstance(given := getattr(self, name), str) and re.search(SCRIPT_ADDRESS, given):
+                raise ValueError(f"{name} must be a web address, not a script or data")
         if isinstance(self.attributes, dict) and _deeper(self.attributes, _DEEPEST):
             raise ValueError(f"attributes are nested deeper than {_DEEPEST} levels")
 

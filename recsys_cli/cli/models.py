@@ -156,9 +156,11 @@ def export(
 ) -> None:
     """Write a version's model and ranker as ONNX, for other programs; needs pip install 'recsys-cli\\[onnx]'."""
     run, published = _open(db, artifacts, config, as_json)
+    from ..backup import refuse_own_places
     from ..publishing.onnx_export import export_onnx
     from ..updates import lineage
 
+    refuse_own_places(run.settings.db, published.root, onnx)
     found = lineage.open_named(published, version)
     made = export_onnx(found, onnx)
     apart = ", ".join(f"{name}.onnx ({value:.0e} from ours)" for name, value in made.apart.items())

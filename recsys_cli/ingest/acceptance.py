@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from ..errors import InputError
-from ..schema import ATTRIBUTES
+from ..schema import ADDRESSES, ATTRIBUTES, SCRIPT_ADDRESS
 from ..store import merge
 from .columns import EVENTS, ITEMS, USERS
 from .event_notes import event_notes, hashed_addresses
@@ -94,6 +94,7 @@ def merge_accepted(
             else " was taken; no column is its price"
         )
         notes.append(f"The file has several rows for each item: its usual title{price}.")
+    notes += _without_scripts(con)
     con.execute("ALTER TABLE accepted DROP row_number")
     if wanted.replace and understood.kind == ITEMS and not wanted.retire_all:
         _refuse_retiring(con, source)
@@ -106,6 +107,22 @@ def merge_accepted(
     )
     con.execute("DROP TABLE accepted")
     return replace(merged, read=rows, known=rows - merged.new), notes
+
+
+def _without_scripts(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Take away addresses that are scripts or data: what a shop's page follows unseen must be an address."""
+    notes = []
+    for name in ADDRESSES:
+        if not _has(con, "accepted", name):
+            continue
+        found = con.execute(
+            f"UPDATE accepted SET {name} = NULL WHERE regexp_matches({name}, ?)", [SCRIPT_ADDRESS]
+        ).fetchall()[0][0]
+        if found:
+            what = "1 value of" if found == 1 else f"{found:,} values of"
+            which = "is a script or data" if found == 1 else "are scripts or data"
+            notes.append(f"{what} {name} {which} (javascript:, data:) and no web address: left out.")
+    return notes
 
 
 def _has(con: duckdb.DuckDBPyConnection, table: str, column: str) -> bool:

@@ -128,7 +128,10 @@ class Placement:
         if not self.kind.has_what_it_needs(asked):
             needs = " or ".join(self.kind.needs)
             what = f"The placement '{self.name}'" if self.name else "This list"
-            raise UsageError(f"{what} shows {self.kind.name} items and needs {needs}.", "Send it.")
+            raise UsageError(
+                f"{what} shows {self.kind.name} items and needs {needs}.",
+                "Send it; recsys placements preview takes --item and --basket.",
+            )
         filters = asked.filters.and_written(self.filter, user=user) if self.filter else asked.filters
         rules = {**dict(self.rules), **(asked.rules or {})} or None
         ranked, about = asked.ranked and self.ranker, {**asked.user, **user}

@@ -22,7 +22,10 @@ def test_what_was_meant_is_told(start: Callable[..., Any]) -> None:
         assert said == f"There is no placement '{mistyped}'. Did you mean 'product-page'?"
     # Reports tell places apart by any name, of which the file need know nothing.
     assert server.get("/recommend", placement="newsletter", k=2)["items"]
-    assert server.get("/recommend", placement="newsletter", item_id="t0", k=2)["items"]
+    said = error("/recommend", placement="newsletter", item_id="t0")
+    assert "and recsys.toml has no placement 'newsletter'. Add kind=similar" in said, (
+        "the product would count for nothing"
+    )
     assert server.get("/recommend", placement="product-page", item_id="t0", k=2)["kind"] == "similar"
     assert server.get("/recommend", kind="similar", item_id="t0", k=2)["items"]
     assert "names neither. Add kind=similar or placement=NAME" in error("/recommend", item_id="t0")
@@ -33,6 +36,12 @@ def test_what_was_meant_is_told(start: Callable[..., Any]) -> None:
         told = server.http.post(path, content=body, headers={"content-type": "application/json"}).json()["error"]
         assert told["message"] == "The body must be a JSON object, got a list."
         assert told["hint"] == 'Send {"events": [...]}.'
+    many = {"events": [{"user_id": "t4", "item_id": "t0"}] * 1001}
+    told = server.http.post("/events", json=many).json()["error"]
+    assert told["message"].endswith("must be a list of 1 to 1,000 entries, got 1,001."), told
+    assert told["hint"] == "Send fewer at a time."
+    told = server.http.patch("/items/t0", json={"url": "java\nscript:alert(1)"}).json()["error"]["message"]
+    assert told == "The body: url must be a web address, not a script or data."
     file = server.log.parent / "recsys.toml"
     told = server.http.patch("/rules", json={"diversity": 7}).json()["error"]["message"]
     assert told.startswith("rules.diversity"), "a line that nobody wrote is not quoted"
