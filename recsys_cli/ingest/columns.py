@@ -53,7 +53,7 @@ _USER = _f(
     "customer_unique_id cust_code cust_id cust_no customer_user household_id household_key contact_id kundnr kund_nr "
     "cliente_codigo kunnr sold_to_party auftraggeber partner_id buyer_user_id",
     "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego login_klienta "
-    "username_buyer username user_name login buyer shopper account_id uid reviewer_id profile_id buyer_username",
+    "username_buyer buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
     "billing_email_address kunden_email kunde_email customer_email_address",
     "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
@@ -71,7 +71,8 @@ _ITEM = _f(
     "article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
-    "itemnumber listing_id codice_articolo prod_code prod_id matnr material_number materialnummer seller_sku aid",
+    "itemnumber listing_id codice_articolo prod_code prod_id matnr material_number materialnummer seller_sku aid "
+    "stok_kodu",
     "sku product_sku sku_reference_no item_sku variant_sku lineitem_sku asin parent_asin itemsku "
     "product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
@@ -95,7 +96,7 @@ EVENT_FIELDS = (
         "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido data_zlozenia data_zlozenia_zamowienia "
         "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date created_on "
         "created_timestamp order_timestamp derived_tstamp date_order ordered_on order_placed placed_on order_placed_at "
-        "angelegt_am erstellt_am bestellt_am erdat audat fkdat",
+        "angelegt_am erstellt_am bestellt_am tilattu erdat audat fkdat",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created review_time review_date "
         "return_date date_returned returned_at refund_date date_refunded refunded_at retourdatum ruecksendedatum "
@@ -110,7 +111,7 @@ EVENT_FIELDS = (
         "quantity menge anzahl liczba_sztuk item_amount cantidad quantite quantita aantal ilosc antal",
         "qty_ordered units count pieces stueck stk amount_of_units quantity_shipped quantity_ordered "
         "quantity_purchased product_quantity product_qty item_quantity artikel_menge "
-        "lineitem_quantity qty_sold sold_qty product_uom_qty kwmeng fkimg qte qta cant sztuk",
+        "lineitem_quantity qty_sold sold_qty product_uom_qty kwmeng fkimg qte qta qtd cant sztuk kol_vo kpl",
     ),
     _f(
         "event_type",
@@ -143,7 +144,7 @@ EVENT_FIELDS = (
         "number",
         "unit_price unitprice item_price price_per_unit item_unit_price_with_vat deal_price prix_unitaire "
         "einzelpreis product_unit_price lineitem_price price_unit original_unit_price_set original_unit_price "
-        "unit_price_paid price_inc_tax price_incl_tax price_tax_incl",
+        "unit_price_paid price_inc_tax price_incl_tax price_tax_incl valor_unitario birim_fiyat",
         "preis prix precio prezzo prijs pris cena price_gross product_price vk_brutto vk_preis sold_for item_cost "
         "net_price price_net unit_price_net nettopreis cena_netto",
     ),

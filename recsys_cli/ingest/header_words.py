@@ -24,7 +24,7 @@ _LETTERS = str.maketrans(
 _OF = {
     "order": "order orden bestell bestel auftrag beleg rechnung faktur invoice commande pedido encomenda ordine ordre "
     "zamowieni objednav rendeles tilaus tilauks comand comenz narudz narocil paraggeli porach zakaz zamovlenny "
-    "tellimus pasutijum uzsakym siparis kvitto kvittering receipt transaktion transaction",
+    "tellimus pasutijum uzsakym siparis ticket kvitto kvittering receipt transaktion transaction",
     "customer": "customer kunde kunden kund client klient cliente klant zakazni kupuj kupac kupec kupc buyer besteller "
     "vasarlo vevo asiak asiakas ostja pelat pokupat pircej pirkej musteri acheteur comprador acquirent",
     "product": "product produkt produit producto produto prodott artikel artikl article articul articol artigo artikul "
@@ -45,7 +45,7 @@ _SAYS = {
     "fiyat yksikkohinta pu apris stuckpreis stukprijs stuksprijs styckpris stykpris verkaufspreis verkoopprijs "
     "forsaljningspris salgspris myyntihinta",
     "status": "status stav stan estado stato etat statut allapot tila stare tilstand katastas sastoyan olek staat "
-    "busena durum",
+    "busena durum situacao",
     "email": "email emailadres emailaddress mail epost sahkoposti courriel correo correio imeil",
     "category": "categor kategor luokka katigor",
     "brand": "brand marka varumark znacka vyrobce vyrobca producent tillverkare valmistaja kataskevast marke marca",

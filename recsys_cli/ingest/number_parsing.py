@@ -14,7 +14,7 @@ from .value_parsing import INVISIBLE, Column, quote, text
 CURRENCIES = (
     "€$£¥₹₽₺₩₪₴₫฿",
     "EUR USD GBP CHF SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH JPY CNY INR AUD CAD NZD BRL MXN ZAR SGD HKD KRW "
-    "THB IDR MYR PHP VND ILS AED SAR US\\$ R\\$ A\\$ C\\$ kr zł Kč Ft lei лв руб Fr\\. Rs\\.?",
+    "THB IDR MYR PHP VND ILS AED SAR US\\$ R\\$ A\\$ C\\$ kr zł Kč Ft lei TL лв руб\\.? Fr\\. Rs\\.?",
 )
 
 

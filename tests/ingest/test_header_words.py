@@ -26,6 +26,9 @@ HEADERS = {
     "produto;Quantidade;Preço;Estado",
     "Romanian": "Număr comandă;Data comenzii;Email client;Cod produs;Denumire produs;Cantitate;Preț;Stare",
     "Bulgarian": "Номер на поръчка;Дата;Имейл;Код на продукт;Име на продукт;Количество;Цена;Статус",
+    "Brazilian": "Pedido;Data;E-mail;SKU;Nome do produto;Qtd;Valor unitário;Situação",
+    "Russian": "Номер заказа;Дата заказа;Email;Артикул;Наименование;Кол-во;Цена;Статус заказа",
+    "Turkish": "Sipariş No;Sipariş Tarihi;E-posta;Stok Kodu;Ürün Adı;Adet;Birim Fiyat;Sipariş Durumu",
     "French": "N° commande;Date de commande;E-mail;Référence article;Désignation;Qté;PU TTC;Statut",
     "Spanish": "Nº de pedido;Fecha del pedido;Correo electrónico;Código de artículo;Descripción;Cant.;Precio "
     "unit.;Estado del pedido",

@@ -73,3 +73,10 @@ def test_the_middle_of_numbers(values: str, middle: float | None) -> None:
         con.execute(f"CREATE TABLE t AS SELECT v::DOUBLE AS v FROM (VALUES {values}) AS t(v)")
         found = median(con, "t", "v")
         assert found == middle if middle is None else found == pytest.approx(middle, rel=1e-5)
+
+
+@pytest.mark.parametrize("written", ["6,90 руб.", "6,90 руб", "6,90 TL", "R$ 6,90"])
+def test_currencies_as_they_are_written_beside_prices(take: Take, rows: Rows, tmp_path: Path, written: str) -> None:
+    (tmp_path / "o.csv").write_text(f"customer_id;sku;order_date;price\nu;P;2025-03-14;{written}\n", encoding="utf-8")
+    take(tmp_path / "o.csv")
+    assert rows("SELECT price FROM events") == [(6.9,)]

@@ -43,6 +43,17 @@ def test_two_times_are_a_matter_of_asking_only_where_they_differ(
         assert rows("SELECT ts FROM events") == [(1741943707,)]
 
 
+@pytest.mark.parametrize("staff", ["Login", "User Name", "Username"])
+def test_who_is_logged_in_at_the_till_is_not_the_customer(take: Take, rows: Rows, tmp_path: Path, staff: str) -> None:
+    lines = [f"R{n},{('sam', 'kim')[n % 2]},Anna {'ABC'[n % 3]},2025-03-1{n},P{n}\n" for n in range(6)]
+    (tmp_path / "till.csv").write_text(f"Receipt,{staff},Customer Name,Date,SKU\n" + "".join(lines))
+    take(tmp_path / "till.csv")
+    assert rows("SELECT count(DISTINCT user_id) FROM events") == [(3,)]
+    (tmp_path / "alone.csv").write_text(f"Receipt,{staff},Date,SKU\nR1,sam,2025-03-11,P\nR2,kim,2025-03-12,Q\n")
+    with pytest.raises(InputError, match="no customers"):
+        take(tmp_path / "alone.csv")
+
+
 def test_customers_who_are_known_by_name_alone(take: Take, rows: Rows, tmp_path: Path) -> None:
     head = "Date,Receipt number,SKU,Item,Quantity,Gross sales,Cashier name,Customer name\n"
     names = ["Anna", "Bert", "", "Walk-in Customer"]
