@@ -136,6 +136,8 @@ def test_the_commands(four: Artifacts, recsys: Recsys) -> None:
     assert "all as published" in shown
     assert "Added 2 items: extra0, extra1" in recsys("models", "diff", "1", *state).stdout
     assert "Removed v000001." in recsys("models", "prune", "--keep", "1", *state).stdout
+    beside = recsys("models", "export", "current", "--onnx", str(four.root / "out"), *state)
+    assert (beside.returncode, "which is to be backed up" in beside.stderr) == (2, True)
     missing = recsys("models", "promote", "77", *state)
     assert (missing.returncode, "There is no version '77'" in missing.stderr) == (8, True)
 
