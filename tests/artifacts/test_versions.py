@@ -369,6 +369,7 @@ class TestWhatPruningSpares:
         now = int(time.time())
         for n, days_ago in enumerate([50, 35, 29, 10, 0]):
             rewrite(publish(artifacts, b"%d" % n), created_at=now - days_ago * 86_400)
+        assert self.pruned(artifacts, keep=5) == [], "without days, whatever their age"
         assert self.pruned(artifacts, keep=4, days=30) == ["v000001", "v000002"]
 
     def test_nothing_goes_for_its_age_when_the_clock_has_jumped(self, artifacts: Artifacts) -> None:
@@ -407,6 +408,32 @@ def test_a_ranker_that_is_damaged_keeps_no_version_from_being_served(artifacts: 
         version.verify()
 
 
+@pytest.mark.parametrize("newer", ["v000001", "v000002", "v000003"])
+def test_what_can_be_served_by_upgrading_is_said_before_that_nothing_can(artifacts: Artifacts, newer: str) -> None:
+    for n in range(3):
+        publish(artifacts, b"%d" % n)
+    for name in artifacts.names():
+        version = artifacts.open(name)
+        rewrite(version, format=FORMAT + 1) if name == newer else spoil(version.path / "b.bin", "flip")
+    told: list[CorruptArtifact] = []
+    with pytest.raises(NewerVersion, match="written by a newer recsys"):
+        artifacts.current(damaged=told.append)
+    assert len(told) == 3
+    spoil(artifacts.versions_dir / newer / "manifest.json", "flip")
+    with pytest.raises(NoModel, match="is intact"):
+        artifacts.current()
+
+
+def test_files_are_read_only_where_that_is_asked_for(artifacts: Artifacts) -> None:
+    """The list of versions must not take as long as to read them all."""
+    publish(artifacts, b"1")
+    shutil.rmtree(publish(artifacts, b"2").path)
+    spoil(artifacts.versions_dir / "v000001" / "b.bin", "flip")
+    assert artifacts.current(verify=False).name == "v000001"
+    with pytest.raises(NoModel):
+        artifacts.current()
+
+
 def test_whether_anything_was_ever_served(artifacts: Artifacts) -> None:
     assert not artifacts.was_served()
     publish(artifacts, b"1", promote=False)
@@ -440,7 +467,7 @@ def test_a_version_without_a_person_is_held_back_as_it_was(artifacts: Artifacts,
     publish(artifacts, b"1")
     publish(artifacts, b"2", promote=promoted)
     version = replace(artifacts, "v000002", b"2 without somebody", kind="forget")
-    assert version.name == "v000002-r1"
+    assert version.name == version.manifest["name"] == "v000002-r1"
     assert version.manifest["promoted"] is promoted
     assert version.manifest["kind"] == "forget"
     assert artifacts.current_name() == ("v000002-r1" if promoted else "v000001")
