@@ -21,6 +21,7 @@ from ..evaluation.learning_curve import Standing, learned_from, shows_pairs, sta
 from ..features.own_attributes import own_column, with_attributes
 from ..identity import load_secret, rows_hashed
 from ..models.base import Model, ModelConfig
+from ..processes import give_memory_back
 from ..progress import SILENT, Progress
 from ..ranking.learning import learn
 from ..ranking.outcome import PENDING, RANKER, Outcome, off
@@ -167,7 +168,9 @@ def train(
     snapshot = read_snapshot(store, settings, progress, item_order=served.items if served else None)
     if recipe.name == AUTO:
         recipe = _picked(snapshot, settings, progress)
+        give_memory_back()
     bench = Bench.of(snapshot.data, settings, recipe, served, progress)
+    give_memory_back()
     recipe = replace(recipe, past=None)  # as large as the model that is fitted next
     with progress.stage(f"Fitting {recipe.name} on everything"):
         model = recipe.fit(snapshot.data, settings, progress, past=bench.past if bench else None)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from ..artifacts import Artifacts, Spool, worker_state
 from ..errors import RecsysError
 from ..ingest.watch import Folder
-from ..processes import stoppable
+from ..processes import give_memory_back, stoppable
 from ..progress import SILENT, Progress
 from ..settings import Settings
 from ..store import Store
@@ -142,18 +139,10 @@ def loop(
         try:
             done(recorded_pass(store, artifacts, settings, progress))
         finally:
-            _give_memory_back()
+            give_memory_back()  # between passes, a worker on a small box must not hold a gigabyte
 
     with stoppable() as stop:
         supervisor.run(step, stop)
-
-
-def _give_memory_back() -> None:
-    """Return what a pass needed to the system: between passes, a worker on a small box must not hold a gigabyte."""
-    pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others give back by themselves or not at all
-    if trim is not None:
-        trim(0)
 
 
 def _written(artifacts: Artifacts, after: worker_state.Health) -> bool:
