@@ -15,7 +15,7 @@ NON_PRODUCT_TITLES = (
     "coupon*", "service fee*", "payment fee*", "surcharge*", "rounding*", "donation*", "store credit*", "deposit",
     "versand*", "porto*", "fracht*", "lieferkosten*", "trinkgeld*", "geschenkgutschein*", "gutschein*",
     "geschenkkarte*", "rabatt*", "nachlass*", "gebühr*", "pfand*", "nachnahme*", "aufschlag*", "spende*",
-    "rundung*", "*rabatt", "*discount", "*gutschein",
+    "rundung*", "warenkorbrabatt*", "treuerabatt*", "mengenrabatt*", "neukundenrabatt*",
     "frais de *", "livraison*", "pourboire*", "carte cadeau*", "chèque cadeau*", "bon cadeau*", "remise*",
     "réduction*", "gastos de env*", "envío*", "propina*", "tarjeta regalo*", "descuento*", "spese di sped*",
     "spedizione*", "mancia*", "buono regalo*", "sconto*", "verzendkosten*", "verzending*", "bezorgkosten*", "fooi",

@@ -51,7 +51,7 @@ _USER = _f(
     "kundennummer kundennr kunden_nr kunden_id kdnr id_customer id_client idcliente cliente_id shopper_id buyer_id "
     "member_id numero_client codigo_cliente codice_cliente klantnummer kundnummer customer_user_id "
     "customer_unique_id cust_code cust_id cust_no customer_user household_id household_key contact_id kundnr kund_nr "
-    "cliente_codigo kunnr sold_to_party auftraggeber partner_id buyer_user_id",
+    "cliente_codigo kunnr sold_to_party auftraggeber buyer_user_id",
     "customer user kunde client cliente klant kund klient zakaznik kupujacy login_kupujacego login_klienta "
     "username_buyer buyer shopper account_id uid reviewer_id profile_id buyer_username",
     "email customer_email e_mail mail email_address user_email billing_email email_billing buyer_email contact_email "
@@ -59,11 +59,13 @@ _USER = _f(
     "user_pseudo_id visitor_id visitorid anonymous_id anonymousid fullvisitorid full_visitor_id device_id cookie_id "
     "client_cookie distinct_id domain_userid",
     "customer_name client_name buyer_name kundenname nom_client nombre_cliente nome_cliente",
+    "partner_id",  # of Odoo; elsewhere who sent the customer, or who delivers the product
     required=True,
 )
 KIND_TIER = 2  # of `event_type`: `type`, which may also be the kind of an order or a line
 EMAIL_TIER, VISITOR_TIER = 3, 4  # of `_USER`: guests are known by these where the number of the customer is empty
 NAME_TIER = 5  # of `_USER`: two customers may share a name
+PARTNER_TIER = 6
 _ITEM = _f(
     "item_id",
     "id",
@@ -71,13 +73,14 @@ _ITEM = _f(
     "article_number "
     "artikel_id item_code product_code id_product produkt_id id_producto codigo_producto reference_produit "
     "product_number productnumber artikelcode id_oferty reference_article articleordernumber item_number "
-    "itemnumber listing_id codice_articolo prod_code prod_id matnr material_number materialnummer seller_sku aid "
+    "itemnumber listing_id codice_articolo prod_code prod_id matnr material_number materialnummer seller_sku "
     "stok_kodu",
     "sku product_sku sku_reference_no item_sku variant_sku lineitem_sku asin parent_asin itemsku "
     "product_view_sku artikel_sku",
     "product item article artikel produkt produit producto movie_id book_id isbn ean gtin barcode reference ref "
     "artist_id track_id song_id recipe_id business_id location_id venue_id variant_id item_variation_id variation_id "
-    "model symbol",
+    "model",
+    "symbol aid",  # elsewhere of a currency, and who sent the customer
     "material",  # of SAP; what a catalogue calls so is what its things are made of
     required=True,
 )
@@ -94,14 +97,15 @@ EVENT_FIELDS = (
         "order_purchase_timestamp sale_date sales_date date_created order_created placed_at "
         "create_date date_purchased ordered_at date_de_commande besteldatum orderdatum erstelldatum belegdatum "
         "rechnungsdatum data_zakupu data_zamowienia fecha_de_pedido data_zlozenia data_zlozenia_zamowienia "
-        "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date created_on "
-        "created_timestamp order_timestamp derived_tstamp date_order ordered_on order_placed placed_on order_placed_at "
-        "angelegt_am erstellt_am bestellt_am tilattu erdat audat fkdat",
+        "data_sprzedazy order_creation_date entry_date datum_objednavky unix_review_time shop_date",
         "date time datum fecha data zeit zeitpunkt date_add date_added order_created_at unix_timestamp epoch when day "
         "eventdate event_date created review_time review_date "
         "return_date date_returned returned_at refund_date date_refunded refunded_at retourdatum ruecksendedatum "
         "date_de_retour",
-        "original_timestamp collector_tstamp",
+        "order_timestamp derived_tstamp date_order ordered_on order_placed placed_on order_placed_at bestellt_am "
+        "tilattu audat fkdat",
+        # When a row was written, which may be long after the sale.
+        "created_on created_timestamp angelegt_am erstellt_am erdat original_timestamp collector_tstamp",
         "sent_at received_at",
         required=True,
     ),
@@ -163,13 +167,14 @@ EVENT_FIELDS = (
     ),
 )
 ITEM_FIELDS = (
-    Field("item_id", "id", (*_ITEM.names[:3], "id code", f"{_ITEM.names[3]} handle"), True),
+    Field("item_id", "id", (*_ITEM.names[:3], "id code", f"{_ITEM.names[3]} handle", _ITEM.names[4]), True),
     _f(
         "category",
         "text",
         "category_name category_path product_category product_categories kategorie categorie categoria",
         "categories kategorien collection collections product_category_1 category_1 department product_type "
-        "genre genres group warengruppe category_l1 categories_name categorytext kategorie_ebene_1 cat",
+        "genre genres group warengruppe category_l1 categories_name categorytext kategorie_ebene_1",
+        "cat",
     ),
     _f(
         "brand",
@@ -203,7 +208,8 @@ ITEM_FIELDS = (
         "description",
         "text",
         "product_description body_html",
-        "beschreibung long_description short_description desc",
+        "beschreibung long_description short_description",
+        "desc",
     ),
     _f("tags", "text", "keywords", "labels"),
     _f("url", "text", "product_url link permalink", "href url_path product_link"),

@@ -308,7 +308,7 @@ def _recognise(
     for wanted in sorted(FIELDS[kind], key=lambda f: not f.required):
         if wanted.name in chosen or (dated and wanted.name == "ts") or _repeated(source, wanted):
             continue
-        best = candidates(source, wanted, taken)
+        best = _best(source, kind, wanted, chosen, taken)
         if not best:
             guests = wanted.name == "user_id" and candidates(source, event_field("session_id"), taken)
             if wanted.required and not (guests or (wanted.name == "user_id" and "session_id" in chosen)):
@@ -352,7 +352,8 @@ def _recognise(
     if kind == EVENTS and "price" not in {*found, *chosen}:
         wanted_aids.append("line_total")
     found |= recognised_aids(source, [n for n in wanted_aids if n not in chosen], taken)
-    if kind == EVENTS and "event_type" not in {*found, *chosen}:
+    of_orders = {"order_id", "qty", "price", "line_total", "status", "payment_status"} & {*found, *chosen}
+    if kind == EVENTS and "event_type" not in {*found, *chosen} and not of_orders:
         told = events_by_words(source, taken)
         found |= {} if told is None else {"event_type": (told,)}
         notes += [] if told is None else [told_by_words(source.columns[told])]
@@ -376,6 +377,17 @@ _AIDS_OF = {
     ITEMS: ("published", "listing", "visibility", "stock", "stock_policy", "special_price", "handle"),
     "users": (),
 }
+
+
+def _best(
+    source: Source, kind: str, wanted: Field, chosen: Mapping[str, tuple[int, ...]], taken: set[int]
+) -> list[int]:
+    """The most telling columns; beside visits a name is that of the visitor's program."""
+    best = candidates(source, wanted, taken)
+    if kind == EVENTS and wanted.name == "user_id" and best and best[0] in of_tier(source, wanted, NAME_TIER, taken):
+        visits = "session_id" in chosen or candidates(source, event_field("session_id"), taken)
+        return [] if visits else best
+    return best
 
 
 def _repeated(source: Source, wanted: Field) -> bool:

@@ -38,7 +38,7 @@ UNDELIVERED = r"undeliver|not (yet )?delivered|nicht (zu|aus)gestellt|non.?livr|
 NEVER_PAID = (
     r"pending|on.?hold|fail|draft|trash|await|attente|abandon|expired|wartend|wartet|warten|ausstehend|offen"
     r"|payment_review|fraud|error|erreur|fehler|impay|unbezahlt|nicht bezahlt|pendiente|attesa|unpaid|holded|denied"
-    r"|quotation|^quote|^angebot$|^devis|^offerte|preventivo|presupuesto"
+    r"|^(quotation|quote)( sent)?$|^angebot$|^devis( envoy.*)?$|^offerte( verstuurd)?$|^preventivo|^presupuesto$"
     r"|declined|rejected|refus|abgelehnt|fallid|non pag|in attesa|nieudan|oczekuj|nezaplac|väntar|mislukt|openstaand"
     r"|en cours de paiement|^open$|entwurf|brouillon|borrador|bozza|^concept$|betaling mislukt|afventer|incomplete"
     r"|nonpay|not.?paid|in bearbeitung \(unbezahlt\)|non.?pay|non.?rég|niet.?betaald|\bno.?pagad|não.?pag|[ou]betal"

@@ -8,7 +8,20 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import AIDS, EMAIL_TIER, EVENTS, FIELDS, OWN_COLUMNS, VISITOR_TIER, Field, field, in_utc, plain, tier_of
+from .columns import (
+    AIDS,
+    EMAIL_TIER,
+    EVENTS,
+    FIELDS,
+    OWN_COLUMNS,
+    PARTNER_TIER,
+    VISITOR_TIER,
+    Field,
+    field,
+    in_utc,
+    plain,
+    tier_of,
+)
 from .order_states import are_numbers, speaks_of_orders
 from .readers import Source
 
@@ -35,7 +48,11 @@ _ENVELOPES = ("data", "attributes", "relationships", "node", "shopMoney")  # of 
 _TYPES = re.compile(r"\.\$(oid|date|numberLong|numberInt|numberDouble|numberDecimal)$")  # of MongoDB: createdAt.$date
 _UNITS = re.compile(r"_(ms|us|ns|s|sec|secs|seconds|millis|milliseconds|micros|microseconds|unix|epoch|utc)$")
 # What is told of a line of an order, in tables whose other columns are of the order: `order_item_sku`.
-_OF_LINE = re.compile(r"(order_?lines?|order_?items?|line_?items?|sale_?lines?|lines?)_(?!id$)(?=\w)")
+_OF_LINE = re.compile(
+    r"(?>((order|sale)_?)?lines?(_?items?)?|order_?items?)_"  # all of it: no `item_id` of `line_item_id`
+    # Neither its own number nor how many there are.
+    r"(?!(id|number|no|nr|reference|ref|count)$)(?!(?<=items_)(quantity|qty)$)(?=\w)"
+)
 
 
 def aid(name: str) -> Field:
@@ -71,8 +88,8 @@ def _has_product_beside(source: Source, at: int) -> bool:
     """Whether the object whose `id` this is has a product's number, too: {"id": 1, "product_id": 501, …}."""
     around = source.columns[at].removesuffix("id")
     beside = [name.removeprefix(around) for name in source.columns if name.startswith(around)]
-    item = event_field("item_id")
-    return any("." not in n and (tier_of(item, plain(n)) or 9) <= 1 for n in beside if n != "id")
+    numbers = [plain(n) for n in beside if n != "id" and "." not in n]  # a product may have a code beside its id
+    return any(n in ("item_id", "itemid", "product_id", "productid", "article_id", "artikel_id") for n in numbers)
 
 
 def _of_analytics(source: Source, at: int) -> bool:
@@ -233,6 +250,10 @@ def recognised_kind(source: Source, said: Mapping[str, str]) -> str | None:
     has = {"user_id": "user_id" in said, "item_id": "item_id" in said}
     for name in has:
         has[name] = has[name] or bool(candidates(source, event_field(name), set()))
+    if has["item_id"] and "user_id" not in said and "ts" not in said:
+        user = event_field("user_id")
+        only_partners = candidates(source, user, set()) == of_tier(source, user, PARTNER_TIER, set())
+        has["user_id"] = has["user_id"] and (not only_partners or bool(candidates(source, event_field("ts"), set())))
     if not has["user_id"] and has["item_id"] and "ts" not in said:
         session, ts = (candidates(source, event_field(n), set()) for n in ("session_id", "ts"))
         has["user_id"] = bool(session and ts)  # clicks of guests

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from ..schema import PURCHASE
 from .columns import KIND_TIER, Field, plain
 from .event_values import EVENT_WORDS
 from .readers import Source
@@ -76,11 +77,15 @@ def order_itself(source: Source, taken: set[int]) -> int | None:
 
 
 def events_by_words(source: Source, taken: set[int]) -> int | None:
-    """The column whose words are all events, and not all the same one, whatever it is called."""
+    """The column whose words are all events, and not all the same one, whatever it is called.
+
+    Nobody pays by `view` or `cart`; `invoice` and `credit` may be how an order was paid.
+    """
     kinds = {word: name for name, words in EVENT_WORDS.items() for word in (name, *words.split())}
     for i in range(len(source.columns)):
         words = set() if i in taken else {plain(w) for w in source.texts(i)}
-        if 1 < len(words) <= 12 and words <= set(kinds) and len({kinds[w] for w in words}) > 1:
+        said = {kinds[w] for w in words} if 1 < len(words) <= 12 and words <= set(kinds) else set()
+        if len(said) > 1 and said - {PURCHASE, "refund"}:
             return i
     return None
 

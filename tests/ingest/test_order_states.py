@@ -23,7 +23,8 @@ from recsys_cli.ingest.order_states import BACK, SALE, UNPAID, States, meaning
         ("Anulată", BACK), ("Piegādāts", SALE), ("Atcelts", BACK), ("Teslim edildi", SALE), ("İptal edildi", BACK),
         ("Bezorgd", SALE), ("Levert", SALE), ("Entregue", SALE), ("Leveret", SALE), ("Makulerad", BACK),
         ("Pristatyta", SALE), ("Atšaukta", BACK), ("Tarnitud", SALE), ("Tühistatud", BACK), ("Oczekuje", UNPAID),
-        ("Quotation", UNPAID), ("Angebot", UNPAID), ("Devis envoyé", UNPAID), ("Presupuesto", UNPAID),
+        ("Quotation", UNPAID), ("Quotation accepted", SALE), ("Angebot", UNPAID), ("Devis envoyé", UNPAID),
+        ("Presupuesto", UNPAID),
         ("återbetald", BACK), ("terugbetaald", BACK), ("tilbagebetalt", BACK), ("Refunded", BACK),
     ],
 )  # fmt: skip

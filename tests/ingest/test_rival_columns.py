@@ -61,3 +61,79 @@ def test_customers_who_are_known_by_name_alone(take: Take, rows: Rows, tmp_path:
     (tmp_path / "till.csv").write_text(text)
     assert any("by their names in 'Customer name'" in note for note in take(tmp_path / "till.csv").notes)
     assert rows("SELECT user_id, price FROM events ORDER BY ts") == [("Anna", 4.9), ("Bert", 4.9)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "values"),
+    [
+        ("customer_id,order_date,sku,order_id,line_item_id", "u,2025-03-14,P,o{n},99{n}"),
+        ("customer_id,order_date,sku,order_id,order_line_item_id", "u,2025-03-14,P,o{n},99{n}"),
+        ("customer_id,order_date,product,order_id,line_reference", "u,2025-03-14,P,o{n},99{n}"),
+        ("customer_id,order_date,sku,order_id,order_items_count", "u,2025-03-14,P,o{n},3"),
+        ("customer_id,order_date,sku,order_id,line_items_quantity", "u,2025-03-14,P,o{n},3"),
+        ("customer_id,order_date,sku,aid", "u,2025-03-14,P,7{n}"),
+        ("customer_id,order_date,product,symbol", "u,2025-03-14,P,€"),
+        ("customer_id,order_date,sku,created_on", "u,2025-03-14,P,2025-03-2{n}"),
+        ("customer_id,date,sku,Erstellt am", "u,2025-03-14,P,2025-03-2{n}"),
+        ("customer_id,order_date,sku,order_placed_at", "u,2025-03-14,P,2025-03-14T09:15:07Z"),
+        ("order_id,customer,order_date,sku,partner_id", "o{n},u,2025-03-14,P,{n}"),
+    ],
+)
+def test_what_stands_beside_is_not_read_instead(
+    take: Take, rows: Rows, tmp_path: Path, columns: str, values: str
+) -> None:
+    more = [columns, *(values.format(n=n) for n in range(4))]
+    more.append(values.format(n=9).replace(",P,", ",Q,").replace("u,", "v,", 1))
+    (tmp_path / "o.csv").write_text("\n".join(more) + "\n")
+    take(tmp_path / "o.csv")
+    told = rows("SELECT user_id, item_id, epoch(time_bucket(INTERVAL 1 DAY, to_timestamp(ts))), qty FROM events")
+    assert {row[:3] for row in told} == {("u", "P", 1741910400), ("v", "Q", 1741910400)}
+    assert {row[3] for row in told} == {1}
+
+
+@pytest.mark.parametrize(("beside", "words"), [("order_id", ("view", "click")), ("channel", ("Invoice", "Credit"))])
+def test_how_an_order_was_paid_is_not_what_happened(
+    take: Take, rows: Rows, tmp_path: Path, beside: str, words: tuple[str, str]
+) -> None:
+    lines = [f"u{n},{n},2025-03-1{n},{n},{words[n % 2]}" for n in range(4)]
+    (tmp_path / "o.csv").write_text("\n".join([f"customer_id,sku,order_date,{beside},how", *lines, ""]))
+    take(tmp_path / "o.csv")
+    assert rows("SELECT DISTINCT event_type FROM events") == [("purchase",)]
+
+
+def test_programs_that_visit_are_no_customers(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = [f"s{n},{('Chrome', 'Firefox')[n % 2]},P,2025-03-1{n}\n" for n in range(4)]
+    (tmp_path / "log.csv").write_text("session_id,client_name,item_id,timestamp\n" + "".join(lines))
+    take(tmp_path / "log.csv")
+    assert rows("SELECT count(user_id), count(DISTINCT session_id) FROM events") == [(0, 4)]
+
+
+def test_who_delivers_a_product_makes_a_catalogue_no_list_of_orders(take: Take, rows: Rows, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("sku,title,price,partner_id\nP,Cup,4.90,s1\nQ,Tea,5.90,s2\n")
+    take(tmp_path / "items.csv")
+    assert rows("SELECT item_id, title FROM items ORDER BY 1") == [("P", "Cup"), ("Q", "Tea")]
+    (tmp_path / "orders.csv").write_text("partner_id,date_order,product_id,product_uom_qty\nAnna,2025-03-14,P,2\n"
+                                         "Bert,2025-03-14,P,1\n")  # fmt: skip
+    take(tmp_path / "orders.csv")
+    assert rows("SELECT user_id, qty FROM events ORDER BY 1") == [("Anna", 2), ("Bert", 1)]
+
+
+def test_a_product_is_known_by_its_id_though_it_has_a_number_too(take: Take, rows: Rows, tmp_path: Path) -> None:
+    product = {"id": "P", "item_number": 7, "name": "Cup"}
+    (tmp_path / "e.jsonl").write_text(json.dumps({"user_id": "u", "timestamp": 1741943707, "product": product}) + "\n")
+    take(tmp_path / "e.jsonl")
+    assert rows("SELECT item_id FROM events") == [("P",)]
+
+
+@pytest.mark.parametrize(("title", "kept"), [("Ballonfahrt Gutschein", True), ("Treuerabatt 5 %", False)])
+def test_a_voucher_that_a_shop_sells_is_a_product(take: Take, tmp_path: Path, title: str, kept: bool) -> None:
+    text = f"customer_id,sku,item_name,order_date\nu,P,{title},2025-03-14\nv,Q,Cup,2025-03-14\n"
+    (tmp_path / "o.csv").write_text(text)
+    assert take(tmp_path / "o.csv").new == 1 + kept
+
+
+def test_rival_columns_of_a_catalogue(take: Take, rows: Rows, tmp_path: Path) -> None:
+    text = "sku,title,cat,department,desc,short_description\nP,Cup,7,Mugs,asc,A cup\n"
+    (tmp_path / "items.csv").write_text(text)
+    take(tmp_path / "items.csv")
+    assert rows("SELECT category, description FROM items") == [("Mugs", "A cup")]
