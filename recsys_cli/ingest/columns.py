@@ -187,7 +187,7 @@ ITEM_FIELDS = (
         "number",
         "unit_price unitprice list_price verkaufspreis vk_brutto vk_preis price_gross regular_price "
         "gross_price variant_price price_tax_included price_tax_incl price_incl_tax price_including_tax",
-        "preis prix precio prezzo item_cost net_price price_net nettopreis cena_netto price_tax_excluded "
+        "preis listenpreis prix precio prezzo item_cost net_price price_net nettopreis cena_netto price_tax_excluded "
         "price_tax_excl price_excl_tax price_excluding_tax",
     ),
     _f(
@@ -347,6 +347,11 @@ _WRITTEN = re.compile(
 )
 
 
+_IN_CURRENCY = re.compile(
+    r"(\w+)_(?:in_)?(?:eur|euro|usd|gbp|chf|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|try|uah|rub|aud|cad|nzd|jpy|inr|brl)"
+)
+
+
 def is_list(name: str) -> bool:
     """Whether a column says that its cells hold several values: `Categories (x,y,z...)`."""
     return bool(re.search(r"\(\s*x\s*,\s*y\b", name, re.IGNORECASE))
@@ -377,6 +382,8 @@ def tier_of(field: Field, name: str, *, translated: bool = True) -> int | None:
     found = _tier(field, squeezed)
     if found is None and (language := re.fullmatch(r"(\w+)_[a-z]{2}_[a-z]{2}", name)):  # OpenCart's `name(en-gb)`
         found = _tier(field, language[1].replace("_", ""))
+    if found is None and field.value == "number" and (amount := _IN_CURRENCY.fullmatch(name)):  # `Einzelpreis EUR`
+        return tier_of(field, amount[1], translated=translated)
     if found is None and translated and (english := in_english(name)):
         found = _tier(field, english.replace("_", ""))
     return found

@@ -216,6 +216,9 @@ def above_header(rows: Sequence[Sequence[str]]) -> int:
     top = rows[: min(PREAMBLE, len(rows) - 1)]
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
     first = next((n for n, row in enumerate(top) if len(row) == width), 0)
+    if sum(bool(cell.strip()) for cell in top[first]) * 3 <= width:
+        # Spreadsheets and ERPs fill up the lines above with delimiters: `Orders of May;;;;;` names no columns.
+        first = next((n for n, row in enumerate(top) if n > first and len(row) == width and _names_columns(row)), first)
     if any(is_value(cell) for cell in top[first] if cell.strip()) or width < 2:
         return 0 if first and not known_names(top[first]) else first
     # Another row of names below the first: groups above, names beneath.
@@ -225,6 +228,10 @@ def above_header(rows: Sequence[Sequence[str]]) -> int:
     if named and known_names(below) > known_names(top[first]) and filled < width:
         return first + 1
     return first
+
+
+def _names_columns(row: Sequence[str]) -> bool:
+    return known_names(row) >= 2 and not any(is_value(cell) for cell in row if cell.strip())
 
 
 def _lines_of(lines: Sequence[str], dialect: Dialect, rows: int) -> int:

@@ -22,7 +22,7 @@ def event_notes(con: duckdb.DuckDBPyConnection, understood: Understanding, weigh
     if "event_type" in columns:
         refunds = con.execute("SELECT count(*) FROM accepted WHERE event_type = 'refund'").fetchall()[0][0]
         if refunds:
-            many = f"{refunds} rows are refunds or cancellations."
+            many = f"{refunds:,} rows are refunds or cancellations."
             notes.append("1 row is a refund or cancellation." if refunds == 1 else many)
         notes += _without_weight(con, weights, "event_type" in understood.columns)
     return [*notes, *_without_item(con, "title_of_line" in understood.columns)]

@@ -150,7 +150,27 @@ def decimal_sign(
     return "?" if unclear and not dots else "."
 
 
-def in_thousands(con: duckdb.DuckDBPyConnection, column: Column) -> str:
+def doubts(con: duckdb.DuckDBPyConnection, name: str, column: Column, decimal: str) -> list[str]:
+    """What to tell of a column of `raw` whose numbers may be meant otherwise than `decimal` says."""
+    if decimal == "?" and (shown := _unclear(con, column)):
+        return [f"{shown} in {name} could be two different numbers: say --decimal comma or --decimal point."]
+    if name == "price" and decimal == "plain" and (shown := _in_thousands(con, column)):
+        return [
+            f"All prices have three digits behind the point: {shown} is read as {float(shown):g}. "
+            "Where the point parts thousands, say --decimal comma."
+        ]
+    return []
+
+
+def _unclear(con: duckdb.DuckDBPyConnection, column: Column) -> str:
+    """One of a column's values in `raw` that `decimal_sign` found to mean either of two numbers; or ""."""
+    either = "[+-]?[1-9]\\d{0,2}[.,]\\d{3}"
+    values = f"(SELECT {text(column)} AS v FROM raw) WHERE regexp_full_match({bare_number('v')}, '{either}')"
+    rows = con.execute(f"SELECT v FROM {values} LIMIT 1").fetchall()
+    return rows[0][0] if rows else ""
+
+
+def _in_thousands(con: duckdb.DuckDBPyConnection, column: Column) -> str:
     """One of a column's numbers where all in `raw` are like 1.250, as half of Europe writes thousands; or ""."""
     values = f"(SELECT {text(column)} AS v FROM raw) WHERE v IS NOT NULL"
     # The first that is written otherwise ends the search.

@@ -27,7 +27,7 @@ PARTLY = (
     + r"|partial|partly|teilweise|teil(storno|erstatt|liefer|bezahlt)|partiel|parcial|parzial|gedeeltelijk|częściow"
 )
 TAKEN_BACK = (
-    r"refund|rembours|erstatte|rückerstatt|reembols|rimbors|terugbetaa|zwr[oó]c|zwrot|cancel|annul|annulé|storn|void"
+    r"refund|rembours|gutschrift|gutgeschrieb|credit.?(note|memo)|erstatte|rückerstatt|reembols|rimbors|terugbetaa|zwr[oó]c|zwrot|cancel|annul|annulé|storn|void"
     r"|anul[aă]|anulow|avbruten|avbokad|annullato|opgezegd|geannuleerd|zrušen|peruttu|annulleret|kansell|returned"
     r"|^return$|retourn|retour|rückläuf|vráceno|zurückge|rückgabe|widerruf|chargeback|charged.?back|reversed|^reso$|devuelt"
     r"|devolv|återbetal|tilba[gk]ebetal|refunderet|hyvitetty|visszat|töröl|ακυρ|επιστρ|makuler|zrušen|stornov|отказан"

@@ -20,7 +20,7 @@ from .checks import Check, Context, checks_for
 from .columns import EVENTS, ITEMS, USERS, field, in_utc
 from .event_values import derived_events, money_back
 from .nobody import nobodies_sql
-from .number_parsing import bare_number, decimal_sign, in_thousands, number, pieces, price_in_words
+from .number_parsing import bare_number, decimal_sign, doubts, number, pieces, price_in_words
 from .order_states import BACK, UNKNOWN, UNPAID, cancelled_orders
 from .readers import Source
 from .time_parsing import TimeHabit, moment, time_habit
@@ -297,11 +297,8 @@ class _Stage:
             found[name] = "plain" if plain else sign
             if found[name] == "," and not said:
                 self.notes.append(f"The comma is the decimal sign of {name}.")
-            if name == "price" and not plain and found[name] == "plain" and (shown := in_thousands(self.con, column)):
-                self.notes.append(
-                    f"All prices have three digits behind the point: {shown} is read as {float(shown):g}. "
-                    "Where the point parts thousands, say --decimal comma."
-                )
+            if not plain:
+                self.notes += doubts(self.con, name, column, found[name])
         return found
 
     @cached_property

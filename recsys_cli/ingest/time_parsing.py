@@ -288,7 +288,7 @@ def time_habit(
     rows = con.execute(
         f"""SELECT {shapes}, sum(n) FILTER ({here} AND {first} > 12), sum(n) FILTER ({here} AND {second} > 12),
                    sum(n) FILTER ({here} AND {first} <> {second}),
-                   sum(n) FILTER ({here} AND regexp_matches(v, '^\\D*\\d+\\.')),
+                   sum(n) FILTER ({here} AND {first} <> {second} AND regexp_matches(v, '^\\D*\\d+\\.')),
                    sum(n), sum(n) FILTER (regexp_full_match(v, '{_BARE}')),
                    coalesce(min(v) FILTER ({here} AND {first} <> {second}), min(v) FILTER ({here}))
             FROM ways"""

@@ -80,3 +80,25 @@ def test_currencies_as_they_are_written_beside_prices(take: Take, rows: Rows, tm
     (tmp_path / "o.csv").write_text(f"customer_id;sku;order_date;price\nu;P;2025-03-14;{written}\n", encoding="utf-8")
     take(tmp_path / "o.csv")
     assert rows("SELECT price FROM events") == [(6.9,)]
+
+
+def test_pieces_with_three_places_are_read_beside_prices_and_else_asked_about(
+    tmp_path: Path, take: Take, rows: Rows
+) -> None:
+    """SAP writes 150 pieces as 150,000."""
+    head, line = "Kundennr.;Artikelnr.;Belegdatum;Menge", "K1;A1;01.06.2025;150,000"
+    (path := tmp_path / "priced.csv").write_text(f"{head};Einzelpreis EUR\n{line};105,43\n", encoding="utf-8")
+    assert "The comma is the decimal sign of qty." in take(path).notes
+    assert rows("SELECT qty, price FROM events") == [(150, 105.43)]
+    (path := tmp_path / "bare.csv").write_text(f"{head}\n{line}\n", encoding="utf-8")
+    taken = take(path)
+    assert taken.rejected == 1
+    assert "150,000 in qty could be two different numbers: say --decimal comma or --decimal point." in taken.notes
+
+
+def test_dates_with_points_have_the_day_first_also_beside_one_that_tells_nothing(
+    tmp_path: Path, take: Take, rows: Rows
+) -> None:
+    """The 6th of June is the same in both orders."""
+    take(orders(tmp_path / "june.csv", ["01.06.2025", "06.06.2025", "09.06.2025"], ["1,50", "2,50", "3,50"]))
+    assert rows("SELECT max(ts) FROM events") == [(1749427200,)]

@@ -26,6 +26,7 @@ from recsys_cli.ingest.order_states import BACK, SALE, UNPAID, States, meaning
         ("Quotation", UNPAID), ("Quotation accepted", SALE), ("Angebot", UNPAID), ("Devis envoyé", UNPAID),
         ("Presupuesto", UNPAID),
         ("återbetald", BACK), ("terugbetaald", BACK), ("tilbagebetalt", BACK), ("Refunded", BACK),
+        ("Gutschrift", BACK), ("Gutgeschrieben", BACK), ("Credit note", BACK),
     ],
 )  # fmt: skip
 def test_what_is_not_paid_is_not_a_sale(word: str, expected: str) -> None:

@@ -77,3 +77,25 @@ def test_fields_of_sap(take: Take, rows: Rows, tmp_path: Path) -> None:
         ("2", "402", "P2", 2, "purchase", 12.45),
         ("3", "403", "P3", 3, "refund", pytest.approx(34.9 / 3)),
     ]
+
+
+@pytest.mark.parametrize("title", ["Auswertung Positionen", '"Auswertung; Positionen"'])
+def test_lines_above_the_header_may_be_padded_with_delimiters(
+    take: Take, rows: Rows, tmp_path: Path, title: str
+) -> None:
+    """As spreadsheets and ERPs save them: every line has the delimiters of the widest one."""
+    lines = [f"0{n % 9 + 1}.06.2025;A{n};K{n % 3};P{n % 4};{n + 1};105,43" for n in range(12)]
+    head = "Belegdatum;Auftragsnr.;Kundennr.;Artikelnr.;Menge;Einzelpreis EUR"
+    above = [f"{title};;;;;", "Erstellt am;29.11.2026;;;;", ";;;;;"]
+    (path := tmp_path / "export.csv").write_text("\n".join([*above, head, *lines, ""]), encoding="utf-8")
+    taken = take(path)
+    assert (taken.new, taken.rejected) == (12, 0)
+    assert taken.understood["price"] == "Einzelpreis EUR"
+    assert rows("SELECT sum(qty)::INTEGER, max(price) FROM events") == [(78, 105.43)]
+
+
+def test_a_list_price_in_a_currency_is_a_price(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = "Artikelnr.;Bezeichnung;Warengruppe;Listenpreis EUR\n000001;Lager;Kugellager;1.302,42\n"
+    (path := tmp_path / "items.csv").write_text(lines, encoding="utf-8")
+    take(path)
+    assert rows("SELECT item_id, price FROM items") == [("000001", 1302.42)]
