@@ -113,8 +113,9 @@ ATTRIBUTES = "attributes"  # JSON object of the columns of items and users that 
 # What an answer says of an item besides its id, in this order.
 SHOWN = ("title", "category", "brand", "price", "img_url", "url")
 ADDRESSES = ("url", "img_url")
-# What a browser would run or show in a page's name instead of going there; it passes over blanks and line ends.
-SCRIPT_ADDRESS = r"(?i)^\s*(j\s*a\s*v\s*a|v\s*b)\s*s\s*c\s*r\s*i\s*p\s*t\s*:|^\s*d\s*a\s*t\s*a\s*:"
+# What a browser would run or show in a page's name instead of going there; it passes over line ends, and over blanks
+# and control characters before it.
+SCRIPT_ADDRESS = r"(?i)^[\x00-\x20\s]*((j\s*a\s*v\s*a|v\s*b)\s*s\s*c\s*r\s*i\s*p\s*t|d\s*a\s*t\s*a)\s*:"
 VARIANTS = "variants"  # column of a version's catalogue, where any item has a parent; see `Dataset`
 OF_A_VARIANT = ("price", "img_url", "url")  # said by the variant before the product, the rest the other way round
 FEW = -1.0  # stands for a count of customers that is too small to be told, see `settings.PrivacySettings`

@@ -20,7 +20,7 @@ from ..errors import InputError
 from .columns import EVENTS, plain
 from .json_objects import connect_scratch
 from .readers import Source
-from .recognition import candidates, event_field, rank_of, recognised_kind
+from .recognition import candidates, event_field, named_alone, rank_of, recognised_kind
 
 _KEYS = ("id", "entity_id")  # what an order calls the number that its lines call order_id
 _OVERLAP = 0.5  # of the lines' sampled keys that the other file's sample, or whole, must have
@@ -75,8 +75,10 @@ def _grouped(parts: list[_Part], said: Mapping[str, str]) -> Iterator[Source]:
         if (
             n in used
             or not lines.has["item_id"]
-            or lines.has["user_id"]
-            or recognised_kind(lines.source, said) == EVENTS
+            or (
+                (lines.has["user_id"] or recognised_kind(lines.source, said) == EVENTS)
+                and not named_alone(lines.source)
+            )
         ):
             continue
         whole, members = lines.source, [n]

@@ -13,6 +13,7 @@ from .columns import (
     EMAIL_TIER,
     EVENTS,
     FIELDS,
+    NAME_TIER,
     OWN_COLUMNS,
     PARTNER_TIER,
     VISITOR_TIER,
@@ -263,6 +264,13 @@ def recognised_kind(source: Source, said: Mapping[str, str]) -> str | None:
         return EVENTS if has["item_id"] else "users"
     item = next(f for f in FIELDS["items"] if f.name == "item_id")
     return "items" if has["item_id"] or candidates(source, item, set()) else None
+
+
+def named_alone(source: Source) -> bool:
+    """Whether customers are told apart by names at best, as on lines whose orders another file has."""
+    user = event_field("user_id")
+    best = candidates(source, user, set())
+    return bool(best) and best[0] in [i for t in (NAME_TIER, PARTNER_TIER) for i in of_tier(source, user, t, set())]
 
 
 def recognised_aids(source: Source, names: Sequence[str], taken: set[int]) -> dict[str, tuple[int, ...]]:

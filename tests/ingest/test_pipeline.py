@@ -90,14 +90,14 @@ def test_a_file_with_items_and_no_customers_is_the_catalogue(settings: Settings,
 
 def test_an_address_that_is_a_script_is_left_out(settings: Settings, tmp_path: Path) -> None:
     """It would run wherever a shop's page links to it unseen."""
-    scripts = ["javascript:alert(1)", " JavaScript:x", "data:text/html;x", "vbscript:x"]
+    scripts = ["javascript:alert(1)", " JavaScript:x", "data:text/html;x", "vbscript:x", "\x01javascript:x"]
     addresses = [*scripts, "https://shop.example/javascript:a", "/tea", "shop.example:8080/tea", "database/a"]
     lines = "".join(f"i{n},{url}\n" for n, url in enumerate(addresses))
     report = take(settings, written(tmp_path, f"item_id,url\n{lines}"))
     assert report.new == len(addresses)
     kept = [url for (url,) in rows(settings, "SELECT url FROM items WHERE url IS NOT NULL ORDER BY item_id")]
     assert kept == addresses[len(scripts) :]
-    assert "4 values of url are scripts or data (javascript:, data:) and no web address: left out." in report.notes
+    assert "5 values of url are scripts or data (javascript:, data:) and no web address: left out." in report.notes
 
 
 def test_users_are_taken_with_their_attributes(settings: Settings, tmp_path: Path) -> None:

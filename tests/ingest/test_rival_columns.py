@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from recsys_cli.errors import InputError
+from recsys_cli.ingest import Request, ingest
+from recsys_cli.settings import Settings
 
 from .conftest import Rows, Take
 
@@ -137,3 +139,14 @@ def test_rival_columns_of_a_catalogue(take: Take, rows: Rows, tmp_path: Path) ->
     (tmp_path / "items.csv").write_text(text)
     take(tmp_path / "items.csv")
     assert rows("SELECT category, description FROM items") == [("Mugs", "A cup")]
+
+
+@pytest.mark.parametrize("name", ["customer_name", "partner_id"])
+def test_lines_with_names_are_joined_to_the_orders_of_customers(
+    settings: Settings, rows: Rows, tmp_path: Path, name: str
+) -> None:
+    orders, lines = tmp_path / "orders.csv", tmp_path / "lines.csv"
+    orders.write_text("order_id,customer_id,order_date\no1,c1,2025-03-14\no2,c2,2025-03-15\n")
+    lines.write_text(f"order_id,{name},sku,quantity\no1,Anna,P,1\no2,Bert,Q,2\n")
+    ingest(settings, [orders, lines], Request())
+    assert rows("SELECT user_id, item_id, qty FROM events ORDER BY 1") == [("c1", "P", 1), ("c2", "Q", 2)]
