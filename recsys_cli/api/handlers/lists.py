@@ -73,10 +73,10 @@ def recommend(service: Service, call: Call) -> Reply:
     placement = _placement(service, place)
     if placement is None and call.query["kind"] is not None:
         placement = Placement("", KINDS[call.query["kind"]], fallback=())
-    if placement is None and call.query["item_id"] is not None:
-        without = "the request names neither" if place is None else f"recsys.toml has no placement '{place}'"
+    # A carousel sends its product with any name of a place, and would show nothing at all.
+    if place is None and placement is None and call.query["item_id"] is not None:
         raise UsageError(
-            f"item_id is used by placements and kinds of lists, and {without}.",
+            "item_id is used by placements and kinds of lists, and the request names neither.",
             "Add kind=similar or placement=NAME, or ask /similar-items.",
         )
     if placement is not None and call.query["rail"] is not None:
