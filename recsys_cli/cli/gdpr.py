@@ -73,7 +73,7 @@ def export(
     store, versions = open_state(run)
     check_language(lang)
     asked = [user, *(also or [])]
-    document = exporting.export(store, versions, run.settings, asked, recommender(versions, run.settings))
+    document = exporting.export(store, versions, run.settings, asked, recommender(run.settings))
     if out is None:
         sys.stdout.buffer.write(plain_json(exporting.as_json(document)).encode())
         exporting.note_printed(run.settings, handling)

@@ -120,16 +120,13 @@ def confirm(question: Callable[[], str]) -> None:
         raise typer.Abort
 
 
-def recommender(artifacts: Artifacts, settings: Settings) -> Any:
-    """What the served version recommends to a customer, or None when nothing is served."""
-    from ..artifacts.choices import Choices
-    from ..identity import load_secret
-    from ..serving import Engine
+def recommender(settings: Settings) -> Any:
+    """What a customer is shown now, by the rules and campaigns in force; None when nothing is served."""
     from ..serving.request import Request
+    from ..shop import open_engine
 
-    secret = load_secret(settings.db)
     try:
-        engine = Engine.open(artifacts.current(), secret, choices=Choices(artifacts.root, secret))
+        engine = open_engine(settings)
     except NoModel:
         return None
 

@@ -21,6 +21,10 @@ _LEGEND = (
     "that they paid. catalogue: shown to anybody. top tenth: places that the most shown tenth of it takes. sold out: "
     "places of items that have sold out or left the catalogue since. fallback: places filled by what sells anyway."
 )
+_RETURNS = (
+    "This shop shows customers what they bought before (rules.bought_days, rules.consumables); here it is left out. "
+    "--repeat shows and counts it."
+)
 _NOT_CAUSAL = (
     "Not causal: agreement with what was bought without these lists, not what they would have sold. What they would "
     "sell is told by recsys experiment."
@@ -82,6 +86,8 @@ def _render(out: Console, found: Mapping[str, Any]) -> None:
         f"{found['days']:.0f} days after it"
     )
     out.print(Text(title, style="bold"))
+    if found["returns"] and not found["repeat"]:
+        out.print(Text(_RETURNS, style="yellow"))
     for way in ways:
         out.print(Text(f"  {way['name']}: {way['made_of']}", style="dim"))
     out.print(_agreement(ways))

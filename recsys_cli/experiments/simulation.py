@@ -11,7 +11,7 @@ nobody saw them. What a log of seen lists adds to that is in `off_policy`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..artifacts import Artifacts
-from ..errors import NotEnoughData
+from ..errors import NotEnoughData, UsageError
 from ..evaluation import Interval, Split, holdout
 from ..evaluation import metrics as m
 from ..evaluation.bench import Recipe, fitted
@@ -51,6 +51,7 @@ from ..store.sales import bought_between
 from .off_policy import read_log
 
 _FILLERS = ("popular", "catalogue", "category")  # sources of what is there because nothing better is known
+_NOTHING_RETURNS = {"bought_days": 0.0, "consumables": False}  # rules by which what was bought is never shown again
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,16 @@ class Replay:
         loaded = LoadedVersion("replay", bundle, model, None, {}, second)
         return Engine(loaded, load_secret(self.settings.db), rules=rules), note
 
-    def lists(self, engine: Engine, arm: Arm, users: Int64, asked: Question) -> Lists:
-        """What these customers would have been shown; -1 stands for somebody of whom nothing is known."""
+    def lists(
+        self, engine: Engine, arm: Arm, users: Int64, asked: Question, changes: Mapping[str, Any] | None = None
+    ) -> Lists:
+        """What these customers would have been shown; -1 stands for somebody of whom nothing is known.
+
+        Parameters
+        ----------
+        changes
+            Of the rules.
+        """
         k = asked.k
         if arm.kind == POPULAR:
             codes = np.array(engine.popular(Request(k=k)).codes, dtype=np.int32)
@@ -178,14 +187,14 @@ class Replay:
             row[: len(codes)] = codes
             return Lists(np.tile(row, (len(users), 1)), 0.0)
         if arm.kind == PLACEMENT:
-            return self._placed(engine, arm.value, users, asked)
+            return self._placed(engine, arm.value, users, asked, changes)
         out = np.full((len(users), k), -1, dtype=np.int32)
         filled = np.zeros((len(users), k), dtype=np.bool_)
         known = np.flatnonzero(users >= 0)
         if len(known):
             rules = engine.rules.settings  # which, where they let repeats in, also say when
             repeat = asked.repeat and not (rules.consumables or rules.bought_days)
-            batch = engine.recommend_batch(self.snapshot.keys[users[known]], Request(k=k, repeat=repeat))
+            batch = engine.recommend_batch(self.snapshot.keys[users[known]], Request(k=k, repeat=repeat, rules=changes))
             out[known] = batch.codes
             names = [name in _FILLERS and name != engine.model.name for name in batch.source_names]
             filled[known] = np.array(names)[batch.source] & (batch.codes >= 0)
@@ -195,7 +204,9 @@ class Replay:
             filled[users < 0, : len(answer.codes)] = answer.fallbacks
         return Lists(out, float(filled.sum() / max((out >= 0).sum(), 1)))
 
-    def _placed(self, engine: Engine, name: str, users: Int64, asked: Question) -> Lists:
+    def _placed(
+        self, engine: Engine, name: str, users: Int64, asked: Question, changes: Mapping[str, Any] | None
+    ) -> Lists:
         """Lists as a placement has them, one by one: its filter and what fills it up are the visitor's."""
         place = placement_of(name, read_placements(self.settings.placements))
         out = np.full((len(users), asked.k), -1, dtype=np.int32)
@@ -204,7 +215,7 @@ class Replay:
             who = ids[user].as_py() if user >= 0 else None
             guest = who is not None and who.startswith(GUEST)
             request = Request(session_id=who[1:]) if who and guest else Request(user_id=who)
-            request = place.request(replace(request, k=asked.k, repeat=asked.repeat), {})
+            request = place.request(replace(request, k=asked.k, repeat=asked.repeat, rules=changes), {})
             answer = fill(engine, place, request)
             out[row, : len(answer.codes)] = answer.codes
             filled += sum(answer.fallbacks)
@@ -293,10 +304,12 @@ def simulate(
     NoModel, StoreMissing, NotEnoughData, NotFound, UsageError
     """
     arms = {text: Arm.parse(text) for text in dict.fromkeys((SERVED, POPULAR, *proposals))}
-    for arm in arms.values():
+    asked = asked or Question()
+    for text, arm in arms.items():
         if arm.kind == VERSION:
             artifacts.open(arm.value, verify=False)
-    asked = asked or Question()
+        if not asked.repeat and _NOTHING_RETURNS.keys() & dict(arm.rules).keys():
+            raise UsageError(f"'{text}' is about what customers bought before.", "Add --repeat, which counts it.")
     back = Replay.back(store, artifacts, settings, asked, progress)
     log = read_log(store, settings, back.snapshot, back.split.cut, asked.customers, progress)
     figures = _Figures(back, asked.k)
@@ -304,7 +317,8 @@ def simulate(
     with progress.stage("Replaying", len(arms)) as advance:
         for text, arm in arms.items():
             engine, note = back.engine(arm)
-            lists = back.lists(engine, arm, back.users, asked)
+            # Else lists of what they had would be judged by what was new to them; those in the log were as they were.
+            lists = back.lists(engine, arm, back.users, asked, None if asked.repeat else _NOTHING_RETURNS)
             logged = back.lists(engine, arm, log.users, asked).codes if log.lists else None
             way = {"name": text, "made_of": note if arm.kind != POPULAR else "what sells"}
             ways.append(way | figures.of(text, lists) | {"estimates": log.estimates(logged)})
@@ -316,6 +330,7 @@ def simulate(
         "customers": len(back.users),
         "k": asked.k,
         "repeat": asked.repeat,
+        "returns": bool(settings.rules.bought_days or settings.rules.consumables),
         "revenue": round(float(back.money.sum()), 2),
         "ways": ways,
         "bought": figures.bought(),

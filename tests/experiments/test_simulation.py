@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,11 +169,21 @@ def test_with_repeats_what_they_had_counts_too(shop: Settings) -> None:
     assert way(again, "served")["revenue_touched"] == again["revenue"]  # lists of eight are the whole circle
 
 
+def test_where_bought_items_return_lists_are_still_judged_by_what_they_show(shop: Settings) -> None:
+    """Lists of what customers had, judged by what was new to them, would have looked worse than popular items."""
+    returning = replace(shop, rules=replace(shop.rules, bought_days=1.0))
+    usual, found = (replay(one, "model:popular", k=8) for one in (shop, returning))
+    assert (usual["returns"], found["returns"]) == (False, True)
+    for name in ("served", "model:popular"):
+        assert way(found, name) | {"estimates": None} == way(usual, name) | {"estimates": None}
+
+
 @pytest.mark.parametrize(
     ("ways", "more", "error", "says"),
     [
         (["version:v000099"], {}, NotFound, "v000099"),
         (["model:oracle"], {}, UsageError, "oracle"),
+        (["rules:bought_days=30"], {}, UsageError, "bought before"),
         (["best"], {}, UsageError, "'best' is not a way to make a list"),
         ([], {"days": 100_000.0}, NotEnoughData, "known before the replayed days"),
     ],

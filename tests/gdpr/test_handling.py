@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import select
@@ -107,3 +108,16 @@ def test_the_log_fits_a_terminal(shop: Shop) -> None:
 def test_counts_have_their_plurals() -> None:
     assert [in_words("events", n) for n in (1, 2000)] == ["1 event", "2,000 events"]
     assert in_words("version_rows", 2) == "2 histories in versions"
+
+
+def test_the_letter_shows_what_the_rules_in_force_let_through(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
+    """It says "what you would be shown now": an item that a campaign bans is shown to nobody."""
+    shop.publish()
+
+    def shown() -> list[str]:
+        done = recsys("gdpr", "export", LONG, *shop.flags())
+        return [row["item_id"] for row in json.loads(done.stdout)["recommended_now"][LONG]]
+
+    banned = shown()[0]
+    (shop.root / "recsys.toml").write_text(f'[[rules.campaigns]]\naction = "ban"\nitem = "{banned}"\n')
+    assert banned not in shown()
