@@ -121,7 +121,7 @@ EVENT_FIELDS = (
         "event_type",
         "word",
         "event type_of_event event_name feedback_type eventname metric metric_name",
-        "type action behavior behaviour interaction activity receipt_type document_type transaction_type belegart "
+        "type action behavior behaviour interaction activity receipt_type document_type transaction_type belegart",
         "behavior_type behaviour_type action_type interaction_type activity_type user_action verb",
     ),
     _f(

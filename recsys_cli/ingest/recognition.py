@@ -252,9 +252,9 @@ def recognised_kind(source: Source, said: Mapping[str, str]) -> str | None:
     for name in has:
         has[name] = has[name] or bool(candidates(source, event_field(name), set()))
     if has["item_id"] and "user_id" not in said and "ts" not in said:
-        user = event_field("user_id")
-        only_partners = candidates(source, user, set()) == of_tier(source, user, PARTNER_TIER, set())
-        has["user_id"] = has["user_id"] and (not only_partners or bool(candidates(source, event_field("ts"), set())))
+        # Without times a name is that of who buys the goods for the shop, or delivers them.
+        timed = bool(candidates(source, event_field("ts"), set()))
+        has["user_id"] = has["user_id"] and (timed or not named_alone(source))
     if not has["user_id"] and has["item_id"] and "ts" not in said:
         session, ts = (candidates(source, event_field(n), set()) for n in ("session_id", "ts"))
         has["user_id"] = bool(session and ts)  # clicks of guests

@@ -50,6 +50,8 @@ def shared_names(source: Source, at: int, mails: Sequence[int]) -> str:
 
 def of_events(source: Source, wanted: Field, at: int, taken: set[int]) -> bool:
     """Whether a column called `type` or the like says what happened, and not what kind of order or line it is."""
+    if at in of_tier(source, wanted, KIND_TIER + 1, taken):  # `interaction_type` of a sale may be where it was made
+        return are_event_types(source.texts(at))
     if at not in of_tier(source, wanted, KIND_TIER, taken) or are_event_types(source.texts(at)):
         return True
     return not candidates(source, event_field("order_id"), taken) and order_itself(source, {*taken, at}) is None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OF_PRODUCTS = ("title", "category", "brand", "description", "tags", "url", "img_url")
 _NUMBERS = re.compile(r"(^|_)(id|handle|slug|group|parent|number|no|nr|code)(_|$)")
+_OTHERS = re.compile(r"(^|_)(ean|gtin|upc|isbn|barcode|mpn|suppl|vendor|manufact|liefer|herstell|fourni)")
 _EMPTY_TOGETHER = 2  # columns beside the title; a product that somebody forgot to name has all others
 
 
@@ -30,7 +31,7 @@ def with_products(source: Source, understood: Understanding) -> Understanding:
     variants = [bool(number) and not title for number, title in zip(ids, titles, strict=True)]
     if not any(variants) or not titles[0]:
         return understood
-    called = [bool(_NUMBERS.search(plain(name))) for name in source.columns]
+    called = [bool(_NUMBERS.search(n)) and not _OTHERS.search(n) for n in map(plain, source.columns)]
     taken = {i for name in columns if name not in ("handle", "url") for i in columns[name]}
     free = {i: cells[i] for i in range(len(cells)) if i not in taken}
     key = _of_product(free, called, titles, variants)
@@ -62,7 +63,7 @@ def _of_product(
         if not all(first):
             continue
         if not any(value for value, variant in zip(column, variants, strict=True) if variant):
-            empty.append((len(set(first)) == len(first), at))
+            empty.append((called[at] and len(set(first)) == len(first), at))
         elif called[at] and len(set(first)) == len(first) and _repeated(column, titles, variants):
             return at
     telling = [at for distinct, at in empty if distinct]

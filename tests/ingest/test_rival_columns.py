@@ -78,6 +78,7 @@ def test_customers_who_are_known_by_name_alone(take: Take, rows: Rows, tmp_path:
         ("customer_id,order_date,sku,created_on", "u,2025-03-14,P,2025-03-2{n}"),
         ("customer_id,date,sku,Erstellt am", "u,2025-03-14,P,2025-03-2{n}"),
         ("customer_id,order_date,sku,order_placed_at", "u,2025-03-14,P,2025-03-14T09:15:07Z"),
+        ("customer_id,order_date,sku,interaction_type", "u,2025-03-14,P,store {n}"),
         ("order_id,customer,order_date,sku,partner_id", "o{n},u,2025-03-14,P,{n}"),
     ],
 )
@@ -110,11 +111,14 @@ def test_programs_that_visit_are_no_customers(take: Take, rows: Rows, tmp_path: 
     assert rows("SELECT count(user_id), count(DISTINCT session_id) FROM events") == [(0, 4)]
 
 
-def test_who_delivers_a_product_makes_a_catalogue_no_list_of_orders(take: Take, rows: Rows, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("sku,title,price,partner_id\nP,Cup,4.90,s1\nQ,Tea,5.90,s2\n")
+@pytest.mark.parametrize("name", ["partner_id", "buyer_name"])
+def test_who_delivers_a_product_makes_a_catalogue_no_list_of_orders(
+    take: Take, rows: Rows, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "items.csv").write_text(f"sku,title,price,{name}\nP,Cup,4.90,s1\nQ,Tea,5.90,s2\n")
     take(tmp_path / "items.csv")
     assert rows("SELECT item_id, title FROM items ORDER BY 1") == [("P", "Cup"), ("Q", "Tea")]
-    (tmp_path / "orders.csv").write_text("partner_id,date_order,product_id,product_uom_qty\nAnna,2025-03-14,P,2\n"
+    (tmp_path / "orders.csv").write_text(f"{name},date_order,product_id,product_uom_qty\nAnna,2025-03-14,P,2\n"
                                          "Bert,2025-03-14,P,1\n")  # fmt: skip
     take(tmp_path / "orders.csv")
     assert rows("SELECT user_id, qty FROM events ORDER BY 1") == [("Anna", 2), ("Bert", 1)]

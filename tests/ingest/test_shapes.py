@@ -387,8 +387,8 @@ def test_what_explains_a_table_is_no_other_table(take: Take, tmp_path: Path, bes
 
 
 def test_pieces_are_not_proposed_as_ratings(take: Take, tmp_path: Path) -> None:
-    pieces = (1, 1, 2, 1, 3, 1, 1, 5)
-    (tmp_path / "buys.dat").write_text("".join(f"{n % 3},20{n},174194370{n},{q}\n" for n, q in enumerate(pieces)))
+    pieces = (1, 1, 2, 1, 3, 1, 1, 5, 1, 1, 2, 1)
+    (tmp_path / "buys.dat").write_text("".join(f"{n % 3},20{n},17419437{n:02},{q}\n" for n, q in enumerate(pieces)))
     with pytest.raises(InputError, match="has no header") as refused:
         take(tmp_path / "buys.dat")
     assert "rating" not in str(refused.value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .conftest import Rows, Take
 
 TOLD = "SELECT item_id, title, category, price, parent_id FROM items ORDER BY 1"
@@ -27,8 +29,17 @@ def test_variants_that_repeat_the_number_of_the_product(take: Take, rows: Rows, 
     assert rows(TOLD)[0] == ("CUP-L", "Cup", "Mugs", 8.95, "p1")
 
 
-def test_a_product_without_a_name_is_not_called_as_the_one_above(take: Take, rows: Rows, tmp_path: Path) -> None:
-    text = "sku,name,ean,price,category\nCUP,Cup,401,7.95,Mugs\nTEA,,402,4.90,Drinks\nBAG,Bag,403,9.90,\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sku,name,ean,price,category\nCUP,Cup,401,7.95,Mugs\nTEA,,402,4.90,Drinks\nBAG,Bag,403,9.90,\n",
+        "sku,name,page_id,price,category\nCUP,Cup,1,7.95,Mugs\nTEA,,,4.90,Drinks\nBAG,Bag,3,9.90,\n",
+        "sku,name,ean,supplier_no,price\nCUP,Cup,401,S1,7.95\nTEA,,,,4.90\nBAG,Bag,403,S3,9.90\n",
+    ],
+)
+def test_a_product_without_a_name_is_not_called_as_the_one_above(
+    take: Take, rows: Rows, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "products.csv").write_text(text)
     take(tmp_path / "products.csv")
     assert rows("SELECT title, parent_id FROM items WHERE item_id = 'TEA'") == [(None, None)]
