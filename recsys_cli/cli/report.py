@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import UsageError
 from .common import ArtifactsOption, ConfigOption, DbOption, JsonOption, start
 
 _STYLE = {"broken": "bold red", "warning": "yellow", "hint": "dim"}
@@ -35,6 +36,8 @@ def report(
 
         typer.echo(monitoring.text("rules" if prometheus_rules else "grafana", as_json=as_json), nl=False)
         return
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{out} is not HTML by its name.", "End it in .html; a browser prints it, or saves it as PDF.")
     from ..artifacts import Artifacts
     from ..doctor.diagnosis import diagnose
     from ..experiments import report_page, sales_report, verdicts
@@ -100,7 +103,8 @@ def _feed(out: Console, found: dict[str, Any]) -> None:
     feed = found["feed"]
     files = f"{len(feed['files'])} file{'' if len(feed['files']) == 1 else 's'} taken in"
     rejected = sum(feed["rejected"].values())
-    out.print(Text(f"{files}, {feed['received']:,} events received, {rejected:,} rows rejected."))
+    rows = "row" if rejected == 1 else "rows"
+    out.print(Text(f"{files}, {feed['received']:,} events received, {rejected:,} {rows} rejected."))
     for finding in feed["findings"]:
         if finding["severity"] != "hint":
             out.print(Text.assemble((f"{finding['severity']}: ", _STYLE[finding["severity"]]), finding["sentence"]))

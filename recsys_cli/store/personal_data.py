@@ -367,6 +367,12 @@ def change_profile(con: duckdb.DuckDBPyConnection, ids: Sequence[str], attribute
     )
 
 
+def names_of_attributes(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What the attributes of all profiles are called."""
+    query = "SELECT DISTINCT unnest(json_keys(attributes)) AS name FROM users WHERE attributes IS NOT NULL ORDER BY 1"
+    return [str(name) for (name,) in con.execute(query).fetchall()]
+
+
 def remove_events(con: duckdb.DuckDBPyConnection, ids: Sequence[str], items: Sequence[str]) -> int:
     """Delete their events with these items; returns how many."""
     return _number(

@@ -206,6 +206,13 @@ def test_rectified_data_is_right_and_the_wrong_is_in_no_byte(shop: Shop) -> None
         rectify(shop.store, shop.artifacts, shop.settings, LONG, {})
 
 
+def test_a_mistyped_attribute_is_not_taken_for_a_correction(shop: Shop) -> None:
+    before = export(shop.store, shop.artifacts, shop.settings, [LONG])["profile"]
+    with pytest.raises(UsageError, match=r"No profile has an attribute 'ctiy'\. Did you mean 'city'"):
+        rectify(shop.store, shop.artifacts, shop.settings, LONG, {"ctiy": "Bonn"})
+    assert export(shop.store, shop.artifacts, shop.settings, [LONG])["profile"] == before
+
+
 def test_the_log_tells_what_was_asked_and_never_by_whom(shop: Shop, recsys) -> None:  # type: ignore[no-untyped-def]
     verify(shop.store, shop.artifacts, shop.settings, [LONG])
     request = request_log.open_request(shop.settings.db, "export", 1, request_log.Handling("T-9", "kb", "by passport"))

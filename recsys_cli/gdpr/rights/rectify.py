@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ...publishing.lake import update_lakes
 from ...settings import Settings
 from ...store import Store
 from ...store.merge import transaction
-from ...store.personal_data import change_profile, note_change, remove_events
+from ...store.personal_data import change_profile, names_of_attributes, note_change, remove_events
 from ...store.rewrite import rewrite
 from ..person import People
 from ..received import blank_lines
@@ -53,7 +54,7 @@ def rectify(
     Raises
     ------
     UsageError
-        Nothing to change.
+        Nothing to change, or an attribute that no profile has.
     NotFound
         There is no such profile, or no such event.
     """
@@ -61,6 +62,7 @@ def rectify(
         raise UsageError("There is nothing to change.", "Give --set NAME=VALUE or --remove-item ITEM.")
     who = People(store, artifacts, settings)
     (person,) = who.find([[asked]])
+    _check_names(store, attributes)
     request = open_request(settings.db, "rectification", 1, handling)
     with store.writing() as con:
         # Inside the store's lock, where the worker takes the lines in: none can slip through between the two.
@@ -81,3 +83,16 @@ def rectify(
         leave_out(store, artifacts, settings, person.keys(who.secret), progress, erased=False)
     close_requests(settings.db, {request: "done"})
     return Rectified(request, profiles, events, lines)
+
+
+def _check_names(store: Store, attributes: Mapping[str, str | None]) -> None:
+    """A mistyped name would leave what is wrong as it is, and the log would say that it was corrected."""
+    if not attributes:
+        return
+    with store.reading() as con:
+        known = names_of_attributes(con)
+    for name in attributes:
+        if known and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Profiles have: {', '.join(known)}."
+            raise UsageError(f"No profile has an attribute '{name}'.", f"{hint} Nothing was changed.")
