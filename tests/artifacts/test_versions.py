@@ -350,6 +350,12 @@ class TestWhatPruningSpares:
         publish(artifacts, b"3")
         assert self.pruned(artifacts) == ["v000002"]
 
+    def test_what_is_damaged_goes_like_others(self, artifacts: Artifacts) -> None:
+        spoil(publish(artifacts, b"1").path / "manifest.json", "cut")
+        publish(artifacts, b"2")
+        publish(artifacts, b"3")
+        assert self.pruned(artifacts) == ["v000001", "v000002"]
+
     def test_the_last_one_from_before_the_data_collapsed(self, artifacts: Artifacts) -> None:
         for n, events in enumerate([900, 1000, 400, 201, 200, 100]):
             publish(artifacts, b"%d" % n, data={"events": events})
