@@ -149,15 +149,16 @@ def _insert_by_content(
     """Events without an id and `low <= ts < high`: as many of each content as the store lacks. Returns how many were
     inserted, and how many of those replaced others."""
     here = f"event_id IS NULL AND ts >= {low} AND ts < {high}"
+    key = _content_key(of_orders=replacing)
     near = f"ts >= {low - SAME_ORDER} AND ts < {high + SAME_ORDER}" if replacing else here
     if not one_number(con, f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {near} LIMIT 1)"):
         return _insert(con, f"SELECT * FROM incoming WHERE {here}", batch_id), 0
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE lacking AS
             SELECT k, (sum(a) - sum(b))::BIGINT AS take, sum(b) > 0 AS partly FROM (
-              SELECT {_content_key()} AS k, 1 AS a, 0 AS b FROM incoming WHERE {here}
+              SELECT {key} AS k, 1 AS a, 0 AS b FROM incoming WHERE {here}
               UNION ALL
-              SELECT {_content_key()} AS k, 0 AS a, 1 AS b FROM events WHERE {here}
+              SELECT {key} AS k, 0 AS a, 1 AS b FROM events WHERE {here}
             ) GROUP BY k HAVING sum(a) > sum(b)"""
     )
     if not one_number(con, "SELECT count(*) FROM lacking"):
@@ -167,7 +168,7 @@ def _insert_by_content(
         changed = one_number(con, "SELECT count(*) FROM outdated")
     else:
         changed = 0
-    keyed = f"SELECT *, {_content_key()} AS k FROM incoming WHERE {here}"
+    keyed = f"SELECT *, {key} AS k FROM incoming WHERE {here}"
     copy = "row_number() OVER (PARTITION BY CASE WHEN l.partly THEN i.k END ORDER BY i.r)"
     if one_number(con, "SELECT count(*) FROM lacking WHERE partly"):
         query = f"""SELECT * FROM (
@@ -192,14 +193,14 @@ def _note_outdated(con: duckdb.DuckDBPyConnection, here: str, near: str) -> None
     """Events of the store whose order's product comes with another content, into `outdated`."""
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE outdated AS
-            WITH offered AS (SELECT {_LINE}, ts, {_content_key()} AS k FROM incoming
+            WITH offered AS (SELECT {_LINE}, ts, {_content_key(of_orders=True)} AS k FROM incoming
                              WHERE {here} AND order_id IS NOT NULL),
                  lines AS (SELECT {_LINE}, min(ts) - {SAME_ORDER} AS first, max(ts) + {SAME_ORDER} AS last
                            FROM offered WHERE k IN (SELECT k FROM lacking) GROUP BY ALL)
             SELECT e.rowid AS old_row, e.*, row_number() OVER (PARTITION BY {_LINE} ORDER BY e.rowid) AS nth
             FROM events e JOIN lines USING ({_LINE})
             WHERE e.{near.replace(" AND ts", " AND e.ts")} AND e.ts BETWEEN first AND last
-              AND {_content_key("e.")} NOT IN (SELECT k FROM offered)"""
+              AND {_content_key("e.", of_orders=True)} NOT IN (SELECT k FROM offered)"""
     )
 
 
@@ -226,9 +227,16 @@ def _replace_outdated(con: duckdb.DuckDBPyConnection, query: str, batch_id: int)
     return new, changed
 
 
-def _content_key(of: str = "") -> str:
-    """128 bits over the content; nulls and separators are control characters, which no id contains."""
-    parts = ", ".join(f"coalesce({of}{name}::VARCHAR, chr(30))" for name in CONTENT)
+def _content_key(of: str = "", *, of_orders: bool = False) -> str:
+    """128 bits over the content; nulls and separators are control characters, which no id contains.
+
+    With `of_orders` the session of an order's line is not compared: a line that inherited one would be replaced
+    whenever the export, which knows of none, comes again.
+    """
+    values = {name: f"{of}{name}::VARCHAR" for name in CONTENT}
+    if of_orders:
+        values["session_id"] = f"CASE WHEN {of}order_id IS NULL THEN {of}session_id END"
+    parts = ", ".join(f"coalesce({value}, chr(30))" for value in values.values())
     return f"md5_number(concat_ws(chr(31), {parts}))"
 
 

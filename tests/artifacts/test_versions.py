@@ -480,6 +480,22 @@ def test_a_version_without_a_person_is_held_back_as_it_was(artifacts: Artifacts,
     assert replace(artifacts, "v000002-r1", b"2 without two", kind="forget").name == "v000002-r2"
 
 
+def test_what_killed_writers_left_is_swept(artifacts: Artifacts) -> None:
+    publish(artifacts, b"1")
+    litter = [
+        artifacts.versions_dir / ".doomed-v000009-ab",
+        *(artifacts.root / f".{name}.abcdefgh.tmp" for name in ("current", "keys.json", "choices.json")),
+        artifacts.versions_dir / ".last-removed.abcdefgh.tmp",
+    ]
+    kept = artifacts.root / ".other.abcdefgh.tmp"
+    for path in (*litter, kept):
+        path.mkdir() if "doomed" in path.name else path.write_bytes(b"x")
+    with artifacts.exclusive():
+        pass
+    assert [path.name for path in litter if path.exists()] == []
+    assert kept.exists(), "another's, which may be at it"
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -155,3 +157,130 @@ def test_a_batch_is_found_again_by_its_content(store: Store) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "t.duckdb", StoreSettings(threads=1))
+
+
+def events_of(*rows: dict[str, object]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows))
+
+
+def before_of(con: duckdb.DuckDBPyConnection, table: str, batch: int) -> dict[str, dict[str, object] | None]:
+    """What rows were before a batch changed them; None of those that it brought."""
+    found = con.execute(f"SELECT * EXCLUDE (batch_id) FROM changed_{table} WHERE batch_id = {batch}").fetchall()
+    assert len({key for key, _ in found}) == len(found), "once each"
+    return {key: before and json.loads(before) for key, before in found}
+
+
+def test_a_batch_keeps_what_items_were_before_it(store: Store) -> None:
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_items(
+            con, items({"item_id": "a", "price": 2.0}, {"item_id": "b", "price": 1.0}), now=10, batch_id=1
+        )
+        assert before_of(con, "items", 1) == {"a": None, "b": None}
+        offered = items({"item_id": "a", "price": 3.0}, {"item_id": "c", "price": 4.0})
+        merged = merge.merge_items(con, offered, replace=True, now=20, batch_id=2)
+        assert (merged.new, merged.changed, merged.retired) == (2, 1, 1)
+        before = before_of(con, "items", 2)
+        assert before.keys() == {"a", "b", "c"}
+        assert before["c"] is None
+        assert [(row["price"], row["retired_at"]) for row in (before["a"], before["b"]) if row] == [
+            (2.0, None),
+            (1.0, None),
+        ]
+        assert merge.merge_items(con, offered, now=30).retired == 0, "only a whole catalogue retires"
+
+
+def test_a_batch_keeps_what_users_were_before_it(store: Store) -> None:
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_users(con, items({"user_id": "u", "consent": "full"}), batch_id=1)
+        merge.merge_users(
+            con, items({"user_id": "u", "consent": "none"}, {"user_id": "v", "consent": "full"}), batch_id=2
+        )
+        assert before_of(con, "users", 1) == {"u": None}
+        before = before_of(con, "users", 2)
+        assert before["v"] is None
+        assert (before["u"] or {})["consent"] == "full"
+
+
+def test_what_was_rejected_is_in_the_catalogue_all_the_same(store: Store) -> None:
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_items(con, items({"item_id": "a"}, {"item_id": "b"}, {"item_id": "c"}), now=10)
+        con.execute("CREATE TEMP TABLE read AS SELECT unnest(['a', 'b', NULL]) AS item_id")
+        assert merge.merge_items(con, items({"item_id": "a"}), replace=True, present="read", now=20).retired == 1
+        assert con.execute("SELECT item_id FROM items WHERE retired_at = 20").fetchall() == [("c",)]
+
+
+def test_prices_and_stock_have_a_history(store: Store) -> None:
+    steps = [(2.0, True), (2.0, True), (3.0, True), (3.0, False), (None, None), (4.0, True)]
+    with store.writing() as con, merge.transaction(con):
+        for n, (price, there) in enumerate(steps):
+            merge.merge_items(con, items({"item_id": "a", "price": price, "availability": there}), now=n)
+        merge.merge_items(con, items({"item_id": "b", "availability": False}), now=9)
+        kept = con.execute("SELECT item_id, ts, price, availability FROM item_history ORDER BY 1, 2").fetchall()
+    changes = [0, 2, 3, 5]
+    assert kept == [*(("a", n, *steps[n]) for n in changes), ("b", 9, None, False)]
+
+
+LINE = {
+    "user_id": "u",
+    "item_id": "a",
+    "ts": 1_000_000,
+    "qty": 1,
+    "price": 5.0,
+    "order_id": "7",
+    "event_type": "purchase",
+}
+
+
+def test_an_order_that_is_exported_again_is_as_it_is_now(store: Store) -> None:
+    """What the export does not know stays as the shop's pages told it; what was replaced is kept."""
+    seen = {**LINE, "session_id": "s", "request_id": "r", "position": 3}
+    others = [
+        {**LINE, "order_id": "8"}, {**LINE, "item_id": "b"}, {**LINE, "event_type": "refund"},
+        {**LINE, "ts": LINE["ts"] + merge.SAME_ORDER + 2},
+    ]  # fmt: skip
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_events(con, events_of(seen, *others), batch_id=1)
+        again = {**LINE, "qty": 2, "ts": LINE["ts"] + 1}
+        merged = merge.merge_events(con, events_of(again), batch_id=2, replace_orders=True)
+        assert (merged.read, merged.new, merged.known, merged.changed) == (1, 1, 0, 1)
+        picked = "ts, qty, session_id, request_id, position, batch_id"
+        assert con.execute(f"SELECT {picked} FROM events WHERE order_id = '7' AND qty = 2").fetchall() == [
+            (again["ts"], 2, "s", "r", 3, 2)
+        ]
+        assert con.execute("SELECT count(*) FROM events").fetchall() == [(1 + len(others),)]
+        replaced = con.execute("SELECT ts, qty, session_id, batch_id, replaced_by FROM replaced_events").fetchall()
+        assert replaced == [(LINE["ts"], 1, "s", 1, 2)]
+        assert merge.merge_events(con, events_of(again), batch_id=3, replace_orders=True).new == 0
+
+
+def test_lines_of_one_product_are_replaced_in_their_order(store: Store) -> None:
+    first = [{**LINE, "qty": 1, "request_id": "r1"}, {**LINE, "qty": 2, "request_id": "r2"}]
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_events(con, events_of(*first), batch_id=1)
+        merged = merge.merge_events(
+            con, events_of({**LINE, "qty": 3}, {**LINE, "qty": 4}, {**LINE, "qty": 5}), batch_id=2, replace_orders=True
+        )
+        assert (merged.new, merged.changed) == (3, 2)
+        kept = con.execute("SELECT qty, request_id FROM events ORDER BY rowid").fetchall()
+        assert kept == [(3, "r1"), (4, "r2"), (5, None)]
+
+
+@pytest.mark.parametrize("asked", [{"batch_id": 2}, {"replace_orders": True}])
+def test_orders_are_replaced_only_by_a_batch_that_can_be_taken_back(store: Store, asked: dict[str, Any]) -> None:
+    with store.writing() as con, merge.transaction(con):
+        merge.merge_events(con, events_of(LINE), batch_id=1)
+        merged = merge.merge_events(con, events_of({**LINE, "qty": 2}), **asked)
+        assert (merged.new, merged.changed) == (1, 0)
+        assert con.execute("SELECT count(*) FROM events").fetchall() == [(2,)]
+
+
+def test_small_facts_are_remembered_by_name(store: Store) -> None:
+    with store.writing() as con, merge.transaction(con):
+        kept = con.execute("SELECT count(*) FROM state").fetchall()[0][0]
+        merge.set_state(con, {"x": "1", "y": "2"})
+        merge.set_state(con, {"x": "3"})
+        assert con.execute("SELECT name, value FROM state WHERE name IN ('x', 'y') ORDER BY 1").fetchall() == [
+            ("x", "3"),
+            ("y", "2"),
+        ]
+        assert con.execute("SELECT count(*) FROM state").fetchall() == [(kept + 2,)]
