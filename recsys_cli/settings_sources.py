@@ -66,7 +66,7 @@ def load(
             take(row.name, environ[row.env], f"environment variable {row.env}")
     for name, value in (flags or {}).items():
         if value is not None:
-            _put(values, _row(rows, name, "flags"), value, f"flag for {name}")
+            _put(values, _row(rows, name, "flags"), value)
     if "rules.timezone" not in values and "ingest.timezone" in values:
         values["rules.timezone"] = values["ingest.timezone"]
     if given is not None and "artifacts" not in values:
@@ -214,13 +214,14 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     return cls(**given)
 
 
-def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str) -> None:
+def _put(values: dict[str, Any], row: SettingRow, value: Any, where: str = "") -> None:
     """Take over the value as the setting's type; strings come from the environment and from flags."""
     try:
         coerced = typed(row.type, value, row.bounds)
     except ValueError as e:
         path = tuple(row.name.split("."))
-        raise SettingError(path, f"{row.name} ({where}) {e}.", f"{row.help} Default: {row.default}.") from None
+        named = f"{row.name} ({where})" if where else row.name
+        raise SettingError(path, f"{named} {e}.", f"{row.help} Default: {row.default}.") from None
     # A table is amended, not replaced: setting one weight must not silently drop the others.
     amends = isinstance(row.default, dict)
     values[row.name] = {**values.get(row.name, row.default), **coerced} if amends else coerced

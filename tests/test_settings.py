@@ -247,3 +247,9 @@ def test_a_variable_that_is_nearly_a_settings_is_pointed_at() -> None:
 def test_a_settings_file_that_is_a_directory_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read: Is a directory\."):
         load(config=tmp_path, environ={})
+
+
+def test_a_wrong_option_is_named_once() -> None:
+    with pytest.raises(UsageError) as raised:
+        load({"ingest.decimal": "komma"}, environ={})
+    assert str(raised.value).startswith("ingest.decimal must be one of auto, point, comma, got 'komma'.")
