@@ -40,7 +40,7 @@ def _headline(file: FileReport) -> Text:
     text = Text()
     text.append(file.file, style="bold")
     platform = f" of {file.preset}" if file.preset else ""
-    text.append(f": {file.kind}{platform}, {file.format}. {file.read:,} rows read = ")
+    text.append(f": {file.kind}{platform}, {file.format}. {file.read:,} {'row' if file.read == 1 else 'rows'} read = ")
     text.append(f"{file.new:,} new", style="green")
     changed = f" ({file.changed:,} of them changed)" if file.changed else ""
     text.append(f"{changed} + {file.known:,} known + ")

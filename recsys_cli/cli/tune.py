@@ -130,6 +130,9 @@ def _render(out: Console, tuned: Tuned, done: Trained | None) -> None:
         out.print(f"What mattered for {choice.name}: {shares}.", highlight=False, markup=False)
     line = f"Chosen: {choice.name} {settings_line(choice.config)} ({choice.trials} trials, {choice.seconds:.0f} s)."
     out.print(line, highlight=False, markup=False)
+    if choice.name == "blend" and tuned.report.best() != choice.name:
+        why = "The first of many models is partly the luckiest: the blend is chosen unless another is clearly better."
+        out.print(why, highlight=False)
     if done is None:
         out.print("Run recsys train to fit and publish it.", highlight=False)
     elif done.decision.promote:

@@ -62,7 +62,7 @@ def in_words(report: dict[str, Any]) -> str:
         )
     share = "" if t["share_of_revenue"] is None else f", {percent(t['share_of_revenue'])} of what the shop sold"
     found = f" {t['buyers_touched']:,} of {t['buyers']:,} buyers found something in a list that they then bought."
-    return f"Lists led to sales of {with_unit(report, t['revenue'])}{share}.{found if t['buyers'] else ''}"
+    return f"Sales of {with_unit(report, t['revenue'])} followed a list{share}.{found if t['buyers'] else ''}"
 
 
 def _head(report: dict[str, Any]) -> str:

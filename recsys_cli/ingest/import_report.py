@@ -85,8 +85,9 @@ class FileReport:
 
     def sentence(self) -> str:
         """The counts in one line."""
+        rows = "row" if self.read == 1 else "rows"
         return (
-            f"{self.file}: {self.read:,} rows read, {self.new:,} new {self.kind}, {self.known:,} known, "
+            f"{self.file}: {self.read:,} {rows} read, {self.new:,} new {self.kind}, {self.known:,} known, "
             f"{self.rejected:,} rejected."
         )
 

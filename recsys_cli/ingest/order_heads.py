@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -33,7 +34,8 @@ def with_heads(source: Source, understood: Understanding) -> Understanding:
     lines, ordered = filled("item_id"), filled("order_id")
     heads = [not line and number for line, number in zip(lines, ordered, strict=True)]
     if not any(heads):
-        return _first_lines(source, understood, filled, [sample.column(f"c{i}").to_pylist() for i in order])
+        orders, products = ([sample.column(f"c{i}").to_pylist() for i in at] for at in (order, item))
+        return _first_lines(source, understood, filled, orders, products[0])
     if not any(lines):
         return understood
     down = []
@@ -51,24 +53,37 @@ def with_heads(source: Source, understood: Understanding) -> Understanding:
     return replace(understood, fill_down=tuple(down), group="order_id", heads=True, notes=(*understood.notes, note))
 
 
-def _first_lines_alone(understood: Understanding, filled: Callable[[str], list[bool]]) -> tuple[str, ...]:
+_TOTAL = re.compile(
+    r"\W*(sub|grand )?(total|totale|totaal|summe|gesamt|zwischensumme|somme|suma|somma)\b", re.IGNORECASE
+)
+
+
+def _first_lines_alone(
+    understood: Understanding, filled: Callable[[str], list[bool]], products: list[object]
+) -> tuple[str, ...]:
     """What only the first line of an order says, where the others lack its number, too: merged cells, Odoo's lists."""
     heads = tuple(name for name in ("order_id", *_OF_ORDERS) if name in understood.columns)
     known = [name for name in heads if name in ("order_id", "user_id", "ts")]
     rows = list(zip(*(filled(name) for name in known), strict=True))
     bare = [not any(row) and item for row, item in zip(rows, filled("item_id"), strict=True)]
-    # A last row of that kind may be a total; one above another order is a line.
+    # A last row of that kind may be a total, as may be the last of each order; one above another order is a line.
     among = any(a and all(b) for a, b in zip(bare, rows[1:], strict=False))
     if len(known) < 3 or not rows or not all(rows[0]) or not among:
+        return ()
+    if any(b and _TOTAL.match(str(product)) for b, product in zip(bare, products, strict=True)):
         return ()
     return heads if all(b or any(row[1:]) for b, row in zip(bare, rows, strict=True)) else ()
 
 
 def _first_lines(
-    source: Source, understood: Understanding, filled: Callable[[str], list[bool]], orders: list[list[object]]
+    source: Source,
+    understood: Understanding,
+    filled: Callable[[str], list[bool]],
+    orders: list[list[object]],
+    products: list[object],
 ) -> Understanding:
     """Where what an order's first line says is empty on all its others."""
-    if alone := _first_lines_alone(understood, filled):
+    if alone := _first_lines_alone(understood, filled, products):
         told = ", ".join(source.columns[understood.columns[name][0]] for name in alone)
         note = f"{told}: read from the first line of each order, and true of the lines below that leave them empty."
         return replace(understood, fill_down=alone, group="order_id", notes=(*understood.notes, note))

@@ -66,7 +66,7 @@ def test_the_owner_s_question_comes_first(embedded: Any, browser: Any, width: in
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         text = look(browser, embedded)
-        assert text.index("Lists led to sales of 714.00, 25.5 % of what the shop sold.") < text.index(
+        assert text.index("Sales of 714.00 followed a list, 25.5 % of what the shop sold.") < text.index(
             "How the server is"
         )
         assert "4 of 10 buyers" in text

@@ -160,7 +160,7 @@ def test_rows_without_times_are_given_a_date(recsys: Recsys, tmp_path: Path) -> 
     assert recsys("ingest", "rejected", "--export", "bad.csv").returncode == 0
     fixed = tmp_path / "bad.csv"
     fixed.write_text(fixed.read_text().replace("two", "2"))
-    assert "1 rows read = 1 new" in recsys("ingest", "bad.csv").stdout  # of the date that was said for the others
+    assert "1 row read = 1 new" in recsys("ingest", "bad.csv").stdout  # of the date that was said for the others
     (tmp_path / "items.csv").write_text("item_id,price\na,1\n")  # has no times, and needs none
     (tmp_path / "late.csv").write_text("user_id,item_id,ts\nu4,a,\n")
     assert recsys("ingest", "late.csv", "items.csv", "--date", "2025-02-28").returncode == 0

@@ -25,6 +25,14 @@ def test_a_total_below_the_orders_is_no_line_of_the_last(take: Take, tmp_path: P
     assert (report.new, report.rejected) == (2, 1)
 
 
+def test_totals_between_orders_are_no_products(take: Take, rows: Rows, tmp_path: Path) -> None:
+    lines = "S1,7,2025-03-14,A,1\n,,,Total Anna,1\nS2,8,2025-03-15,A,4\n,,,Total Ben,4\n"
+    (tmp_path / "o.csv").write_text(HEAD + lines)
+    report = take(tmp_path / "o.csv")
+    assert (report.new, report.rejected) == (2, 2)
+    assert rows("SELECT DISTINCT item_id FROM events") == [("A",)]
+
+
 def test_a_guests_order_is_not_given_to_the_customer_above(take: Take, rows: Rows, tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text(HEAD + "S1,7,2025-03-14,A,1\nS2,,2025-03-15,B,2\nS3,8,2025-03-16,A,4\n")
     take(tmp_path / "o.csv")

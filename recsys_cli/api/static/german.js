@@ -193,7 +193,7 @@ export const german = {
   'What lists sold is counted by recsys update-worker, which has not run yet. recsys report tells the same in a terminal.': 'Was die Listen verkauft haben, zählt recsys update-worker, der noch nicht lief. recsys report sagt dasselbe im Terminal.',
   'Counted {}, up to {}': 'Gezählt {}, bis {}',
   'Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.': 'Von niemandem ist bekannt, dass er in diesen Tagen eine Liste sah: Binden Sie das Karussell mit data-consent ein, oder melden Sie Einblendungen und Klicks mit der request_id der Antwort an /events.',
-  'Lists led to sales of {}{}.': 'Listen führten zu Verkäufen von {}{}.',
+  'Sales of {} followed a list{}.': 'Auf eine Liste folgten Verkäufe von {}{}.',
   ', {} of what the {} sold': ', {} der Verkäufe insgesamt',
   ' {} of {} buyers of the last {} days found something in a list that they then bought.': ' {} von {} Käufern der letzten {} Tage fanden in einer Liste etwas, das sie dann kauften.',
   'Sales attributed to lists': 'Verkäufe durch Listen',

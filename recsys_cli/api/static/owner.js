@@ -121,7 +121,7 @@ function head(report, daily, days) {
   const { buyers, buyers_touched: found } = known;
   const said = !sums.seen
     ? say('Nobody is known to have seen a list in these days: embed the carousel with data-consent, or post impressions and clicks with the answer’s request_id to /events.')
-    : say`Lists led to sales of ${money(sums.revenue)}${shop > 0 ? say`, ${percent(sums.revenue / shop)} of what the ${words.shop} sold` : ''}.`;
+    : say`Sales of ${money(sums.revenue)} followed a list${shop > 0 ? say`, ${percent(sums.revenue / shop)} of what the ${words.shop} sold` : ''}.`;
   const told = buyers && sums.seen ? say` ${number(found)} of ${number(buyers)} buyers of the last ${known.days} days found something in a list that they then bought.` : '';
   const tiles = [
     [say('Sales attributed to lists'), money(sums.revenue), say`of ${money(shop)} in the ${words.shop}, refunds taken off`, 'revenue'],
