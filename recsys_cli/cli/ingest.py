@@ -249,7 +249,7 @@ def _take(run: Run, paths: list[Path], request: Request) -> None:
     nothing = [f.file for f in report.files if f.nothing]
     if nothing:
         # For cron, which reads no reports: an export that was made wrongly must not pass for one that was taken.
-        run.waiting(f"No row could be taken of {', '.join(nothing)}.")
+        run.waiting(f"No row of {', '.join(nothing)} could be taken.")
         raise typer.Exit(InputError.exit_code)
 
 

@@ -137,7 +137,8 @@ def main() -> None:
             e.show()
             sys.exit(2)
         context = getattr(e, "ctx", None)
-        _say(UsageError(_sentence(e.format_message()), f"Run {context.command_path if context else 'recsys'} --help."))
+        called = context.command_path if context else _called(sys.argv[1:])
+        _say(UsageError(_sentence(e.format_message()), f"Run {called} --help."))
     except typer.Abort as e:
         if isinstance(e.__cause__, KeyboardInterrupt):
             _interrupted()
@@ -170,6 +171,17 @@ def parser(first: str) -> Any:
 
 def _name(group: Any) -> Any:
     return group.name if isinstance(group.name, str) else group.typer_instance.info.name
+
+
+def _called(words: list[str]) -> str:
+    """The command that was called, of which an option without its value does not tell."""
+    command, path = parser(words[0] if words else ""), ["recsys"]
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path.append(word)
+    return " ".join(path)
 
 
 def _call() -> Any:

@@ -119,7 +119,7 @@ def test_a_file_of_which_no_row_can_be_taken_is_told_by_the_exit_code(
     assert done.returncode == 3
     assert "2 rows read = 0 new + 0 known + 2 rejected" in done.stdout
     assert "orders.csv: events, CSV, comma. 2 rows read = 1 new" in done.stdout
-    assert done.stderr.splitlines()[-1] == "No row could be taken of wrong.csv."
+    assert done.stderr.splitlines()[-1] == "No row of wrong.csv could be taken."
     if not trial:
         assert "bad_time" in recsys("ingest", "rejected").stdout
         assert recsys("ingest", "wrong.csv").returncode == 3  # already taken, as it was

@@ -49,7 +49,11 @@ class TestCalls:
         [
             ("nonsense", "recsys: No such command 'nonsense'. Run recsys --help.\n"),
             ("status --nonsense", "recsys: No such option: --nonsense. Run recsys status --help.\n"),
-            ("status --db", "recsys: Option '--db' requires an argument."),
+            ("status --db", "recsys: Option '--db' requires an argument. Run recsys status --help.\n"),
+            (
+                "experiment start x --ab a",
+                "recsys: Option '--ab' requires 2 arguments. Run recsys experiment start --help.",
+            ),
             ("similar", "recsys: Missing argument 'item'. Run recsys similar --help.\n"),
             ("recommend ''", "recsys: The customer id is empty."),
             ("evaluate --by x", "recsys: --by must be one of time, "),
