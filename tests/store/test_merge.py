@@ -186,7 +186,7 @@ def test_a_batch_keeps_what_items_were_before_it(store: Store) -> None:
             (2.0, None),
             (1.0, None),
         ]
-        assert merge.merge_items(con, offered, now=30).retired == 0, "only a whole catalogue retires"
+        assert merge.merge_items(con, items({"item_id": "a"}), now=30).retired == 0, "only a whole catalogue retires"
 
 
 def test_a_batch_keeps_what_users_were_before_it(store: Store) -> None:
@@ -233,7 +233,7 @@ LINE = {
 
 def test_an_order_that_is_exported_again_is_as_it_is_now(store: Store) -> None:
     """What the export does not know stays as the shop's pages told it; what was replaced is kept."""
-    seen = {**LINE, "session_id": "s", "request_id": "r", "position": 3}
+    seen = {**LINE, "session_id": "s", "request_id": "r", "position": 3, "currency": "EUR"}
     others = [
         {**LINE, "order_id": "8"}, {**LINE, "item_id": "b"}, {**LINE, "event_type": "refund"},
         {**LINE, "ts": LINE["ts"] + merge.SAME_ORDER + 2},
@@ -243,9 +243,9 @@ def test_an_order_that_is_exported_again_is_as_it_is_now(store: Store) -> None:
         again = {**LINE, "qty": 2, "ts": LINE["ts"] + 1}
         merged = merge.merge_events(con, events_of(again), batch_id=2, replace_orders=True)
         assert (merged.read, merged.new, merged.known, merged.changed) == (1, 1, 0, 1)
-        picked = "ts, qty, session_id, request_id, position, batch_id"
+        picked = "ts, qty, session_id, request_id, position, currency, batch_id"
         assert con.execute(f"SELECT {picked} FROM events WHERE order_id = '7' AND qty = 2").fetchall() == [
-            (again["ts"], 2, "s", "r", 3, 2)
+            (again["ts"], 2, "s", "r", 3, None, 2)
         ]
         assert con.execute("SELECT count(*) FROM events").fetchall() == [(1 + len(others),)]
         replaced = con.execute("SELECT ts, qty, session_id, batch_id, replaced_by FROM replaced_events").fetchall()
