@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from recsys_cli.schema import DAY
+from recsys_cli.serving.campaigns import InForce
 from recsys_cli.serving.rules import (
     MMR_DEPTH,
     NO_RULES,
     Lines,
     Picker,
     Rules,
+    boosted,
     bought_lately,
     diversified,
     freshened,
@@ -63,6 +65,38 @@ def test_what_was_bought_stays_away_for_its_days() -> None:
     assert bought_lately(codes, ts, NOW, ruled(bought_days=10, consumables=True), interval) == set()
     assert bought_lately(codes, ts, NOW, ruled(consumables=True), interval) == {4, 5}
     assert bought_lately(codes, ts, NOW, ruled(bought_days=10, consumables=True), None) == {3}
+
+
+def test_rules_are_read_from_settings() -> None:
+    campaign = {"action": "boost", "brand": "Ash", "factor": 2.0}
+    settings = RuleSettings(diversity=0.2, campaigns=[campaign], words={"bought": "Gekauft"})
+    rules = Rules.of(settings)
+    assert rules.settings is settings
+    assert [(c.action, c.factor) for c in rules.campaigns] == [("boost", 2.0)]
+    assert rules.words["bought"] == "Gekauft"
+
+
+def test_freshness_is_a_share_of_a_positive_score() -> None:
+    rules, born = ruled(freshness=0.5, freshness_days=10), np.array([NOW - 10 * DAY, NOW, 0, 1])
+    fresh = freshened(made(4.0, 2.0, 3.0, 1.0), rules, born, NOW)
+    assert fresh.code.tolist() == [0, 1, 2, 3], "of equals the one before stays before"
+    assert fresh.score.tolist() == pytest.approx([5.0, 3.0, 3.0, 1.0])
+    plain = made(1.0, 2.0)
+    assert freshened(plain, ruled(), np.array([NOW, NOW]), NOW) is plain
+    assert len(freshened(made(), rules, born, NOW)) == 0
+
+
+def test_a_campaign_multiplies_scores_of_either_sign() -> None:
+    factor = np.array([1.0, 3.0, 0.5, 1.0], dtype=np.float32)
+    now = InForce(None, factor, {}, np.inf)
+    assert boosted(made(4.0, 2.0, 9.0), now).code.tolist() == [1, 2, 0]
+    assert boosted(made(4.0, 2.0, 9.0), now).score.tolist() == pytest.approx([6.0, 4.5, 4.0])
+    mixed = boosted(made(0.0, -3.0, -1.0, 2.0), now)
+    assert mixed.code.tolist() == [3, 0, 1, 2]
+    assert mixed.score.tolist() == pytest.approx([2.0, 0.0, -1.0, -2.0])
+    plain = made(1.0, 2.0)
+    assert boosted(plain, InForce(None, None, {}, np.inf)) is plain
+    assert len(boosted(made(), now)) == 0
 
 
 def test_freshness_halves_and_helps_what_has_a_negative_score() -> None:
