@@ -45,8 +45,10 @@ from .refusals import (
 from .rival_columns import (
     events_by_words,
     of_events,
+    of_whole_orders,
     one_moment,
     order_itself,
+    order_total,
     other_numbers,
     other_type,
     ratings,
@@ -352,17 +354,19 @@ def _recognise(
     if kind == EVENTS and "price" not in {*found, *chosen}:
         wanted_aids.append("line_total")
     found |= recognised_aids(source, [n for n in wanted_aids if n not in chosen], taken)
-    of_orders = {"order_id", "qty", "price", "line_total", "status", "payment_status"} & {*found, *chosen}
-    if kind == EVENTS and "event_type" not in {*found, *chosen} and not of_orders:
-        told = events_by_words(source, taken)
-        found |= {} if told is None else {"event_type": (told,)}
-        notes += [] if told is None else [told_by_words(source.columns[told])]
+    notes += _order_totals(source, chosen, found)
+    plain_log = kind == EVENTS and not _OF_ORDERS & {*found, *chosen}
+    if plain_log and (told := events_by_words(source, taken)) is not None:
+        found["event_type"] = (told,)
+        notes.append(told_by_words(source.columns[told]))
     if kind == ITEMS and "title" not in found and "description" in found and "title" not in chosen:
         # Invoices and price lists call the product's name its description.
         found["title"] = found.pop("description")
     return found, notes
 
 
+# With one of these a column of other words may say how an order was paid or what its state is.
+_OF_ORDERS = {"event_type", "order_id", "qty", "price", "line_total", "status", "payment_status"}
 _AIDS_OF = {
     EVENTS: (
         "title_of_line",
@@ -377,6 +381,16 @@ _AIDS_OF = {
     ITEMS: ("published", "listing", "visibility", "stock", "stock_policy", "special_price", "handle"),
     "users": (),
 }
+
+
+def _order_totals(
+    source: Source, chosen: Mapping[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
+) -> list[str]:
+    """Take a sum of whole orders out of what was found, and say so."""
+    orders = chosen.get("order_id", found.get("order_id", ()))
+    if not orders or "line_total" not in found or not of_whole_orders(source, orders, found["line_total"][0]):
+        return []
+    return [order_total(source.columns[found.pop("line_total")[0]])]
 
 
 def _best(

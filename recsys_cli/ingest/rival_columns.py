@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from .readers import Source
 from .recognition import aid, candidates, event_field, of_tier, rank_of
 from .refusals import are_event_types
 
+_ORDERS = 3  # of several lines each, from which on a sum is told to be theirs
 _UNITS = (1, 1e3, 1e6, 1e9)  # of numbers of seconds since 1970, in each
 
 
@@ -100,6 +102,26 @@ def told_by_words(name: str) -> str:
     )
 
 
+def of_whole_orders(source: Source, orders: Sequence[int], at: int) -> bool:
+    """Whether a sum is the same on all lines of each order that has several, as the order's own is."""
+    sample = source.sample()
+    numbers = zip(*(sample.column(f"c{i}").to_pylist() for i in orders), strict=True)
+    sums = defaultdict[tuple[object, ...], list[object]](list)
+    for number, amount in zip(numbers, sample.column(f"c{at}").to_pylist(), strict=True):
+        sums[number].append(amount)
+    several = [amounts for number, amounts in sums.items() if any(number) and len(amounts) > 1]
+    # Of few orders each may by chance have lines of one price.
+    return len(several) >= _ORDERS and all(len(set(amounts)) == 1 for amounts in several)
+
+
+def order_total(name: str) -> str:
+    """That a sum of whole orders is not read as one of lines."""
+    return (
+        f"The column {name!r} is not used: it is the same on all lines of each order, like the order's total. "
+        f"If it is the line's: --map line_total={shlex.quote(name)}"
+    )
+
+
 def one_moment(source: Source, columns: Sequence[int]) -> int | None:
     """Of columns that tell the same moment in several ways, one that names its zone; None where they differ."""
     sample = source.sample()
@@ -120,6 +142,6 @@ def _seconds(value: object) -> float | None:
         if text.isdigit():
             return next((s for unit in _UNITS if 8e8 < (s := int(text) / unit) < 2.2e9), None)
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # of hundreds of digits, too
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 MOST_UNPACKED = 2 << 30
 MOST_TIMES = 200  # a workbook unpacks to some twenty times its size
 _PIECE = 50_000
-_READ_ME = re.compile(r"(?i)^(read.?me|li[cz]en[cs]e|lies.?mich)\b|\.(md|pdf|html?|docx?|png|jpe?g|sha256|md5)$")
+_READ_ME = re.compile(  # no table by its whole name: which of two tables is meant is not guessed
+    r"(?i)^(read.?me|li[cz]en[cs]e|lies.?mich)(\.(txt|rtf|html?))?$|\.(md|pdf|docx?|png|jpe?g|sha256|md5)$"
+)
 _OF_WORKBOOKS = ("xl/workbook", "content.xml", "mimetype", "[Content_Types].xml")
 
 

@@ -154,3 +154,25 @@ def test_lines_with_names_are_joined_to_the_orders_of_customers(
     lines.write_text(f"order_id,{name},sku,quantity\no1,Anna,P,1\no2,Bert,Q,2\n")
     ingest(settings, [orders, lines], Request())
     assert rows("SELECT user_id, item_id, qty FROM events ORDER BY 1") == [("c1", "P", 1), ("c2", "Q", 2)]
+
+
+def test_a_number_of_hundreds_of_digits_is_no_time(take: Take, tmp_path: Path) -> None:
+    text = "".join(f"u{n},a,{1767348000 + n},{1767348000 + n}\n" for n in range(60))
+    big = "9" * 400
+    header = "customer_id,sku,created_on,created_timestamp\n"
+    (tmp_path / "o.csv").write_text(f"{header}{text}u,a,{big},{big}\n")
+    report = take(tmp_path / "o.csv")
+    assert (report.new, report.rejected) == (60, 1)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_total_of_the_order_is_no_price_of_its_lines(take: Take, rows: Rows, tmp_path: Path, own: bool) -> None:
+    lines = "".join(
+        f"{o},u{o},{sku},2026-01-0{o},1,{10 * n if own else 50 + o}\n"
+        for o in range(1, 5)
+        for n, sku in enumerate("abc", 1)
+    )
+    (tmp_path / "o.csv").write_text(f"order_id,customer_id,sku,order_date,quantity,item_total\n{lines}")
+    notes = take(tmp_path / "o.csv").notes
+    assert any("'item_total' is not used: it is the same on all lines of each order" in n for n in notes) != own
+    assert rows("SELECT DISTINCT price FROM events ORDER BY 1") == ([(10.0,), (20.0,), (30.0,)] if own else [(None,)])
